@@ -1,0 +1,1 @@
+"""Torch: datasets, generator, discriminator, losses, adaptation, speech."""

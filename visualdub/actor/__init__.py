@@ -1,0 +1,1 @@
+"""The actor package on disk."""

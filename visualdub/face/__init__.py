@@ -1,0 +1,1 @@
+"""Landmarks, face models, fitting, visibility, crop, masks, UV rasteriser (numpy and numba)."""

@@ -1,0 +1,30 @@
+"""Names for MediaPipe's landmark numbers, and what is measured on them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FACE_LEFT, FACE_RIGHT = 234, 454  # widest points of the face oval
+INNER_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))  # upper, lower
+EYE_CORNERS = (33, 263)
+SOURCE_BOX = (2, 152, 172, 397, 61, 291, 148, 377)  # the region of DESIGN.md 5 that does not know our mask
+LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+LIPS_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+LIPS = LIPS_OUTER + LIPS_INNER
+
+
+def lip_opening(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Inner-lip opening as a fraction of the distance between the outer eye corners, both in 3D.
+
+    landmarks: (..., 468 or 478, 3), any unit. Returns (...).
+    """
+    upper = landmarks[..., [a for a, _ in INNER_LIP_PAIRS], :]
+    lower = landmarks[..., [b for _, b in INNER_LIP_PAIRS], :]
+    eyes = np.linalg.norm(landmarks[..., EYE_CORNERS[0], :] - landmarks[..., EYE_CORNERS[1], :], axis=-1)
+    return np.linalg.norm(upper - lower, axis=-1).mean(-1) / eyes
+
+
+def face_width(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Distance between the widest points of the face oval, in 3D, in the landmarks' own unit. (..., V, 3) -> (...)."""
+    return np.linalg.norm(landmarks[..., FACE_LEFT, :] - landmarks[..., FACE_RIGHT, :], axis=-1)

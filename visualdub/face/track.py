@@ -1,0 +1,105 @@
+"""The reconstruction of one shot, frame by frame, and the performance that drives a dub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import BadInput
+from visualdub.timing import FrameRange
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Track:
+    """Per frame: landmarks, pose, expression, jaw, confidence; and the actor's identity. n frames, V model vertices.
+
+    Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points away from the
+    camera on the same scale. Weak perspective: `pixel = scale * (R @ vertex)[:2] + translation`.
+    """
+
+    source: str  # file name of the clip
+    source_hash: str  # of the clip's bytes, so that a cached track is never used for another clip
+    size: tuple[int, int]  # width, height of the clip in pixels
+    rate: Fraction
+    start: int  # number of the first tracked frame in the clip
+    landmarks: NDArray[np.float32]  # (n, 478, 3) MediaPipe's own, pixels; NaN where no face was found
+    confidence: NDArray[np.float32]  # (n,) in 0..1; 0 = no usable face, the frame passes through
+    scale: NDArray[np.float64]  # (n,) pixels per model unit
+    rotation: NDArray[np.float64]  # (n, 3, 3)
+    translation: NDArray[np.float64]  # (n, 2) pixels
+    identity: NDArray[np.float64]  # (V, 3) neutral mesh of the actor, mouth closed, model units
+    jaw: NDArray[np.float64]  # (n,) jaw hinge, radians, positive opens
+    expression: NDArray[np.float64]  # (n, K): the model's speech components first, then the upper face's
+    face_model: str  # name and version of the model the numbers belong to
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+    @property
+    def frames(self) -> FrameRange:
+        """The frames of the clip this track covers."""
+        return FrameRange(self.start, self.start + len(self))
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(n,) frames a dub may touch."""
+        return self.confidence > 0
+
+    def span(self, frames: FrameRange) -> Track:
+        """The track of `frames` (in frames of the clip) alone. Raises `BadInput` where they are not all tracked."""
+        if frames.start < self.start or frames.end_exclusive > self.frames.end_exclusive:
+            raise BadInput(f"{self.source}: frames {frames} were asked for, frames {self.frames} are tracked")
+        s = slice(frames.start - self.start, frames.end_exclusive - self.start)
+        return Track(self.source, self.source_hash, self.size, self.rate, frames.start, self.landmarks[s], self.confidence[s],
+                     self.scale[s], self.rotation[s], self.translation[s], self.identity, self.jaw[s], self.expression[s],
+                     self.face_model)
+
+    def save(self, path: Path) -> None:
+        """Write as .npz, whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as f:
+            np.savez_compressed(
+                f, format=FORMAT, source=self.source, source_hash=self.source_hash, size=self.size, rate=str(self.rate),
+                start=self.start, landmarks=self.landmarks, confidence=self.confidence, scale=self.scale,
+                rotation=self.rotation, translation=self.translation, identity=self.identity, jaw=self.jaw,
+                expression=self.expression, face_model=self.face_model)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Track:
+        """Read what `save` wrote. Raises `BadInput` for any other file."""
+        try:
+            with np.load(path, allow_pickle=False) as z:
+                if int(z["format"]) != FORMAT:
+                    raise BadInput(f"{path} is a track of format {int(z['format'])}; this version reads format {FORMAT}")
+                w, h = z["size"]
+                return cls(str(z["source"]), str(z["source_hash"]), (int(w), int(h)), Fraction(str(z["rate"])), int(z["start"]),
+                           z["landmarks"], z["confidence"], z["scale"], z["rotation"], z["translation"], z["identity"],
+                           z["jaw"], z["expression"], str(z["face_model"]))
+        except (OSError, KeyError, ValueError) as e:
+            if isinstance(e, BadInput):
+                raise
+            raise BadInput(f"{path} is not a track written by vdub track: {e}") from e
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What the face does in each of n frames: the numbers that drive a dub. Expression as in `Track`."""
+
+    jaw: NDArray[np.float64]  # (n,) radians
+    expression: NDArray[np.float64]  # (n, K)
+    draw: NDArray[np.float64]  # (n,) 0 = the frame passes through, 1 = the mouth is redrawn, between = cross-fade
+
+    def __len__(self) -> int:
+        return len(self.jaw)
+
+    @classmethod
+    def of_track(cls, track: Track) -> Performance:
+        """The actor's own performance, every usable frame redrawn."""
+        return cls(track.jaw.copy(), track.expression.copy(), track.usable.astype(np.float64))

@@ -1,0 +1,1 @@
+"""Frame-exact decode and encode (PyAV), audio, colour metadata."""

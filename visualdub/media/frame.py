@@ -1,0 +1,52 @@
+"""What the media room hands out: a clip's facts and one decoded frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ColourTags:
+    """FFmpeg's integer colour tags as the stream carries them (2 or 0 = unspecified)."""
+
+    range: int  # AVColorRange: 1 limited, 2 full
+    matrix: int  # AVColorSpace: 1 BT.709, 5/6 BT.601, 9 BT.2020
+    primaries: int
+    transfer: int
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """Facts of one clip. Sizes are in display orientation (after `rotation`)."""
+
+    path: Path
+    width: int  # pixels, as displayed
+    height: int  # pixels, as displayed
+    rate: Fraction  # frames per second, exact
+    frame_count: int  # frames a viewer sees, edit lists applied
+    pix_fmt: str  # FFmpeg's name, e.g. yuv420p, yuv422p10le
+    colour: ColourTags
+    rotation: int  # degrees clockwise from coded to displayed: 0, 90, 180, 270
+    timecode: str | None  # HH:MM:SS:FF (or ;FF) of the first frame
+    codec: str
+    has_audio: bool
+    sample_aspect: Fraction  # pixel aspect ratio, 1 when square
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture.
+
+    `planes`: native samples in display orientation, uint8 or uint16, Y (H, W) then Cb, Cr at the chroma size (then alpha
+    where the format has it), or R, G, B for RGB formats. Rotated clips hand out rotated views, so chroma subsampling is
+    read from the shapes, never assumed.
+    """
+
+    index: int  # frame number in the clip, from 0
+    planes: tuple[NDArray[np.generic], ...]
+    info: MediaInfo

@@ -1,0 +1,1 @@
+"""Neural renderer runtime (ONNX Runtime), compositing, watermark and provenance."""

@@ -1,0 +1,1 @@
+"""Audio features, audio to expression (ONNX), A/V offset."""
