@@ -1,0 +1,37 @@
+# make demo and make test are the whole set-up: each makes .venv, installs what it needs and runs.
+
+PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && echo $$p && break; done)
+BIN := .venv/bin
+EXTRAS := training,exporters
+
+.PHONY: demo test lint types clean
+
+demo: .venv/.installed
+	$(BIN)/vdub demo
+
+test: .venv/.installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/python -m ruff check .
+
+types: .venv/.installed-dev
+	$(BIN)/python -m mypy
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or 3.12 found; install one, or: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS),dev]"
+	touch $@ .venv/.installed
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

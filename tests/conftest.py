@@ -1,0 +1,34 @@
+"""What several rooms' tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared_folder(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"the folder shared/{name} beside the checkout is not here; it holds real {name} that the project does not ship")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real clips beside the checkout; skips where it is missing."""
+    return _shared_folder("clips")
+
+
+@pytest.fixture(scope="session")
+def dialogue() -> Path:
+    """The folder of recorded dialogue beside the checkout; skips where it is missing."""
+    return _shared_folder("dialogue")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never read or fill the user's cache."""
+    monkeypatch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

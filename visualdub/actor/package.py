@@ -1,0 +1,219 @@
+"""Write an actor package whole or not at all, and read one without trusting it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visualdub import __version__
+from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
+from visualdub.errors import ActorError, OutputError
+
+IDENTITY, STYLE, RENDERER = "identity.npz", "style.safetensors", "renderer.onnx"
+TEXTURE, WEIGHTS, REFERENCES, PREVIEW = "texture.safetensors", "renderer.safetensors", "references", "preview.jpg"
+REQUIRED = (IDENTITY, STYLE, RENDERER, TEXTURE, WEIGHTS)
+SUFFIX = ".actor"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One person, ready to be drawn. V model vertices, K expression components, R references."""
+
+    folder: Path
+    record: ActorRecord
+    identity: NDArray[np.float64]  # (V, 3) neutral mesh, mouth closed, model units
+    rest_jaw: float  # radians, the actor's mouth at rest
+    rest_expression: NDArray[np.float64]  # (K,)
+    references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops, baked into the renderer too
+    style: Any  # visualdub.speech.perform.SpeechStyle: how this actor articulates
+
+    @property
+    def renderer_path(self) -> Path:
+        """The ONNX renderer."""
+        return self.folder / RENDERER
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def actor_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, sealed and renamed to it when the block ends well, removed when it does not.
+
+    A package already at `path` stays until the new one is whole. Raises `ActorError` where `path` holds anything else
+    than an actor package, `OutputError` where nothing can be written there.
+    """
+    if path.exists() and not (path / RECORD).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise ActorError(f"{path} exists and is not an actor package; it is not replaced")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    except OSError as e:
+        raise OutputError(f"{path.parent}: no actor package can be written here ({e.strerror})") from e
+    try:
+        yield partial
+        seal(partial)
+        partial.chmod(0o755)
+        _swap(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _swap(partial: Path, path: Path) -> None:
+    """Put `partial` at `path`; whatever package was there is removed only afterwards."""
+    if not path.exists():
+        partial.rename(path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)) / path.name
+    path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def write_package(folder: Path, record: ActorRecord, identity: NDArray[np.floating], rest_jaw: float,
+                  rest_expression: NDArray[np.floating], references: NDArray[np.uint8], style: Any) -> None:
+    """Write everything of a package that is not a network into `folder` (usually inside `actor_folder`).
+
+    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3); style: a `SpeechStyle`. The texture, the
+    renderer's weights and its ONNX graph are the caller's to add: `texture.safetensors`, `renderer.safetensors`,
+    `renderer.onnx`.
+    """
+    if references.dtype != np.uint8 or references.ndim != 4 or references.shape[1:] != (256, 256, 3):
+        raise ValueError(f"references are {references.dtype} {references.shape}; expected uint8 (R, 256, 256, 3)")
+    np.savez_compressed(folder / IDENTITY, identity=np.asarray(identity, np.float64),
+                        rest_jaw=np.float64(rest_jaw), rest_expression=np.asarray(rest_expression, np.float64))
+    _save_style(style, folder / STYLE)
+    (folder / REFERENCES).mkdir(exist_ok=True)
+    for i, picture in enumerate(references):
+        Image.fromarray(picture).save(folder / REFERENCES / f"{i:02d}.png")
+    Image.fromarray(references[0]).save(folder / PREVIEW, quality=90)
+    write_record(folder, record)
+
+
+def write_record(folder: Path, record: ActorRecord) -> None:
+    """Write `actor.json`, keeping the file hashes that are there."""
+    files = read_json(folder).get("files", {}) if (folder / RECORD).is_file() else {}
+    if not record.version:
+        record = dataclasses.replace(record, version=__version__)
+    _write_json(folder, {**record.to_json(), "files": files})
+
+
+def seal(folder: Path) -> None:
+    """Write the SHA-256 of every file of the package into its `actor.json`; `load_actor` checks them.
+
+    Call again after changing a file on purpose (exporting the renderer anew). Raises `ActorError` where one is missing.
+    """
+    data = read_json(folder)
+    _check_present(folder)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD)
+    data["files"] = {p.relative_to(folder).as_posix(): file_hash(p) for p in files}
+    _write_json(folder, data)
+
+
+def _write_json(folder: Path, data: dict[str, Any]) -> None:
+    partial = folder / (RECORD + ".partial")
+    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(folder / RECORD)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------------
+
+
+def load_actor(folder: Path) -> Actor:
+    """Read and check the package at `folder`.
+
+    Raises `ActorError`, one line, where a file is missing, was changed or is of another kind, and where consent is
+    withdrawn: nothing is rendered from such an actor.
+    """
+    record = load_record(folder)
+    if record.consent.withdrawn is not None:
+        raise ActorError(f"{folder}: {record.consent.who} withdrew consent on {record.consent.withdrawn}; nothing is rendered "
+                         "from this actor")
+    _check_present(folder)
+    for name, expected in sorted(read_json(folder).get("files", {}).items()):
+        _check_hash(folder, name, expected)
+    identity, rest_jaw, rest_expression = _load_identity(folder / IDENTITY)
+    return Actor(folder, record, identity, rest_jaw, rest_expression, _load_references(folder), _load_style(folder / STYLE))
+
+
+def _check_present(folder: Path) -> None:
+    for name in REQUIRED:
+        if not (folder / name).is_file():
+            raise ActorError(f"{folder} holds no {name}; expected the whole package as written by vdub adapt")
+    if not any((folder / REFERENCES).glob("*.png")):
+        raise ActorError(f"{folder} holds no {REFERENCES}/*.png; expected the whole package as written by vdub adapt")
+
+
+def _check_hash(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise ActorError(f"{folder} holds no {name}; expected the whole package as written by vdub adapt")
+    if file_hash(path) != expected:
+        raise ActorError(f"{path} is not the file this package was sealed with; expected SHA-256 {expected[:12]}...")
+
+
+def _load_identity(path: Path) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            identity, jaw, expression = z["identity"], float(z["rest_jaw"]), z["rest_expression"]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
+        raise ActorError(f"{path} is not an identity written by vdub adapt: {e}") from e
+    if identity.ndim != 2 or identity.shape[1] != 3 or expression.ndim != 1:
+        raise ActorError(f"{path} holds shapes {identity.shape} and {expression.shape}; expected (V, 3) and (K,)")
+    return identity, jaw, expression
+
+
+def _load_references(folder: Path) -> NDArray[np.uint8]:
+    pictures = []
+    for path in sorted((folder / REFERENCES).glob("*.png")):
+        try:
+            with Image.open(path) as picture:
+                pictures.append(np.asarray(picture.convert("RGB")))
+        except OSError as e:
+            raise ActorError(f"{path} is not a picture: {e}") from e
+        if pictures[-1].shape != (256, 256, 3):
+            raise ActorError(f"{path} is {pictures[-1].shape[1]}x{pictures[-1].shape[0]}; expected 256x256")
+    return np.stack(pictures)
+
+
+# ---- speech style: one array per field ------------------------------------------------------------------------------
+
+
+def _save_style(style: Any, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    fields = {f.name: np.atleast_1d(np.asarray(getattr(style, f.name), np.float64)) for f in dataclasses.fields(style)}
+    save_file({k: np.ascontiguousarray(v) for k, v in fields.items()}, path)
+
+
+def _load_style(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from visualdub.speech.perform import SpeechStyle
+
+    try:
+        arrays = load_file(path)
+        return SpeechStyle(**{k: float(v[0]) if v.shape == (1,) else v for k, v in arrays.items()})
+    except (SafetensorError, OSError, TypeError, ValueError) as e:
+        raise ActorError(f"{path} is not a speech style written by vdub adapt: {e}") from e

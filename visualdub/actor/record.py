@@ -1,0 +1,109 @@
+"""What an actor package says about itself: `actor.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visualdub.errors import ActorError, BadInput
+
+SCHEMA = 1
+RECORD = "actor.json"
+
+
+@dataclass(frozen=True)
+class Consent:
+    """Who allowed what, and when. Nothing is rendered once `withdrawn` is set."""
+
+    who: str
+    when: str  # as the consenting person or their agent wrote it; ISO 8601 where we filled it in
+    scope: str
+    withdrawn: str | None = None  # ISO 8601 day of withdrawal
+
+    @classmethod
+    def parse(cls, text: str) -> Consent:
+        """Read `who, when, scope` (scope may hold commas). Raises `BadInput` where one of the three is missing."""
+        parts = [p.strip() for p in text.split(",", 2)]
+        if len(parts) != 3 or not all(parts):
+            raise BadInput(f"consent {text!r} is not complete; expected \"who, when, scope\"")
+        return cls(*parts)
+
+
+@dataclass(frozen=True)
+class SourceFrames:
+    """Frames of one clip that the actor was adapted on."""
+
+    source: str  # file name of the clip
+    source_hash: str  # of its bytes, as `Track.source_hash`
+    start: int
+    end_exclusive: int
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames of the clip."""
+        return self.end_exclusive - self.start
+
+
+@dataclass(frozen=True)
+class ActorRecord:
+    """Everything in `actor.json` but the file hashes, which `seal` keeps."""
+
+    name: str
+    consent: Consent
+    frames: tuple[SourceFrames, ...]
+    steps: int  # optimiser steps of the adaptation
+    size: str  # "small" or "full"
+    width: float  # channel multiplier of the generator
+    window: int  # frames per network pass, T
+    face_model: str  # name and version the identity and texture belong to
+    prior_hash: str | None = None  # of the prior the network started from; None = from scratch
+    losses: dict[str, Any] = field(default_factory=dict)  # weights, and which perceptual network was used
+    rehearsal: str = "none"  # what other people's data was mixed in, or how weights were held near the prior
+    metrics: dict[str, float] = field(default_factory=dict)  # on held-out frames of the adaptation, as training measured them
+    av_offset_ms: float | None = None  # how late the picture of the adaptation clip is against its sound
+    created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    version: str = ""  # of Visual Dub
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `actor.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], name: str) -> ActorRecord:
+        """Read `to_json`'s values; `name` is the file for the message. Raises `ActorError` for any other content."""
+        if data.get("schema") != SCHEMA:
+            raise ActorError(f"{name} has schema {data.get('schema')!r}; expected {SCHEMA}, as written by vdub adapt")
+        try:
+            known = {f.name for f in dataclasses.fields(cls)}
+            values = {k: v for k, v in data.items() if k in known}
+            values["consent"] = Consent(**data["consent"])
+            values["frames"] = tuple(SourceFrames(**f) for f in data["frames"])
+            return cls(**values)
+        except (KeyError, TypeError) as e:
+            raise ActorError(f"{name} is not an actor record of schema {SCHEMA}: {e}") from e
+
+
+def read_json(folder: Path) -> dict[str, Any]:
+    """The raw content of a package's `actor.json`. Raises `ActorError` where the folder or the file is not one."""
+    path = folder / RECORD
+    if not folder.is_dir():
+        raise ActorError(f"{folder} is not a folder; expected an actor package written by vdub adapt")
+    if not path.is_file():
+        raise ActorError(f"{folder} holds no {RECORD}; expected an actor package written by vdub adapt")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise ActorError(f"{path} is not readable JSON ({e}); expected the record written by vdub adapt") from e
+    if not isinstance(data, dict):
+        raise ActorError(f"{path} holds a {type(data).__name__}; expected the record written by vdub adapt")
+    return data
+
+
+def load_record(folder: Path) -> ActorRecord:
+    """The record of the package at `folder`, consent withdrawn or not. Raises `ActorError`."""
+    return ActorRecord.from_json(read_json(folder), str(folder / RECORD))
