@@ -12,7 +12,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def _shared_folder(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
-        pytest.skip(f"the folder shared/{name} beside the checkout is not here; it holds real {name} that the project does not ship")
+        pytest.skip(f"shared/{name} is not beside the checkout; it holds real {name} that the project does not ship")
     return folder
 
 

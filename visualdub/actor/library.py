@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visualdub import cache
-from visualdub.actor.package import SUFFIX, load_record, write_record
-from visualdub.actor.record import RECORD, ActorRecord
+from visualdub.actor.package import SUFFIX, write_record
+from visualdub.actor.record import RECORD, ActorRecord, load_record
 from visualdub.errors import ActorError
 
 

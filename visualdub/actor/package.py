@@ -84,8 +84,8 @@ def _swap(partial: Path, path: Path) -> None:
     shutil.rmtree(old.parent, ignore_errors=True)
 
 
-def write_package(folder: Path, record: ActorRecord, identity: NDArray[np.floating], rest_jaw: float,
-                  rest_expression: NDArray[np.floating], references: NDArray[np.uint8], style: Any) -> None:
+def write_package(folder: Path, record: ActorRecord, identity: NDArray[np.float64], rest_jaw: float,
+                  rest_expression: NDArray[np.float64], references: NDArray[np.uint8], style: Any) -> None:
     """Write everything of a package that is not a network into `folder` (usually inside `actor_folder`).
 
     identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3); style: a `SpeechStyle`. The texture, the
