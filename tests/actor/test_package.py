@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from visualdub.speech.perform import SpeechStyle
 
 from visualdub import cache
 from visualdub.actor import Actor, ActorRecord, Consent, SourceFrames, actor_folder, load_actor, write_package
 from visualdub.actor.library import find_actor, forget, list_actors, withdraw
 from visualdub.actor.record import load_record
 from visualdub.errors import ActorError, BadInput, OutputError
-from visualdub.speech.perform import SpeechStyle
 
 NETWORKS = ("renderer.onnx", "texture.safetensors", "renderer.safetensors")
 
@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_package_and_nothing_else(tmp_path: Path) 
 
 
 def test_an_incomplete_package_is_never_renamed_into_place(tmp_path: Path) -> None:
-    with pytest.raises(ActorError, match="actor.json"), actor_folder(tmp_path / "ada.actor"):
+    with pytest.raises(ActorError, match=r"actor\.json"), actor_folder(tmp_path / "ada.actor"):
         pass
     assert list(tmp_path.iterdir()) == []
 
