@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from visualdub.speech.perform import SpeechStyle
 
 from visualdub import cache
 from visualdub.actor import Actor, ActorRecord, Consent, SourceFrames, actor_folder, load_actor, write_package
 from visualdub.actor.library import find_actor, forget, list_actors, withdraw
 from visualdub.actor.record import load_record
 from visualdub.errors import ActorError, BadInput, OutputError
+from visualdub.speech.style import SpeechStyle
 
 NETWORKS = ("renderer.onnx", "texture.safetensors", "renderer.safetensors")
 
@@ -25,10 +25,7 @@ def make_record(name: str = "ada") -> ActorRecord:
 
 
 def make_style() -> SpeechStyle:
-    import dataclasses
-
-    values = {f.name: np.arange(1.0, 4.0) if "ndarray" in str(f.type).lower() else 1.5 for f in dataclasses.fields(SpeechStyle)}
-    return SpeechStyle(**values)
+    return SpeechStyle((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), 4.5, "face468-1")
 
 
 def make_actor(path: Path) -> Path:
@@ -49,6 +46,7 @@ def test_round_trip_keeps_every_number(tmp_path: Path) -> None:
     assert actor.rest_jaw == 0.02
     np.testing.assert_array_equal(actor.rest_expression, [0.0, 1.0, 2.0, 3.0])
     np.testing.assert_array_equal(actor.references, rng.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8))
+    assert actor.style == make_style()
     assert actor.record.consent.scope == "tests, and nothing else"
     assert actor.record.frames[0].frame_count == 50
     assert actor.renderer_path.read_bytes() == b"renderer.onnx"

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from PIL import Image
 from visualdub import __version__
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, OutputError
+
+if TYPE_CHECKING:
+    from visualdub.speech.style import SpeechStyle
 
 IDENTITY, STYLE, RENDERER = "identity.npz", "style.safetensors", "renderer.onnx"
 TEXTURE, WEIGHTS, REFERENCES, PREVIEW = "texture.safetensors", "renderer.safetensors", "references", "preview.jpg"
@@ -38,7 +41,7 @@ class Actor:
     rest_jaw: float  # radians, the actor's mouth at rest
     rest_expression: NDArray[np.float64]  # (K,)
     references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops, baked into the renderer too
-    style: Any  # visualdub.speech.perform.SpeechStyle: how this actor articulates
+    style: SpeechStyle  # how this actor articulates
 
     @property
     def renderer_path(self) -> Path:
@@ -85,10 +88,10 @@ def _swap(partial: Path, path: Path) -> None:
 
 
 def write_package(folder: Path, record: ActorRecord, identity: NDArray[np.float64], rest_jaw: float,
-                  rest_expression: NDArray[np.float64], references: NDArray[np.uint8], style: Any) -> None:
+                  rest_expression: NDArray[np.float64], references: NDArray[np.uint8], style: SpeechStyle) -> None:
     """Write everything of a package that is not a network into `folder` (usually inside `actor_folder`).
 
-    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3); style: a `SpeechStyle`. The texture, the
+    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3). The texture, the
     renderer's weights and its ONNX graph are the caller's to add: `texture.safetensors`, `renderer.safetensors`,
     `renderer.onnx`.
     """
@@ -196,24 +199,26 @@ def _load_references(folder: Path) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-# ---- speech style: one array per field ------------------------------------------------------------------------------
+# ---- speech style: numbers as arrays, words as metadata --------------------------------------------------------------
 
 
-def _save_style(style: Any, path: Path) -> None:
+def _save_style(style: SpeechStyle, path: Path) -> None:
     from safetensors.numpy import save_file
 
-    fields = {f.name: np.atleast_1d(np.asarray(getattr(style, f.name), np.float64)) for f in dataclasses.fields(style)}
-    save_file({k: np.ascontiguousarray(v) for k, v in fields.items()}, path)
+    values = style.to_json()
+    words = {k: v for k, v in values.items() if isinstance(v, str)}
+    save_file({k: np.atleast_1d(np.asarray(v, np.float64)) for k, v in values.items() if k not in words}, path, metadata=words)
 
 
-def _load_style(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def _load_style(path: Path) -> SpeechStyle:
+    from safetensors import SafetensorError, safe_open
 
-    from visualdub.speech.perform import SpeechStyle
+    from visualdub.speech.style import SpeechStyle
 
     try:
-        arrays = load_file(path)
-        return SpeechStyle(**{k: float(v[0]) if v.shape == (1,) else v for k, v in arrays.items()})
+        with safe_open(path, framework="numpy") as f:
+            values = {k: f.get_tensor(k).tolist() for k in f.keys()}  # noqa: SIM118  (not a mapping)
+            words = f.metadata() or {}
+        return SpeechStyle.from_json({**{k: v[0] if k == "seconds" else v for k, v in values.items()}, **words})
     except (SafetensorError, OSError, TypeError, ValueError) as e:
         raise ActorError(f"{path} is not a speech style written by vdub adapt: {e}") from e
