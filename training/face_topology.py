@@ -103,7 +103,7 @@ def _skirt(build: _Builder, neutral: NDArray[np.float64]) -> None:
     above = np.array(JAW_LINE)
     side = np.sign(line[:, 0]) * (1 - down)
     for depth, follow in zip(SKIRT_RINGS, SKIRT_FOLLOWS, strict=True):
-        direction = np.stack([0.35 * side, 0.25 + 0.75 * down, 0.55 + 0 * down], 1) * depth
+        direction = np.stack([0.15 * side, 0.25 + 0.75 * down, 0.55 + 0 * down], 1) * depth
         ring = build.row(_rows(JAW_LINE), direction, follow, follow, 1, depth)
         build.triangles += _strip(above, ring)
         above = ring
@@ -134,24 +134,6 @@ def build_topology(neutral: NDArray[np.float64]) -> Topology:
     _mouth(build)
     return Topology(np.array(build.triangles, np.int32), np.array(build.anchors), np.array(build.offsets), np.array(build.follows),
                     np.array(build.jaw), np.array(build.parts, np.int8), np.array(build.depth))
-
-
-def _tutte(triangles: NDArray[np.int32], count: int, fixed: NDArray[np.int64], at: NDArray[np.float64],
-           weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Positions (count, 2) where every free vertex is the weighted mean of its neighbours: no fold, for a convex border.
-
-    weight: (count,) pull of a vertex on its neighbours' edges; below 1 lengthens the edges around it.
-    """
-    e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    e = np.unique(np.sort(e, 1), axis=0)
-    w = weight[e[:, 0]] * weight[e[:, 1]]
-    lap = scipy.sparse.coo_matrix((np.r_[w, w], (np.r_[e[:, 0], e[:, 1]], np.r_[e[:, 1], e[:, 0]])), (count, count)).tocsr()
-    lap = scipy.sparse.diags(np.asarray(lap.sum(1)).ravel()) - lap
-    free = np.setdiff1d(np.arange(count), fixed)
-    out = np.zeros((count, 2))
-    out[fixed] = at
-    out[free] = scipy.sparse.linalg.spsolve(lap[free][:, free].tocsc(), -lap[free][:, fixed] @ at)
-    return out
 
 
 def unwrap(topology: Topology, open_mouth: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,66 +1,51 @@
-"""Run a stage of a stream in a thread of its own, a bounded number of items ahead."""
+"""Running one stage of a stream in a thread of its own, a few items ahead of the next."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-Item = TypeVar("Item")
-_END = object()
+T = TypeVar("T")
 
 
-class _Failure:
-    """An exception on its way from the thread to the reader."""
+def prefetch(items: Iterable[T], depth: int = 8) -> Iterator[T]:
+    """Yield `items` in order while a thread produces up to `depth` of them ahead.
 
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-def ahead(items: Iterable[Item], depth: int = 8) -> Iterator[Item]:
-    """Yield `items` in order while a thread computes up to `depth` of them in advance.
-
-    An exception in `items` is raised here. Closing this generator, or leaving it by an exception, stops the thread
-    after the item it is at and closes `items`.
+    An error of the producer is raised here; closing the iterator early stops the producer and waits for it.
     """
-    if depth < 1:
-        raise ValueError(f"depth {depth}; expected at least 1")
-    buffer: queue.Queue[object] = queue.Queue(depth)
+    ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
-    worker = threading.Thread(target=_fill, args=(items, buffer, stop), daemon=True)
-    worker.start()
+
+    def put(kind: str, value: T | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put((kind, value), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as e:  # handed over, raised again by the consumer
+            put("error", e)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
     try:
-        while (item := buffer.get()) is not _END:
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item  # type: ignore[misc]
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if isinstance(value, BaseException) and kind == "error":
+                raise value
+            yield value  # type: ignore[misc]
     finally:
         stop.set()
-        worker.join(timeout=30)
-
-
-def _fill(items: Iterable[Item], buffer: queue.Queue[object], stop: threading.Event) -> None:
-    iterator = iter(items)
-    try:
-        for item in iterator:
-            if not _put(buffer, item, stop):
-                return
-        _put(buffer, _END, stop)
-    except BaseException as e:  # handed to the reader, who raises it
-        _put(buffer, _Failure(e), stop)
-    finally:
-        close: Callable[[], None] | None = getattr(iterator, "close", None)
-        if close is not None:
-            close()
-
-
-def _put(buffer: queue.Queue[object], item: object, stop: threading.Event) -> bool:
-    """False where the reader has gone."""
-    while not stop.is_set():
-        try:
-            buffer.put(item, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False
+        thread.join()

@@ -1,0 +1,54 @@
+"""What the renderer is told about one frame: UV map, mask and silhouette, in crop pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.face.crop import Crop, extreme_meshes
+from visualdub.face.model import Face468, load_face_model
+from visualdub.face.raster import interpolate, rasterise
+from visualdub.face.track import Performance, Track
+
+MASK_GROW = 5  # crop pixels (diameter of the closing and growing element)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Inputs of the renderer for one frame, S x S crop pixels."""
+
+    uv: NDArray[np.float32]  # (S, S, 2) texture coordinates in 0..1, u right, v down; -1 where no mesh
+    mask: NDArray[np.float32]  # (S, S) 0 or 1: the region to draw, the same for every performance
+    silhouette: NDArray[np.bool_]  # (S, S) mesh and skirt
+
+
+def to_crop(mesh: NDArray[np.float64], track: Track, crop: Crop, i: int) -> NDArray[np.float64]:
+    """Model mesh (..., V, 3) to crop pixels and depth for frame `i` of the track."""
+    points = track.scale[i] * mesh @ track.rotation[i].T
+    scale = crop.affine[i, 0, 0]
+    points = points * scale
+    points[..., :2] += scale * track.translation[i] + crop.affine[i, :, 2]
+    return np.asarray(points)
+
+
+def mask_of(model: Face468, track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
+    """Region to draw (S, S): the layout's fixed region, rasterised with the jaw closed and open, united (DESIGN.md 2.2)."""
+    mask = np.zeros((crop.size, crop.size), np.uint8)
+    for mesh in to_crop(extreme_meshes(model, track.identity), track, crop, i):
+        raster = rasterise(mesh, model.triangles, crop.size, crop.size)
+        weight = interpolate(raster, model.triangles, model.mask_weight[:, None].astype(np.float32), -1.0)[..., 0]
+        mask |= (weight > 0).astype(np.uint8)
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (MASK_GROW, MASK_GROW))
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, element, iterations=2)
+    return cv2.dilate(closed, element).astype(np.float32)
+
+
+def frame_geometry(track: Track, crop: Crop, performance: Performance, i: int) -> Geometry:
+    """Geometry of frame `i` of the track when it plays frame `i` of `performance`."""
+    model = load_face_model()
+    mesh = model.vertices(track.identity, performance.jaw[i], performance.expression[i])
+    raster = rasterise(to_crop(mesh, track, crop, i), model.triangles, crop.size, crop.size)
+    return Geometry(interpolate(raster, model.triangles, model.uv, -1.0), mask_of(model, track, crop, i), raster.hit)

@@ -1,0 +1,128 @@
+"""Face models: identity, jaw and expression in, mesh out; `face468` is built in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, face_width
+
+DATA = Path(__file__).parent / "data" / "face468.npz"
+LANDMARK_COUNT = 468
+Mesh = NDArray[np.float64]  # (..., V, 3) x right, y down, z away from the camera
+
+
+class FaceModel(Protocol):
+    """What the rest of the house asks of a face model. V vertices, F triangles, K expression components."""
+
+    @property
+    def name(self) -> str:
+        """Name and version; stored in tracks and actors."""
+        ...
+
+    @property
+    def n_speech(self) -> int:
+        """The first `n_speech` expression components, and the jaw, are what speech moves."""
+        ...
+
+    @property
+    def n_expression(self) -> int:
+        """K."""
+        ...
+
+    @property
+    def triangles(self) -> NDArray[np.int32]:
+        """(F, 3)."""
+        ...
+
+    @property
+    def uv(self) -> NDArray[np.float32]:
+        """(V, 2) in 0..1, u right, v down; (0, 0) is the outer corner of the first texel."""
+        ...
+
+    def vertices(self, identity: Mesh, jaw: NDArray[np.float64], expression: NDArray[np.float64]) -> Mesh:
+        """Mesh (..., V, 3) of `identity` (V, 3) with the jaw turned by `jaw` (...) radians and `expression` (..., K)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Face468:
+    """MediaPipe's 468 vertices, a skirt below the jaw line, teeth sheets and a mouth cap. Unit: about one face width.
+
+    `vertices = identity + weights * (turn about the jaw joint) + expression @ basis`. Vertices 0..467 carry MediaPipe's
+    numbers, so `landmarks.lip_opening` works on the mesh.
+    """
+
+    name: str
+    triangles: NDArray[np.int32]  # (F, 3)
+    uv: NDArray[np.float32]  # (V, 2)
+    template: Mesh  # (V, 3) mean neutral face
+    anchors: NDArray[np.float64]  # (V - 468, 468) where extra vertices rest
+    offsets: NDArray[np.float64]  # (V - 468, 3) in face widths
+    parts: NDArray[np.int8]  # (V,) 0 face, 1 skirt, 2 upper teeth, 3 lower teeth, 4 cap
+    jaw_weights: NDArray[np.float64]  # (V,) soft share in the jaw's turn
+    jaw_joint: NDArray[np.float64]  # (3,) joint against the middle of the face's widest points, face widths
+    jaw_limit: float  # radians, widest opening met in speech
+    basis: NDArray[np.float64]  # (K, V, 3) expression, one standard deviation each
+    n_speech: int
+    stable: NDArray[np.int32]  # vertices that speech does not move
+    mask_weight: NDArray[np.float64]  # (V,) above 0 inside the region that a dub redraws
+
+    @property
+    def n_expression(self) -> int:
+        return len(self.basis)
+
+    @property
+    def vertex_count(self) -> int:
+        return len(self.template)
+
+    def complete(self, face: Mesh) -> Mesh:
+        """Add the skirt, teeth and cap to a neutral face: (468, 3) -> (V, 3)."""
+        return np.concatenate([face, self.anchors @ face + self.offsets * float(face_width(face))])
+
+    def joint(self, identity: Mesh) -> NDArray[np.float64]:
+        """(3,) jaw joint of an actor."""
+        centre = (identity[FACE_LEFT] + identity[FACE_RIGHT]) / 2
+        return np.asarray(centre + self.jaw_joint * float(face_width(identity)))
+
+    def jaw_motion(self, identity: Mesh, jaw: NDArray[np.float64]) -> Mesh:
+        """Displacement (..., V, 3) by the hinge alone."""
+        arm = identity[:, 1:] - self.joint(identity)[1:]
+        c, s = np.cos(jaw)[..., None] - 1, np.sin(jaw)[..., None]
+        out = np.zeros((*np.shape(jaw), len(identity), 3))
+        out[..., 1] = (c * arm[:, 0] - s * arm[:, 1]) * self.jaw_weights
+        out[..., 2] = (s * arm[:, 0] + c * arm[:, 1]) * self.jaw_weights
+        return out
+
+    def jaw_slope(self, identity: Mesh, jaw: NDArray[np.float64]) -> Mesh:
+        """Derivative of `jaw_motion` with respect to the angle, (..., V, 3)."""
+        arm = identity[:, 1:] - self.joint(identity)[1:]
+        c, s = np.cos(jaw)[..., None], np.sin(jaw)[..., None]
+        out = np.zeros((*np.shape(jaw), len(identity), 3))
+        out[..., 1] = (-s * arm[:, 0] - c * arm[:, 1]) * self.jaw_weights
+        out[..., 2] = (c * arm[:, 0] - s * arm[:, 1]) * self.jaw_weights
+        return out
+
+    def vertices(self, identity: Mesh, jaw: NDArray[np.float64], expression: NDArray[np.float64]) -> Mesh:
+        """See `FaceModel.vertices`."""
+        motion = self.jaw_motion(identity, np.asarray(jaw, np.float64))
+        return np.asarray(identity + motion + np.tensordot(expression, self.basis, 1))
+
+
+@lru_cache(maxsize=1)
+def load_face_model() -> Face468:
+    """The built-in face model, read once."""
+    with np.load(DATA, allow_pickle=False) as z:
+        a = {k: z[k] for k in z.files}
+
+    def real(key: str) -> NDArray[np.float64]:
+        return np.asarray(a[key], np.float64)
+
+    return Face468(
+        "face468-1", a["triangles"], a["uv"], real("template"), real("anchors"), real("offsets"), a["parts"], real("jaw_weights"),
+        real("jaw_joint"), float(a["jaw_limit"]), real("basis"), int(a["n_speech"]), a["stable"], real("mask_weight"))

@@ -1,0 +1,63 @@
+"""From a clip to its track: detection, landmarks, the fit over the whole shot, and a confidence for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import NoFace
+from visualdub.face.detect import choose_face, find_faces
+from visualdub.face.fit import Fit, fit_shot
+from visualdub.face.landmarks import face_width
+from visualdub.face.model import load_face_model
+from visualdub.face.track import Track
+from visualdub.media.decode import read_frames
+from visualdub.media.pixels import frame_rgb
+from visualdub.media.probe import content_hash, probe
+from visualdub.streams import prefetch
+from visualdub.timing import FrameRange
+
+RESIDUAL_LIMIT = 0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence
+YAW_FULL, YAW_NONE = 40.0, 70.0  # degrees off the camera: full confidence up to, none from
+WIDTH_NONE, WIDTH_FULL = 20.0, 48.0  # face width in pixels
+LEAST_CONFIDENCE = 0.15
+
+
+def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Degrees the face looks to the side and up or down, (n, 2), from rotations (n, 3, 3)."""
+    forward = -rotation[..., 2]
+    yaw = np.arctan2(forward[..., 0], -forward[..., 2])
+    return np.asarray(np.degrees(np.stack([yaw, np.arcsin(np.clip(-forward[..., 1], -1, 1))], -1)))
+
+
+def confidence_of(fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(n,) 0..1: fit residual, head angle and size, each falling linearly; below a floor it is 0 and the frame passes through."""
+    angles = np.abs(yaw_pitch(fit.pose.rotation)).max(1)
+    width = fit.pose.scale * float(face_width(fit.identity))
+    parts = [1 - np.nan_to_num(fit.residual, nan=1.0) / RESIDUAL_LIMIT, (YAW_NONE - angles) / (YAW_NONE - YAW_FULL),
+             (width - WIDTH_NONE) / (WIDTH_FULL - WIDTH_NONE)]
+    value = np.where(seen, np.prod(np.clip(parts, 0, 1), axis=0), 0)
+    return np.where(value < LEAST_CONFIDENCE, 0, value).astype(np.float32)
+
+
+def track_clip(path: Path, frames: FrameRange | None = None, face: str | None = None,
+               progress: Callable[[int, int], None] | None = None) -> Track:
+    """Track one face of a clip (`face` as in `choose_face`), streaming. `progress(done, total)` after every frame.
+
+    Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past the end.
+    """
+    info = probe(path)
+    frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
+    pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
+    faces, count = find_faces(pictures, None if progress is None else lambda done: progress(done, len(frames)))
+    if not faces:
+        raise NoFace(f"{path.name}: no face in {count} frames; expected a person whose face is at least {WIDTH_NONE:.0f} pixels wide")
+    landmarks = choose_face(faces, face, path.name).dense(count)
+    fit = fit_shot(load_face_model(), landmarks)
+    seen = ~np.isnan(landmarks[:, 0, 0])
+    return Track(path.name, content_hash(path), (info.width, info.height), info.rate, frames.start, landmarks,
+                 confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation, fit.pose.translation[:, :2], fit.identity, fit.jaw,
+                 fit.expression, load_face_model().name)
