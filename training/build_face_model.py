@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,6 @@ CHIN = (152, 148, 377, 176, 400, 175, 199, 200)
 Points = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """Similarity per frame: `aligned = (points - centre) @ rotation / scale` + the template's centre."""
-
-    aligned: Points  # (n, 468, 3) in the template's frame and unit
-
-
 def procrustes(points: Points, template: Points, subset: NDArray[np.int64]) -> Points:
     """Move each frame of `points` (n, 468, 3) onto `template` (468, 3) by the similarity that fits `subset` best."""
     a, b = points[:, subset], template[subset]
@@ -39,7 +31,7 @@ def procrustes(points: Points, template: Points, subset: NDArray[np.int64]) -> P
     d[:, 2] = np.sign(np.linalg.det(u @ vt))
     rotation = np.einsum("nik,nk,nkj->nij", u, d, vt)
     scale = (s * d).sum(1) / (a**2).sum((1, 2))
-    return (points - ca) @ rotation * scale[:, None, None] + cb
+    return np.asarray((points - ca) @ rotation * scale[:, None, None] + cb)
 
 
 def upright(mesh: Points, mirror: NDArray[np.int64]) -> Points:
@@ -55,7 +47,7 @@ def upright(mesh: Points, mirror: NDArray[np.int64]) -> Points:
     middle = mesh[10] - mesh[152]
     y = -(middle - x * (middle @ x))
     y /= np.linalg.norm(y)
-    return (mesh - centre) @ np.stack([x, y, np.cross(x, y)], 1) / width
+    return np.asarray((mesh - centre) @ np.stack([x, y, np.cross(x, y)], 1) / width)
 
 
 def mirror_map(mesh: Points) -> NDArray[np.int64]:
@@ -86,7 +78,7 @@ def align_clips(clips: list[Points]) -> tuple[Points, list[Points]]:
 def neutral_of(clip: Points) -> Points:
     """Mean of the frames whose lips are closest together: (n, 468, 3) -> (468, 3)."""
     opening = lip_opening(clip)
-    return clip[opening <= np.quantile(opening, 0.15)].mean(0)
+    return np.asarray(clip[opening <= np.quantile(opening, 0.15)].mean(0))
 
 
 def hinge(mesh: Points, angle: NDArray[np.float64], weights: NDArray[np.float64], joint: NDArray[np.float64]) -> Points:
@@ -95,7 +87,7 @@ def hinge(mesh: Points, angle: NDArray[np.float64], weights: NDArray[np.float64]
     c, s = np.cos(angle)[..., None], np.sin(angle)[..., None]
     dy = (c - 1) * r[:, 0] - s * r[:, 1]
     dz = s * r[:, 0] + (c - 1) * r[:, 1]
-    return np.stack([0 * dy, dy, dz], -1) * weights[:, None]
+    return np.asarray(np.stack([0 * dy, dy, dz], -1) * weights[:, None])
 
 
 def fit_hinge(neutrals: list[Points], moved: list[Points], mirror: NDArray[np.int64]) -> tuple[Points, NDArray[np.float64]]:
@@ -126,11 +118,11 @@ def fit_hinge(neutrals: list[Points], moved: list[Points], mirror: NDArray[np.in
     return weights, offset
 
 
-def speech_region(template: Points, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def speech_region(template: Points) -> NDArray[np.float64]:
     """(468,) how much a vertex belongs to speech: 1 on mouth, chin and lower cheeks, 0 from the eyes up."""
     nose, eyes = template[2, 1], template[[33, 263], 1].mean()
     t = np.clip((template[:, 1] - (eyes + 0.12)) / (nose - 0.04 - (eyes + 0.12)), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def basis_of(residuals: list[Points], region: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -142,7 +134,7 @@ def basis_of(residuals: list[Points], region: NDArray[np.float64], count: int) -
         covariance += x.T @ x / len(r)
     values, vectors = np.linalg.eigh(covariance / len(residuals))
     top = vectors[:, ::-1][:, :count] * np.sqrt(values[::-1][:count])
-    return top.T.reshape(count, BASE, 3) / trust
+    return np.asarray(top.T.reshape(count, BASE, 3) / trust)
 
 
 def angles_of(neutral: Points, clip: Points, weights: NDArray[np.float64], offset: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,7 +159,7 @@ def mask_weight(topology: Topology, rest: Points) -> NDArray[np.float64]:
     for ring in rings:
         inside[ring] = np.minimum((depth - topology.skirt_depth[ring]) * 3, inside[list(JAW_LINE)])
     inside[topology.parts >= 2] = 1.0
-    return inside
+    return np.asarray(inside)
 
 
 def build(clips: dict[str, Points]) -> tuple[dict[str, NDArray[np.generic]], dict[str, object]]:
@@ -182,31 +174,29 @@ def build(clips: dict[str, Points]) -> tuple[dict[str, NDArray[np.generic]], dic
         joint = (neutral[FACE_LEFT] + neutral[FACE_RIGHT]) / 2 + offset
         residuals.append(clip - neutral - hinge(neutral, angle, weights, joint))
         angles.append(angle)
-    region = speech_region(template, weights)
+    region = speech_region(template)
     speech = basis_of(residuals, region, SPEECH_COMPONENTS)
     upper = basis_of(residuals, 1 - region, UPPER_COMPONENTS)
-    rest = np.mean([n for n in neutrals], 0)
-    rest = upright(rest, mirror)
+    rest = upright(np.mean(neutrals, 0), mirror)
     topology = build_topology(rest)
     full = np.concatenate([rest, topology.anchors @ rest + topology.offsets])
     jaw = np.concatenate([weights, np.where(topology.jaw_share >= 2, weights[list(CHIN)].mean(),
                                             topology.jaw_share * (topology.anchors @ weights))])
     basis = np.concatenate([speech, upper])
     basis = np.concatenate([basis, np.einsum("ev,kvi,e->kei", topology.anchors, basis, topology.follows)], 1)
-    joint = offset
-    opened = full + hinge(full, np.array(0.05), jaw, joint)
+    opened = full + hinge(full, np.array(0.05), jaw, offset)
     uv = unwrap(topology, opened)
     limit = float(np.mean([np.quantile(a, 0.995) for a in angles]))
     arrays: dict[str, NDArray[np.generic]] = {
         "triangles": topology.triangles, "uv": uv, "template": full, "anchors": topology.anchors, "offsets": topology.offsets,
         "parts": topology.parts, "jaw_weights": jaw, "jaw_joint": offset, "jaw_limit": np.array(limit), "basis": basis,
         "n_speech": np.array(SPEECH_COMPONENTS), "stable": np.array(STABLE, np.int32), "mask_weight": mask_weight(topology, full)}
-    explained = [float(1 - sum((((r * region[:, None]) - _project(r * region[:, None], speech)) ** 2).sum() for r in residuals)
-                       / sum(((r * region[:, None]) ** 2).sum() for r in residuals))]
+    spoken = [r * region[:, None] for r in residuals]
+    lost = sum(float(((s - _project(s, speech)) ** 2).sum()) for s in spoken) / sum(float((s**2).sum()) for s in spoken)
     record: dict[str, object] = {
         "name": "face468-1", "clips": {k: len(v) for k, v in clips.items()}, "held_out_speakers": list(HELD_OUT),
         "jaw_limit_radians": round(limit, 4), "speech_components": SPEECH_COMPONENTS, "upper_components": UPPER_COMPONENTS,
-        "speech_variance_kept": round(explained[0], 4), "folded_triangles": int(folded(topology.triangles, uv).sum())}
+        "speech_variance_kept": round(1 - lost, 4), "folded_triangles": int(folded(topology.triangles, uv).sum())}
     return arrays, record
 
 
@@ -217,9 +207,10 @@ def _project(x: Points, basis: NDArray[np.float64]) -> Points:
 
 def read_clips(folder: Path) -> dict[str, Points]:
     """Landmarks (n, 468, 3) of the most present face of every clip in `folder`, validation speakers left out."""
-    from visualdub.face.detect import choose_face, find_faces
     from visualdub.media.decode import read_frames
     from visualdub.media.pixels import frame_rgb
+
+    from visualdub.face.detect import choose_face, find_faces
 
     listed = {c["file"]: c for c in json.loads((folder / "clips.json").read_text())}
     clips = {}

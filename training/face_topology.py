@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -36,7 +38,7 @@ class Topology:
     skirt_depth: NDArray[np.float64]  # (V,) 0 on the face, then the ring's distance in face widths
 
 
-def tessellation(frontal: NDArray[np.floating]) -> NDArray[np.int32]:
+def tessellation(frontal: NDArray[np.float64]) -> NDArray[np.int32]:
     """Triangles of MediaPipe's tessellation: the directed 3-cycles that use every directed edge exactly once.
 
     The edges allow both turns of many triangles; of the exact covers the one that faces the viewer in `frontal`
@@ -51,14 +53,13 @@ def tessellation(frontal: NDArray[np.floating]) -> NDArray[np.int32]:
         successors.setdefault(a, []).append(b)
     cycles = sorted({min(((a, b, c), (b, c, a), (c, a, b)))
                      for a, b in edges for c in successors.get(b, ()) if (c, a) in number and c != a})
-    p = frontal[np.array(cycles), :2]
-    area = ((p[:, 1, 0] - p[:, 0, 0]) * (p[:, 2, 1] - p[:, 0, 1]) - (p[:, 1, 1] - p[:, 0, 1]) * (p[:, 2, 0] - p[:, 0, 0]))
+    area = _area(frontal[np.array(cycles), :2])
     rows = [number[e] for a, b, c in cycles for e in ((a, b), (b, c), (c, a))]
     cover = scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, np.repeat(np.arange(len(cycles)), 3))), (len(edges), len(cycles)))
     solved = scipy.optimize.milp(area, constraints=scipy.optimize.LinearConstraint(cover, 1, 1), integrality=1, bounds=(0, 1))
     if not solved.success:
         raise ValueError(f"the tessellation has no exact cover by triangles: {solved.message}")
-    return np.array(cycles, np.int32)[solved.x > 0.5]
+    return np.asarray(np.array(cycles, np.int32)[solved.x > 0.5])
 
 
 def _rows(vertices: tuple[int, ...]) -> NDArray[np.float64]:
@@ -119,11 +120,11 @@ def _mouth(build: _Builder) -> None:
     arch = 0.05 * np.linspace(-1, 1, len(line)) ** 2
     for part, jaw, ys, z in ((2, 0.0, (-0.05, -0.01, 0.03, 0.075), 0.03), (3, 2.0, (0.05, 0.02, -0.015, -0.05), 0.045)):
         rows = [build.row(narrow, np.stack([0 * arch, 0 * arch + y, z + arch], 1), 0.0, jaw, part) for y in ys]
-        for a, b in zip(rows[:-1], rows[1:], strict=True):
+        for a, b in pairwise(rows):
             build.triangles += _strip(a, b) if part == 2 else _strip(b, a)
     back = np.array([0.0, 0.0, 0.10])
-    top = build.row(_rows(UPPER_INNER), back - [0, 0.02, 0], 1.0, 1.0, 4)
-    bottom = build.row(_rows(LOWER_INNER), back + [0, 0.02, 0], 1.0, 1.0, 4)
+    top = build.row(_rows(UPPER_INNER), back - np.array([0, 0.02, 0]), 1.0, 1.0, 4)
+    bottom = build.row(_rows(LOWER_INNER), back + np.array([0, 0.02, 0]), 1.0, 1.0, 4)
     build.triangles += _strip(top, bottom)
 
 
@@ -132,8 +133,8 @@ def build_topology(neutral: NDArray[np.float64]) -> Topology:
     build = _Builder(tessellation(neutral))
     _skirt(build, neutral)
     _mouth(build)
-    return Topology(np.array(build.triangles, np.int32), np.array(build.anchors), np.array(build.offsets), np.array(build.follows),
-                    np.array(build.jaw), np.array(build.parts, np.int8), np.array(build.depth))
+    return Topology(np.array(build.triangles, np.int32), np.array(build.anchors), np.array(build.offsets),
+                    np.array(build.follows), np.array(build.jaw), np.array(build.parts, np.int8), np.array(build.depth))
 
 
 def unwrap(topology: Topology, open_mouth: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -144,13 +145,13 @@ def unwrap(topology: Topology, open_mouth: NDArray[np.float64]) -> NDArray[np.fl
     """
     uv = np.zeros((len(topology.parts), 2))
     face = topology.parts <= 1
-    mouth = open_mouth[[13, 14, 78, 308], :2].mean(0)
     flat = _flatten(topology, open_mouth)
-    d = flat - (flat[[13, 14, 78, 308]].mean(0))
+    mouth = flat[[13, 14, 78, 308]].mean(0)
+    d = flat - mouth
     r = np.linalg.norm(d, axis=1, keepdims=True)
     reach = 0.30  # face widths: beyond, the layout is only shifted outward
-    bigger = np.where(r < reach, MOUTH_ZOOM * r - (MOUTH_ZOOM - 1) * r**2 / (2 * reach) * 1.0, 0)
-    bigger = np.where(r < reach, bigger, MOUTH_ZOOM * reach - (MOUTH_ZOOM - 1) * reach / 2 + (r - reach))
+    bigger = np.where(r < reach, MOUTH_ZOOM * r - (MOUTH_ZOOM - 1) * r**2 / (2 * reach),
+                      MOUTH_ZOOM * reach - (MOUTH_ZOOM - 1) * reach / 2 + (r - reach))
     placed = d / np.maximum(r, 1e-9) * bigger + mouth
     lo, hi = placed[face].min(0), placed[face].max(0)
     uv[face] = ((placed - lo) / (hi - lo) * [0.98, FACE_PART - 0.02] + 0.01)[face]
@@ -173,8 +174,14 @@ def _flatten(topology: Topology, mesh: NDArray[np.float64]) -> NDArray[np.float6
     return np.stack([x, d[:, 1] + 0.35 * topology.skirt_depth], 1)
 
 
-def folded(triangles: NDArray[np.int32], uv: NDArray[np.floating]) -> NDArray[np.bool_]:
+def folded(triangles: NDArray[np.int32], uv: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(F,) triangles whose turn in the layout is against the majority's."""
     p = uv[triangles]
-    area = (p[:, 1, 0] - p[:, 0, 0]) * (p[:, 2, 1] - p[:, 0, 1]) - (p[:, 1, 1] - p[:, 0, 1]) * (p[:, 2, 0] - p[:, 0, 0])
-    return area * np.sign(np.median(area)) <= 0
+    area = _area(p)
+    return np.asarray(area * np.sign(np.median(area)) <= 0)
+
+
+def _area(p: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Twice the signed area of triangles (F, 3, 2)."""
+    a, b = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], np.float64)

@@ -36,7 +36,7 @@ def iou(a: Box, b: Box) -> float:
 
 def landmark_box(landmarks: NDArray[np.floating[Any]]) -> Box:
     """Bounding box of one frame's landmarks (478, 3)."""
-    return np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)]).astype(np.float64)
+    return np.asarray(np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)]), np.float64)
 
 
 class Detector:
@@ -92,7 +92,7 @@ class MeshTracker:
         if self._window is None or min(self._window[2:] - self._window[:2]) < MIN_FACE_PIXELS // 2:
             return None
         x0, y0, x1, y1 = self._window
-        view = rgb[y0:y1, x0:x1]
+        view: NDArray[Any] = rgb[y0:y1, x0:x1]
         h, w = view.shape[:2]
         shrink = WINDOW_PIXELS / max(h, w)
         if shrink < 1:
@@ -100,8 +100,8 @@ class MeshTracker:
         found = self._net.process(np.ascontiguousarray(view)).multi_face_landmarks
         if not found:
             return None
-        points = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
-        points = points * np.float32([w, h, w]) + np.float32([x0, y0, 0])
+        points: NDArray[np.float32] = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
+        points = points * np.array([w, h, w], np.float32) + np.array([x0, y0, 0], np.float32)
         box = landmark_box(points)
         if min(box[2:] - box[:2]) < MIN_FACE_PIXELS / 2:
             return None
@@ -203,8 +203,9 @@ class FaceFinder:
 
     def close(self) -> None:
         """Free the networks."""
-        for net in (self._detector, *self._meshes.values(), *self._idle):
-            net.close()
+        self._detector.close()
+        for mesh in (*self._meshes.values(), *self._idle):
+            mesh.close()
         self._meshes, self._idle = {}, []
 
 

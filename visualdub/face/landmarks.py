@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ LIPS_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 3
 LIPS = LIPS_OUTER + LIPS_INNER
 
 
-def lip_opening(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
+def lip_opening(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Inner-lip opening as a fraction of the distance between the outer eye corners, both in 3D.
 
     landmarks: (..., 468 or 478, 3), any unit. Returns (...).
@@ -22,9 +24,9 @@ def lip_opening(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
     upper = landmarks[..., [a for a, _ in INNER_LIP_PAIRS], :]
     lower = landmarks[..., [b for _, b in INNER_LIP_PAIRS], :]
     eyes = np.linalg.norm(landmarks[..., EYE_CORNERS[0], :] - landmarks[..., EYE_CORNERS[1], :], axis=-1)
-    return np.linalg.norm(upper - lower, axis=-1).mean(-1) / eyes
+    return np.asarray(np.linalg.norm(upper - lower, axis=-1).mean(-1) / eyes)
 
 
-def face_width(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
+def face_width(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Distance between the widest points of the face oval, in 3D, in the landmarks' own unit. (..., V, 3) -> (...)."""
-    return np.linalg.norm(landmarks[..., FACE_LEFT, :] - landmarks[..., FACE_RIGHT, :], axis=-1)
+    return np.asarray(np.linalg.norm(landmarks[..., FACE_LEFT, :] - landmarks[..., FACE_RIGHT, :], axis=-1))

@@ -24,7 +24,7 @@ class Raster:
         return self.face_index >= 0
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def _fill(points: NDArray[np.float64], triangles: NDArray[np.int32], face_index: NDArray[np.int32],
           barycentric: NDArray[np.float32], depth: NDArray[np.float32]) -> None:
     height, width = face_index.shape
@@ -53,7 +53,7 @@ def _fill(points: NDArray[np.float64], triangles: NDArray[np.int32], face_index:
                     barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2] = wa, wb, wc
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _interpolate(face_index: NDArray[np.int32], barycentric: NDArray[np.float32], triangles: NDArray[np.int32],
                  values: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     height, width = face_index.shape

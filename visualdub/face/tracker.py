@@ -54,7 +54,7 @@ def track_clip(path: Path, frames: FrameRange | None = None, face: str | None = 
     pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
     faces, count = find_faces(pictures, None if progress is None else lambda done: progress(done, len(frames)))
     if not faces:
-        raise NoFace(f"{path.name}: no face in {count} frames; expected a person whose face is at least {WIDTH_NONE:.0f} pixels wide")
+        raise NoFace(f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels wide")
     landmarks = choose_face(faces, face, path.name).dense(count)
     fit = fit_shot(load_face_model(), landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
