@@ -1,1 +1,1 @@
-"""Audio features, audio to expression (ONNX), A/V offset."""
+"""Audio features, audio to expression (ONNX), and the performance of a dub."""
