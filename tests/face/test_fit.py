@@ -1,0 +1,161 @@
+"""The whole-shot fit on shots made from the model itself, where the truth is known."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from visualdub.face.crop import SIZE, stable_crop, warp_crop
+from visualdub.face.fit import Pose, close_mouth, fit_shot, procrustes, project, smooth_pose, unproject, whittaker
+from visualdub.face.geometry import frame_geometry
+from visualdub.face.landmarks import face_width, lip_opening
+from visualdub.face.model import load_face_model
+from visualdub.face.track import Performance, Track
+from visualdub.face.tracker import confidence_of, yaw_pitch
+
+N = 60
+
+
+def acted(noise: float = 0.0, yaw: float = 12.0):
+    """Landmarks (N, 478, 3) of a face that talks and turns, with the opening that was acted."""
+    model, rng = load_face_model(), np.random.default_rng(1)
+    t = np.arange(N)
+    jaw = 0.06 * (1 + np.sin(t * 0.9))
+    expression = np.zeros((N, model.n_expression))
+    expression[:, 0] = 0.5 * np.sin(t * 0.5)
+    mesh = model.vertices(model.template, jaw, expression)
+    turn = Rotation.from_euler("yxz", np.stack([yaw * np.sin(t / 15), 5 * np.cos(t / 11), 3 * np.sin(t / 20)], 1), degrees=True)
+    pose = Pose(150 + 5 * np.sin(t / 25), turn.as_matrix(), np.stack([256 + t / 4, 240 - t / 8, 0 * t], 1).astype(float))
+    points = np.full((N, 478, 3), 1.0)
+    points[:, :468] = project(mesh, pose)[:, :468] + rng.normal(0, noise, (N, 468, 3))
+    return points.astype(np.float32), lip_opening(mesh), pose
+
+
+def as_track(landmarks) -> Track:
+    fit = fit_shot(load_face_model(), landmarks)
+    seen = ~np.isnan(landmarks[:, 0, 0])
+    return Track("x", "", (512, 512), Fraction(25), 0, landmarks, confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation,
+                 fit.pose.translation[:, :2], fit.identity, fit.jaw, fit.expression, "face468-1")
+
+
+def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps():
+    line = np.arange(20.0)[:, None] * 3 + 1
+    weights = np.ones(20)
+    weights[7:12] = 0
+    broken = np.where(weights[:, None] > 0, line, 999.0)
+    assert whittaker(broken, weights, 5.0) == pytest.approx(line, abs=1e-4)
+    bump = np.zeros((21, 1))
+    bump[10] = 1
+    smooth = whittaker(bump, np.ones(21), 5.0)[:, 0]
+    assert smooth == pytest.approx(smooth[::-1]) and smooth.argmax() == 10
+
+
+def test_procrustes_recovers_a_similarity_and_unproject_undoes_project():
+    points, _, pose = acted()
+    found = procrustes(points[:, :468].astype(float), unproject(points[:, :468].astype(float), pose))
+    assert found.scale == pytest.approx(pose.scale, rel=1e-5)
+    assert found.rotation == pytest.approx(pose.rotation, abs=1e-5)
+    assert found.translation == pytest.approx(pose.translation, abs=1e-2)
+
+
+def test_smoothing_keeps_a_still_head_still():
+    pose = Pose(np.full(9, 100.0), np.tile(Rotation.from_euler("y", 20, degrees=True).as_matrix(), (9, 1, 1)), np.tile([5.0, 6, 0], (9, 1)))
+    smooth = smooth_pose(pose, np.array([0.1, 0.2, 0.3]), np.ones(9), 2.0)
+    assert smooth.rotation == pytest.approx(pose.rotation) and smooth.translation == pytest.approx(pose.translation)
+
+
+def test_fit_follows_lips_without_lag_and_keeps_their_amplitude():
+    points, opening, _ = acted(noise=0.3)
+    fit = fit_shot(load_face_model(), points)
+    mesh = load_face_model().vertices(fit.identity, fit.jaw, fit.expression)
+    fitted = lip_opening(mesh)
+    assert 0.95 <= fitted.std() / opening.std() <= 1.05
+    lags = [np.corrcoef(fitted[3 + k:N - 3 + k], opening[3:N - 3])[0, 1] for k in range(-3, 4)]
+    assert int(np.argmax(lags)) - 3 == 0 and max(lags) > 0.99
+    assert fit.residual.mean() < 0.015
+
+
+def test_fit_halves_the_jitter_of_the_forehead():
+    points, _, _ = acted(noise=0.5)
+    fit = fit_shot(load_face_model(), points)
+    mesh = project(load_face_model().vertices(fit.identity, fit.jaw, fit.expression), fit.pose)
+    forehead = [10, 151, 9, 108, 337]
+    def jitter(p):
+        return np.abs(np.diff(p[:, forehead, :2], 2, axis=0)).mean()
+
+    assert jitter(mesh) <= 0.5 * jitter(points)
+
+
+def test_missing_frames_keep_their_place_and_get_no_confidence():
+    points, _, pose = acted()
+    points[20:25] = np.nan
+    track = as_track(points)
+    assert len(track) == N and (track.confidence[20:25] == 0).all() and (track.confidence[:20] > 0.5).all()
+    assert track.scale[22] == pytest.approx(pose.scale[22], rel=0.02)
+    assert np.isfinite(track.expression).all() and np.isfinite(track.rotation).all()
+
+
+def test_identity_comes_out_with_its_lips_closed():
+    model = load_face_model()
+    open_face = model.vertices(model.template, np.array(0.08), np.zeros(model.n_expression))[:468]
+    assert lip_opening(open_face) > 0.1
+    assert lip_opening(close_mouth(model, open_face)) == pytest.approx(0.012, abs=0.01)
+
+
+def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive():
+    # forward is -z; a turn about y that moves forward towards +x
+    rotation = Rotation.from_euler("y", -30, degrees=True).as_matrix()
+    assert yaw_pitch(rotation[None])[0] == pytest.approx([30, 0], abs=1e-6)
+
+
+def test_profile_gets_no_confidence():
+    fit = fit_shot(load_face_model(), acted()[0])
+    turned = Pose(fit.pose.scale, np.tile(Rotation.from_euler("y", 80, degrees=True).as_matrix(), (N, 1, 1)), fit.pose.translation)
+    confidence = confidence_of(type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool))
+    assert (confidence == 0).all()
+
+
+def test_box_does_not_know_whether_the_mouth_is_open():
+    points, opening, _ = acted()
+    track = as_track(points)
+    size = 1 / stable_crop(track).scale
+    assert np.corrcoef(size, opening)[0, 1] ** 2 < 0.05
+
+
+def test_mask_is_the_same_for_every_performance_and_holds_the_whole_mouth():
+    track = as_track(acted()[0])
+    crop = stable_crop(track)
+    own, wide = Performance.of_track(track), Performance.of_track(track)
+    wide.jaw[:] = 0.18
+    a, b = frame_geometry(track, crop, own, 5), frame_geometry(track, crop, wide, 5)
+    assert (a.mask == b.mask).all() and not np.array_equal(a.uv, b.uv)
+    assert 0.15 < a.mask.mean() < 0.35 and set(np.unique(a.mask)) == {0.0, 1.0}
+    lips = track.landmarks[5, [0, 17, 61, 291, 152], :2] @ crop.affine[5][:, :2].T + crop.affine[5][:, 2]
+    assert all(a.mask[int(y), int(x)] == 1 for x, y in lips)
+    assert a.mask[[0, -1]].sum() == 0  # never cut by the crop's edge
+
+
+def test_warp_crop_shifts_by_whole_pixels_exactly_and_centres_at_half():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (300, 320, 3), dtype=np.uint8)
+    affine = np.array([[1.0, 0, -7], [0, 1, -11]])
+    assert np.array_equal(warp_crop(picture, affine), picture[11:11 + SIZE, 7:7 + SIZE])
+    ramp = np.repeat(np.linspace(0, 255, 600)[None, :, None], 600, 0).repeat(3, 2).astype(np.uint8)
+    half = warp_crop(ramp, np.array([[0.5, 0, 0], [0, 0.5, 0]]))  # crop pixel x covers clip pixels 2x and 2x + 1
+    expected = ramp[0, : 2 * SIZE, 0].reshape(SIZE, 2).mean(1)
+    assert np.abs(half[100, 4:-4, 0].astype(float) - expected[4:-4]).max() <= 1
+
+
+def test_track_survives_a_round_trip(tmp_path):
+    track = as_track(acted()[0])
+    track.save(tmp_path / "t.npz")
+    again = Track.load(tmp_path / "t.npz")
+    assert again.rate == Fraction(25) and again.size == (512, 512) and len(again) == N
+    assert np.array_equal(again.landmarks, track.landmarks) and np.array_equal(again.expression, track.expression)
+    assert again.span(again.frames).confidence.tolist() == track.confidence.tolist()
+    assert [p.name for p in tmp_path.iterdir()] == ["t.npz"]
+
+
+def test_face_width_of_the_template_is_one():
+    assert face_width(load_face_model().template) == pytest.approx(1.0, abs=0.02)

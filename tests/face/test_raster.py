@@ -1,0 +1,69 @@
+"""The UV rasteriser against values worked out by hand and against a plain numpy one."""
+
+import numpy as np
+import pytest
+
+from visualdub.face.raster import interpolate, rasterise
+
+
+def plain(points, triangles, height, width):
+    """Per pixel, per triangle, no shortcuts."""
+    index, depth = np.full((height, width), -1), np.full((height, width), np.inf)
+    for y in range(height):
+        for x in range(width):
+            for f, (a, b, c) in enumerate(points[triangles]):
+                m = np.array([[a[0], b[0], c[0]], [a[1], b[1], c[1]], [1, 1, 1]])
+                if abs(np.linalg.det(m)) < 1e-9:
+                    continue
+                w = np.linalg.solve(m, [x + 0.5, y + 0.5, 1])
+                z = w @ [a[2], b[2], c[2]]
+                if (w >= 0).all() and z < depth[y, x]:
+                    index[y, x], depth[y, x] = f, z
+    return index, depth
+
+
+def test_half_square_covers_the_pixels_whose_centres_it_holds():
+    points = np.array([[0, 0, 1.0], [4, 0, 1], [0, 4, 1]])
+    raster = rasterise(points, np.array([[0, 1, 2]], np.int32), 4, 4)
+    # centre (x + .5, y + .5) is inside when x + y + 1 <= 4; the diagonal counts
+    expected = np.add.outer(np.arange(4), np.arange(4)) + 1 <= 4
+    assert (raster.hit == expected).all()
+
+
+def test_barycentrics_by_hand():
+    points = np.array([[0, 0, 0.0], [4, 0, 4], [0, 4, 8]])
+    raster = rasterise(points, np.array([[0, 1, 2]], np.int32), 4, 4)
+    # at (1.5, 0.5): b = 1.5/4, c = 0.5/4, a = the rest; depth = 4b + 8c
+    assert raster.barycentric[0, 1] == pytest.approx([0.5, 0.375, 0.125])
+    assert raster.depth[0, 1] == pytest.approx(2.5)
+
+
+def test_nearer_triangle_wins_whatever_its_turn_or_order():
+    far = np.array([[0, 0, 9.0], [8, 0, 9], [0, 8, 9]])
+    near = np.array([[0, 0, 1.0], [0, 8, 1], [8, 0, 1]])  # the other way round
+    points = np.concatenate([far, near])
+    for order in ([[0, 1, 2], [3, 4, 5]], [[3, 4, 5], [0, 1, 2]]):
+        raster = rasterise(points, np.array(order, np.int32), 8, 8)
+        assert (raster.depth[raster.hit] == 1).all() and raster.hit.sum() == 36
+
+
+def test_same_as_plain_rasteriser_on_random_meshes():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        points = rng.uniform(-4, 28, (12, 3))
+        triangles = rng.integers(0, 12, (10, 3)).astype(np.int32)
+        raster = rasterise(points, triangles, 24, 20)
+        index, depth = plain(points, triangles, 24, 20)
+        assert (raster.face_index == index).all()
+        assert raster.depth[raster.hit] == pytest.approx(depth[index >= 0], rel=1e-5)
+
+
+def test_neighbours_leave_no_gap_and_attributes_are_linear():
+    points = np.array([[0.3, 0.2, 0.0], [9.7, 0.4, 0], [9.9, 9.6, 0], [0.1, 9.8, 0]])
+    triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    raster = rasterise(points, triangles, 10, 10)
+    assert raster.hit[1:9, 1:9].all()
+    xy = interpolate(raster, triangles, points[:, :2].astype(np.float32), -1.0)
+    y, x = np.nonzero(raster.hit)
+    assert xy[y, x] == pytest.approx(np.stack([x, y], 1) + 0.5, abs=1e-4)
+    assert (xy[~raster.hit] == -1).all()
