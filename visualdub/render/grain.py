@@ -1,0 +1,68 @@
+"""Grain: measure the plate's noise around the mask, add what the patch lacks, seeded by the frame's number."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 6  # samples along the side of the blocks noise is measured in
+QUIETEST = 30.0  # percentile of the blocks that is taken, so that texture does not count as grain
+FEWEST_BLOCKS = 6  # fewer: not measurable, no grain is added
+LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))  # Immerkaer 1996
+QUIET_BIAS = 0.878  # what the quietest blocks of white noise of 1 measure
+HALF_OF_FINE = 0.497  # what white noise of 1 measures at half size
+FINE_OF_COARSE, HALF_OF_COARSE = 0.054, 0.358  # what white noise of 1 at half size, scaled up, measures at full and at half size
+
+
+def noise_level(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Standard deviation of the noise of `plane`, in its own units, in two octaves: (full size, half size).
+
+    plane: (H, W). where: (H, W), the samples to look at. Mean absolute response of Immerkaer's filter (blind to ramps and edges
+    along the axes) by block, the quietest blocks taken. Zeros where too little is left to measure.
+    """
+    half = (plane.shape[1] // 2, plane.shape[0] // 2)
+    if min(half) < BLOCK:
+        return np.zeros(2, np.float32)
+    small = np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32)
+    small_where = where[: half[1] * 2, : half[0] * 2].reshape(half[1], 2, half[0], 2).all((1, 3))
+    return np.array([_octave(plane, where), _octave(small, small_where)], np.float32)
+
+
+def _octave(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+    rows, cols = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
+    response = np.abs(np.asarray(cv2.filter2D(plane, cv2.CV_32F, LAPLACIAN)))
+    h, w = rows * BLOCK, cols * BLOCK
+    blocks = np.asarray(cv2.resize(np.ascontiguousarray(response[:h, :w]), (cols, rows), interpolation=cv2.INTER_AREA))
+    full = where[:h, :w].reshape(rows, BLOCK, cols, BLOCK).all((1, 3))
+    return float(np.percentile(blocks[full], QUIETEST)) / QUIET_BIAS if int(full.sum()) >= FEWEST_BLOCKS else 0.0
+
+
+def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[float, float]:
+    """Standard deviations (fine, coarse) of the noise to add so that a picture measuring `patch` measures `plate`.
+
+    Both (2,) from `noise_level`. fine is white at full size; coarse is white at half size, scaled up.
+    """
+    wanted = np.maximum(np.square(plate, dtype=np.float64) - np.square(patch, dtype=np.float64), 0.0)
+    system = np.array([[1.0, FINE_OF_COARSE**2], [HALF_OF_FINE**2, HALF_OF_COARSE**2]])
+    fine, coarse = np.linalg.solve(system, wanted)
+    if coarse < 0:
+        fine, coarse = min(wanted[0], wanted[1] / HALF_OF_FINE**2), 0.0
+    elif fine < 0:
+        fine, coarse = 0.0, min(wanted[0] / FINE_OF_COARSE**2, wanted[1] / HALF_OF_COARSE**2)
+    return float(np.sqrt(fine)), float(np.sqrt(coarse))
+
+
+def grain(shape: tuple[int, int], fine: float, coarse: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """Noise of `shape` (H, W) with the two standard deviations that `lacking` gives."""
+    noise = random.standard_normal(shape, np.float32) * np.float32(fine)
+    if coarse > 0:
+        half = random.standard_normal((shape[0] // 2 + 1, shape[1] // 2 + 1), np.float32)
+        doubled = cv2.resize(half, (half.shape[1] * 2, half.shape[0] * 2), interpolation=cv2.INTER_LINEAR)
+        noise += np.asarray(doubled, np.float32)[: shape[0], : shape[1]] * np.float32(coarse)
+    return noise
+
+
+def seeded(seed: int, frame: int) -> np.random.Generator:
+    """A generator whose numbers depend on `seed` and the frame's number alone."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, frame], np.uint64)))
