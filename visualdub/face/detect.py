@@ -21,7 +21,6 @@ WINDOW = 2.0  # side of the picture handed to the mesh, in face boxes
 WINDOW_PIXELS = 384  # the mesh reads 192 pixels of face; more only aliases
 MAX_FACES = 4
 MIN_FACE_PIXELS = 24
-KEEP_LOST = 50  # frames a face may be gone and still be the same face when it returns in the same place
 
 Box = NDArray[np.float64]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 Rgb = NDArray[np.uint8]  # (H, W, 3)
@@ -182,14 +181,13 @@ class FaceFinder:
         self._idle.append(self._meshes.pop(k))
 
     def _meet(self, i: int, rgb: Rgb, boxes: list[Box]) -> None:
-        """Start following faces that nobody follows yet; one that was lost near by is the same face."""
+        """Start following faces that nobody follows yet; one that was lost in this place is the same face."""
         for box in boxes:
             if len(self._meshes) >= MAX_FACES:
                 return
             if any(iou(box, self.faces[k].box) > 0.2 for k in self._meshes):
                 continue
-            lost = [k for k, f in enumerate(self.faces)
-                    if k not in self._meshes and i - f.last_seen <= KEEP_LOST and iou(box, f.box) > 0.1]
+            lost = [k for k, f in enumerate(self.faces) if k not in self._meshes and iou(box, f.box) > 0.1]
             k = max(lost, key=lambda k: iou(box, self.faces[k].box)) if lost else len(self.faces)
             mesh = self._idle.pop() if self._idle else MeshTracker()
             mesh.look_at(box, rgb.shape)
