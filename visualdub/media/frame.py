@@ -36,6 +36,15 @@ class MediaInfo:
     codec: str
     has_audio: bool
     sample_aspect: Fraction  # pixel aspect ratio, 1 when square
+    held: tuple[tuple[int, int], ...] = ()  # (frame, n): this frame stays on screen n frame periods longer than the others
+
+    def frame_times(self) -> NDArray[np.float64]:
+        """Presentation time of every frame in seconds after the first, (frame_count,): `i / rate`, later after held frames."""
+        steps = np.ones(self.frame_count)
+        for frame, extra in self.held:
+            if frame < self.frame_count:
+                steps[frame] += extra
+        return np.concatenate([[0.0], np.cumsum(steps)[:-1]]) / float(self.rate)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""Native planes to R'G'B' and back, for any bit depth, range, matrix, chroma size and siting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from visualdub.errors import MediaError
+from visualdub.media.chroma import Siting, enlarge, reduce
+from visualdub.media.frame import Frame, MediaInfo
+from visualdub.media.planes import bit_depth, is_rgb, picture_of
+
+_KR_KB = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593),
+          10: (0.2627, 0.0593)}
+_SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_CENTRE_SITED = {"mpeg1video", "mjpeg"}  # H.264, MPEG-2 and their kin put 4:2:0 chroma on the left luma column
+_thread = threading.local()
+
+
+def frame_rgb(frame: Frame) -> NDArray[np.uint8]:
+    """Full-range R'G'B' of the whole frame, uint8 (H, W, 3), display orientation. Fast: swscale."""
+    info = frame.info
+    if is_rgb(info.pix_fmt) or info.pix_fmt.startswith("gray"):
+        return np.asarray(np.rint(planes_to_rgb(frame.planes, info).clip(0, 1) * 255), np.uint8)
+    if not hasattr(_thread, "reformatter"):
+        _thread.reformatter = VideoReformatter()
+    picture = _thread.reformatter.reformat(
+        picture_of(frame.planes, info), format="rgb24", src_colorspace=_SWSCALE_MATRIX[colour_matrix(info)],
+        src_color_range=2 if full_range(info) else 1, dst_color_range=2,
+        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT, threads=1)
+    rgb = picture.to_ndarray()
+    return np.ascontiguousarray(np.rot90(rgb, -(info.rotation // 90))) if info.rotation else rgb
+
+
+def planes_to_rgb(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> NDArray[np.float32]:
+    """R'G'B' float32 (H, W, 3), 1.0 = white, of whole planes or of a rectangle cut on whole chroma samples.
+
+    Not clipped: colours outside 0..1 stay, so that `rgb_to_planes` gives the planes back. Chroma is interpolated linearly at
+    its siting, constant past the rectangle's edge: take a margin of two chroma samples where the edge matters. Alpha is left out.
+    """
+    first = np.asarray(planes[0], np.float32)
+    black, scale = _luma_code(info)
+    if is_rgb(info.pix_fmt):
+        return (np.stack([np.asarray(p, np.float32) for p in planes[:3]], -1) - black) / scale
+    luma = (first - black) / scale
+    if info.pix_fmt.startswith("gray"):
+        return np.repeat(luma[..., None], 3, -1)
+    centre, spread = _chroma_code(info)
+    shape, siting = (first.shape[0], first.shape[1]), chroma_siting(info)
+    blue, red = ((enlarge(np.asarray(p, np.float32), shape, siting) - centre) / spread for p in planes[1:3])
+    kr, kb = _KR_KB[colour_matrix(info)]
+    rgb = np.empty((*first.shape, 3), np.float32)
+    rgb[..., 0] = luma + 2 * (1 - kr) * red
+    rgb[..., 2] = luma + 2 * (1 - kb) * blue
+    rgb[..., 1] = (luma - kr * rgb[..., 0] - kb * rgb[..., 2]) / (1 - kr - kb)
+    return rgb
+
+
+def rgb_to_planes(rgb: NDArray[np.float32], info: MediaInfo,
+                  chroma_shape: tuple[int, int] | None = None) -> tuple[NDArray[np.float32], ...]:
+    """Float planes in code values, not rounded or clipped, of R'G'B' (H, W, 3), in the order of `Frame.planes` without alpha.
+
+    The inverse of `planes_to_rgb` on the same rectangle. `chroma_shape`: the rectangle's chroma size, where it cannot be told
+    from `info` (whole chroma samples are assumed).
+    """
+    black, scale = _luma_code(info)
+    if is_rgb(info.pix_fmt):
+        return tuple(np.ascontiguousarray(rgb[..., i]) * scale + black for i in range(3))
+    kr, kb = _KR_KB[colour_matrix(info)]
+    luma = kr * rgb[..., 0] + (1 - kr - kb) * rgb[..., 1] + kb * rgb[..., 2]
+    coded = np.asarray(luma * scale + black, np.float32)
+    if info.pix_fmt.startswith("gray"):
+        return (coded,)
+    centre, spread = _chroma_code(info)
+    across, down = chroma_factors(info)
+    shape = chroma_shape or (-(-rgb.shape[0] // down), -(-rgb.shape[1] // across))
+    differences = ((rgb[..., 2] - luma) / (2 * (1 - kb)), (rgb[..., 0] - luma) / (2 * (1 - kr)))
+    blue, red = (reduce(d, shape, chroma_siting(info)) * np.float32(spread) + np.float32(centre) for d in differences)
+    return coded, blue, red
+
+
+def chroma_factors(info: MediaInfo) -> tuple[int, int]:
+    """Luma samples per chroma sample, (across, down), in display orientation; (1, 1) for RGB and grey."""
+    if not info.pix_fmt.startswith("yuv"):
+        return 1, 1
+    name = info.pix_fmt.replace("yuva", "yuv")[3:6]
+    across, down = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "410": (4, 4)}[name]
+    return (down, across) if info.rotation in (90, 270) else (across, down)
+
+
+def chroma_siting(info: MediaInfo) -> Siting:
+    """Where chroma samples lie among their luma samples in display orientation: 0 first, 0.5 middle, 1 last."""
+    left = 0.5 if info.codec in _CENTRE_SITED else 0.0
+    return {0: (left, 0.5), 90: (0.5, left), 180: (1 - left, 0.5), 270: (0.5, 1 - left)}[info.rotation]
+
+
+def full_range(info: MediaInfo) -> bool:
+    """Whether codes run from 0 to the largest. Untagged Y'CbCr counts as limited, untagged RGB and grey as full."""
+    return info.colour.range == 2 or (info.colour.range == 0 and not info.pix_fmt.startswith("yuv"))
+
+
+def colour_matrix(info: MediaInfo) -> int:
+    """FFmpeg's number of the Y'CbCr matrix. Untagged clips count as players count them: BT.709 from 720 lines or 1280 columns on,
+    BT.601 below. Raises `MediaError` for a matrix that is not luma and two differences."""
+    tag = info.colour.matrix
+    if tag in _KR_KB:
+        return tag
+    if tag in (0, 2, 3):
+        return 1 if info.width >= 1280 or info.height > 576 else 6
+    raise MediaError(f"{info.path} has colour matrix {tag} (FFmpeg's numbering); expected BT.601, BT.709 or BT.2020")
+
+
+def code_range(info: MediaInfo) -> tuple[int, int]:
+    """Smallest and largest code a sample may take: what a float plane is clipped to."""
+    return 0, (1 << bit_depth(info.pix_fmt)) - 1
+
+
+def _luma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
+    """(code of black, codes from black to white)."""
+    bits = bit_depth(info.pix_fmt)
+    if full_range(info):
+        return np.float32(0), np.float32((1 << bits) - 1)
+    return np.float32(16 << (bits - 8)), np.float32(219 << (bits - 8))
+
+
+def _chroma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
+    """(code of no colour, codes for a difference of 1)."""
+    bits = bit_depth(info.pix_fmt)
+    spread = (1 << bits) - 1 if full_range(info) else 224 << (bits - 8)
+    return np.float32(1 << (bits - 1)), np.float32(spread)

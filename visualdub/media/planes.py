@@ -1,0 +1,95 @@
+"""Between FFmpeg's pictures and the native sample planes of `Frame`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import MediaError
+from visualdub.media.frame import MediaInfo
+
+_PLANAR = re.compile(r"(yuva?4\d\dp|gray|gbra?p)(9|10|12|14|16)?(le)?")
+_REPACKED = {  # packed and semi-planar formats -> the planar one that holds the same samples
+    "rgb24": "gbrp", "bgr24": "gbrp", "rgb0": "gbrp", "bgr0": "gbrp", "0rgb": "gbrp", "0bgr": "gbrp", "pal8": "gbrap",
+    "rgba": "gbrap", "bgra": "gbrap", "argb": "gbrap", "abgr": "gbrap", "ya8": "gbrap",
+    "rgb48le": "gbrp16le", "rgb48be": "gbrp16le", "bgr48le": "gbrp16le", "bgr48be": "gbrp16le",
+    "rgba64le": "gbrap16le", "rgba64be": "gbrap16le", "bgra64le": "gbrap16le", "bgra64be": "gbrap16le",
+    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "p010le": "yuv420p10le",
+    "p016le": "yuv420p16le", "p210le": "yuv422p10le", "uyvy422": "yuv422p", "yuyv422": "yuv422p", "yvyu422": "yuv422p",
+    "y210le": "yuv422p10le", "monow": "gray", "monob": "gray"}
+
+
+def planar_format(pix_fmt: str) -> str | None:
+    """The planar little-endian format whose planes hold the samples of FFmpeg's `pix_fmt`; None where there is none."""
+    name = _REPACKED.get(pix_fmt, pix_fmt).replace("yuvj", "yuv")
+    if name.endswith("be"):
+        name = name[:-2] + "le"
+    return name if _PLANAR.fullmatch(name) else None
+
+
+def bit_depth(pix_fmt: str) -> int:
+    """Bits per sample of a planar format."""
+    found = _PLANAR.fullmatch(pix_fmt)
+    if found is None:
+        raise MediaError(f"pixel format {pix_fmt!r} is not planar; expected one of yuv*p, gray* or gbr*p")
+    return int(found.group(2) or 8)
+
+
+def is_rgb(pix_fmt: str) -> bool:
+    """Whether the planes are R, G, B."""
+    return pix_fmt.startswith("gbr")
+
+
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether the last plane is alpha."""
+    return pix_fmt.startswith(("yuva", "gbrap"))
+
+
+def planes_of(picture: av.VideoFrame, info: MediaInfo) -> tuple[NDArray[np.generic], ...]:
+    """Read-only native planes in display orientation, in the order of `Frame.planes`, without a copy where FFmpeg is planar."""
+    if picture.format.name.replace("yuvj", "yuv") != info.pix_fmt:
+        picture = picture.reformat(format=info.pix_fmt)
+    coded = [_array(plane, bit_depth(info.pix_fmt)) for plane in picture.planes]
+    for plane in coded:
+        plane.flags.writeable = False
+    return turned(_named_order(coded, info.pix_fmt), info.rotation)
+
+
+def picture_of(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> av.VideoFrame:
+    """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against the format."""
+    coded = turned(planes, -info.rotation)
+    height, width = coded[0].shape
+    picture = av.VideoFrame(width, height, info.pix_fmt)
+    targets = _named_order([_array(p, bit_depth(info.pix_fmt)) for p in picture.planes], info.pix_fmt)
+    if len(targets) != len(coded):
+        raise MediaError(f"{info.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
+    for target, plane in zip(targets, coded, strict=True):
+        if target.shape != plane.shape or target.dtype != plane.dtype:
+            raise MediaError(f"a plane of {info.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype} {target.shape}")
+        target[...] = plane
+    return picture
+
+
+def turned(planes: Sequence[NDArray[np.generic]], degrees: int) -> tuple[NDArray[np.generic], ...]:
+    """Views of the planes turned clockwise by a multiple of 90 degrees."""
+    return tuple(np.rot90(p, -(degrees // 90)) if degrees else p for p in planes)
+
+
+def _array(plane: av.video.plane.VideoPlane, bits: int) -> NDArray[np.generic]:
+    """(H, W) view of one FFmpeg plane, its row padding left out."""
+    dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
+    rows = np.frombuffer(cast("bytes", plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+    return rows[:, :plane.width]
+
+
+def _named_order(planes: Sequence[NDArray[np.generic]], pix_fmt: str) -> tuple[NDArray[np.generic], ...]:
+    """R, G, B (, A) out of FFmpeg's G, B, R (, A)."""
+    if not is_rgb(pix_fmt):
+        return tuple(planes)
+    green, blue, red, *alpha = planes
+    return (red, green, blue, *alpha)

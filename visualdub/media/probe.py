@@ -1,0 +1,172 @@
+"""A clip's facts: size, exact rate, frame count, colour, rotation, timecode, sound."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import av.container
+import av.video.stream
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import MediaError
+from visualdub.media.cadence import VariableRate, find_rate
+from visualdub.media.frame import ColourTags, MediaInfo
+from visualdub.media.opening import open_media, reading
+from visualdub.media.planes import is_rgb, planar_format
+
+_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """Where the frames of a clip are. n frames."""
+
+    stamps: NDArray[np.int64] | None  # (n,) presentation stamps in order, unique; None where the container has none
+    keys: tuple[tuple[int, int], ...]  # (presentation stamp, decoding stamp) of the frames a decoder can start at, in order
+
+
+def probe(path: Path) -> MediaInfo:
+    """Facts of the clip, from its headers, a pass over its packets and its first picture.
+
+    `frame_count` is what a viewer sees and `read_frames` yields. Raises `MediaError` for a missing, unreadable or truncated
+    file, one without video, and one of a variable frame rate.
+    """
+    return scan(path)[0]
+
+
+def scan(path: Path) -> tuple[MediaInfo, ClipIndex]:
+    """`probe` and the index of frames; kept until the file changes."""
+    path = Path(path)
+    try:
+        stat = path.stat()
+    except OSError as e:
+        raise MediaError(f"{path}: {(e.strerror or 'unreadable').lower()}; expected a media file") from e
+    return _scan(path, stat.st_mtime_ns, stat.st_size)
+
+
+def content_hash(path: Path) -> str:
+    """Hexadecimal BLAKE2b (128 bits) of the file's bytes. Raises `MediaError` where it cannot be read."""
+    try:
+        with Path(path).open("rb") as f:
+            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as e:
+        raise MediaError(f"{path} cannot be read: {e.strerror}; expected a readable file") from e
+
+
+def video_stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
+    """The first video stream that is not cover art. Raises `MediaError` where there is none."""
+    for stream in container.streams.video:
+        if not int(stream.disposition) & _ATTACHED_PICTURE:
+            return stream
+    found = ", ".join(sorted({s.type for s in container.streams})) or "no"
+    raise MediaError(f"{path} has no video stream (found: {found} streams); expected a clip with pictures")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
+    first = _first_picture(path)
+    with open_media(path) as container, reading(path):
+        stream = video_stream(container, path)
+        visible, keys = _packets(container, stream, first.pts)
+        declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
+        rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
+        info = _info(path, container, stream, first, len(visible))
+    if not visible:
+        raise MediaError(f"{path} has a video stream without a single frame; expected a clip with pictures")
+    stamps = _unique([pts for pts, _ in visible])
+    timing = stamps if stamps is not None else _unique([dts for _, dts in visible])
+    rate, held = _rate(path, timing, time_base, rates)
+    if declared_frames and len(visible) < declared_frames // 2:
+        raise MediaError(f"{path} is truncated: {len(visible)} frames found, {declared_frames} expected")
+    info = MediaInfo(**{**vars(info), "rate": rate, "held": held})
+    return info, ClipIndex(stamps, keys)
+
+
+def _rate(path: Path, timing: NDArray[np.int64] | None, time_base: Fraction,
+          declared: tuple[Fraction | None, ...]) -> tuple[Fraction, tuple[tuple[int, int], ...]]:
+    if timing is None:  # no timestamps at all: the container only knows a rate, so it is constant
+        timing = np.zeros(1, np.int64)
+        declared = (declared[1], declared[2], declared[0])
+    try:
+        return find_rate(timing, time_base, declared)
+    except VariableRate as e:
+        raise MediaError(f"{path} has a variable frame rate ({e}); expected a constant one: convert it first, for instance "
+                         "ffmpeg -i IN -fps_mode cfr -r 30 OUT") from e
+
+
+def _first_picture(path: Path) -> av.VideoFrame:
+    with open_media(path) as container, reading(path):
+        stream = video_stream(container, path)
+        for picture in container.decode(stream):
+            return picture
+    raise MediaError(f"{path}: no picture could be decoded; expected a clip with pictures")
+
+
+def _packets(container: av.container.InputContainer, stream: av.video.stream.VideoStream,
+             first: int | None) -> tuple[list[tuple[int | None, int | None]], tuple[tuple[int, int], ...]]:
+    """(presentation, decoding) stamps of every packet that becomes a visible frame, and of those a decoder can start at."""
+    visible: list[tuple[int | None, int | None]] = []
+    keys: list[tuple[int, int]] = []
+    hides = stream.codec_context.name in ("vp8", "libvpx")
+    for packet in container.demux(stream):
+        if not packet.size:
+            continue
+        if packet.is_keyframe and packet.pts is not None and packet.dts is not None:
+            keys.append((packet.pts, packet.dts))
+        undecodable = first is not None and packet.pts is not None and packet.pts < first
+        hidden = hides and not bytes(packet)[0] & 0x10  # VP8's show_frame bit
+        if not (packet.is_discard or undecodable or hidden):
+            visible.append((packet.pts, packet.dts))
+    return visible, tuple(sorted(keys))
+
+
+def _unique(stamps: list[int | None]) -> NDArray[np.int64] | None:
+    """The stamps in order; None where one is missing or comes twice."""
+    if any(s is None for s in stamps):
+        return None
+    ordered = np.unique(np.array(stamps, np.int64))
+    return ordered if len(ordered) == len(stamps) else None
+
+
+def _info(path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream,
+          first: av.VideoFrame, count: int) -> MediaInfo:
+    pix_fmt = planar_format(first.format.name)
+    if pix_fmt is None:
+        raise MediaError(f"{path} has pixel format {first.format.name}; expected 8 to 16 bit Y'CbCr, grey or RGB")
+    rotation = _clockwise(path, first.rotation)
+    width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
+    aspect = Fraction(stream.sample_aspect_ratio or 0) or Fraction(1)
+    return MediaInfo(
+        path=path, width=width, height=height, rate=Fraction(0), frame_count=count, pix_fmt=pix_fmt,
+        colour=_colour(first, pix_fmt), rotation=rotation, timecode=_timecode(container, stream),
+        codec=stream.codec_context.codec.canonical_name, has_audio=bool(container.streams.audio), sample_aspect=aspect)
+
+
+def _clockwise(path: Path, counter_clockwise: int) -> int:
+    degrees = -counter_clockwise % 360
+    if degrees % 90:
+        raise MediaError(f"{path} is displayed turned by {degrees} degrees; expected a multiple of 90")
+    return degrees
+
+
+def _colour(first: av.VideoFrame, pix_fmt: str) -> ColourTags:
+    full = first.format.name.startswith("yuvj") or is_rgb(pix_fmt)
+    matrix = 0 if is_rgb(pix_fmt) else int(first.colorspace)
+    return ColourTags(int(first.color_range) or (2 if full else 0), matrix, int(first.color_primaries), int(first.color_trc))
+
+
+def _timecode(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> str | None:
+    for metadata in (stream.metadata, container.metadata, *(s.metadata for s in container.streams)):
+        for key, value in metadata.items():
+            if key.lower() == "timecode":
+                return value
+    return None
