@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
-from visualdub.media.pixels import planes_to_rgb, rgb_to_planes
+from visualdub.media.pixels import code_range, planes_to_rgb, rgb_to_planes
+from visualdub.media.planes import bit_depth, is_rgb
 from visualdub.render.colour import offset_field, spread_field
 from visualdub.render.grain import grain, lacking, noise_level, seeded
 from visualdub.render.light import light
 from visualdub.render.region import Region, find_region, into_region, out_of_region, plate_scale
 from visualdub.render.watermark import Watermark
 
-CHROMA_REACH = 1  # chroma samples beyond those under a touched pixel that a chroma filter may change
+CHROMA_REACH = 2  # chroma samples beyond those under a touched pixel that a chroma filter may change
 GRAIN_SEED = 468
 MOST_GRAIN = 6.0  # code values of 8 bit; more is a broken measurement
 LEAST_GRAIN = 0.15  # code values of 8 bit; less is lost in rounding
@@ -58,11 +58,6 @@ class Plate:
     alpha: NDArray[np.float32]  # (h, w) blend weight
 
 
-def bit_depth(frame: Frame) -> int:
-    """Bits per sample of the frame's pixel format."""
-    return int(av.VideoFormat(frame.info.pix_fmt).components[0].bits)
-
-
 def colour_planes(frame: Frame) -> int:
     """How many planes carry colour: 1 (grey) or 3; an alpha plane after them is left alone."""
     return 3 if len(frame.planes) >= 3 else 1
@@ -94,10 +89,6 @@ class Pending:
     patch: NDArray[np.float32]
     affine: NDArray[np.floating[Any]]
     match: Match | None
-
-
-def _has_luma(frame: Frame) -> bool:
-    return not frame.info.pix_fmt.startswith(("gbr", "rgb", "bgr"))
 
 
 def _checked(patch: NDArray[np.floating[Any]], alpha: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> None:
@@ -160,33 +151,34 @@ def finish(pending: Pending, match: Match | None = None, with_grain: bool = True
     values = _blended_planes(plate, drawn)
     if with_grain:
         _add_grain(plate, values, match)
-    if mark is not None and _has_luma(frame):
-        values[0] += mark.delta(values[0], plate.box.left, plate.box.top, plate.alpha >= MARKED_FROM, bit_depth(frame))
+    if mark is not None and not is_rgb(frame.info.pix_fmt):
+        values[0] += mark.delta(values[0], plate.box.left, plate.box.top, plate.alpha >= MARKED_FROM,
+        bit_depth(frame.info.pix_fmt))
     planes, touched = _written(plate, values)
     matte[plate.box.slices()] = np.maximum(np.rint(plate.alpha * 255).astype(np.uint8), touched.astype(np.uint8))
     return Composited(replace(frame, planes=planes), matte, plate_scale(affine))
 
 
 def _blended_planes(plate: Plate, drawn: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The blend in the plate's planes, code values, unrounded; exactly the plate's where alpha is 0."""
+    """The blend in linear light, in the plate's planes, code values, unrounded."""
     curve = light(plate.frame.info.colour.transfer)
-    a = plate.alpha
-    picture = plate.rgb.copy()
-    full, edge = a >= 1, (a > 0) & (a < 1)
-    picture[full] = drawn[full]
-    weight = a[edge][:, None]
-    ours, theirs = curve.to_linear(drawn[edge]), curve.to_linear(plate.rgb[edge].clip(0.0, 1.0))
-    picture[edge] = curve.from_linear(theirs + (ours - theirs) * weight)
-    before, after = rgb_to_planes(plate.rgb, plate.frame.info), rgb_to_planes(picture, plate.frame.info)
-    # What the trip to R'G'B' and back loses of the plate is kept in the measure the plate itself is kept.
-    return [np.asarray(y + (1 - _at(a, p.shape)) * (p.astype(np.float32) - x), np.float32)
-            for p, x, y in zip(plate.planes, before, after, strict=True)]
+    weights = plate.alpha.ravel()
+    picture = np.where(plate.alpha[..., None] >= 1, drawn, plate.rgb)
+    theirs, ours = plate.rgb.reshape(-1, 3), drawn.reshape(-1, 3)
+    edge = np.flatnonzero((weights > 0) & (weights < 1))
+    if len(edge):
+        a, under = weights[edge, None], theirs[edge]
+        seen = under.clip(0.0, 1.0)
+        dark = curve.to_linear(seen)
+        blend = curve.from_linear(dark + (curve.to_linear(ours[edge]) - dark) * a)
+        picture.reshape(-1, 3)[edge] = blend + (1 - a) * (under - seen)  # colours beyond 0..1 of the plate fade out too
+    return list(rgb_to_planes(picture, plate.frame.info))
 
 
 def _add_grain(plate: Plate, values: list[NDArray[np.float32]], match: Match) -> None:
     """Add to each plane, in place, the noise that it lacks against the plate's."""
     random = seeded(GRAIN_SEED, plate.frame.index)
-    unit = 2.0 ** (bit_depth(plate.frame) - 8)
+    unit = 2.0 ** (bit_depth(plate.frame.info.pix_fmt) - 8)
     for value, noise in zip(values, match.noise, strict=True):
         weight = _at(plate.alpha, value.shape)
         fine, coarse = (min(s, MOST_GRAIN * unit) for s in lacking(noise, noise_level(value, weight > 0.9)))
@@ -194,19 +186,20 @@ def _add_grain(plate: Plate, values: list[NDArray[np.float32]], match: Match) ->
             value += weight * grain((value.shape[0], value.shape[1]), fine, coarse, random)
 
 
-def _written(plate: Plate, values: list[NDArray[np.float32]]) -> tuple[tuple[NDArray[np.generic], ...], NDArray[np.bool_]]:
+def _written(plate: Plate,
+             values: list[NDArray[np.float32]]) -> tuple[tuple[NDArray[np.generic], ...], NDArray[np.bool_]]:
     """Copies of the frame's planes with the touched samples replaced, and the touched pixels of the region (h, w)."""
-    top = 2 ** bit_depth(plate.frame) - 1
+    lowest, highest = code_range(plate.frame.info)
     touched = plate.alpha > 0
     planes = list(plate.frame.planes)
     for i, (value, (step_x, step_y)) in enumerate(zip(values, plate.steps, strict=True)):
         here = plate.alpha > 0
         if (step_x, step_y) != (1, 1):
-            near = cv2.dilate((_at(plate.alpha, value.shape) > 0).astype(np.uint8), np.ones((2 * CHROMA_REACH + 1,) * 2, np.uint8))
-            here = near.astype(bool)
+            under = (_at(plate.alpha, value.shape) > 0).astype(np.uint8)
+            here = np.asarray(cv2.dilate(under, np.ones((2 * CHROMA_REACH + 1,) * 2, np.uint8)), np.bool_)
             touched = touched | here.repeat(step_y, 0).repeat(step_x, 1)[: plate.box.height, : plate.box.width]
         out = plate.frame.planes[i].copy()
         view = out[plate.box.slices(step_x, step_y)]
-        view[here] = np.rint(value[here].clip(0, top)).astype(out.dtype)
+        view[here] = np.rint(value[here].clip(lowest, highest)).astype(out.dtype)
         planes[i] = out
     return tuple(planes), touched

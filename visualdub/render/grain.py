@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 6  # samples along the side of the blocks noise is measured in
 QUIETEST = 30.0  # percentile of the blocks that is taken, so that texture does not count as grain
+TILE, TILE_SEED = 1024, 2
 FEWEST_BLOCKS = 6  # fewer: not measurable, no grain is added
 LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))  # Immerkaer 1996
 QUIET_BIAS = 0.878  # what the quietest blocks of white noise of 1 measure
@@ -25,7 +28,7 @@ def noise_level(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray
     if min(half) < BLOCK:
         return np.zeros(2, np.float32)
     small = np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32)
-    small_where = where[: half[1] * 2, : half[0] * 2].reshape(half[1], 2, half[0], 2).all((1, 3))
+    small_where = where[0 : half[1] * 2 : 2, 0 : half[0] * 2 : 2] & where[1 : half[1] * 2 : 2, 1 : half[0] * 2 : 2]
     return np.array([_octave(plane, where), _octave(small, small_where)], np.float32)
 
 
@@ -34,8 +37,12 @@ def _octave(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     response = np.abs(np.asarray(cv2.filter2D(plane, cv2.CV_32F, LAPLACIAN)))
     h, w = rows * BLOCK, cols * BLOCK
     blocks = np.asarray(cv2.resize(np.ascontiguousarray(response[:h, :w]), (cols, rows), interpolation=cv2.INTER_AREA))
-    full = where[:h, :w].reshape(rows, BLOCK, cols, BLOCK).all((1, 3))
-    return float(np.percentile(blocks[full], QUIETEST)) / QUIET_BIAS if int(full.sum()) >= FEWEST_BLOCKS else 0.0
+    whole = np.ascontiguousarray(where[:h, :w]).view(np.uint8) * np.uint8(255)
+    quiet = blocks[np.asarray(cv2.resize(whole, (cols, rows), interpolation=cv2.INTER_AREA)) == 255]
+    if len(quiet) < FEWEST_BLOCKS:
+        return 0.0
+    place = int(len(quiet) * QUIETEST / 100)
+    return float(np.partition(quiet, place)[place]) / QUIET_BIAS
 
 
 def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[float, float]:
@@ -53,11 +60,28 @@ def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[flo
     return float(np.sqrt(fine)), float(np.sqrt(coarse))
 
 
+@lru_cache(maxsize=1)
+def _tile() -> NDArray[np.float32]:
+    """White noise of standard deviation 1, the same everywhere and always; frames take rectangles of it."""
+    return np.random.Generator(np.random.Philox(TILE_SEED)).standard_normal((TILE, TILE), np.float32)
+
+
+def _white(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.float32]:
+    """A rectangle of the noise tile at a random place, wrapped around its edges, with a random sign and transposition."""
+    top, left = random.integers(0, TILE, 2)
+    sign = np.float32(random.integers(0, 2) * 2 - 1)
+    tile = _tile().T if random.integers(0, 2) else _tile()
+    rows, cols = (top + np.arange(shape[0])) % TILE, (left + np.arange(shape[1])) % TILE
+    if top + shape[0] <= TILE and left + shape[1] <= TILE:
+        return tile[top : top + shape[0], left : left + shape[1]] * sign
+    return np.asarray(tile[np.ix_(rows, cols)] * sign)
+
+
 def grain(shape: tuple[int, int], fine: float, coarse: float, random: np.random.Generator) -> NDArray[np.float32]:
     """Noise of `shape` (H, W) with the two standard deviations that `lacking` gives."""
-    noise = random.standard_normal(shape, np.float32) * np.float32(fine)
+    noise = _white(shape, random) * np.float32(fine)
     if coarse > 0:
-        half = random.standard_normal((shape[0] // 2 + 1, shape[1] // 2 + 1), np.float32)
+        half = np.ascontiguousarray(_white((shape[0] // 2 + 1, shape[1] // 2 + 1), random))
         doubled = cv2.resize(half, (half.shape[1] * 2, half.shape[0] * 2), interpolation=cv2.INTER_LINEAR)
         noise += np.asarray(doubled, np.float32)[: shape[0], : shape[1]] * np.float32(coarse)
     return noise

@@ -8,9 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from visualdub.errors import BadInput
 
 PAD, PAD_SHARE = 8, 0.08  # pixels and share of the rectangle's side added around it: filter reach, and plate to measure grain on
-SHRINK_FROM = 1.15  # crop pixels per plate pixel above which the crop is averaged down instead of interpolated
+LANCZOS = 4  # lobes of the kernel on either side
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,40 @@ def find_region(alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]], w
 
 def into_region(crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region,
                 smooth: bool = False) -> NDArray[np.float32]:
-    """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`.
+    """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`, sub-pixel exact.
 
-    Near unity and when enlarging: Lanczos with 8 x 8 taps, which does not soften. Where the plate is coarser than the crop:
-    sampled several times per plate pixel and averaged. `smooth`: bilinear and 0 beyond the crop, for blend weights, which must
-    not overshoot.
+    affine: (2, 3), a scale and a shift along the axes. Near unity and when enlarging: Lanczos with 8 taps, which does not
+    soften; where the plate is coarser than the crop the kernel widens with it, so that nothing aliases. Beyond the crop its
+    border is repeated. `smooth`: triangle kernel and 0 beyond the crop, for blend weights, which must not overshoot. Raises
+    `BadInput` for a turned crop.
     """
     matrix = np.asarray(affine, np.float64)
-    scale = 1 / plate_scale(matrix)
-    times = int(np.ceil(scale)) if scale > SHRINK_FROM else 1
-    to_crop = np.empty((2, 3))
-    to_crop[:, :2] = matrix[:, :2] / times
-    to_crop[:, 2] = matrix @ (box.left, box.top, 1.0) + to_crop[:, :2] @ (0.5, 0.5) - 0.5  # OpenCV: centres at whole numbers
-    flags = (cv2.INTER_LINEAR if smooth else cv2.INTER_LANCZOS4) | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_CONSTANT if smooth else cv2.BORDER_REPLICATE
-    fine = cv2.warpAffine(crop, to_crop, (box.width * times, box.height * times), flags=flags, borderMode=border)
-    if times > 1:
-        fine = cv2.resize(fine, (box.width, box.height), interpolation=cv2.INTER_AREA)
-    return np.asarray(fine, np.float32)
+    if matrix[0, 1] or matrix[1, 0] or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise BadInput(f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift")
+    down = _kernel(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
+    across = _kernel(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
+    deep = crop if crop.ndim == 3 else crop[..., None]
+    rows = (down @ deep.reshape(crop.shape[0], -1)).reshape(box.height, crop.shape[1], -1)
+    turned = np.ascontiguousarray(cv2.transpose(rows)).reshape(crop.shape[1], -1)
+    columns = (across @ turned).reshape(box.width, box.height, -1)
+    return np.asarray(cv2.transpose(columns), np.float32).reshape(box.height, box.width, *crop.shape[2:])
+
+
+def _kernel(count: int, size: int, start: int, scale: float, shift: float, smooth: bool) -> csr_array:
+    """(count, size) weights of the crop's samples in plate pixels start, start + 1, ... along one axis; rows sum to 1."""
+    place = (start + np.arange(count) + 0.5) * scale + shift - 0.5  # in crop samples, their centres at whole numbers
+    wide = max(1.0, scale)
+    reach = (1 if smooth else LANCZOS) * wide
+    taps = np.ceil(place - reach)[:, None] + np.arange(int(2 * reach) + 1)
+    distance = (taps - place[:, None]) / wide
+    weight = np.maximum(1 - np.abs(distance), 0) if smooth else np.sinc(distance) * np.sinc(distance / LANCZOS)
+    weight[np.abs(distance) >= reach / wide] = 0
+    weight /= weight.sum(1, keepdims=True)
+    if smooth:
+        weight[(taps < 0) | (taps >= size)] = 0
+    columns = taps.clip(0, size - 1).astype(np.int32)
+    ends = np.arange(0, columns.size + 1, columns.shape[1], dtype=np.int32)
+    return csr_array((weight.astype(np.float32).ravel(), columns.ravel(), ends), shape=(count, size))
 
 
 def out_of_region(picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, size: int) -> NDArray[np.float32]:

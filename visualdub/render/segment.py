@@ -54,7 +54,8 @@ def keep_weight(person_real: NDArray[np.float32], person_generated: NDArray[np.f
 
 
 def background_weight(segmenter: Segmenter, real: NDArray[np.uint8], generated: NDArray[np.float32],
-                      mask: NDArray[np.floating[Any]], silhouette_real: NDArray[np.bool_], silhouette_generated: NDArray[np.bool_]) -> NDArray[np.float32]:
+                      mask: NDArray[np.floating[Any]], silhouette_real: NDArray[np.bool_],
+                      silhouette_generated: NDArray[np.bool_]) -> NDArray[np.float32]:
     """`keep_weight` of one crop, running the segmentation on the generated picture only where it can change the answer.
 
     real: (S, S, 3) uint8 R'G'B'. generated: (S, S, 3) R'G'B' 0..1, only its masked region is looked at. mask: (S, S) 0/1.

@@ -64,6 +64,13 @@ def _roles(grid_y: NDArray[np.int64], grid_x: NDArray[np.int64]) -> tuple[NDArra
     return (mixed % np.uint64(BITS)).astype(np.int64), ((mixed >> np.uint64(16)) & np.uint64(1)).astype(np.uint8)
 
 
+def _whole(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Blocks of (rows * 8, cols * 8) all of whose pixels are set: (rows * cols,)."""
+    rows, cols = where.shape[0] // BLOCK, where.shape[1] // BLOCK
+    lines = np.logical_and.reduceat(where, np.arange(0, where.shape[0], BLOCK), axis=0) if rows * cols else where[:0]
+    return np.asarray(lines.reshape(rows, cols, BLOCK).all(2).ravel(), np.bool_) if rows * cols else np.zeros(0, np.bool_)
+
+
 def _low_bands(luma: NDArray[np.float32]) -> NDArray[np.float32]:
     """Haar low band of each 8 x 8 block: (rows * 8, cols * 8) -> (rows * cols, 4, 4)."""
     low = (luma[0::2, 0::2] + luma[1::2, 0::2] + luma[0::2, 1::2] + luma[1::2, 1::2]) * np.float32(0.5)
@@ -97,7 +104,8 @@ class Watermark:
     bits: NDArray[np.uint8]  # (BITS,) 0/1
     step: float = STEP  # 8-bit code values
 
-    def delta(self, luma: NDArray[np.float32], left: int, top: int, where: NDArray[np.bool_], depth: int = 8) -> NDArray[np.float32]:
+    def delta(self, luma: NDArray[np.float32], left: int, top: int, where: NDArray[np.bool_],
+              depth: int = 8) -> NDArray[np.float32]:
         """What to add to `luma` (h, w), code values of `depth` bits, whose first sample is (left, top) of the frame.
 
         Only blocks with all of `where` (h, w) are marked. Returns (h, w) float32, 0 elsewhere.
@@ -105,7 +113,7 @@ class Watermark:
         out = np.zeros(luma.shape, np.float32)
         ys, xs, grid_y, grid_x = _blocks_of((luma.shape[0], luma.shape[1]), left, top)
         rows, cols = (ys.stop - ys.start) // BLOCK, (xs.stop - xs.start) // BLOCK
-        inside = where[ys, xs].reshape(rows, BLOCK, cols, BLOCK).all((1, 3)).ravel()
+        inside = _whole(where[ys, xs])
         if not inside.any():
             return out
         step = np.float32(self.step * 2.0 ** (depth - 8))
@@ -143,8 +151,7 @@ class WatermarkReader:
         index, flip = _roles(grid_y, grid_x)
         blocks = _low_bands(part[ys, xs])
         if matte is not None:
-            rows, cols = (ys.stop - ys.start) // BLOCK, (xs.stop - xs.start) // BLOCK
-            keep = (matte[top:bottom, left:right][ys, xs] == 255).reshape(rows, BLOCK, cols, BLOCK).all((1, 3)).ravel()
+            keep = _whole((matte[top:bottom, left:right] == 255)[ys, xs])
             index, flip, blocks = index[keep], flip[keep], blocks[keep]
         if len(blocks) == 0:
             return
