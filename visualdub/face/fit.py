@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.model import LANDMARK_COUNT, Face468, Mesh
 
-POSE_SMOOTHING = 2.0  # penalty on second differences against one frame's evidence
+POSE_SMOOTHING = 8.0  # penalty on second differences against one frame's evidence
 UPPER_SMOOTHING = 1.0
 SPEECH_SMOOTHING = 0.02  # lips are fast: a closure lasts two frames at 25 frames/s
 DEPTH_TRUST = 0.25  # MediaPipe guesses z; weight of its residual against x and y
