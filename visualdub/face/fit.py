@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
 
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.model import LANDMARK_COUNT, Face468, Mesh
@@ -140,6 +141,11 @@ def fit_shot(model: Face468, landmarks: NDArray[np.float32]) -> Fit:
 
     Pose and identity alternate (the identity starts at the template); then jaw and expression under the smoothed pose.
     """
+    with threadpool_limits(1, "blas"):  # matrices too small to share: on a busy machine BLAS threads wait for each other
+        return _fit_shot(model, landmarks)
+
+
+def _fit_shot(model: Face468, landmarks: NDArray[np.float32]) -> Fit:
     seen = ~np.isnan(landmarks[:, 0, 0])
     points = landmarks[seen, :LANDMARK_COUNT].astype(np.float64)
     stable = model.stable
