@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visualdub.face.raster import interpolate, rasterise
+from visualdub.face.raster import cover, interpolate, rasterise
 
 
 def plain(points, triangles, height, width):
@@ -67,3 +67,12 @@ def test_neighbours_leave_no_gap_and_attributes_are_linear():
     y, x = np.nonzero(raster.hit)
     assert xy[y, x] == pytest.approx(np.stack([x, y], 1) + 0.5, abs=1e-4)
     assert (xy[~raster.hit] == -1).all()
+
+
+def test_cover_counts_hidden_triangles_and_cuts_at_weight_zero():
+    points = np.array([[0, 0, 0.0], [8, 0, 0], [0, 8, 0], [8, 8, 0]])
+    triangles = np.array([[0, 1, 2], [1, 3, 2]], np.int32)
+    # weight falls from 1 at x = 0 to -1 at x = 8: above 0 for x < 4
+    weights = np.array([1.0, -1, 1, -1])
+    out = cover(points, triangles, weights, 8, 8)
+    assert (out[:, :4] == 1).all() and (out[:, 4:] == 0).all()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visualdub.face.crop import Crop, extreme_meshes
 from visualdub.face.model import Face468, load_face_model
-from visualdub.face.raster import interpolate, rasterise
+from visualdub.face.raster import cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
 
 MASK_GROW = 5  # crop pixels (diameter of the closing and growing element)
@@ -38,9 +38,7 @@ def mask_of(model: Face468, track: Track, crop: Crop, i: int) -> NDArray[np.floa
     """Region to draw (S, S): the layout's fixed region, rasterised with the jaw closed and open, united (DESIGN.md 2.2)."""
     mask = np.zeros((crop.size, crop.size), np.uint8)
     for mesh in to_crop(extreme_meshes(model, track.identity), track, crop, i):
-        raster = rasterise(mesh, model.triangles, crop.size, crop.size)
-        weight = interpolate(raster, model.triangles, model.mask_weight[:, None].astype(np.float32), -1.0)[..., 0]
-        mask |= (weight > 0).astype(np.uint8)
+        mask |= cover(mesh, model.triangles, model.mask_weight, crop.size, crop.size)
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (MASK_GROW, MASK_GROW))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, element, iterations=2)
     return cv2.dilate(closed, element).astype(np.float32)

@@ -66,6 +66,36 @@ def _interpolate(face_index: NDArray[np.int32], barycentric: NDArray[np.float32]
                                     * values[triangles[f, 1], k] + barycentric[y, x, 2] * values[triangles[f, 2], k])
 
 
+@numba.njit(cache=True, nogil=True)
+def _cover(points: NDArray[np.float64], triangles: NDArray[np.int32], weights: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
+    height, width = out.shape
+    for f in range(len(triangles)):
+        i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        a, b, c = points[i], points[j], points[k]
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        if abs(area) < 1e-9 or max(weights[i], weights[j], weights[k]) <= 0.0:
+            continue
+        x0 = max(0, int(np.ceil(min(a[0], b[0], c[0]) - 0.5)))
+        x1 = min(width - 1, int(np.floor(max(a[0], b[0], c[0]) - 0.5)))
+        y0 = max(0, int(np.ceil(min(a[1], b[1], c[1]) - 0.5)))
+        y1 = min(height - 1, int(np.floor(max(a[1], b[1], c[1]) - 0.5)))
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                wa = ((b[0] - x - 0.5) * (c[1] - y - 0.5) - (b[1] - y - 0.5) * (c[0] - x - 0.5)) / area
+                wb = ((c[0] - x - 0.5) * (a[1] - y - 0.5) - (c[1] - y - 0.5) * (a[0] - x - 0.5)) / area
+                wc = 1.0 - wa - wb
+                if wa >= 0.0 and wb >= 0.0 and wc >= 0.0 and wa * weights[i] + wb * weights[j] + wc * weights[k] > 0.0:
+                    out[y, x] = 1
+
+
+def cover(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32], weights: NDArray[np.float64], height: int,
+          width: int) -> NDArray[np.uint8]:
+    """(H, W) 1 where any triangle, hidden or not, carries an interpolated vertex weight (V,) above 0; else 0."""
+    out = np.zeros((height, width), np.uint8)
+    _cover(np.ascontiguousarray(points, np.float64), triangles, weights, out)
+    return out
+
+
 def rasterise(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32], height: int, width: int) -> Raster:
     """Rasterise `points` (V, 3): x right, y down in pixels, z depth, smaller is nearer; triangles (F, 3), either turn.
 
