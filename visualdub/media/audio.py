@@ -31,7 +31,7 @@ def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
         if not container.streams.audio:
             raise AudioMissing(f"{path} has no audio stream; expected a file with sound")
         stream = container.streams.audio[0]
-        origin = _picture_start(container)
+        origin = picture_start(container)
         start, pieces = _decode(container, stream, rate)
     samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     if not len(samples):
@@ -42,7 +42,7 @@ def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
     return samples[-shift:] if shift < 0 else np.concatenate([np.zeros(shift, np.float32), samples])
 
 
-def _picture_start(container: av.container.InputContainer) -> Fraction | None:
+def picture_start(container: av.container.InputContainer) -> Fraction | None:
     """Presentation time of the first frame in seconds; None for a sound file."""
     for video in container.streams.video:
         if video.start_time is not None and video.time_base is not None and not int(video.disposition) & 0x400:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visualdub.media.timecode import shift_timecode
+from visualdub.timing import FrameRange
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class MediaInfo:
     timecode: str | None  # HH:MM:SS:FF (or ;FF) of the first frame
     codec: str
     has_audio: bool
-    sample_aspect: Fraction  # pixel aspect ratio, 1 when square
+    sample_aspect: Fraction  # width / height of a displayed pixel, 1 when square
     held: tuple[tuple[int, int], ...] = ()  # (frame, n): this frame stays on screen n frame periods longer than the others
 
     def frame_times(self) -> NDArray[np.float64]:
@@ -45,6 +48,13 @@ class MediaInfo:
             if frame < self.frame_count:
                 steps[frame] += extra
         return np.concatenate([[0.0], np.cumsum(steps)[:-1]]) / float(self.rate)
+
+    def part(self, frames: FrameRange) -> MediaInfo:
+        """Facts of a movie of `frames` alone: its length, the timecode of its first frame, its held frames."""
+        held = tuple((f - frames.start, n) for f, n in self.held if frames.start <= f < frames.end_exclusive)
+        periods = frames.start + sum(n for f, n in self.held if f < frames.start)
+        timecode = shift_timecode(self.timecode, periods, self.rate) if self.timecode else None
+        return replace(self, frame_count=len(frames), timecode=timecode, held=held)
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,13 @@ def planes_to_rgb(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> NDA
     its siting, constant past the rectangle's edge: take a margin of two chroma samples where the edge matters. Alpha is left out.
     """
     first = np.asarray(planes[0], np.float32)
-    black, scale = _luma_code(info)
+    black, scale = luma_code(info)
     if is_rgb(info.pix_fmt):
         return (np.stack([np.asarray(p, np.float32) for p in planes[:3]], -1) - black) / scale
     luma = (first - black) / scale
     if info.pix_fmt.startswith("gray"):
         return np.repeat(luma[..., None], 3, -1)
-    centre, spread = _chroma_code(info)
+    centre, spread = chroma_code(info)
     shape, siting = (first.shape[0], first.shape[1]), chroma_siting(info)
     blue, red = ((enlarge(np.asarray(p, np.float32), shape, siting) - centre) / spread for p in planes[1:3])
     kr, kb = _KR_KB[colour_matrix(info)]
@@ -67,7 +67,7 @@ def rgb_to_planes(rgb: NDArray[np.float32], info: MediaInfo,
     The inverse of `planes_to_rgb` on the same rectangle. `chroma_shape`: the rectangle's chroma size, where it cannot be told
     from `info` (whole chroma samples are assumed).
     """
-    black, scale = _luma_code(info)
+    black, scale = luma_code(info)
     if is_rgb(info.pix_fmt):
         return tuple(np.ascontiguousarray(rgb[..., i]) * scale + black for i in range(3))
     kr, kb = _KR_KB[colour_matrix(info)]
@@ -75,7 +75,7 @@ def rgb_to_planes(rgb: NDArray[np.float32], info: MediaInfo,
     coded = np.asarray(luma * scale + black, np.float32)
     if info.pix_fmt.startswith("gray"):
         return (coded,)
-    centre, spread = _chroma_code(info)
+    centre, spread = chroma_code(info)
     across, down = chroma_factors(info)
     shape = chroma_shape or (-(-rgb.shape[0] // down), -(-rgb.shape[1] // across))
     differences = ((rgb[..., 2] - luma) / (2 * (1 - kb)), (rgb[..., 0] - luma) / (2 * (1 - kr)))
@@ -119,7 +119,7 @@ def code_range(info: MediaInfo) -> tuple[int, int]:
     return 0, (1 << bit_depth(info.pix_fmt)) - 1
 
 
-def _luma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
+def luma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
     """(code of black, codes from black to white)."""
     bits = bit_depth(info.pix_fmt)
     if full_range(info):
@@ -127,7 +127,7 @@ def _luma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
     return np.float32(16 << (bits - 8)), np.float32(219 << (bits - 8))
 
 
-def _chroma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
+def chroma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
     """(code of no colour, codes for a difference of 1)."""
     bits = bit_depth(info.pix_fmt)
     spread = (1 << bits) - 1 if full_range(info) else 224 << (bits - 8)

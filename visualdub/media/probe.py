@@ -145,6 +145,7 @@ def _info(path: Path, container: av.container.InputContainer, stream: av.video.s
     rotation = _clockwise(path, first.rotation)
     width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
     aspect = Fraction(stream.sample_aspect_ratio or 0) or Fraction(1)
+    aspect = 1 / aspect if rotation in (90, 270) else aspect
     return MediaInfo(
         path=path, width=width, height=height, rate=Fraction(0), frame_count=count, pix_fmt=pix_fmt,
         colour=_colour(first, pix_fmt), rotation=rotation, timecode=_timecode(container, stream),

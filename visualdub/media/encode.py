@@ -1,0 +1,222 @@
+"""Writes movies: FFV1, ProRes and H.264 with the source's rate, timecode, colour, shape and sound, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+import av
+import av.container
+import av.error
+import av.video.stream
+
+from visualdub.errors import BadInput, OutputError, VisualDubError
+from visualdub.media.convert import convert_planes, delivered_as
+from visualdub.media.frame import Frame, MediaInfo
+from visualdub.media.planes import has_alpha, picture_of
+from visualdub.media.probe import probe
+from visualdub.media.soundtrack import AudioSource, Soundtrack
+
+__all__ = ["CODECS", "AudioSource", "Codec", "VideoWriter", "choose_codec"]
+
+CODECS = {  # name -> suffixes it may be written to
+    "ffv1": (".mkv",), "prores": (".mov", ".mkv"), "prores4444": (".mov", ".mkv"), "h264": (".mp4", ".m4v", ".mov", ".mkv")}
+_BY_SUFFIX = {".mkv": "ffv1", ".mov": "prores", ".mp4": "h264", ".m4v": "h264"}
+_MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m4v": "mp4"}
+_FFV1_ONLY_PACKED = {"gbrp": "bgr0", "gbrap": "bgra"}  # FFV1 holds 8 bit RGB in these
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How pictures are encoded."""
+
+    name: str  # one of CODECS
+    crf: int = 16  # h264 only: quality, 0 lossless .. 51, lower is better
+    preset: str = "medium"  # h264 only: x264's speed preset
+
+
+def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
+    """The codec for an output: `name`, or the one its suffix stands for. Raises `BadInput` where they do not fit together."""
+    suffix = path.suffix.lower()
+    if suffix not in _MUXERS:
+        raise BadInput(f"{path} ends in {suffix or 'no suffix'!r}; expected .mkv (FFV1), .mov (ProRes) or .mp4 (H.264)")
+    name = name or _BY_SUFFIX[suffix]
+    if name not in CODECS:
+        raise BadInput(f"codec {name!r} is not known; expected one of {', '.join(CODECS)}")
+    if suffix not in CODECS[name]:
+        raise BadInput(f"{path}: {name} is not written to {suffix}; expected {' or '.join(CODECS[name])}")
+    return Codec(name, crf)
+
+
+class VideoWriter:
+    """Context manager that writes `info.frame_count` frames to `path`, under a partial name until they are all there.
+
+    info: shape, pixel format, exact rate, timecode, colour tags, rotation and sample aspect of the frames to come, in display
+    orientation as `probe` gives them. "ffv1" keeps every sample in the source's own pixel format; "prores" is 422 HQ and
+    "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 8 bit 4:2:0 (4:4:4 for odd sizes).
+    audio: None writes no sound.
+
+    Raises `OutputError` where the file cannot be written (the partial file is removed), `BadInput` for frames that do not fit
+    and `VisualDubError` where fewer or more frames came than promised. Any error in the `with` block leaves nothing behind and
+    an earlier file at `path` untouched.
+    """
+
+    def __init__(self, path: Path, info: MediaInfo, codec: Codec | str | None = None, audio: AudioSource | None = None) -> None:
+        self.path = Path(path)
+        self._info = info
+        self._codec = codec if isinstance(codec, Codec) else choose_codec(self.path, codec)
+        choose_codec(self.path, self._codec.name)
+        self._audio = audio
+        self._target = replace(delivered_as(info, _delivery_format(info, self._codec.name)), path=self.path)
+        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._held = dict(info.held)
+        self._written = 0
+        self._stamp = 0  # in frame periods
+        self._open: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo, self._writing():
+            undo.callback(self._discard)
+            self._file: BinaryIO = self._partial.open("wb", buffering=1 << 20)
+            undo.callback(_close_quietly, self._file)
+            muxer = _MUXERS[self.path.suffix.lower()]
+            self._container = av.open(self._file, "w", format=muxer, buffer_size=1 << 18)
+            undo.callback(_close_quietly, self._container)
+            self._stream = _video_stream(self._container, self._target, self._codec)
+            self._sound = self._open_sound()
+            if self._sound is not None:
+                undo.callback(self._sound.close)
+            self._open = undo.pop_all()
+        return self
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; frames come in order. Its planes must fit the writer's `info`."""
+        if self._open is None:
+            raise VisualDubError(f"{self.path} is not open for writing")
+        if self._written >= self._info.frame_count:
+            raise VisualDubError(f"{self.path}: more than the {self._info.frame_count} frames promised were written")
+        picture = picture_of(convert_planes(frame.planes, self._info, self._target), self._target)
+        _tag(picture, self._target)
+        with self._writing():
+            if picture.format.name != self._stream.codec_context.pix_fmt:
+                picture = picture.reformat(format=self._stream.codec_context.pix_fmt)
+            picture.pts, picture.time_base = self._stamp, 1 / self._info.rate
+            self._container.mux(self._stream.encode(picture))
+        self._stamp += 1 + self._held.get(self._written, 0)
+        self._written += 1
+        self._feed_sound(self._stamp / self._info.rate)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        opened, self._open = self._open, None
+        if opened is None:
+            return
+        with opened:  # on any error below: close everything, remove the partial file
+            if kind is not None:
+                return
+            if self._written != self._info.frame_count:
+                raise VisualDubError(f"{self.path}: {self._written} frames were written, {self._info.frame_count} promised")
+            with self._writing():
+                self._container.mux(self._stream.encode(None))
+            self._feed_sound(None)
+            with self._writing():
+                self._container.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                self._partial.replace(self.path)
+
+    def _open_sound(self) -> Soundtrack | None:
+        if self._audio is None:
+            return None
+        periods = self._info.frame_count + sum(self._held.values())
+        whole = self._audio.start == 0 and _frames_of(self._audio.path) == self._info.frame_count
+        return Soundtrack(self._audio, self._container, periods / self._info.rate, whole)
+
+    def _feed_sound(self, time: Fraction | None) -> None:
+        if self._sound is None:
+            return
+        for packet in self._sound.feed(time):
+            with self._writing():
+                self._container.mux(packet)
+
+    def _discard(self) -> None:
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what goes wrong while writing into one line."""
+        try:
+            yield
+        except VisualDubError:
+            raise
+        except (OSError, av.error.FFmpegError) as e:
+            raise OutputError(f"{self.path} cannot be written: {e.strerror or e}") from e
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _delivery_format(info: MediaInfo, codec: str) -> str:
+    if codec == "ffv1":
+        return info.pix_fmt
+    if codec == "prores":
+        return "yuv422p10le"
+    if codec == "prores4444":
+        return "yuva444p10le" if has_alpha(info.pix_fmt) else "yuv444p10le"
+    return "yuv444p" if info.width % 2 or info.height % 2 else "yuv420p"
+
+
+def _video_stream(container: av.container.OutputContainer, info: MediaInfo, codec: Codec) -> av.video.stream.VideoStream:
+    encoder = {"ffv1": "ffv1", "prores": "prores_ks", "prores4444": "prores_ks", "h264": "libx264"}[codec.name]
+    stream = cast(av.video.stream.VideoStream, container.add_stream(encoder, rate=info.rate, options=_options(codec)))
+    turned = info.rotation in (90, 270)
+    context = stream.codec_context
+    context.width, context.height = (info.height, info.width) if turned else (info.width, info.height)
+    context.pix_fmt = _FFV1_ONLY_PACKED.get(info.pix_fmt, info.pix_fmt) if codec.name == "ffv1" else info.pix_fmt
+    supported = {f.name for f in context.codec.video_formats or ()}
+    if context.pix_fmt not in supported:
+        raise BadInput(f"{info.path}: {codec.name} cannot hold pixel format {info.pix_fmt}; choose another codec")
+    context.time_base = 1 / info.rate
+    context.sample_aspect_ratio = 1 / info.sample_aspect if turned else info.sample_aspect
+    context.color_range, context.colorspace = info.colour.range, info.colour.matrix
+    context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
+    context.thread_type = "AUTO"
+    if info.rotation:
+        stream.set_display_rotation(-info.rotation)
+    if info.timecode:
+        stream.metadata["timecode"] = info.timecode
+    return stream
+
+
+def _options(codec: Codec) -> dict[str, str]:
+    if codec.name == "ffv1":
+        return {"level": "3", "slicecrc": "1", "g": "1"}
+    if codec.name == "h264":
+        return {"crf": str(codec.crf), "preset": codec.preset}
+    return {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"}
+
+
+def _tag(picture: av.VideoFrame, info: MediaInfo) -> None:
+    picture.color_range, picture.colorspace = info.colour.range, info.colour.matrix
+    picture.color_primaries, picture.color_trc = info.colour.primaries, info.colour.transfer
+
+
+def _frames_of(path: Path) -> int | None:
+    """Frames of a clip; None for a sound file."""
+    try:
+        return probe(path).frame_count
+    except VisualDubError:
+        return None
+
+
+def _close_quietly(thing: BinaryIO | av.container.OutputContainer) -> None:
+    """Close what is being thrown away anyway; on a full disk closing fails too."""
+    with suppress(OSError, av.error.FFmpegError, ValueError):
+        thing.close()
