@@ -7,8 +7,12 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+WAIT = "waiting"  # for another thread; never reported as work
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -20,22 +24,30 @@ class StageTime:
 
 
 class StageClock:
-    """Adds up time per named stage, over threads. Stages that overlap add up to more than the wall clock."""
+    """Adds up time per named stage, over threads; a stage inside another is taken out of the outer one.
+
+    Stages of different threads overlap, so that they add up to more than the wall clock.
+    """
 
     def __init__(self) -> None:
         self.stages: dict[str, StageTime] = {}
         self.start_up = 0.0  # seconds before the first frame of the work was asked for
         self._begun = time.perf_counter()
         self._lock = threading.Lock()
+        self._local = threading.local()
 
     @contextlib.contextmanager
     def stage(self, name: str, frames: int = 1) -> Iterator[None]:
         """Count the block's wall time, and `frames` frames, under `name`."""
+        outer = getattr(self._local, "inner", 0.0)
+        self._local.inner = 0.0
         begun = time.perf_counter()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - begun, frames)
+            took = time.perf_counter() - begun
+            self.add(name, took - self._local.inner, frames)
+            self._local.inner = outer + took
 
     def add(self, name: str, seconds: float, frames: int) -> None:
         """Add what was measured elsewhere."""
@@ -43,6 +55,17 @@ class StageClock:
             entry = self.stages.setdefault(name, StageTime())
             entry.seconds += seconds
             entry.frames += frames
+
+    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """`items`, the time each takes to come counted under `name`."""
+        source = iter(items)
+        while True:
+            with self.stage(name, 0):
+                item = next(source, None)
+            if item is None:
+                return
+            self.add(name, 0.0, 1)
+            yield item
 
     def started(self) -> None:
         """Everything up to here was start-up: loading models, compiling kernels, opening files."""
@@ -55,8 +78,11 @@ class StageClock:
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Per stage: seconds, frames and frames/s."""
-        return {name: {"seconds": round(s.seconds, 3), "frames": s.frames, "fps": round(s.frames / max(s.seconds, 1e-9), 1)}
-                for name, s in self.stages.items()}
+        return {
+            name: {"seconds": round(s.seconds, 3), "frames": s.frames, "fps": round(s.frames / max(s.seconds, 1e-9), 1)}
+            for name, s in self.stages.items()
+            if name != WAIT
+        }
 
 
 def peak_memory_mib() -> float:

@@ -1,0 +1,156 @@
+"""`vdub dub`: the clip speaks new dialogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from visualdub.commands import find
+from visualdub.commands.console import err, frame_progress, out, print_json
+from visualdub.commands.options import Clip, Codec, Crf, Face, Frames, Json, Matte, NoWatermark, Profile
+from visualdub.errors import ActorError, BadInput
+
+if TYPE_CHECKING:
+    from visualdub.actor.package import Actor
+    from visualdub.dub import Output, Shot
+    from visualdub.report import DubReport
+
+MINUTES = 8.0  # of adaptation where no actor is given
+
+
+def command(
+    clip: Clip,
+    dialogue: Annotated[
+        list[Path],
+        typer.Option(
+            "--dialogue",
+            metavar="WAV",
+            help="The new words; several times for several languages, which share one track and one actor.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="MOVIE",
+            help="The dubbed movie. With several dialogues the name of each recording is added.",
+            show_default=False,
+        ),
+    ],
+    actor: Annotated[
+        str | None,
+        typer.Option("--actor", help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first."),
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")] = MINUTES,
+    consent: Annotated[
+        str | None,
+        typer.Option("--consent", metavar='"WHO, WHEN, SCOPE"', help="Consent of the person, for the actor adapted first."),
+    ] = None,
+    frames: Frames = None,
+    face: Face = None,
+    matte: Matte = None,
+    codec: Codec = None,
+    crf: Crf = 16,
+    no_watermark: NoWatermark = False,
+    profile: Profile = False,
+    json: Json = False,
+) -> None:
+    """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
+    from visualdub.actor.library import find_actor
+    from visualdub.actor.package import load_actor
+    from visualdub.dub import Output, check_output
+    from visualdub.timing import FrameRange
+
+    span = FrameRange.parse(frames) if frames else None
+    pairs = list(zip(dialogue, outputs_of(output, matte, dialogue), strict=True))
+    jobs = [(wav, Output(movie, codec, crf, grey, not no_watermark)) for wav, (movie, grey) in pairs]
+    known = load_actor(find_actor(actor)) if actor else None  # withdrawn consent or a foreign folder ends it here
+    for wav, job in jobs:
+        check_dialogue(wav)
+        check_output(job, clip)
+    shot = track_shot(clip, face, span)
+    if known is None:
+        known = load_actor(adapt_first(clip, output, minutes, consent))
+    reports = [_dub_one(shot, wav, known, job, profile and not json) for wav, job in jobs]
+    if json:
+        print_json({"outputs": [r.as_dict() for r in reports]})
+
+
+def _dub_one(shot: Shot, wav: Path, actor: Actor, job: Output, profile: bool) -> DubReport:
+    from visualdub.dub import dub_clip
+
+    with frame_progress(f"dubbing {wav.stem}") as progress:
+        report = dub_clip(shot, wav, actor, job, progress)
+    say(report, profile)
+    return report
+
+
+def outputs_of(output: Path, matte: Path | None, dialogue: list[Path]) -> Iterator[tuple[Path, Path | None]]:
+    """The movie and matte of each recording: as given for one, with the recording's name added for several."""
+    if len(dialogue) == 1:
+        yield output, matte
+        return
+    names = [wav.stem for wav in dialogue]
+    if len(set(names)) != len(names):
+        raise BadInput(f"two of the recordings {', '.join(map(str, dialogue))} have the same name; their dubs would too")
+    for name in names:
+        yield output.with_stem(f"{output.stem}-{name}"), matte.with_stem(f"{matte.stem}-{name}") if matte else None
+
+
+def check_dialogue(wav: Path) -> None:
+    """Fail before tracking and adaptation where a recording cannot be heard. Raises `MediaError`."""
+    from visualdub.dub import AUDIO_RATE
+    from visualdub.errors import MediaError
+    from visualdub.media.audio import read_audio
+
+    if len(read_audio(wav, AUDIO_RATE)) == 0:
+        raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
+
+
+def track_shot(clip: Path, face: str | None, span: object) -> Shot:
+    """`open_shot` with a progress bar."""
+    from visualdub.dub import open_shot
+
+    with frame_progress("tracking") as progress:
+        shot = open_shot(clip, face, span, progress)  # type: ignore[arg-type]
+    if shot.from_cache:
+        err.print(f"{clip.name}: track read from the cache")
+    return shot
+
+
+def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None) -> Path:
+    """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output and is kept."""
+    folder = output.absolute().parent / f"{clip.stem}.actor"
+    if folder.exists():
+        raise ActorError(f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew")
+    if not consent:
+        raise BadInput(
+            f'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for {clip.name}, or --actor'
+        )
+    err.print(f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as {folder}")
+    find.run_command(
+        "adapt", [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "--consent", consent, "-o", str(folder)]
+    )
+    return folder
+
+
+def say(report: DubReport, profile: bool) -> None:
+    """The line at the end, the notes, and with `profile` what each stage took."""
+    if profile:
+        table = Table("stage", "seconds", "frames", "frames/s", box=None)
+        for name, s in report.stages.items():
+            table.add_row(name, f"{s['seconds']:.2f}", f"{s['frames']:.0f}", f"{s['fps']:.1f}")
+        out.print(table)
+        out.print(
+            f"start-up {report.start_up_seconds:.2f} s, then {report.frames} frames in {report.seconds:.2f} s = "
+            f"{report.frames_per_second:.1f} frames/s; peak memory {report.peak_memory_mib:.0f} MiB"
+        )
+    for note in report.notes:
+        out.print(f"note: {note}")
+    out.print(report.summary())

@@ -1,0 +1,64 @@
+"""`vdub evaluate`: the measures of an actor on frames of a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from visualdub.commands.console import err, frame_progress, out, print_json
+from visualdub.commands.dub import track_shot
+from visualdub.commands.options import ActorName, Clip, Face
+from visualdub.commands.reenact import PerformanceFrom
+
+
+def command(
+    clip: Clip,
+    actor: ActorName,
+    frames: Annotated[str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)],
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the measures as JSON; - prints them.")
+    ] = None,
+    performance_from: PerformanceFrom = None,
+    face: Face = None,
+) -> None:
+    """Measure self re-enactment, control, leak and silence on frames of a clip."""
+    from visualdub.actor.library import find_actor
+    from visualdub.actor.package import load_actor
+    from visualdub.evaluate import MARGIN, evaluate
+    from visualdub.files import write_json
+    from visualdub.timing import FrameRange
+
+    span = FrameRange.parse(frames)
+    passage = FrameRange.parse(performance_from) if performance_from else None
+    person = load_actor(find_actor(actor))
+    shot = track_shot(clip, face, None)
+    with frame_progress("measuring") as progress:
+        table = evaluate(shot, span, person, passage, progress)
+    if not table["unseen"]:
+        err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")
+    if json is not None and str(json) == "-":
+        print_json(table)
+        return
+    if json is not None:
+        write_json(json, table)
+    out.print(as_table(table))
+
+
+def as_table(table: dict[str, Any]) -> Table:
+    """One row per measure, its dotted name first."""
+    rows = Table("measure", "value", box=None)
+    for name, value in flatten(table):
+        rows.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    return rows
+
+
+def flatten(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested names joined by dots: {"a": {"b": 1}} -> [("a.b", 1)]."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in table.items():
+        full = f"{prefix}{name}"
+        rows += flatten(value, f"{full}.") if isinstance(value, dict) else [(full, value)]
+    return rows

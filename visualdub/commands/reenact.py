@@ -1,0 +1,56 @@
+"""`vdub reenact`: the clip's own performance, or another passage's, drawn again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visualdub.commands.console import frame_progress, print_json
+from visualdub.commands.dub import say, track_shot
+from visualdub.commands.options import ActorName, Clip, Codec, Crf, Face, Json, Matte, NoWatermark, Profile
+
+PerformanceFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--performance-from",
+        metavar="A:B",
+        help="Drive the frames with the mouth of this passage of the clip, as many frames or repeated to and fro.",
+    ),
+]
+
+
+def command(
+    clip: Clip,
+    actor: ActorName,
+    frames: Annotated[str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="MOVIE", help="The movie of those frames.", show_default=False)
+    ],
+    performance_from: PerformanceFrom = None,
+    face: Face = None,
+    matte: Matte = None,
+    codec: Codec = None,
+    crf: Crf = 16,
+    no_watermark: NoWatermark = False,
+    profile: Profile = False,
+    json: Json = False,
+) -> None:
+    """Draw frames of a clip again with their own performance, to look at or to measure."""
+    from visualdub.actor.library import find_actor
+    from visualdub.actor.package import load_actor
+    from visualdub.dub import Output
+    from visualdub.reenact import reenact
+    from visualdub.timing import FrameRange
+
+    span = FrameRange.parse(frames)
+    passage = FrameRange.parse(performance_from) if performance_from else None
+    person = load_actor(find_actor(actor))
+    shot = track_shot(clip, face, None)
+    with frame_progress("drawing") as progress:
+        report = reenact(shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress)
+    if json:
+        print_json(report.as_dict())
+        return
+    say(report, profile)

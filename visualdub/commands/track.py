@@ -1,0 +1,113 @@
+"""`vdub track`: reconstruction only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from visualdub.commands.console import frame_progress, out, print_json
+from visualdub.commands.options import Clip, Face, Frames, Json
+
+if TYPE_CHECKING:
+    from visualdub.face.track import Track
+
+
+@dataclass
+class Pace:
+    """Tells start-up from work: the first frame ends the start-up."""
+
+    begun: float
+    first: float | None = None
+    first_done: int = 0
+
+    def watch(self, inner: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        """`inner`, with the time of its first call noted."""
+
+        def progress(done: int, total: int) -> None:
+            if self.first is None and done > 0:
+                self.first, self.first_done = time.perf_counter(), done
+            inner(done, total)
+
+        return progress
+
+    def split(self, frame_count: int) -> tuple[float, float]:
+        """Seconds of start-up (first frame included), frames/s after it."""
+        now = time.perf_counter()
+        first = self.first or now
+        return first - self.begun, (frame_count - self.first_done) / max(now - first, 1e-9)
+
+
+def command(
+    clip: Clip,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="TRACK.npz",
+            help="Where the track goes; beside nothing else is written. CLIP.track.npz here by default.",
+        ),
+    ] = None,
+    frames: Frames = None,
+    face: Face = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option("--overlay", metavar="MOVIE", help="Also write a movie that shows mesh, box, mask and confidence."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
+    from visualdub.face.tracker import track_clip
+    from visualdub.files import require_writable
+    from visualdub.timing import FrameRange
+    from visualdub.trackreport import track_figures
+
+    target = output or Path(f"{clip.stem}.track.npz")
+    for path in (target, *([overlay] if overlay else [])):
+        require_writable(path)
+    pace = Pace(time.perf_counter())
+    with frame_progress("tracking") as progress:
+        track = track_clip(clip, FrameRange.parse(frames) if frames else None, face, pace.watch(progress))
+    start_up, rate = pace.split(len(track))
+    track.save(target)
+    if overlay is not None:
+        write_overlay(clip, track, overlay)
+    figures = track_figures(track)
+    values = {
+        "track": str(target),
+        "overlay": str(overlay) if overlay else None,
+        "frames": len(track),
+        "usable": int(track.usable.sum()),
+        "start_up_seconds": round(start_up, 2),
+        "frames_per_second": round(rate, 1),
+        **figures,
+    }
+    if json:
+        print_json(values)
+        return
+    out.print(f"{target}: {values['usable']} of {len(track)} frames tracked, {rate:.1f} frames/s after {start_up:.2f} s start-up")
+    for key, value in figures.items():
+        out.print(f"  {key.replace('_', ' ')}: {value}")
+
+
+def write_overlay(clip: Path, track: Track, output: Path) -> None:
+    """The clip's tracked frames with the reconstruction drawn over them."""
+    from visualdub.face.crop import stable_crop
+    from visualdub.face.overlay import draw_overlay
+    from visualdub.media.decode import read_frames
+    from visualdub.media.encode import VideoWriter
+    from visualdub.media.pixels import frame_rgb
+    from visualdub.media.probe import probe
+    from visualdub.movies import picture_info, rgb_frame
+
+    info = picture_info(output, *track.size, probe(clip).rate, len(track))
+    crop = stable_crop(track)
+    with frame_progress("overlay") as progress, VideoWriter(output, info) as writer:
+        for i, frame in enumerate(read_frames(clip, track.frames)):
+            writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info, i))
+            progress(i + 1, len(track))

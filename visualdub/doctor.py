@@ -1,0 +1,167 @@
+"""What this machine has for Visual Dub, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+NEEDED = (
+    "numpy",
+    "scipy",
+    "numba",
+    "av",
+    "mediapipe",
+    "onnxruntime",
+    "safetensors",
+    "blind-watermark",
+    "typer",
+    "rich",
+    "psutil",
+    "pillow",
+)
+OPTIONAL = {"torch": "vdub adapt, vdub train, vdub export (extra: training)", "onnx": "vdub export (extra: exporters)"}
+LEAST_DISK_GIB, LEAST_MEMORY_GIB = 2.0, 3.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `ok` False: something asked for will not work; None: only for information."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Look at everything; never raises, never changes anything outside the cache folder."""
+    return [
+        _python(),
+        *map(_needed, NEEDED),
+        *(_optional(n, use) for n, use in OPTIONAL.items()),
+        _checked("face model", _face_model),
+        _checked("face detector", _face_detector),
+        _checked("speech model", _speech_model),
+        _checked("onnxruntime", _providers),
+        _checked("encoders", _encoders),
+        _gpu(),
+        _memory(),
+        _cache(),
+    ]
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    return Finding(
+        "python", (3, 11) <= sys.version_info[:2] <= (3, 12), f"{version} on {platform.platform()}; 3.11 or 3.12 needed"
+    )
+
+
+def _needed(name: str) -> Finding:
+    try:
+        return Finding(name, True, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, False, "not installed; pip install visualdub brings it")
+
+
+def _optional(name: str, use: str) -> Finding:
+    try:
+        return Finding(name, None, f"{importlib.metadata.version(name)}: {use}")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, None, f"not installed; needed for {use}")
+
+
+def _checked(name: str, look: Callable[[], str]) -> Finding:
+    """Run `look`; what it raises is the finding."""
+    begun = time.perf_counter()
+    try:
+        detail = look()
+    except Exception as e:  # a doctor reports what is broken, whatever it is
+        return Finding(name, False, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}")
+    return Finding(name, True, f"{detail} ({time.perf_counter() - begun:.1f} s)")
+
+
+def _face_model() -> str:
+    from visualdub.face.model import load_face_model
+
+    model = load_face_model()
+    return f"{model.name}, {model.vertex_count} vertices, {model.n_expression} components"
+
+
+def _face_detector() -> str:
+    import numpy as np
+
+    from visualdub.face.detect import Detector
+
+    detector = Detector()
+    found = detector.boxes(np.zeros((64, 64, 3), np.uint8))
+    detector.close()
+    return f"MediaPipe runs, {len(found)} faces in a black picture"
+
+
+def _speech_model() -> str:
+    from fractions import Fraction
+
+    import numpy as np
+
+    from visualdub.speech.predict import predict_motion
+
+    motion = predict_motion(np.zeros(16000, np.float32), Fraction(25), 25)
+    return f"{len(motion)} frames of motion for one second"
+
+
+def _providers() -> str:
+    import onnxruntime
+
+    return ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
+
+
+def _encoders() -> str:
+    import av
+
+    missing = [name for name in ("ffv1", "prores_ks", "libx264") if name not in av.codecs_available]
+    if missing:
+        raise RuntimeError(f"PyAV lacks {', '.join(missing)}")
+    return f"ffv1, prores, h264 in PyAV {av.__version__}"
+
+
+def _gpu() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        return Finding("gpu", None, "torch is not installed, so adaptation cannot run here")
+    return Finding(
+        "gpu",
+        None,
+        "an NVIDIA driver is here"
+        if shutil.which("nvidia-smi")
+        else f"none found; adaptation runs on {os.cpu_count()} CPU cores",
+    )
+
+
+def _memory() -> Finding:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    return Finding("memory", free >= LEAST_MEMORY_GIB, f"{free:.1f} GiB free; {LEAST_MEMORY_GIB:g} needed")
+
+
+def _cache() -> Finding:
+    from visualdub.cache import cache_folder
+
+    folder = cache_folder()
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free / 2**30
+    writable = os.access(there, os.W_OK)
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**20 if folder.is_dir() else 0.0
+    detail = f"{folder}, {size:.0f} MiB used, {free:.1f} GiB free" + ("" if writable else ", not writable")
+    return Finding("cache", writable and free >= LEAST_DISK_GIB, detail)
+
+
+def healthy(findings: list[Finding]) -> bool:
+    """Nothing that was looked at is broken."""
+    return all(f.ok is not False for f in findings)

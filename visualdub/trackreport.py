@@ -1,0 +1,70 @@
+"""How good a track is, measured against the landmarks it was fitted to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.face.crop import stable_crop, track_pose
+from visualdub.face.fit import project
+from visualdub.face.landmarks import face_width, lip_opening
+from visualdub.face.model import LANDMARK_COUNT, load_face_model
+from visualdub.face.track import Track
+
+FOREHEAD = (10, 151, 9, 8, 67, 109, 338, 297, 69, 108, 337, 299, 104, 333)  # MediaPipe's numbers
+LONGEST_LAG = 5  # frames looked at either way
+
+
+def track_figures(track: Track) -> dict[str, float | int | None]:
+    """The figures of one track; None where too little was tracked to measure.
+
+    `reprojection_percent`: mean distance of the fitted mesh from the landmarks, in per cent of face width, in the picture.
+    `forehead_jitter`: second difference in time of forehead vertices, fit / raw landmarks. `lip_lag_frames`: by how many frames
+    the fit's lip opening follows the landmarks'. `lip_amplitude`: its standard deviation over theirs. `box_knows_mouth_r2`: share
+    of the lip opening's variance that the crop's size predicts. `crop_scale`: mean crop pixels per clip pixel.
+    """
+    rows = np.flatnonzero(track.usable & np.isfinite(track.landmarks[:, 0, 0]))
+    if len(rows) < 2 * LONGEST_LAG + 3:
+        return dict.fromkeys(
+            ("reprojection_percent", "forehead_jitter", "lip_lag_frames", "lip_amplitude", "box_knows_mouth_r2", "crop_scale")
+        )
+    mesh = load_face_model().vertices(track.identity, track.jaw, track.expression)
+    fitted = project(mesh, track_pose(track))[:, :LANDMARK_COUNT, :2]
+    raw = track.landmarks[:, :LANDMARK_COUNT].astype(np.float64)
+    width = track.scale * float(face_width(track.identity))
+    apart = np.linalg.norm(fitted - raw[..., :2], axis=-1).mean(1) / width
+    openings = np.asarray(lip_opening(mesh), np.float64), np.asarray(lip_opening(raw), np.float64)
+    scale = stable_crop(track).scale
+    return {
+        "reprojection_percent": round(float(100 * apart[rows].mean()), 3),
+        "forehead_jitter": round(_jitter(fitted[:, FOREHEAD], rows) / max(_jitter(raw[:, FOREHEAD, :2], rows), 1e-9), 3),
+        "lip_lag_frames": best_lag(openings[0][rows], openings[1][rows]),
+        "lip_amplitude": round(float(openings[0][rows].std() / max(openings[1][rows].std(), 1e-12)), 3),
+        "box_knows_mouth_r2": round(squared_correlation(1 / scale[rows], openings[1][rows]), 4),
+        "crop_scale": round(float(scale[rows].mean()), 3),
+    }
+
+
+def _jitter(points: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    """Mean length of the second difference of (n, k, 2) over runs of three neighbouring `rows`."""
+    inner = rows[1:-1][(rows[2:] - rows[:-2]) == 2]
+    second = points[inner - 1] - 2 * points[inner] + points[inner + 1]
+    return float(np.linalg.norm(second, axis=-1).mean()) if len(inner) else float("nan")
+
+
+def best_lag(follower: NDArray[np.float64], leader: NDArray[np.float64]) -> int:
+    """By how many frames `follower` (n,) comes after `leader` (n,), where they correlate best; positive = later."""
+    lags = sorted(range(-LONGEST_LAG, LONGEST_LAG + 1), key=abs)
+    return max(lags, key=lambda k: squared_correlation(_shift(follower, k), _shift(leader, -k)))
+
+
+def _shift(x: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """`x` without its first `k` entries, or without its last `-k`."""
+    return x[k:] if k >= 0 else x[:k]
+
+
+def squared_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """R² of the straight line from `a` to `b`, both (n,); 0 where either is constant."""
+    if np.ptp(a) < 1e-12 or np.ptp(b) < 1e-12:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1] ** 2)
