@@ -120,7 +120,8 @@ class Watermark:
         index, flip = _roles(grid_y[inside], grid_x[inside])
         s, u, v = _first_singular(_low_bands(luma[ys, xs])[inside])
         bit = (self.bits[index] ^ flip).astype(np.float32)
-        change = (np.floor(s / step) + np.float32(0.25) + np.float32(0.5) * bit) * step - s
+        offset = (np.float32(0.25) + np.float32(0.5) * bit) * step
+        change = np.rint((s - offset) / step) * step + offset - s  # the nearest value that reads as the bit
         marked = np.zeros((rows * cols, 4, 4), np.float32)
         marked[inside] = (change * np.float32(0.5))[:, None, None] * u[:, :, None] * v[:, None, :]
         low = marked.reshape(rows, cols, 4, 4).transpose(0, 2, 1, 3).reshape(rows * 4, cols * 4)

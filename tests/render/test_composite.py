@@ -1,0 +1,198 @@
+"""Compositing: bit-exact outside the matte, the right pixel inside it, in every pixel format and orientation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from render_scene import SIZE, affine, ellipse, frame, media, picture
+
+from visualdub.errors import BadInput
+from visualdub.media.frame import Frame
+from visualdub.media.pixels import planes_to_rgb
+from visualdub.render.composite import Match, composite
+from visualdub.render.feather import feather
+from visualdub.render.shot import REACH, Layer, composite_shot
+from visualdub.render.watermark import Watermark, payload_bits
+
+FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "gbrp", "gbrp10le", "gray"]
+PATCH = np.full((SIZE, SIZE, 3), (0.8, 0.3, 0.2), np.float32)
+MARK = Watermark(payload_bits("a job"))
+
+
+def no_match(planes: int) -> Match:
+    return Match(np.zeros((32, 32, 3), np.float32), np.zeros((planes, 2), np.float32))
+
+
+def changed_pixels(before: Frame, after: Frame) -> np.ndarray:
+    """(H, W) pixels any of whose samples differ."""
+    height, width = before.planes[0].shape
+    out = np.zeros((height, width), bool)
+    for a, b in zip(before.planes, after.planes, strict=True):
+        y, x = -(-height // a.shape[0]), -(-width // a.shape[1])
+        out |= (a != b).repeat(y, 0).repeat(x, 1)[:height, :width]
+    return out
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+@pytest.mark.parametrize("size", [(360, 300), (361, 299)])
+def test_outside_the_matte_every_sample_is_the_sources_own(pix_fmt: str, size: tuple[int, int]) -> None:
+    """Colour, grain and mark all on; odd sizes put a chroma sample half outside the frame."""
+    plate = frame(picture(*size, noise=0.02), media(*size, pix_fmt))
+    done = composite(plate, PATCH, feather(ellipse()), affine(0.9, 200.3, 150.7), mark=MARK)
+    changed = changed_pixels(plate, done.frame)
+    assert changed.mean() > 0.05
+    assert not (changed & (done.matte == 0)).any()
+    assert [p.dtype for p in done.frame.planes] == [p.dtype for p in plate.planes]
+    assert [p.shape for p in done.frame.planes] == [p.shape for p in plate.planes]
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gbrp"])
+@pytest.mark.parametrize("full", [False, True])
+def test_the_middle_of_the_mask_holds_the_patch(pix_fmt: str, full: bool) -> None:
+    plate = frame(picture(360, 300), media(360, 300, pix_fmt, full=full))
+    done = composite(plate, PATCH, feather(ellipse()), affine(1.0, 180, 150), no_match(3), with_grain=False)
+    y, x = 150 + 37, 180  # crop (128, 165), the ellipse's middle
+    got = planes_to_rgb(tuple(p for p in done.frame.planes), plate.info)[y, x]
+    assert got == pytest.approx((0.8, 0.3, 0.2), abs=0.006)
+    assert done.matte[y, x] == 255 and done.matte[0, 0] == 0
+
+
+def test_the_source_mouth_leaves_no_trace_in_the_middle_of_the_mask() -> None:
+    """Two plates that differ only where alpha is 1 give the same samples wherever both are redrawn whole."""
+    info = media(360, 300)
+    shut = picture(360, 300)
+    wide = shut.copy()
+    wide[175:195, 160:200] = (0.1, 0.02, 0.02)
+    alpha, at = feather(ellipse()), affine(1.0, 180, 150)
+    a, b = (composite(frame(p, info), PATCH, alpha, at).frame for p in (shut, wide))
+    assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+
+
+def test_blend_is_in_linear_light() -> None:
+    """Half of white over half of black: BT.1886 puts it at 0.5 ** (1 / 2.4) = 0.749, a blend of codes at 0.5."""
+    plate = frame(np.zeros((300, 360, 3), np.float32), media(360, 300, "yuv444p10le"))
+    alpha = np.zeros((SIZE, SIZE), np.float32)
+    alpha[80:180, 80:180] = 0.5
+    done = composite(plate, np.ones((SIZE, SIZE, 3), np.float32), alpha, affine(1.0, 180, 150), no_match(3), with_grain=False)
+    got = planes_to_rgb(done.frame.planes, plate.info)[150, 180]
+    assert got == pytest.approx([0.5 ** (1 / 2.4)] * 3, abs=0.002)
+    assert done.matte[150, 180] == 128
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.97, 1.0, 1.6])
+def test_patch_lands_where_its_crop_was_cut(scale: float) -> None:
+    """A bright dot at crop (140.5, 150.5) must have its centre of mass at the clip pixel the affine says, to 0.05 pixel."""
+    plate = frame(np.full((400, 500, 3), 128 / 255, np.float32), media(500, 400, "gray", full=True))
+    at = affine(scale, 251.3, 202.9)
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    dot = 128 / 255 + 0.4 * np.exp(-((x - 140.5) ** 2 + (y - 150.5) ** 2) / (2 * 6.0**2))
+    patch = np.repeat(dot[..., None], 3, -1).astype(np.float32)
+    done = composite(plate, patch, feather(ellipse()), at, no_match(1), with_grain=False)
+    light = done.frame.planes[0].astype(np.float64) - plate.planes[0]
+    rows, cols = np.mgrid[:400, :500] + 0.5
+    found = np.array([(light * cols).sum(), (light * rows).sum()]) / light.sum()
+    wanted = (np.array([140.5, 150.5]) - at[:, 2]) / scale
+    assert found == pytest.approx(wanted, abs=0.05)
+    assert done.scale == pytest.approx(1 / scale)
+
+
+def test_resampling_does_not_soften() -> None:
+    """A stripe pattern of 5 crop pixels' period keeps its contrast at a half-pixel shift; bilinear would lose a fifth of it."""
+    plate = frame(np.full((300, 360, 3), 0.5, np.float32), media(360, 300, "gray", full=True))
+    x = np.arange(SIZE) + 0.5
+    stripes = 0.5 + 0.3 * np.sin(2 * np.pi * x / 5)
+    patch = np.broadcast_to(stripes[None, :, None], (SIZE, SIZE, 3)).astype(np.float32)
+    done = composite(plate, patch, feather(ellipse()), affine(1.0, 180.5, 150), no_match(1), with_grain=False)
+    inside = done.frame.planes[0][170:200, 160:200].astype(np.float64)
+    original = 255 * patch[100:130, 100:140, 0]
+    assert inside.std() / original.std() > 0.98
+
+
+def test_rotated_views_are_composited_like_upright_ones() -> None:
+    """4:2:2 turned by 90 degrees has its chroma halved down, not across."""
+    upright = frame(picture(300, 360), media(300, 360, "yuv422p"))
+    turned = Frame(0, tuple(np.rot90(p, -1) for p in upright.planes), replace(media(360, 300, "yuv422p"), rotation=90))
+    assert turned.planes[1].shape == (150, 360)
+    done = composite(turned, PATCH, feather(ellipse()), affine(0.9, 180, 150), mark=MARK)
+    changed = changed_pixels(turned, done.frame)
+    assert changed.mean() > 0.05 and not (changed & (done.matte == 0)).any()
+    got = planes_to_rgb(done.frame.planes, turned.info)[150 + 41, 180]
+    # the colour match pulls the flat patch to the plate, at most by its limit
+    assert np.abs(got - (0.8, 0.3, 0.2)).max() < 0.3
+
+
+def test_a_face_cut_by_the_frames_edge_and_one_outside_it() -> None:
+    plate = frame(picture(360, 300), media(360, 300))
+    cut = composite(plate, PATCH, feather(ellipse()), affine(1.0, 20, 290))
+    assert (cut.matte > 0).any() and not (changed_pixels(plate, cut.frame) & (cut.matte == 0)).any()
+    gone = composite(plate, PATCH, feather(ellipse()), affine(1.0, -400, 150))
+    assert not gone.matte.any() and all(np.array_equal(a, b) for a, b in zip(gone.frame.planes, plate.planes, strict=True))
+
+
+def test_alpha_of_zero_changes_nothing_and_alpha_planes_are_left_alone() -> None:
+    plate = frame(picture(360, 300), media(360, 300))
+    still = composite(plate, PATCH, np.zeros((SIZE, SIZE), np.float32), affine(1.0, 180, 150))
+    assert not still.matte.any() and still.frame is plate
+    see_through = np.full((300, 360), 77, np.uint8)
+    keyed = Frame(0, (*plate.planes, see_through), media(360, 300, "yuva420p"))
+    done = composite(keyed, PATCH, feather(ellipse()), affine(1.0, 180, 150))
+    assert done.frame.planes[3] is see_through and (done.matte > 0).any()
+
+
+def test_the_source_frame_is_not_written_to() -> None:
+    plate = frame(picture(360, 300), media(360, 300))
+    before = [p.copy() for p in plate.planes]
+    composite(plate, PATCH, feather(ellipse()), affine(1.0, 180, 150), mark=MARK)
+    assert all(np.array_equal(a, b) for a, b in zip(before, plate.planes, strict=True))
+
+
+def test_wrong_shapes_are_refused() -> None:
+    plate = frame(picture(360, 300), media(360, 300))
+    with pytest.raises(BadInput, match="expected"):
+        composite(plate, PATCH[:100], feather(ellipse()), affine(1.0, 180, 150))
+    turned = np.array([[0.9, 0.1, 0], [-0.1, 0.9, 0]])
+    with pytest.raises(BadInput, match="turns or mirrors"):
+        composite(plate, PATCH, feather(ellipse()), turned)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- a shot
+
+
+def layers(count: int, drawn: range) -> list[Layer]:
+    info, alpha = media(360, 300), feather(ellipse())
+    out = []
+    for i in range(count):
+        plate = frame(picture(360, 300, noise=0.02, seed=i), info, i)
+        on = i in drawn
+        patch = np.clip(picture(SIZE, SIZE, seed=9) + 0.01 * i, 0, 1)
+        out.append(Layer(plate, patch if on else None, alpha if on else None, affine(1.0, 180 + i, 150) if on else None))
+    return out
+
+
+def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
+    shot = layers(9, range(2, 8))
+    whole = list(composite_shot(shot, mark=MARK))
+    assert [d.frame.index for d in whole] == list(range(9))
+    assert [bool(d.matte.any()) for d in whole] == [2 <= i < 8 for i in range(9)]
+    assert all(whole[i].frame is shot[i].frame for i in (0, 1, 8))
+    for a, b in ((0, 3), (3, 5), (5, 9)):
+        start, end = max(0, a - REACH), min(9, b + REACH)
+        part = list(composite_shot(shot[start:end], mark=MARK))[a - start:b - start]
+        for mine, theirs in zip(part, whole[a:b], strict=True):
+            assert all(np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True))
+
+
+def test_a_shot_streams_and_smooths_the_match() -> None:
+    """A plate whose exposure jumps for one frame moves that frame's patch by less than the jump itself."""
+    shot = layers(7, range(7))
+    lit = shot[3].frame
+    shot[3] = replace(shot[3], frame=replace(lit, planes=((lit.planes[0] + 12).astype(np.uint8), *lit.planes[1:])))
+    alone = composite(shot[3].frame, shot[3].patch, shot[3].alpha, shot[3].affine, with_grain=False)
+    smoothed = list(composite_shot(shot, with_grain=False))
+    steady = list(composite_shot(layers(7, range(7)), with_grain=False))
+    middle = (slice(170, 200), slice(160, 200))
+    mean = [d.frame.planes[0][middle].mean() for d in (alone, smoothed[3], steady[3])]
+    assert mean[0] - mean[2] == pytest.approx(12, abs=2)
+    assert (mean[1] - mean[2]) / (mean[0] - mean[2]) == pytest.approx(1 / 3, abs=0.1)  # weights 1 2 3 2 1
