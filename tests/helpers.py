@@ -1,0 +1,62 @@
+"""What tests make for themselves: an actor whose renderer is a few ONNX nodes, and movies of a speaking portrait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from visualdub.actor import ActorRecord, Consent, SourceFrames, actor_folder, write_package
+from visualdub.face.model import load_face_model
+from visualdub.face.track import Track
+from visualdub.speech.style import SpeechStyle
+
+WINDOW, SIZE = 5, 256
+
+
+def write_flat_renderer(path: Path) -> None:
+    """A renderer that paints skin inside the mask, darker toward the right of the texture, and keeps the frame outside."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["mask", "two"], ["m"]),  # (N, T, 1, S, S)
+        helper.make_node("Sub", ["one", "m"], ["outside"]),
+        helper.make_node("Mul", ["frame", "outside"], ["kept"]),
+        helper.make_node("Slice", ["uv", "zero1", "one1", "four1"], ["u"]),  # (N, T, S, S, 1)
+        helper.make_node("Transpose", ["u"], ["ut"], perm=[0, 1, 4, 2, 3]),
+        helper.make_node("Mul", ["ut", "slope"], ["shade"]),
+        helper.make_node("Sub", ["skin", "shade"], ["colour"]),
+        helper.make_node("Mul", ["colour", "m"], ["drawn"]),
+        helper.make_node("Add", ["kept", "drawn"], ["rgb"]),
+    ]
+    constants = {
+        "two": np.array([2], np.int64), "one": np.array(1, np.float32), "zero1": np.array([0], np.int64),
+        "one1": np.array([1], np.int64), "four1": np.array([4], np.int64), "slope": np.array(0.1, np.float32),
+        "skin": np.array([0.7, 0.5, 0.4], np.float32).reshape(1, 1, 3, 1, 1),
+    }
+    shapes = {"frame": ["N", WINDOW, 3, SIZE, SIZE], "uv": ["N", WINDOW, SIZE, SIZE, 2], "mask": ["N", WINDOW, SIZE, SIZE],
+              "rgb": ["N", WINDOW, 3, SIZE, SIZE]}
+    values = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()}
+    graph = helper.make_graph(nodes, "flat", [values[k] for k in ("frame", "uv", "mask")], [values["rgb"]],
+                              [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"schema": "1", "window": str(WINDOW), "size": str(SIZE), "width": "0.25"})
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def write_flat_actor(path: Path, track: Track) -> Path:
+    """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it drew."""
+    model = load_face_model()
+    record = ActorRecord(
+        name=path.name.removesuffix(".actor"), consent=Consent("the test suite", "2026-01-01", "tests"),
+        frames=(SourceFrames(track.source, track.source_hash, 0, 5),), steps=0, size="small", width=0.25, window=WINDOW,
+        face_model=model.name)
+    style = SpeechStyle((0.05, *[0.0] * model.n_speech), (0.04, *[0.5] * model.n_speech), 0.0, model.name)
+    with actor_folder(path) as folder:
+        write_package(folder, record, track.identity, 0.0, np.zeros(model.n_expression),
+                      np.full((1, SIZE, SIZE, 3), 128, np.uint8), style)
+        write_flat_renderer(folder / "renderer.onnx")
+        for name in ("texture.safetensors", "renderer.safetensors"):
+            (folder / name).write_bytes(b"a flat renderer has no weights")
+    return path

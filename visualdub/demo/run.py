@@ -1,0 +1,144 @@
+"""The demo: a portrait is made to count in English, tracked, adapted and dubbed in French, and looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visualdub.demo.drive import counting_motion
+from visualdub.demo.page import write_page
+from visualdub.demo.portrait import Portrait
+from visualdub.errors import VisualDubError
+from visualdub.media.decode import read_frames
+from visualdub.media.encode import AudioSource, Codec, VideoWriter
+from visualdub.media.pixels import frame_rgb
+from visualdub.movies import picture_info, rgb_frame
+from visualdub.timing import FrameRange
+
+DATA = Path(__file__).parent / "data"
+ENGLISH, FRENCH = DATA / "counting_en.wav", DATA / "counting_fr.wav"
+PORTRAIT = Path("mpl-data") / "sample_data" / "grace_hopper.jpg"  # inside matplotlib, which comes with MediaPipe; public domain
+RATE, FRAMES = Fraction(25), 125
+ADAPTED, MEASURED = FrameRange(0, 100), FrameRange(100, 125)
+LABEL = "synthetic - Visual Dub demo"
+CONSENT = "a public domain picture of the US Navy, 1984, this demonstration only"
+SHOWN = 8  # columns of the contact sheet
+
+Say = Callable[[str], None]
+Adapt = Callable[[Path, FrameRange, float, Path], None]  # clip, frames, minutes, folder of the actor
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """Where everything lies."""
+
+    folder: Path
+
+    source = property(lambda self: self.folder / "source.mp4")
+    actor = property(lambda self: self.folder / "portrait.actor")
+    dub = property(lambda self: self.folder / "dub.mp4")
+    beside = property(lambda self: self.folder / "side_by_side.mp4")
+    sheet = property(lambda self: self.folder / "contact_sheet.jpg")
+    picture = property(lambda self: self.folder / "demo.jpg")
+    page = property(lambda self: self.folder / "report.html")
+
+
+def portrait_picture() -> NDArray[np.uint8]:
+    """The picture in matplotlib's wheel, (H, W, 3) uint8. Raises `VisualDubError` where it is not there."""
+    spec = find_spec("matplotlib")
+    path = Path(next(iter(spec.submodule_search_locations or [""]))) / PORTRAIT if spec else PORTRAIT
+    if not path.is_file():
+        raise VisualDubError(f"the demo's portrait {PORTRAIT} is not in the installed matplotlib; install mediapipe anew")
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def make_source(output: Path, recording: Path = ENGLISH, frame_count: int = FRAMES) -> None:
+    """Write the movie of the portrait speaking `recording`, labelled as synthetic."""
+    rgb = portrait_picture()
+    portrait = Portrait(rgb, PORTRAIT.name)
+    motion = counting_motion(recording, RATE, frame_count)
+    info = picture_info(output, rgb.shape[1], rgb.shape[0], RATE, frame_count)
+    with VideoWriter(output, info, Codec("h264", crf=12), AudioSource(recording)) as writer:
+        for i, picture in enumerate(portrait.frames(motion)):
+            writer.write(rgb_frame(label(picture), info, i))
+
+
+def label(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy that says in its lower left corner what it is."""
+    out = picture.copy()
+    place = (8, picture.shape[0] - 10)
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(out, LABEL, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+    return out
+
+
+def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, Any]:
+    """Everything, into `folder`; files of an earlier demo there are replaced. Returns the measures."""
+    from visualdub.actor.package import load_actor
+    from visualdub.dub import Output, dub_clip, open_shot
+    from visualdub.evaluate import evaluate
+
+    files = DemoFiles(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(files.actor, ignore_errors=True)
+    say("1/5 a portrait counts to five in English (synthetic)")
+    make_source(files.source)
+    say("2/5 tracking")
+    shot = open_shot(files.source)
+    say(f"3/5 adapting to frames {ADAPTED}, about {minutes:g} minutes")
+    adapt(files.source, ADAPTED, minutes, files.actor)
+    actor = load_actor(files.actor)
+    say("4/5 dubbing in French")
+    report = dub_clip(shot, FRENCH, actor, Output(files.dub))
+    say("5/5 measuring")
+    measures = evaluate(shot, MEASURED, actor)
+    write_beside(files.source, files.dub, files.beside)
+    columns = list(pairs(files.source, files.dub, np.linspace(6, FRAMES - 14, SHOWN).astype(int)))
+    save_sheet(columns, files.sheet)
+    save_sheet(columns[1:6], files.picture)
+    write_page(files.page, measures, report.as_dict(), minutes, os.cpu_count() or 1)
+    return {"measures": measures, "dub": report.as_dict()}
+
+
+# ---- what is looked at ------------------------------------------------------------------------------------------------
+
+
+def write_beside(source: Path, dub: Path, output: Path) -> None:
+    """The two movies side by side, with the dub's sound."""
+    pictures = zip(read_frames(source), read_frames(dub), strict=True)
+    first = next(iter(read_frames(source, FrameRange(0, 1)))).info
+    info = picture_info(output, 2 * first.width, first.height, first.rate, first.frame_count)
+    with VideoWriter(output, info, Codec("h264"), AudioSource(dub)) as writer:
+        for i, (a, b) in enumerate(pictures):
+            writer.write(rgb_frame(np.concatenate([frame_rgb(a), frame_rgb(b)], 1), info, i))
+
+
+def pairs(source: Path, dub: Path, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Face close-ups of source and dub at the given frames."""
+    wanted = set(numbers.tolist())
+    for a, b in zip(read_frames(source), read_frames(dub), strict=True):
+        if a.index in wanted:
+            yield close_up(frame_rgb(a)), close_up(frame_rgb(b))
+
+
+def close_up(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The face of the portrait, whose place in the picture is known."""
+    return rgb[130:380, 150:390]
+
+
+def save_sheet(columns: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], path: Path) -> None:
+    """Source above, dub below, one column per frame; labelled as synthetic."""
+    sheet = np.concatenate([np.concatenate(pair, 0) for pair in columns], 1)
+    Image.fromarray(label(sheet)).save(path, quality=88)
