@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,6 +14,7 @@ from typing import BinaryIO, Self, cast
 import av
 import av.container
 import av.error
+import av.filter
 import av.video.stream
 
 from visualdub.errors import BadInput, OutputError, VisualDubError
@@ -26,7 +27,7 @@ from visualdub.media.soundtrack import AudioSource, Soundtrack
 __all__ = ["CODECS", "AudioSource", "Codec", "VideoWriter", "choose_codec"]
 
 CODECS = {  # name -> suffixes it may be written to
-    "ffv1": (".mkv",), "prores": (".mov", ".mkv"), "prores4444": (".mov", ".mkv"), "h264": (".mp4", ".m4v", ".mov", ".mkv")}
+    "ffv1": (".mkv",), "prores": (".mov",), "prores4444": (".mov",), "h264": (".mp4", ".m4v", ".mov", ".mkv")}
 _BY_SUFFIX = {".mkv": "ffv1", ".mov": "prores", ".mp4": "h264", ".m4v": "h264"}
 _MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m4v": "mp4"}
 _FFV1_ONLY_PACKED = {"gbrp": "bgr0", "gbrap": "bgra"}  # FFV1 holds 8 bit RGB in these
@@ -89,6 +90,7 @@ class VideoWriter:
             self._container = av.open(self._file, "w", format=muxer, buffer_size=1 << 18)
             undo.callback(_close_quietly, self._container)
             self._stream = _video_stream(self._container, self._target, self._codec)
+            self._shaped = _pixel_shape(self._stream) if self._codec.name == "ffv1" else None
             self._sound = self._open_sound()
             if self._sound is not None:
                 undo.callback(self._sound.close)
@@ -107,6 +109,8 @@ class VideoWriter:
             if picture.format.name != self._stream.codec_context.pix_fmt:
                 picture = picture.reformat(format=self._stream.codec_context.pix_fmt)
             picture.pts, picture.time_base = self._stamp, 1 / self._info.rate
+            if self._shaped is not None:
+                picture = self._shaped(picture)
             self._container.mux(self._stream.encode(picture))
         self._stamp += 1 + self._held.get(self._written, 0)
         self._written += 1
@@ -201,6 +205,25 @@ def _options(codec: Codec) -> dict[str, str]:
     if codec.name == "h264":
         return {"crf": str(codec.crf), "preset": codec.preset}
     return {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"}
+
+
+def _pixel_shape(stream: av.video.stream.VideoStream) -> Callable[[av.VideoFrame], av.VideoFrame] | None:
+    """What stamps the sample aspect on a picture; None for square pixels.
+
+    PyAV cannot give Matroska a sample aspect, but FFV1 keeps the picture's own, and players and `probe` read it there.
+    """
+    context = stream.codec_context
+    if context.sample_aspect_ratio in (None, 0, 1):
+        return None
+    graph = av.filter.Graph()
+    entry = graph.add_buffer(width=context.width, height=context.height, format=context.format, time_base=context.time_base)
+    graph.link_nodes(entry, graph.add("setsar", str(context.sample_aspect_ratio)), graph.add("buffersink")).configure()
+
+    def stamped(picture: av.VideoFrame) -> av.VideoFrame:
+        graph.push(picture)
+        return cast(av.VideoFrame, graph.pull())
+
+    return stamped
 
 
 def _tag(picture: av.VideoFrame, info: MediaInfo) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import av
 import av.audio.stream
@@ -16,6 +17,7 @@ import numpy as np
 from visualdub.media.audio import AudioMissing, picture_start
 from visualdub.media.opening import open_media, reading
 
+AudioPacket: TypeAlias = "av.Packet[av.audio.stream.AudioStream]"
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _COPIED = {  # what players of each container expect to find in it
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
@@ -63,7 +65,7 @@ class Soundtrack:
             self._open.close()
             raise
 
-    def feed(self, time: Fraction | None) -> Iterator[av.Packet]:
+    def feed(self, time: Fraction | None) -> Iterator[AudioPacket]:
         """The packets that belong before `time` seconds of the movie, all that are left where it is None."""
         while self._next is not None and (time is None or _seconds(self._next) <= time):
             yield self._next
@@ -76,7 +78,7 @@ class Soundtrack:
         self._open.close()
 
 
-def _seconds(packet: av.Packet) -> Fraction:
+def _seconds(packet: AudioPacket) -> Fraction:
     stamp = packet.dts if packet.dts is not None else packet.pts or 0
     return stamp * (packet.time_base or Fraction(1))
 
@@ -85,7 +87,7 @@ def _seconds(packet: av.Packet) -> Fraction:
 
 
 def _copied(container: av.container.InputContainer, output: av.container.OutputContainer, origin: Fraction,
-            until: Fraction | None) -> Iterator[av.Packet]:
+            until: Fraction | None) -> Generator[AudioPacket, None, None]:
     """Streams are made at once, packets as they are asked for."""
     targets = {}
     for stream in container.streams.audio:
@@ -95,7 +97,7 @@ def _copied(container: av.container.InputContainer, output: av.container.OutputC
 
 
 def _moved(container: av.container.InputContainer, targets: dict[int, av.audio.stream.AudioStream], origin: Fraction,
-           until: Fraction | None) -> Iterator[av.Packet]:
+           until: Fraction | None) -> Generator[AudioPacket, None, None]:
     for packet in container.demux(*container.streams.audio):
         base = packet.time_base
         if not packet.size or base is None or packet.pts is None:
@@ -106,14 +108,14 @@ def _moved(container: av.container.InputContainer, targets: dict[int, av.audio.s
         if until is not None and packet.pts * base >= until:
             continue
         packet.stream = targets[packet.stream.index]
-        yield packet
+        yield cast(AudioPacket, packet)
 
 
 # ---- encoded ------------------------------------------------------------------------------------------------------------
 
 
 def _encoded(container: av.container.InputContainer, output: av.container.OutputContainer, start: Fraction,
-             until: Fraction) -> Iterator[av.Packet]:
+             until: Fraction) -> Generator[AudioPacket, None, None]:
     """The first audio stream from `start` seconds of its own clock, cut or filled to `until` seconds, as AAC or PCM."""
     source = container.streams.audio[0]
     rate = source.codec_context.sample_rate
@@ -124,14 +126,14 @@ def _encoded(container: av.container.InputContainer, output: av.container.Output
         rate = rate if rate in _AAC_RATES else 48000
     else:
         name, sample = ("pcm_s24le", "s32") if deep else ("pcm_s16le", "s16")
-    target = output.add_stream(name, rate=rate, layout=layout, format=sample)
+    target = cast(av.audio.stream.AudioStream, output.add_stream(name, rate=rate, layout=layout, format=sample))
     if name == "aac":
         target.bit_rate = 128000 * max(1, target.codec_context.layout.nb_channels)
     return _encode(container, source, target, av.AudioResampler(sample, layout, rate), start, round(until * rate))
 
 
 def _encode(container: av.container.InputContainer, source: av.audio.stream.AudioStream, target: av.audio.stream.AudioStream,
-            resampler: av.AudioResampler, start: Fraction, count: int) -> Iterator[av.Packet]:
+            resampler: av.AudioResampler, start: Fraction, count: int) -> Generator[AudioPacket, None, None]:
     written = 0
     for block in _trimmed(container, source, resampler, start, count):
         block.pts, block.time_base = written, Fraction(1, resampler.rate)
