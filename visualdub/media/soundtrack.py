@@ -119,7 +119,8 @@ def _encoded(container: av.container.InputContainer, output: av.container.Output
     """The first audio stream from `start` seconds of its own clock, cut or filled to `until` seconds, as AAC or PCM."""
     source = container.streams.audio[0]
     rate = source.codec_context.sample_rate
-    layout = source.codec_context.layout.name
+    found = source.codec_context.layout
+    layout = {1: "mono", 2: "stereo"}.get(found.nb_channels, found.name)  # many WAVs say how many channels, not which
     deep = source.codec_context.format.bits > 16
     if output.format.name == "mp4":
         name, sample = "aac", "fltp"
