@@ -33,6 +33,14 @@ def test_the_soft_edge_lies_on_the_faces_side() -> None:
     assert 0 < weight[31] < 1 and weight[24] == 1
 
 
+def test_a_hole_in_the_face_is_no_background() -> None:
+    left, _ = halves()
+    everywhere = np.ones((64, 64), bool)
+    pierced = left.copy()
+    pierced[20:24, 10:14] = 0
+    assert np.array_equal(keep_weight(pierced, pierced, everywhere, everywhere), keep_weight(left, left, everywhere, everywhere))
+
+
 class Fixed:
     """Gives the pictures it was told, and counts."""
 

@@ -47,10 +47,18 @@ def keep_weight(person_real: NDArray[np.float32], person_generated: NDArray[np.f
     segmentation calls clothes and hair "person" too. Returns (S, S) float32.
     """
     face = ((person_real >= BACKGROUND_BELOW) & silhouette_real) | ((person_generated >= BACKGROUND_BELOW) & silhouette_generated)
+    face = _filled(face)
     if face.all():
         return np.ones(face.shape, np.float32)
     soft = cv2.GaussianBlur(face.astype(np.float32), (0, 0), SOFT_EDGE, borderType=cv2.BORDER_REPLICATE)
     return smooth_step(2.0 * soft - 1.0)  # the soft edge lies on the face's side, so no generated background is let in
+
+
+def _filled(face: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`face` with its holes closed: background is what reaches the crop's edge, a speck between the lips is not."""
+    around = cv2.copyMakeBorder((~face).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(1.0,))
+    cv2.floodFill(around, None, (0, 0), (2.0,))
+    return np.asarray(around[1:-1, 1:-1] != 2, np.bool_)
 
 
 def background_weight(segmenter: Segmenter, real: NDArray[np.uint8], generated: NDArray[np.float32],
