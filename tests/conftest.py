@@ -28,6 +28,25 @@ def dialogue() -> Path:
     return _shared_folder("dialogue")
 
 
+@pytest.fixture(scope="session")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A movie of a speaking portrait, 40 frames at 25 frames/s, with sound, lossless."""
+    from helpers import portrait_pictures, write_movie, write_wav
+
+    folder = tmp_path_factory.mktemp("talking")
+    return write_movie(folder / "talking.mkv", portrait_pictures(40), audio=write_wav(folder / "talking.wav", 1.6))
+
+
+@pytest.fixture(scope="session")
+def flat_actor(talking: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The actor of `talking`, with a renderer that paints flat skin."""
+    from helpers import write_flat_actor
+
+    from visualdub.face.tracker import track_clip
+
+    return write_flat_actor(tmp_path_factory.mktemp("actor") / "flat.actor", track_clip(talking))
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never read or fill the user's cache."""

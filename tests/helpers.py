@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import wave
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from visualdub.actor import ActorRecord, Consent, SourceFrames, actor_folder, write_package
+from visualdub.demo.portrait import Motion, Portrait
+from visualdub.demo.run import portrait_picture
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
+from visualdub.media.encode import AudioSource, VideoWriter
+from visualdub.movies import picture_info, rgb_frame
 from visualdub.speech.style import SpeechStyle
 
 WINDOW, SIZE = 5, 256
@@ -30,15 +38,28 @@ def write_flat_renderer(path: Path) -> None:
         helper.make_node("Add", ["kept", "drawn"], ["rgb"]),
     ]
     constants = {
-        "two": np.array([2], np.int64), "one": np.array(1, np.float32), "zero1": np.array([0], np.int64),
-        "one1": np.array([1], np.int64), "four1": np.array([4], np.int64), "slope": np.array(0.1, np.float32),
+        "two": np.array([2], np.int64),
+        "one": np.array(1, np.float32),
+        "zero1": np.array([0], np.int64),
+        "one1": np.array([1], np.int64),
+        "four1": np.array([4], np.int64),
+        "slope": np.array(0.1, np.float32),
         "skin": np.array([0.7, 0.5, 0.4], np.float32).reshape(1, 1, 3, 1, 1),
     }
-    shapes = {"frame": ["N", WINDOW, 3, SIZE, SIZE], "uv": ["N", WINDOW, SIZE, SIZE, 2], "mask": ["N", WINDOW, SIZE, SIZE],
-              "rgb": ["N", WINDOW, 3, SIZE, SIZE]}
+    shapes = {
+        "frame": ["N", WINDOW, 3, SIZE, SIZE],
+        "uv": ["N", WINDOW, SIZE, SIZE, 2],
+        "mask": ["N", WINDOW, SIZE, SIZE],
+        "rgb": ["N", WINDOW, 3, SIZE, SIZE],
+    }
     values = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()}
-    graph = helper.make_graph(nodes, "flat", [values[k] for k in ("frame", "uv", "mask")], [values["rgb"]],
-                              [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()])
+    graph = helper.make_graph(
+        nodes,
+        "flat",
+        [values[k] for k in ("frame", "uv", "mask")],
+        [values["rgb"]],
+        [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, {"schema": "1", "window": str(WINDOW), "size": str(SIZE), "width": "0.25"})
     onnx.checker.check_model(model)
@@ -49,14 +70,58 @@ def write_flat_actor(path: Path, track: Track) -> Path:
     """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it drew."""
     model = load_face_model()
     record = ActorRecord(
-        name=path.name.removesuffix(".actor"), consent=Consent("the test suite", "2026-01-01", "tests"),
-        frames=(SourceFrames(track.source, track.source_hash, 0, 5),), steps=0, size="small", width=0.25, window=WINDOW,
-        face_model=model.name)
+        name=path.name.removesuffix(".actor"),
+        consent=Consent("the test suite", "2026-01-01", "tests"),
+        frames=(SourceFrames(track.source, track.source_hash, 0, 5),),
+        steps=0,
+        size="small",
+        width=0.25,
+        window=WINDOW,
+        face_model=model.name,
+    )
     style = SpeechStyle((0.05, *[0.0] * model.n_speech), (0.04, *[0.5] * model.n_speech), 0.0, model.name)
     with actor_folder(path) as folder:
-        write_package(folder, record, track.identity, 0.0, np.zeros(model.n_expression),
-                      np.full((1, SIZE, SIZE, 3), 128, np.uint8), style)
+        write_package(
+            folder, record, track.identity, 0.0, np.zeros(model.n_expression), np.full((1, SIZE, SIZE, 3), 128, np.uint8), style
+        )
         write_flat_renderer(folder / "renderer.onnx")
         for name in ("texture.safetensors", "renderer.safetensors"):
             (folder / name).write_bytes(b"a flat renderer has no weights")
+    return path
+
+
+def portrait_motion(frame_count: int) -> Motion:
+    """A mouth that opens and closes twice a second at 25 frames/s, a head that turns a little."""
+    t = np.arange(frame_count) / 25
+    jaw = 0.06 * (1 - np.cos(2 * np.pi * 2 * t))
+    turn = np.stack([0.01 * np.sin(t), 0.04 * np.sin(2 * t), np.zeros_like(t)], 1)
+    return Motion(jaw, np.zeros((frame_count, load_face_model().n_expression)), turn, np.zeros((frame_count, 2)))
+
+
+def portrait_pictures(frame_count: int, height: int = 376) -> list[NDArray[np.uint8]]:
+    """Pictures of the speaking portrait, 320 x 376 by default; every width and height is even."""
+    rgb = portrait_picture()
+    width = round(rgb.shape[1] * height / rgb.shape[0] / 2) * 2
+    small = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return list(Portrait(small, "portrait").frames(portrait_motion(frame_count)))
+
+
+def write_movie(path: Path, pictures: list[NDArray[np.uint8]], rate: Fraction = Fraction(25), audio: Path | None = None) -> Path:
+    """Pictures (H, W, 3) as a movie, H.264 or FFV1 by the suffix."""
+    info = picture_info(path, pictures[0].shape[1], pictures[0].shape[0], rate, len(pictures))
+    with VideoWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
+        for i, picture in enumerate(pictures):
+            writer.write(rgb_frame(picture, info, i))
+    return path
+
+
+def write_wav(path: Path, seconds: float, rate: int = 16000) -> Path:
+    """A mono recording that hums for three quarters of its length and then is silent."""
+    t = np.arange(int(seconds * rate)) / rate
+    hum = 0.4 * np.sin(2 * np.pi * 150 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * t)) * (t < 0.75 * seconds)
+    with wave.open(str(path), "wb") as f:
+        f.setnchannels(1)
+        f.setsampwidth(2)
+        f.setframerate(rate)
+        f.writeframes((hum * 32767).astype("<i2").tobytes())
     return path

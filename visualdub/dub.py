@@ -185,6 +185,9 @@ class Touched:
 
 def check_output(output: Output, source: Path) -> None:
     """Raise `OutputError` where the result could not be written, before minutes are spent on it."""
+    choose_codec(output.path, output.codec, output.crf)
+    if output.matte is not None:
+        choose_codec(output.matte)
     for path in (output.path, *([output.matte] if output.matte else [])):
         require_writable(path)
         if path.exists() and path.samefile(source):
