@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,12 +14,12 @@ from typing import BinaryIO, Self, cast
 import av
 import av.container
 import av.error
-import av.filter
 import av.video.stream
 
 from visualdub.errors import BadInput, OutputError, VisualDubError
 from visualdub.media.convert import convert_planes, delivered_as
 from visualdub.media.frame import Frame, MediaInfo
+from visualdub.media.matroska import RESERVED_NAME, display_size, write_display_size
 from visualdub.media.planes import has_alpha, picture_of
 from visualdub.media.probe import probe
 from visualdub.media.soundtrack import AudioSource, Soundtrack
@@ -84,13 +84,16 @@ class VideoWriter:
     def __enter__(self) -> Self:
         with ExitStack() as undo, self._writing():
             undo.callback(self._discard)
-            self._file: BinaryIO = self._partial.open("wb", buffering=1 << 20)
+            self._file: BinaryIO = self._partial.open("w+b", buffering=1 << 20)
             undo.callback(_close_quietly, self._file)
             muxer = _MUXERS[self.path.suffix.lower()]
-            self._container = av.open(self._file, "w", format=muxer, buffer_size=1 << 18)
+            self._anamorphic = muxer == "matroska" and self._target.sample_aspect != 1
+            options = {"write_crc32": "0"} if self._anamorphic else {}
+            self._container = av.open(self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options)
             undo.callback(_close_quietly, self._container)
             self._stream = _video_stream(self._container, self._target, self._codec)
-            self._shaped = _pixel_shape(self._stream) if self._codec.name == "ffv1" else None
+            if self._anamorphic:
+                self._stream.metadata["title"] = RESERVED_NAME
             self._sound = self._open_sound()
             if self._sound is not None:
                 undo.callback(self._sound.close)
@@ -109,8 +112,6 @@ class VideoWriter:
             if picture.format.name != self._stream.codec_context.pix_fmt:
                 picture = picture.reformat(format=self._stream.codec_context.pix_fmt)
             picture.pts, picture.time_base = self._stamp, 1 / self._info.rate
-            if self._shaped is not None:
-                picture = self._shaped(picture)
             self._container.mux(self._stream.encode(picture))
         self._stamp += 1 + self._held.get(self._written, 0)
         self._written += 1
@@ -130,6 +131,10 @@ class VideoWriter:
             self._feed_sound(None)
             with self._writing():
                 self._container.close()
+                if self._anamorphic:
+                    context = self._stream.codec_context
+                    shape = display_size(context.width, context.height, context.sample_aspect_ratio or Fraction(1))
+                    write_display_size(self._file, *shape)
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 self._file.close()
@@ -205,25 +210,6 @@ def _options(codec: Codec) -> dict[str, str]:
     if codec.name == "h264":
         return {"crf": str(codec.crf), "preset": codec.preset}
     return {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"}
-
-
-def _pixel_shape(stream: av.video.stream.VideoStream) -> Callable[[av.VideoFrame], av.VideoFrame] | None:
-    """What stamps the sample aspect on a picture; None for square pixels.
-
-    PyAV cannot give Matroska a sample aspect, but FFV1 keeps the picture's own, and players and `probe` read it there.
-    """
-    context = stream.codec_context
-    if context.sample_aspect_ratio in (None, 0, 1):
-        return None
-    graph = av.filter.Graph()
-    entry = graph.add_buffer(width=context.width, height=context.height, format=context.format, time_base=context.time_base)
-    graph.link_nodes(entry, graph.add("setsar", str(context.sample_aspect_ratio)), graph.add("buffersink")).configure()
-
-    def stamped(picture: av.VideoFrame) -> av.VideoFrame:
-        graph.push(picture)
-        return cast(av.VideoFrame, graph.pull())
-
-    return stamped
 
 
 def _tag(picture: av.VideoFrame, info: MediaInfo) -> None:

@@ -73,13 +73,13 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
 
 @lru_cache(maxsize=64)
 def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
-    first, shape = _first_picture(path)
+    first = _first_picture(path)
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
         visible, keys = _packets(container, stream, first.pts)
         declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
         rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
-        info = _info(path, container, stream, first, shape, len(visible))
+        info = _info(path, container, stream, first, len(visible))
     if not visible:
         raise MediaError(f"{path} has a video stream without a single frame; expected a clip with pictures")
     stamps = _unique([pts for pts, _ in visible])
@@ -103,12 +103,11 @@ def _rate(path: Path, timing: NDArray[np.int64] | None, time_base: Fraction,
                          "ffmpeg -i IN -fps_mode cfr -r 30 OUT") from e
 
 
-def _first_picture(path: Path) -> tuple[av.VideoFrame, Fraction | None]:
-    """The first picture and its decoder's sample aspect, which Matroska files may keep nowhere else."""
+def _first_picture(path: Path) -> av.VideoFrame:
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
         for picture in container.decode(stream):
-            return picture, stream.codec_context.sample_aspect_ratio
+            return picture
     raise MediaError(f"{path}: no picture could be decoded; expected a clip with pictures")
 
 
@@ -139,13 +138,13 @@ def _unique(stamps: list[int | None]) -> NDArray[np.int64] | None:
 
 
 def _info(path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream,
-          first: av.VideoFrame, shape: Fraction | None, count: int) -> MediaInfo:
+          first: av.VideoFrame, count: int) -> MediaInfo:
     pix_fmt = planar_format(first.format.name)
     if pix_fmt is None:
         raise MediaError(f"{path} has pixel format {first.format.name}; expected 8 to 16 bit Y'CbCr, grey or RGB")
     rotation = _clockwise(path, first.rotation)
     width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
-    aspect = Fraction(stream.sample_aspect_ratio or shape or 1)
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
     aspect = 1 / aspect if rotation in (90, 270) else aspect
     return MediaInfo(
         path=path, width=width, height=height, rate=Fraction(0), frame_count=count, pix_fmt=pix_fmt,
