@@ -13,6 +13,7 @@ from visualdub.media.frame import Frame
 from visualdub.media.pixels import planes_to_rgb
 from visualdub.render.composite import Match, composite
 from visualdub.render.feather import feather
+from visualdub.render.grain import noise_level
 from visualdub.render.shot import REACH, Layer, composite_shot
 from visualdub.render.watermark import Watermark, payload_bits
 
@@ -196,3 +197,20 @@ def test_a_shot_streams_and_smooths_the_match() -> None:
     mean = [d.frame.planes[0][middle].mean() for d in (alone, smoothed[3], steady[3])]
     assert mean[0] - mean[2] == pytest.approx(12, abs=2)
     assert (mean[1] - mean[2]) / (mean[0] - mean[2]) == pytest.approx(1 / 3, abs=0.1)  # weights 1 2 3 2 1
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0, 4.0])
+def test_a_clean_patch_gets_the_plates_grain_and_no_more(sigma: float) -> None:
+    """Noise measured inside the mask after compositing a noiseless patch, against the plate's own."""
+    info = media(480, 400, "yuv444p")
+    clean = picture(480, 400)
+    luma = frame(clean, info).planes[0].astype(np.float32) + np.random.default_rng(0).normal(0, sigma, (400, 480))
+    plate = frame(clean, info)
+    plate = replace(plate, planes=(np.rint(luma).astype(np.uint8), *plate.planes[1:]))
+    at = affine(1.0, 240, 200)
+    crop = clean[200 - 128:200 + 128, 240 - 128:240 + 128]
+    done = composite(plate, crop, feather(ellipse()), at)
+    inside = done.matte == 255
+    got, own = (noise_level(p.astype(np.float32), inside) for p in (done.frame.planes[0], plate.planes[0]))
+    assert own[0] == pytest.approx(sigma, abs=0.3)
+    assert got == pytest.approx(own, rel=0.12, abs=0.1)

@@ -14,7 +14,7 @@ from visualdub.media.frame import Frame
 from visualdub.media.pixels import code_range, planes_to_rgb, rgb_to_planes
 from visualdub.media.planes import bit_depth, is_rgb
 from visualdub.render.colour import offset_field, spread_field
-from visualdub.render.grain import grain, lacking, noise_level, seeded
+from visualdub.render.grain import HALF_OF_FINE, grain, lacking, noise_level, seeded
 from visualdub.render.light import light
 from visualdub.render.region import Region, find_region, into_region, out_of_region, plate_scale
 from visualdub.render.watermark import Watermark
@@ -23,6 +23,7 @@ CHROMA_REACH = 2  # chroma samples beyond those under a touched pixel that a chr
 GRAIN_SEED = 468
 MOST_GRAIN = 6.0  # code values of 8 bit; more is a broken measurement
 LEAST_GRAIN = 0.15  # code values of 8 bit; less is lost in rounding
+ROUNDING = np.array([1 / 12, HALF_OF_FINE**2 / 12], np.float32)  # variances that rounding to whole codes adds, both octaves
 MARKED_FROM = 0.999  # blend weight above which a pixel may carry the watermark
 
 
@@ -181,7 +182,8 @@ def _add_grain(plate: Plate, values: list[NDArray[np.float32]], match: Match) ->
     unit = 2.0 ** (bit_depth(plate.frame.info.pix_fmt) - 8)
     for value, noise in zip(values, match.noise, strict=True):
         weight = _at(plate.alpha, value.shape)
-        fine, coarse = (min(s, MOST_GRAIN * unit) for s in lacking(noise, noise_level(value, weight > 0.9)))
+        rounded = np.sqrt(np.square(noise_level(value, weight > 0.9)) + ROUNDING)
+        fine, coarse = (min(s, MOST_GRAIN * unit) for s in lacking(noise, rounded))
         if max(fine, coarse) >= LEAST_GRAIN * unit:
             value += weight * grain((value.shape[0], value.shape[1]), fine, coarse, random)
 
