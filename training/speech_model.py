@@ -1,4 +1,4 @@
-"""The speech network: log-mel in, motion of the mouth, voice and phones out; and its export."""
+"""The speech network: features of sound in, motion of the mouth and voice out; and its export."""
 
 from __future__ import annotations
 
@@ -25,52 +25,56 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T) -> (N, C, T)."""
         y = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.mix(self.dropout(nn.functional.gelu(self.look(y))))
+        out: Tensor = x + self.mix(self.dropout(nn.functional.gelu(self.look(y))))
+        return out
 
 
 class SpeechNet(nn.Module):
-    """(N, 2T, BANDS) normalised log-mel at 100 Hz -> motion (N, T, outputs), voice logits (N, T), phone logits (N, T, phones) at 50 Hz."""
+    """(N, T, WIDTH) features at 50 Hz -> motion (N, T, outputs), voice logits (N, T)."""
 
-    def __init__(self, outputs: int, phones: int, channels: int, dilations: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.enter = nn.Conv1d(features.BANDS, channels, 6, stride=2, padding=2)
+        self.enter = nn.Sequential(nn.Dropout(dropout / 4), nn.Linear(features.WIDTH, channels))
         self.blocks = nn.Sequential(*(Residual(channels, d, dropout) for d in dilations))
         self.norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
         self.motion = nn.Linear(channels, outputs)
         self.voice = nn.Linear(channels, 1)
-        self.phones = nn.Linear(channels, phones)
 
-    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes above."""
-        if mel.ndim != 3 or mel.shape[2] != features.BANDS:
-            raise ValueError(f"mel has the shape {tuple(mel.shape)}; expected (N, T, {features.BANDS})")
-        x = self.norm(self.blocks(self.enter(mel.transpose(1, 2))).transpose(1, 2))
-        return self.motion(x), self.voice(x)[..., 0], self.phones(x)
+        if heard.ndim != 3 or heard.shape[2] != features.WIDTH:
+            raise ValueError(f"features have the shape {tuple(heard.shape)}; expected (N, T, {features.WIDTH})")
+        x = self.blocks(self.enter(heard).transpose(1, 2)).transpose(1, 2)
+        x = self.dropout(self.norm(x))
+        return self.motion(x), self.voice(x)[..., 0]
 
 
 class Spoken(nn.Module):
-    """What is exported: the mean of several networks, motion times the gains that undo the regression's shrinking."""
+    """What is exported: the mean of several networks, motion through the matrix that undoes the regression's shrinking."""
+
+    gain: Tensor  # (outputs, outputs)
 
     def __init__(self, members: list[SpeechNet], gain: Tensor) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.register_buffer("gain", gain)
 
-    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 2T, BANDS) -> motion (N, T, outputs), voice (N, T) in 0..1."""
-        found = [member(mel) for member in self.members]
-        motion = torch.stack([m for m, _, _ in found]).mean(0) * self.gain
-        return motion, torch.sigmoid(torch.stack([v for _, v, _ in found]).mean(0))
+    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, WIDTH) -> motion (N, T, outputs), voice (N, T) in 0..1."""
+        found = [member(heard) for member in self.members]
+        motion = torch.stack([m for m, _ in found]).mean(0) @ self.gain
+        return motion, torch.sigmoid(torch.stack([v for _, v in found]).mean(0))
 
 
 def export_onnx(model: Spoken, path: Path, metadata: dict[str, str]) -> None:
-    """Write the model as ONNX: input `mel`, outputs `motion` and `voice`, batch and time dynamic."""
+    """Write the model as ONNX: input `features`, outputs `motion` and `voice`, batch and time dynamic."""
     import onnx
 
     model.eval()
     partial = path.with_name(path.name + ".partial")
-    axes = {"mel": {0: "N", 1: "T2"}, "motion": {0: "N", 1: "T"}, "voice": {0: "N", 1: "T"}}
-    torch.onnx.export(model, (torch.zeros(1, 400, features.BANDS),), str(partial), input_names=["mel"],
+    axes = {"features": {0: "N", 1: "T"}, "motion": {0: "N", 1: "T"}, "voice": {0: "N", 1: "T"}}
+    torch.onnx.export(model, (torch.zeros(1, 200, features.WIDTH),), str(partial), input_names=["features"],
                       output_names=["motion", "voice"], dynamic_axes=axes, opset_version=OPSET, dynamo=False)
     proto = onnx.load(str(partial))
     for key, value in {**metadata, "features": features.NAME}.items():

@@ -1,32 +1,38 @@
-"""Log-mel features of speech, computed in blocks that do not depend on how the recording is cut."""
+"""What the speech model hears, 50 times a second: log-mel and phone scores, the same however the recording is cut."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
 from visualdub.errors import BadInput
+from visualdub.speech.phones import cepstra, phone_scores
 
-NAME = "mel64-1"  # name and version of these features; a model trained on others is refused
+NAME = "mel40+phone42-1"  # name and version of these features; a model trained on others is refused
 RATE = 16000  # samples per second
-HOP = 160  # samples: 100 features per second
-WINDOW = 400  # samples, 25 ms
-FFT = 512
-BANDS = 64
+HOP = 320  # samples: 50 features per second
+WINDOW = 640  # samples, 40 ms
+FFT = 1024
+BANDS = 40
+WIDTH = BANDS + 42  # of one feature: the bands, then PocketSphinx's phones
 LOW_HZ, HIGH_HZ = 60.0, 7600.0
 POWER_FLOOR = 1e-10  # of one band, about -100 dBFS
 DEPTH = 7.0  # nepers of power kept below the loud frames' mean; what is fainter counts as this faint
+LOUDNESS = -5.5  # nepers of power that the loud frames are brought to, about -24 dBFS
+CONTEXT = 8  # features of sound on either side that one feature looks at, rounded up
 LOUD = 3.0  # nepers of power: frames this close to the loudest ones make the mean
 SAMPLED_SECONDS = 60  # at most this much of a recording is looked at for its level
 SILENT_DB = -65.0  # a recording whose loud frames lie below this holds no speech
 
 
-def mel_of_hertz(hertz: NDArray[np.floating] | float) -> NDArray[np.float64]:
+def mel_of_hertz(hertz: NDArray[np.floating[Any]] | float) -> NDArray[np.float64]:
     """Hertz to mel (O'Shaughnessy)."""
-    return 2595.0 * np.log10(1.0 + np.asarray(hertz, np.float64) / 700.0)
+    return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hertz, np.float64) / 700.0))
 
 
 @cache
@@ -40,7 +46,7 @@ def filterbank() -> NDArray[np.float32]:
     centre = np.abs(bins - edges[1:-1]).argmin(0)  # a low band narrower than a bin takes the nearest bin
     empty = weights.sum(0) == 0
     weights[centre[empty], np.flatnonzero(empty)] = 1.0
-    return (weights / weights.sum(0)).astype(np.float32)
+    return np.asarray(weights / weights.sum(0), np.float32)
 
 
 def feature_count(samples: int) -> int:
@@ -60,27 +66,59 @@ def log_mel(audio: NDArray[np.float32], first: int, count: int) -> NDArray[np.fl
         piece[a - start:b - start] = audio[a:b]
     frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP] * np.hanning(WINDOW).astype(np.float32)
     power = np.abs(rfft(frames, FFT, axis=1)).astype(np.float32) ** 2 * (4.0 / WINDOW**2)
-    return np.log(np.maximum(power @ filterbank(), POWER_FLOOR))
+    return np.asarray(np.log(np.maximum(power @ filterbank(), POWER_FLOOR)), np.float32)
 
 
-def recording_level(audio: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """(BANDS,) mean log-mel of the loud frames, which removes gain and microphone; None where nothing is loud enough.
+@dataclass(frozen=True)
+class Level:
+    """What gain, microphone and room add to a whole recording, to be taken off again."""
+
+    gain: float  # samples are multiplied by this first, which makes all recordings equally loud
+    mel: NDArray[np.float32]  # (BANDS,) mean log-mel of the loud frames
+    cepstra: NDArray[np.float32]  # (13,) mean cepstra of all frames looked at
+
+
+def recording_level(audio: NDArray[np.float32]) -> Level | None:
+    """The level of a recording; None where nothing in it is loud enough to be speech.
 
     Looks at `SAMPLED_SECONDS` at most, in seconds spread evenly over the recording, so that memory stays bounded.
     """
-    seconds = max(1, feature_count(len(audio)) // 100)
-    starts = np.unique(np.linspace(0, seconds - 1, min(seconds, SAMPLED_SECONDS)).astype(int))
-    mel = np.concatenate([log_mel(audio, int(s) * 100, 100) for s in starts])
+    per_second = RATE // HOP
+    seconds = max(1, feature_count(len(audio)) // per_second)
+    starts = np.unique(np.linspace(0, seconds - 1, min(seconds, SAMPLED_SECONDS)).astype(int)) * per_second
+    mel = np.concatenate([log_mel(audio, int(s), per_second) for s in starts])
     loudness = np.log(np.exp(mel).sum(1))
     top = np.percentile(loudness, 98)
     if top * 10 / np.log(10) < SILENT_DB:
         return None
-    return mel[loudness >= top - LOUD].mean(0)
+    inside = starts[starts < feature_count(len(audio))]
+    gain = float(np.exp((LOUDNESS - top) / 2))
+    spectra = np.concatenate([cepstra(_scaled(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside])
+    quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
+    loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
+    return Level(gain, np.maximum(loud, quietest), spectra[:2 * feature_count(len(audio))].mean(0))
 
 
-def normalise(mel: NDArray[np.float32], level: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-mel relative to the recording's own level, floored at -DEPTH, scaled to about -1..1. (n, BANDS) -> the same."""
-    return (np.maximum(mel - level, -DEPTH) / DEPTH).astype(np.float32)
+def _scaled(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
+    """The samples that features `first` .. `first + count - 1` and their neighbours look at, times `gain`.
+
+    CONTEXT features of sound, or silence outside the recording, lie on either side: feature `first` is number CONTEXT here.
+    """
+    start, length = (first - CONTEXT) * HOP, (count + 2 * CONTEXT) * HOP
+    piece = np.zeros(length, np.float32)
+    a, b = max(start, 0), min(start + length, len(audio))
+    if b > a:
+        piece[a - start:b - start] = audio[a:b] * np.float32(gain)
+    return piece
+
+
+def speech_features(audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
+    """(count, WIDTH) features `first`.. of a recording: log-mel relative to its level, floored at -DEPTH and scaled to about
+    -1..1; then log posteriors of the phones, scaled to about -1..1."""
+    piece = _scaled(audio, level.gain, first, count)
+    mel = np.maximum(log_mel(piece, CONTEXT, count) - level.mel, -DEPTH) / DEPTH
+    phones = phone_scores(piece, CONTEXT * 2, count, level.cepstra) / 4.5 + 1
+    return np.asarray(np.concatenate([mel, phones], 1), np.float32)
 
 
 def check_audio(audio: NDArray[np.float32]) -> NDArray[np.float32]:

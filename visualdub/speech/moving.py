@@ -28,4 +28,4 @@ def mouth_moving(track: Track) -> NDArray[np.bool_]:
     opening = tracked_opening(track)
     size = 2 * round(float(track.rate) * WINDOW_SECONDS / 2) + 1
     spread = maximum_filter1d(opening, size, mode="nearest") - minimum_filter1d(opening, size, mode="nearest")
-    return ((spread > RANGE) | (opening > OPEN)) & track.usable
+    return np.asarray(((spread > RANGE) | (opening > OPEN)) & track.usable)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt
@@ -19,7 +21,7 @@ HOLD_SECONDS = 0.4  # both must be silent this much longer than two eases and fa
 
 
 def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: float,
-            rest_expression: NDArray[np.floating]) -> Performance:
+            rest_expression: NDArray[np.floating[Any]]) -> Performance:
     """The performance that dubs `track` with `motion`; n frames, of which the upper face stays the actor's own.
 
     rest_jaw: radians. rest_expression: (n_speech,) or longer, of which the speech components are taken.
@@ -30,13 +32,14 @@ def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: fl
     motion has not as many frames as the track, or the models differ.
     """
     if len(motion) != len(track):
-        raise BadInput(f"{track.source}: the dialogue's motion has {len(motion)} frames, the track {len(track)}; expected as many")
+        raise BadInput(f"{track.source}: the dialogue's motion has {len(motion)} frames; expected the track's {len(track)}")
     spoken = style.apply(motion)
     count = spoken.shape[1]
     tracked = speech_parameters(track, count)
     rest = np.concatenate([[rest_jaw], np.asarray(rest_expression, np.float64)[:count - 1]])
     if len(rest) != count or tracked.shape[1] != count:
-        raise BadInput(f"{track.source}: rest pose and track have {len(rest)} and {tracked.shape[1]} mouth parameters; expected {count}")
+        found = f"{len(rest)} and {tracked.shape[1]}"
+        raise BadInput(f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each")
     dubbed = rest + motion.voice[:, None] * (spoken - rest)
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
@@ -65,10 +68,10 @@ def frames_to(targets: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(n,) distance in frames to the nearest True; 0 there, infinite where there is none at all."""
     if not targets.any():
         return np.full(len(targets), np.inf)
-    return distance_transform_cdt(~targets).astype(np.float64)
+    return np.asarray(distance_transform_cdt(~targets), np.float64)
 
 
-def smoothstep(x: NDArray[np.floating]) -> NDArray[np.float64]:
+def smoothstep(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """0 below 0, 1 above 1, 3x² - 2x³ between."""
     x = np.clip(x, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
+    return np.asarray(x * x * (3 - 2 * x), np.float64)

@@ -22,7 +22,6 @@ MODEL = Path(__file__).parent / "data" / "speech.onnx"
 RECORD = MODEL.with_suffix(".json")
 BLOCK = 1000  # steps the model is run on at once, 20 s
 CONTEXT = 64  # steps of sound on either side of a block, more than the network sees
-HOPS = features.RATE // features.HOP // STEP_RATE  # features per step
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ def _blocks(audio: NDArray[np.float32], steps: int, model: Path) -> Iterator[tup
         if level is None:  # nothing to hear: the mean mouth, not spoken with
             yield np.zeros((BLOCK, _width(session)), np.float32), np.zeros(BLOCK, np.float32)
             continue
-        mel = features.log_mel(audio, (first - CONTEXT) * HOPS, (BLOCK + 2 * CONTEXT) * HOPS)
-        motion, voice = session.run(["motion", "voice"], {"mel": features.normalise(mel, level)[None]})
+        heard = features.speech_features(audio, level, first - CONTEXT, BLOCK + 2 * CONTEXT)
+        motion, voice = session.run(["motion", "voice"], {"features": heard[None]})
         inner = slice(CONTEXT, CONTEXT + BLOCK)
         yield motion[0, inner], voice[0, inner]
 
@@ -88,7 +87,7 @@ def predict_motion(audio: NDArray[np.float32], rate: Fraction, frame_count: int,
     """
     heard = features.check_audio(audio)
     if frame_count < 0 or rate <= 0:
-        raise BadInput(f"{frame_count} frames at {rate} frames/s were asked for; expected a positive rate and a count of 0 or more")
+        raise BadInput(f"{frame_count} frames at {rate} frames/s were asked for; expected a positive rate, no negative count")
     length = int(frame_count / rate * features.RATE)
     unheard = max(0.0, (len(heard) - length) / features.RATE)
     times = np.array([float(i * STEP_RATE / rate) for i in range(frame_count)])  # in steps
@@ -107,4 +106,4 @@ def _interpolate(values: NDArray[np.float64], positions: NDArray[np.float64]) ->
     """Rows of `values` (n, C) at fractional `positions` (m,) in 0..n-1, linearly. Returns (m, C)."""
     low = np.minimum(positions.astype(int), len(values) - 2)
     weight = (positions - low)[:, None]
-    return values[low] * (1 - weight) + values[low + 1] * weight
+    return np.asarray(values[low] * (1 - weight) + values[low + 1] * weight)

@@ -36,7 +36,7 @@ class SpeechStyle:
             centre, gain = (tuple(float(x) for x in values[k]) for k in ("centre", "gain"))
             style = cls(centre, gain, float(values["seconds"]), str(values["face_model"]))
         except (KeyError, TypeError, ValueError) as e:
-            raise BadInput(f"the actor's speech style cannot be read: {e!r}; expected centre, gain, seconds and face_model") from e
+            raise BadInput(f"speech style cannot be read: {e!r}; expected centre, gain, seconds and face_model") from e
         if len(centre) != len(gain) or not centre:
             raise BadInput(f"the actor's speech style has {len(centre)} centres and {len(gain)} gains; expected as many of each")
         return style
@@ -45,8 +45,8 @@ class SpeechStyle:
         """(n, m) jaw and speech components of this actor speaking `motion`. Raises `BadInput` where the models differ."""
         z = np.column_stack([motion.jaw, motion.expression])
         if z.shape[1] != len(self.centre):
-            raise BadInput(f"the speech model moves {z.shape[1]} parameters, the actor's style has {len(self.centre)}; adapt again")
-        return np.asarray(self.centre) + np.asarray(self.gain) * z
+            raise BadInput(f"the speech model moves {z.shape[1]} parameters, the style has {len(self.centre)}; adapt again")
+        return np.asarray(np.asarray(self.centre) + np.asarray(self.gain) * z)
 
 
 def speech_parameters(track: Track, count: int) -> NDArray[np.float64]:
@@ -87,4 +87,4 @@ def fit_style(track: Track) -> SpeechStyle:
 def rest_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The pose of the mouth at rest: median over the tenth of the frames (n, m) whose jaw, column 0, is most closed. -> (m,)."""
     count = max(1, len(values) // 10)
-    return np.median(values[np.argsort(values[:, 0], kind="stable")[:count]], axis=0)
+    return np.asarray(np.median(values[np.argsort(values[:, 0], kind="stable")[:count]], axis=0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening, convolve1d
@@ -18,27 +20,29 @@ def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
     if longest < 1:
         return active
     padded = np.pad(active, longest + 1)
-    return binary_closing(padded, np.ones(longest + 1, bool))[longest + 1:len(padded) - longest - 1]
+    return np.asarray(binary_closing(padded, np.ones(longest + 1, bool))[longest + 1:len(padded) - longest - 1])
 
 
 def drop_bursts(active: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
     """Remove stretches of True shorter than `shortest`. (n,) -> (n,)."""
-    return binary_opening(active, np.ones(max(shortest, 1), bool)) if len(active) else active
+    return np.asarray(binary_opening(active, np.ones(max(shortest, 1), bool))) if len(active) else active
 
 
-def voice_envelope(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+def voice_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Scores (n,) at STEP_RATE -> (n,) in 0..1: 1 in speech, exactly 0 in silence, raised-cosine edges.
 
     The edge lies outside the speech, so that the first and last sounds are drawn in full.
     """
     active = drop_bursts(np.asarray(scores) > ON, round(BURST_SECONDS * STEP_RATE))
+    if not len(active):
+        return np.zeros(0)
     active = fill_gaps(active, round(GAP_SECONDS * STEP_RATE))
     half = round(EDGE_SECONDS * STEP_RATE / 2)
     window = np.hanning(2 * half + 3)[1:-1]
     grown = _grow(active, half).astype(np.float64)
-    return np.clip(convolve1d(grown, window / window.sum(), mode="nearest"), 0.0, 1.0)
+    return np.asarray(np.clip(convolve1d(grown, window / window.sum(), mode="nearest"), 0.0, 1.0))
 
 
 def _grow(active: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
     """Lengthen every stretch of True by `by` on both sides. (n,) -> (n,)."""
-    return np.convolve(np.pad(active, by), np.ones(2 * by + 1), "valid") > 0
+    return np.asarray(np.convolve(np.pad(active, by), np.ones(2 * by + 1), "valid") > 0.5)

@@ -1,0 +1,50 @@
+"""Voice activity: gaps, bursts and edges, worked by hand at 50 steps per second."""
+
+import numpy as np
+import pytest
+
+from visualdub.speech.voice import drop_bursts, fill_gaps, voice_envelope
+
+
+def bits(text: str) -> np.ndarray:
+    return np.array([c == "1" for c in text])
+
+
+@pytest.mark.parametrize(("before", "longest", "after"), [
+    ("0110011000", 2, "0111111000"),
+    ("0110001100", 2, "0110001100"),
+    ("0000110000", 3, "0000110000"),
+    ("1000000001", 8, "1111111111"),
+    ("0110", 0, "0110"),
+    ("0000", 5, "0000"),
+])
+def test_fill_gaps(before: str, longest: int, after: str) -> None:
+    assert (fill_gaps(bits(before), longest) == bits(after)).all()
+
+
+@pytest.mark.parametrize(("before", "shortest", "after"), [
+    ("0100110111", 2, "0000110111"), ("0100110111", 3, "0000000111"), ("", 3, ""), ("010", 1, "010")])
+def test_drop_bursts(before: str, shortest: int, after: str) -> None:
+    assert (drop_bursts(bits(before), shortest) == bits(after)).all()
+
+
+def test_speech_is_whole_and_silence_is_nothing() -> None:
+    scores = np.zeros(200)
+    scores[80:120] = 0.9
+    voice = voice_envelope(scores)
+    assert voice[80:120] == pytest.approx(np.ones(40))
+    assert (voice[:73] == 0).all() and (voice[127:] == 0).all()
+    assert (np.diff(voice[73:81]) > 0).all()
+
+
+def test_a_click_opens_nothing_and_a_stop_closes_nothing() -> None:
+    scores = np.zeros(200)
+    scores[20:22] = 1.0
+    scores[60:90] = scores[100:130] = 1.0
+    voice = voice_envelope(scores)
+    assert (voice[:50] == 0).all()
+    assert voice[60:130].min() == pytest.approx(1.0)
+
+
+def test_no_steps() -> None:
+    assert len(voice_envelope(np.zeros(0))) == 0

@@ -1,0 +1,78 @@
+"""How well a predicted mouth follows the real one: opening and lip vertices, clip by clip."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.speech_data import SpeechClip
+from visualdub.face.landmarks import LIPS, lip_opening
+from visualdub.face.model import FaceModel
+from visualdub.speech.predict import SpeechMotion
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpeechFigures:
+    """One clip, or the mean over several."""
+
+    correlation: float  # of inner-lip opening, predicted against tracked
+    lip_error: float  # mean over frames of the largest squared lip-vertex error, over that of a mouth still at its mean
+    spread: float  # standard deviation of opening, predicted / tracked
+    correlation_best_lag: float  # the same correlation at the lag (within 0.2 s) where it is largest
+    lag: float  # that lag, seconds; positive: the picture is later than its offset says
+
+
+def mouth_mesh(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
+    """(n, V, 3) of the clip's actor with jaw and speech components `values` (n, m), upper face neutral, pose removed."""
+    expression = np.zeros((len(values), model.n_expression))
+    expression[:, :model.n_speech] = values[:, 1:]
+    return model.vertices(clip.track.identity, values[:, 0], expression)
+
+
+def lip_error(real: Array, found: Array) -> float:
+    """Mean over frames of the largest squared distance between lip vertices of two (n, V, 3), in squared model units."""
+    lips = list(LIPS)
+    return float(((real[:, lips] - found[:, lips]) ** 2).sum(-1).max(-1).mean())
+
+
+def best_lag(real: Array, found: Array, rate: float, reach: float = 0.2) -> tuple[float, float]:
+    """The lag in seconds within `reach` at which `real` (n,) shifted back fits `found` (n,) best, and the correlation there."""
+    times = np.arange(len(real)) / rate
+    lags = np.arange(-reach, reach + 0.001, 0.02)
+    scores = []
+    for lag in lags:
+        inside = (times + lag >= 0) & (times + lag <= times[-1])
+        scores.append(np.corrcoef(np.interp(times[inside] + lag, times, real), found[inside])[0, 1])
+    best = int(np.argmax(scores))
+    return float(lags[best]), float(scores[best])
+
+
+def measure_clip(clip: SpeechClip, values: Array, model: FaceModel) -> tuple[SpeechFigures, Array, Array]:
+    """Figures of predicted `values` (n, m) against the track; and both openings (n,), tracked and predicted."""
+    real, found = (mouth_mesh(clip, v, model) for v in (clip.values, values))
+    still = mouth_mesh(clip, np.repeat(clip.values[clip.usable].mean(0, keepdims=True), len(values), 0), model)
+    ok = clip.usable
+    opening, guess = lip_opening(real), lip_opening(found)
+    lag, at_lag = best_lag(opening[ok], guess[ok], float(clip.rate))
+    figures = SpeechFigures(
+        float(np.corrcoef(opening[ok], guess[ok])[0, 1]), lip_error(real[ok], found[ok]) / lip_error(real[ok], still[ok]),
+        float(guess[ok].std() / opening[ok].std()), at_lag, lag)
+    return figures, opening, guess
+
+
+def mean_figures(rows: list[SpeechFigures]) -> dict[str, float]:
+    """Mean over clips of every figure."""
+    table: dict[str, Any] = {k: [asdict(r)[k] for r in rows] for k in asdict(rows[0])}
+    return {k: round(float(np.mean(v)), 4) for k, v in table.items()}
+
+
+def style_values(clip: SpeechClip, motion: SpeechMotion) -> Array:
+    """(n, m) the clip's actor speaking `motion`, with the actor's own statistics; in silence the mean of the rest frames."""
+    spoken = clip.centre + clip.gain * np.column_stack([motion.jaw, motion.expression])
+    rest = clip.centre - clip.lift
+    return np.asarray(rest + motion.voice[:, None] * (spoken - rest))
