@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.face.crop import Crop, stable_crop, warp_crop
-from visualdub.face.geometry import Geometry, frame_geometry
+from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
+from visualdub.face.geometry import Geometry, frame_geometry, to_crop
+from visualdub.face.model import load_face_model
+from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.decode import read_frames
 from visualdub.media.frame import Frame
-from visualdub.media.pixels import frame_rgb
+from visualdub.media.pixels import chroma_factors, colour_matrix, frame_rgb
+from visualdub.media.planes import is_rgb
 from visualdub.profile import WAIT, StageClock
 from visualdub.render.feather import feather
 from visualdub.render.renderer import Renderer
@@ -26,6 +29,7 @@ from visualdub.render.watermark import Watermark
 from visualdub.render.windowing import RenderInput, render_shot
 from visualdub.streams import prefetch
 
+ALIGN = 8  # pixels; whole chroma samples of every format
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
 
@@ -71,7 +75,6 @@ class Redrawer:
         self.clip, self.track, self.performance, self.clock, self.mark = clip, track, performance, clock, mark
         self.renderer = renderer
         self.crop: Crop = stable_crop(track)
-        self._own = Performance.of_track(track)
 
     def frames(self) -> Iterator[Redrawn]:
         """Every frame of the shot, in order. Decoding and rendering run ahead in threads of their own."""
@@ -99,11 +102,17 @@ class Redrawer:
         """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it."""
         if not self.track.usable[i] or not self._seen(i):
             return Prepared(i, frame, None, None, None, 0.0)
-        crop = warp_crop(frame_rgb(frame), self.crop.affine[i])
+        crop = crop_of(frame, self.crop.affine[i])
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
-        own = frame_geometry(self.track, self.crop, self._own, i).silhouette if draw > 0 else geometry.silhouette
+        own = self._own_silhouette(i) if draw > 0 else geometry.silhouette
         return Prepared(i, frame, crop, geometry, own, draw)
+
+    def _own_silhouette(self, i: int) -> NDArray[np.bool_]:
+        """(256, 256) where the face of frame `i` lies as it was filmed."""
+        model = load_face_model()
+        mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
+        return rasterise(to_crop(mesh, self.track, self.crop, i), model.triangles, self.crop.size, self.crop.size).hit
 
     def _seen(self, i: int) -> bool:
         """Whether frame `i` may share a window with a drawn one."""
@@ -141,3 +150,35 @@ class Redrawer:
                 keep = background_weight(segmenter, p.crop, raw, p.geometry.mask, p.own_silhouette, p.geometry.silhouette)
                 alpha = feather(p.geometry.mask) * keep * np.float32(p.draw)
             yield Layer(p.frame, raw, alpha, self.crop.affine[p.index])
+
+
+# ---- crop -----------------------------------------------------------------------------------------------------------------
+
+
+def crop_of(frame: Frame, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face is converted."""
+    part, left, top = _around(frame, affine)
+    moved = affine.copy()
+    moved[:, 2] += affine[:, :2] @ (left, top)
+    return warp_crop(frame_rgb(part), moved)
+
+
+def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]:
+    """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its left top corner."""
+    info = frame.info
+    if info.rotation:  # swscale gets these turned back; whole pictures keep that simple
+        return frame, 0, 0
+    scale = float(affine[0, 0])
+    low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
+    margin = 6 / scale + 12
+    left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
+    right, bottom = (min(n, -(-int(v + margin) // ALIGN) * ALIGN) for v, n in zip(high, (info.width, info.height), strict=True))
+    if right - left < ALIGN or bottom - top < ALIGN:
+        return frame, 0, 0
+    across, down = chroma_factors(info)
+    steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
+    cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
+    planes = tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True))
+    coloured = not is_rgb(info.pix_fmt) and not info.pix_fmt.startswith("gray")
+    colour = replace(info.colour, matrix=colour_matrix(info)) if coloured else info.colour  # untagged clips are judged by size
+    return Frame(frame.index, planes, replace(info, width=right - left, height=bottom - top, colour=colour)), left, top
