@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import av.container
+import av.video.stream
 import numpy as np
 
 from visualdub.errors import MediaError
@@ -57,10 +59,8 @@ def _numbered(info: MediaInfo, index: ClipIndex, key: int | None, end: int) -> I
     with open_media(info.path) as container, reading(info.path):
         stream = video_stream(container, info.path)
         stream.thread_type = "AUTO"
-        if key is not None:
-            container.seek(key, stream=stream, backward=True)
         number = -1
-        for picture in container.decode(stream):
+        for picture in _pictures(container, stream, key):
             if index.stamps is None or picture.pts is None:
                 number += 1
             elif picture.pts < index.stamps[0]:
@@ -70,3 +70,19 @@ def _numbered(info: MediaInfo, index: ClipIndex, key: int | None, end: int) -> I
             if number >= end:
                 return
             yield number, picture
+
+
+def _pictures(container: av.container.InputContainer, stream: av.video.stream.VideoStream,
+              key: int | None) -> Iterator[av.VideoFrame]:
+    """Pictures from the key frame of decoding stamp `key` on; none at all where a seek lands behind it."""
+    if key is None:
+        yield from container.decode(stream)
+        return
+    container.seek(key, stream=stream, backward=True)
+    found = False
+    for packet in container.demux(stream):
+        if not found and packet.dts is not None and packet.dts > key:
+            return
+        found = found or (packet.dts == key and packet.is_keyframe)  # without an index a seek lands anywhere before it, between pictures it cannot decode
+        if found:
+            yield from packet.decode()

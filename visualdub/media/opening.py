@@ -42,12 +42,20 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except av.error.InvalidDataError as e:
-        raise MediaError(f"{path} cannot be read as media: damaged, truncated or another kind of file; "
-                         "expected a whole .mp4, .mov, .mkv, .avi, .mpg, .webm or sound file") from e
+        found = "it is a text file" if _is_text(path) else "it is damaged, truncated or another kind of file"
+        raise MediaError(f"{path} cannot be read as media: {found}; expected a clip or a sound file") from e
     except av.error.FFmpegError as e:
         raise MediaError(f"{path} cannot be read: {e.strerror or e}; expected a readable media file") from e
     except OSError as e:
         raise MediaError(f"{path} cannot be read: {e.strerror or e}; expected a readable media file") from e
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        with path.open("rb") as f:
+            return all(c >= 32 or c in b"\t\r\n" for c in f.read(512))
+    except OSError:
+        return False
 
 
 def require_whole(path: Path) -> None:

@@ -76,19 +76,21 @@ def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
     first = _first_picture(path)
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
-        visible, keys = _packets(container, stream, first.pts)
+        seeks = container.format.name != "mpeg"  # a program stream gives wrong stamps to the first packets after a seek
+        ordered = container.format.name != "avi"  # AVI has decoding stamps only; FFmpeg's guesses at the others are wrong
+        visible, keys = _packets(container, stream, first.pts if ordered else None)
         declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
         rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
         info = _info(path, container, stream, first, len(visible))
     if not visible:
         raise MediaError(f"{path} has a video stream without a single frame; expected a clip with pictures")
-    stamps = _unique([pts for pts, _ in visible])
+    stamps = _unique([pts for pts, _ in visible]) if ordered else None
     timing = stamps if stamps is not None else _unique([dts for _, dts in visible])
     rate, held = _rate(path, timing, time_base, rates)
     if declared_frames and len(visible) < declared_frames // 2:
         raise MediaError(f"{path} is truncated: {len(visible)} frames found, {declared_frames} expected")
     info = MediaInfo(**{**vars(info), "rate": rate, "held": held})
-    return info, ClipIndex(stamps, keys)
+    return info, ClipIndex(stamps, keys if seeks else ())
 
 
 def _rate(path: Path, timing: NDArray[np.int64] | None, time_base: Fraction,
