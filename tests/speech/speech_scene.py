@@ -42,5 +42,6 @@ def scene_track(opening: NDArray[np.floating], rate: Fraction = Fraction(25), us
         landmarks[:, upper, 1], landmarks[:, lower, 1] = 200.0, 200.0 + 100.0 * np.asarray(opening)
     confidence = np.ones(n, np.float32) if usable is None else usable.astype(np.float32)
     landmarks[confidence == 0] = np.nan
-    return Track("scene.mp4", "0" * 64, (640, 480), rate, 0, landmarks, confidence, np.full(n, 100.0), np.tile(np.eye(3), (n, 1, 1)),
-                 np.zeros((n, 2)), model.template, np.asarray(opening, float) / 3, np.full((n, model.n_expression), 0.25), model.name)
+    rotation, translation, expression = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 2)), np.full((n, model.n_expression), 0.25)
+    return Track("scene.mp4", "0" * 64, (640, 480), rate, 0, landmarks, confidence, np.full(n, 100.0), rotation, translation,
+                 model.template, np.asarray(opening, float) / 3, expression, model.name)

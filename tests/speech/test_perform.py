@@ -146,4 +146,5 @@ def test_a_mouth_held_open_does_not_rest() -> None:
 
 def test_opening_bridges_lost_frames() -> None:
     usable = np.array([True, False, False, True])
-    assert tracked_opening(scene_track(np.array([0.1, 9.0, 9.0, 0.4]), usable=usable)) == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=1e-6)
+    track = scene_track(np.array([0.1, 9.0, 9.0, 0.4]), usable=usable)
+    assert tracked_opening(track) == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=1e-6)

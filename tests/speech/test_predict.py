@@ -1,0 +1,151 @@
+"""The shipped speech model as a dub runs it: length, silence, cuts, odd recordings, speed."""
+
+import json
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from speech_scene import counting, write_wav
+
+from visualdub.errors import BadInput, MediaError
+from visualdub.face.model import load_face_model
+from visualdub.media.audio import read_audio
+from visualdub.speech import features
+from visualdub.speech.predict import BLOCK, CONTEXT, MODEL, RECORD, model_record, predict_motion
+
+PAL = Fraction(25)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def test_the_record_belongs_to_the_model() -> None:
+    record = json.loads(RECORD.read_text())
+    assert record["face_model"] == load_face_model().name
+    assert record["features"] == features.NAME
+    assert record["size_bytes"] == MODEL.stat().st_size < 3_000_000
+    assert len(record["generic"]["gain"]) == len(record["generic"]["lift"]) == 1 + load_face_model().n_speech
+    trained = {c["speaker"] for c in record["clips"].values()}
+    assert trained and not trained & set(record["held_out_speakers"])
+
+
+def test_speech_moves_the_mouth_and_pauses_are_silent() -> None:
+    motion = predict_motion(counting(), PAL, 125)
+    assert motion.jaw.shape == (125,) and motion.expression.shape == (125, load_face_model().n_speech)
+    assert motion.unheard_seconds == 0
+    assert motion.voice.min() >= 0 and motion.voice.max() == 1
+    assert motion.jaw[motion.voice == 1].std() > 0.3
+    assert (motion.voice[:1] < 1).all()
+
+
+def test_silence_follows_a_short_recording() -> None:
+    motion = predict_motion(counting(), PAL, 250)
+    assert len(motion) == 250
+    assert (motion.voice[135:] == 0).all()
+
+
+def test_a_long_recording_is_cut_and_said_so() -> None:
+    audio = counting()
+    motion = predict_motion(audio, PAL, 50)
+    assert motion.unheard_seconds == pytest.approx(3.0)
+    assert len(motion) == 50
+
+
+@pytest.mark.parametrize("audio", [
+    np.zeros(0, np.float32), np.zeros(16000, np.float32), np.full(3200, 1e-5, np.float32),
+    np.random.default_rng(0).normal(0, 1e-5, 32000).astype(np.float32)])
+def test_silence_is_silent(audio: np.ndarray) -> None:
+    motion = predict_motion(audio, PAL, 60)
+    assert (motion.voice == 0).all() and np.isfinite(motion.jaw).all()
+
+
+def test_steady_noise_is_not_speech() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 80000).astype(np.float32)
+    assert predict_motion(noise, PAL, 125).voice.mean() < 0.1
+
+
+def test_a_fifth_of_a_second() -> None:
+    motion = predict_motion(counting()[8000:11200], PAL, 5)
+    assert len(motion) == 5 and np.isfinite(motion.expression).all()
+
+
+def test_no_frames() -> None:
+    motion = predict_motion(counting(), PAL, 0)
+    assert len(motion) == 0 and motion.expression.shape == (0, load_face_model().n_speech)
+
+
+def test_one_frame() -> None:
+    assert len(predict_motion(counting(), PAL, 1)) == 1
+
+
+def test_rates_agree_on_the_same_instants() -> None:
+    slow, fast = (predict_motion(counting(), Fraction(r), r * 4) for r in (25, 50))
+    np.testing.assert_allclose(fast.jaw[::2], slow.jaw, atol=1e-9)
+
+
+def test_blocks_join_without_a_seam() -> None:
+    """Thirty seconds across the border of two blocks equal the model run over the whole at once."""
+    audio = np.tile(counting(), 6)
+    motion = predict_motion(audio, Fraction(50), 1500)
+    level = features.recording_level(audio)
+    assert level is not None and BLOCK < 1500
+    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
+    heard = features.speech_features(audio, level, -CONTEXT, 1500 + 2 * CONTEXT)
+    whole, = session.run(["motion"], {"features": heard[None]})
+    np.testing.assert_allclose(motion.jaw, whole[0, CONTEXT:-CONTEXT, 0], atol=1e-3)
+
+
+def test_8_khz_and_one_sided_stereo_speak_as_well(tmp_path: Path) -> None:
+    audio = counting()
+    whole = predict_motion(audio, PAL, 125)
+    low = read_audio(write_wav(tmp_path / "low.wav", audio[::2], 8000))
+    side = read_audio(write_wav(tmp_path / "side.wav", np.column_stack([audio, np.zeros_like(audio)]), 16000))
+    spoken = whole.voice == 1
+    assert correlation(predict_motion(side, PAL, 125).jaw, whole.jaw) > 0.99
+    assert correlation(predict_motion(low, PAL, 125).jaw[spoken], whole.jaw[spoken]) > 0.6
+
+
+def test_clipped_and_soft_recordings_speak_as_well() -> None:
+    audio = counting()
+    whole = predict_motion(audio, PAL, 125)
+    assert correlation(predict_motion(audio * np.float32(0.02), PAL, 125).jaw, whole.jaw) > 0.98
+    assert correlation(predict_motion(np.clip(audio * 4, -1, 1), PAL, 125).jaw, whole.jaw) > 0.6
+
+
+def test_what_is_not_sound_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "words.wav"
+    text.write_text("hello\n")
+    with pytest.raises(MediaError):
+        read_audio(text)
+    with pytest.raises(BadInput, match="one channel"):
+        predict_motion(np.zeros((100, 2), np.float32), PAL, 10)
+    with pytest.raises(BadInput, match="not numbers"):
+        predict_motion(np.full(100, np.inf, np.float32), PAL, 10)
+    with pytest.raises(BadInput, match="positive rate"):
+        predict_motion(np.zeros(100, np.float32), Fraction(0), 10)
+
+
+def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "model.onnx"
+    text.write_text("hello\n")
+    with pytest.raises(BadInput, match="not a speech model"):
+        predict_motion(counting(), PAL, 10, text)
+
+
+def test_fifty_times_real_time_in_bounded_memory() -> None:
+    """Ten minutes. On the two cores this was written on it ran at over 100 times real time."""
+    audio = np.tile(counting(), 120)
+    predict_motion(audio[:16000], PAL, 25)
+    start = time.process_time()
+    motion = predict_motion(audio, PAL, 15000)
+    assert 600 / (time.process_time() - start) > 50
+    assert len(motion) == 15000
+
+
+def test_the_record_says_how_well_unseen_speakers_are_followed() -> None:
+    figures = model_record()["validation"]["offset_given"]
+    assert figures["correlation"] > 0.35 and 0.75 <= figures["spread"] <= 1.25

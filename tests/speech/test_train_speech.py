@@ -1,0 +1,157 @@
+"""The trainer's parts on a clip made here: one clock for sound and mouth, offsets found again, the exported graph."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from speech_scene import counting, scene_track
+
+torch = pytest.importorskip("torch")
+
+from training.speech_align import Aligned, find_offset, folds_of  # noqa: E402
+from training.speech_data import SpeechClip, hear  # noqa: E402
+from training.speech_measure import best_lag, lip_error, measure_clip  # noqa: E402
+from training.speech_model import SpeechNet, Spoken, export_onnx  # noqa: E402
+from training.train_speech import SpeechConfig, lip_jacobian, main, opening_gain, train_member  # noqa: E402
+from visualdub.errors import BadInput  # noqa: E402
+from visualdub.face.landmarks import LIPS  # noqa: E402
+from visualdub.face.model import load_face_model  # noqa: E402
+from visualdub.speech import features  # noqa: E402
+
+MODEL = load_face_model()
+
+
+def scene_clip(opening: np.ndarray, offset: float = 0.0, speaker: str = "one") -> SpeechClip:
+    track = scene_track(opening)
+    random = np.random.default_rng(1)
+    values = np.column_stack([track.jaw, random.normal(0, 0.3, (len(opening), MODEL.n_speech))])
+    values[5] = values[:5].mean(0)
+    return SpeechClip(f"{speaker}.mp4", speaker, track.rate, offset, True, counting(), track, values, track.usable,
+                      values.mean(0), values.std(0), np.zeros(values.shape[1]))
+
+
+def wave(n: int = 125) -> np.ndarray:
+    return 0.2 + 0.1 * np.sin(np.arange(n) * 0.7) * np.sin(np.arange(n) * 0.11)
+
+
+def test_a_late_picture_shows_earlier_sound() -> None:
+    """Picture 80 ms late: frame 10 (400 ms) shows the sound of 320 ms, and the sound leads in with 80 ms of silence."""
+    clip = scene_clip(wave(), 0.08)
+    assert clip.times()[10] == pytest.approx(0.32)
+    heard = hear(clip)
+    assert heard.motion[16] == pytest.approx(clip.motion[10], abs=1e-5)
+    aligned = clip.aligned_audio()
+    assert (aligned[:1280] == 0).all() and (aligned[1280:] == clip.audio).all()
+    early = clip.shifted(-0.08).aligned_audio()
+    assert (early == clip.audio[1280:]).all()
+
+
+def test_faster_speech_moves_the_mouth_faster() -> None:
+    clip = scene_clip(wave())
+    fast = hear(clip, 1.25)
+    assert len(fast.features) == features.feature_count(int(80000 / 1.25))
+    assert fast.motion[8] == pytest.approx(clip.motion[5], abs=1e-5)  # frame 5, 200 ms, now at 160 ms
+
+
+def test_unseen_frames_teach_nothing() -> None:
+    clip = scene_clip(wave())
+    usable = clip.usable.copy()
+    usable[50:60] = False
+    heard = hear(replace(clip, usable=usable))
+    assert (heard.weight[99:120] == 0).all() and heard.weight[:99].all() and heard.weight[120:240].all()
+
+
+def test_an_offset_is_found_again() -> None:
+    clip = scene_clip(wave())
+    slope = np.eye(29)[0]
+    opening = np.interp(np.arange(250) / 50, clip.times(), clip.motion @ slope)
+    offset, score = find_offset(clip.shifted(0.12), opening, slope, 0.2)
+    assert offset == pytest.approx(0.0, abs=0.011) and score > 0.95
+
+
+def test_folds_keep_speakers_together() -> None:
+    clips = [scene_clip(wave(), speaker=s) for s in ("a", "b", "c", "d", "e", "a")]
+    folds = folds_of(clips)
+    assert sum(len(f) for f in folds) == 6
+    owners = [s for f in folds for s in {c.speaker for c in f}]
+    assert len(owners) == len(set(owners))
+
+
+def test_shrinkage_of_a_mean() -> None:
+    assert Aligned([], [], 0.5, 1.0).shrinkage(4) == pytest.approx(0.5)
+    assert Aligned([], [], 0.5, 0.0).shrinkage(4) == pytest.approx(0.25)
+
+
+def test_only_the_opening_is_stretched() -> None:
+    clip = scene_clip(wave())
+    slope = lip_jacobian(MODEL, clip)[:, -1]
+    matrix = opening_gain([clip], {clip.file: slope}, 2.0).numpy().astype(float)
+    motion = clip.motion
+    assert (motion @ matrix) @ slope == pytest.approx(2 * (motion @ slope), rel=1e-3, abs=1e-3)
+    unrelated = np.eye(29) - np.outer(slope, slope) / (slope @ slope)
+    other = motion @ unrelated
+    np.testing.assert_allclose(other @ matrix, other, atol=1e-3)
+
+
+def test_the_jacobian_is_the_meshes_slope() -> None:
+    clip = scene_clip(wave())
+    columns = lip_jacobian(MODEL, clip)
+    assert columns.shape == (29, 3 * len(LIPS) + 1)
+    assert columns[0, -1] > 0  # the jaw opens
+    assert (clip.motion @ columns)[:, -1].std() == pytest.approx(1.0)
+
+
+def test_measures_by_hand() -> None:
+    real = np.zeros((2, 468, 3))
+    found = real.copy()
+    found[0, LIPS[0], 0], found[0, LIPS[1], 1], found[1, LIPS[2], 2] = 0.3, 0.4, 0.2
+    assert lip_error(real, found) == pytest.approx((0.16 + 0.04) / 2)
+    a = np.sin(np.arange(100) * 0.5)
+    lag, score = best_lag(np.roll(a, 2)[5:95], a[5:95], 25.0)
+    assert lag == pytest.approx(0.08) and score > 0.99
+
+
+def test_a_perfect_and_a_still_mouth() -> None:
+    clip = scene_clip(wave())
+    perfect, _, _ = measure_clip(clip, clip.values, MODEL)
+    assert perfect.correlation == pytest.approx(1) and perfect.lip_error == 0 and perfect.spread == pytest.approx(1)
+    nearly = clip.values.mean(0) + 1e-3 * (clip.values - clip.values.mean(0))
+    assert measure_clip(clip, nearly, MODEL)[0].lip_error == pytest.approx(1, abs=0.01)
+
+
+def test_the_export_equals_the_networks(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    members = [SpeechNet(5, 16, (1, 2), 0.3).eval() for _ in range(2)]
+    model = Spoken(members, torch.eye(5) * 2).eval()
+    export_onnx(model, tmp_path / "m.onnx", {"face_model": "x"})
+    heard = torch.randn(2, 123, features.WIDTH)
+    with torch.no_grad():
+        expected = model(heard)
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(["motion", "voice"], {"features": heard.numpy()})
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b, atol=2e-5)
+    assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": features.NAME}
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_training_learns_a_clip() -> None:
+    clip = scene_clip(wave())
+    losses: list[float] = []
+    config = SpeechConfig(channels=16, dilations=(1,), dropout=0.0, steps=40, batch=4, window=60)
+    train_member([clip], MODEL, config, lambda step, loss: losses.append(loss))
+    assert len(losses) == 40 and np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+
+
+def test_training_is_the_same_twice() -> None:
+    clip = scene_clip(wave())
+    config = SpeechConfig(channels=8, dilations=(1,), steps=2, batch=2, window=40)
+    a, b = (train_member([clip], MODEL, config).state_dict() for _ in range(2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_folder_without_a_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"clips\.json"):
+        main(tmp_path, tmp_path / "m.onnx")
