@@ -185,18 +185,28 @@ def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
             assert all(np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True))
 
 
-def test_a_shot_streams_and_smooths_the_match() -> None:
-    """A plate whose exposure jumps for one frame moves that frame's patch by less than the jump itself."""
-    shot = layers(7, range(7))
-    lit = shot[3].frame
-    shot[3] = replace(shot[3], frame=replace(lit, planes=((lit.planes[0] + 12).astype(np.uint8), *lit.planes[1:])))
-    alone = composite(shot[3].frame, shot[3].patch, shot[3].alpha, shot[3].affine, with_grain=False)
-    smoothed = list(composite_shot(shot, with_grain=False))
-    steady = list(composite_shot(layers(7, range(7)), with_grain=False))
-    middle = (slice(170, 200), slice(160, 200))
-    mean = [d.frame.planes[0][middle].mean() for d in (alone, smoothed[3], steady[3])]
-    assert mean[0] - mean[2] == pytest.approx(12, abs=2)
-    assert (mean[1] - mean[2]) / (mean[0] - mean[2]) == pytest.approx(1 / 3, abs=0.1)  # weights 1 2 3 2 1
+def brightened(shot: list[Layer], columns: slice) -> list[Layer]:
+    """The shot with frame 3 brighter by 12 codes in some columns."""
+    frame3 = shot[3].frame
+    luma = frame3.planes[0].copy()
+    luma[:, columns] += 12
+    return [*shot[:3], replace(shot[3], frame=replace(frame3, planes=(luma, *frame3.planes[1:]))), *shot[4:]]
+
+
+def middle_of(shot: list[Layer]) -> tuple[float, float]:
+    """Mean luma of frame 3, left and right of the mouth, far from the mask's edge."""
+    luma = list(composite_shot(shot, with_grain=False))[3].frame.planes[0]
+    return float(luma[170:200, 143:148].mean()), float(luma[170:200, 218:223].mean())
+
+
+def test_a_flash_is_followed_and_a_passing_shadow_is_steadied() -> None:
+    """The level of the match is each frame's own; its pattern has weights 1 2 3 2 1 over five frames."""
+    steady, flash, shadow = (middle_of(s) for s in (layers(7, range(7)), brightened(layers(7, range(7)), slice(None)),
+                                                    brightened(layers(7, range(7)), slice(0, 183))))
+    assert np.subtract(flash, steady) == pytest.approx([12, 12], abs=1.5)
+    left, right = np.subtract(shadow, steady)
+    assert left + right == pytest.approx(12, abs=3)
+    assert 0.15 < (left - right) / 12 < 0.5  # 1 where it followed the frame alone
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0, 4.0])

@@ -1,4 +1,4 @@
-"""Compositing a shot as a stream: colour and grain matched over a few neighbouring frames, so that neither flickers."""
+"""Compositing a shot as a stream: where colour differs and how much grain there is are steadied over neighbouring frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def composite_shot(layers: Iterable[Layer], with_grain: bool = True, mark: Water
     """`composite` for each layer, in order, `REACH` frames behind the input; a frame passes through bit-exact where it has no
     patch.
 
-    The match of a frame is the weighted mean over the frames redrawn among its `REACH` neighbours on either side. To render the
+    How a frame's colour offset is spread and how strong its grain is are weighted means over the frames redrawn among its `REACH`
+    neighbours on either side. To render the
     frames A..B-1 of a shot alone, give those neighbours too and drop what comes out for them: the bits are then the whole shot's.
     """
     held: list[Pending] = []  # up to REACH finished frames, then the ones waiting
@@ -54,12 +55,18 @@ def _pending(layer: Layer) -> Pending:
 
 
 def _smoothed(held: list[Pending], i: int) -> Match | None:
-    """Mean of the matches around `held[i]`, which has none where it passes through."""
-    if held[i].match is None:
+    """Mean of the matches around `held[i]`, its own level of colour kept; None where it passes through.
+
+    The level follows each frame: a flash in the plate or a drift of the network would otherwise stay. Only its pattern is
+    averaged.
+    """
+    own = held[i].match
+    if own is None:
         return None
     near = [(REACH + 1 - abs(j - i), p.match) for j, p in enumerate(held) if abs(j - i) <= REACH]
     weighted = [(w, m) for w, m in near if m is not None]
     total = np.float32(sum(w for w, _ in weighted))
-    offset = sum((np.float32(w) * m.offset for w, m in weighted), np.float32(0)) / total
+    level = own.offset.mean((0, 1))
+    pattern = sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in weighted), np.float32(0)) / total
     noise = sum((np.float32(w) * m.noise for w, m in weighted), np.float32(0)) / total
-    return Match(np.asarray(offset), np.asarray(noise))
+    return Match(np.asarray(pattern + level), np.asarray(noise))
