@@ -83,6 +83,7 @@ def _pictures(container: av.container.InputContainer, stream: av.video.stream.Vi
     for packet in container.demux(stream):
         if not found and packet.dts is not None and packet.dts > key:
             return
-        found = found or (packet.dts == key and packet.is_keyframe)  # without an index a seek lands anywhere before it, between pictures it cannot decode
+        # Without an index a seek lands anywhere before the key frame, between pictures that cannot be decoded.
+        found = found or (packet.dts == key and packet.is_keyframe)
         if found:
             yield from packet.decode()
