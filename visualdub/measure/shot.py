@@ -31,7 +31,7 @@ class ShotArrays:
     """What a shot is measured from: n consecutive frames. Pictures are S x S crops, R'G'B', uint8 (or 0..255)."""
 
     real: NDArray[np.uint8]  # (n, S, S, 3) the source's crops
-    raw: NDArray[np.uint8]  # (n, S, S, 3) the network's own output
+    raw: NDArray[np.uint8]  # (n, S, S, 3) the network's own output; only its masked region is looked at
     composite: NDArray[np.uint8]  # (n, S, S, 3) crops of the finished frames, taken by the same affine
     masks: NDArray[np.float32]  # (n, S, S) the region that was drawn, 0/1
     landmarks_real: NDArray[np.float32]  # (n, 478, 3) of the source, clip pixels; NaN where no face
@@ -53,13 +53,15 @@ def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:
     """The measures of DESIGN.md 5 that need no download, of one shot.
 
     own_performance: the shot re-enacts itself, so that output and source may be compared pixel by pixel; otherwise (another
-    performance or another voice drove it) only control, leak, seam, sharpness, flicker and open mouths are given. Values that
+    performance or another voice drove it) only control, leak, seam, sharpness, flicker and open mouths are given. "raw" is the
+    network's output cut out along the mask and laid hard over the real crop, "composite" the finished frame. Values that
     cannot be had (too few frames, no face) are None, so that the table is JSON.
     """
     size = shot.real.shape[1]
     table: Table = {"frames": len(shot.real), "mask_share": mask_share(shot.masks)}
     mouths = mouth_box(shot.landmarks_real, shot.affine, size)
-    for name, pictures in (("raw", shot.raw), ("composite", shot.composite)):
+    drawn = np.where(np.asarray(shot.masks)[..., None] >= 0.5, shot.raw, shot.real)
+    for name, pictures in (("raw", drawn), ("composite", shot.composite)):
         table[name] = _of_pictures(shot, pictures, mouths)
         if own_performance:
             table[name] |= _likeness(shot, pictures)

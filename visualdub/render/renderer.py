@@ -30,6 +30,8 @@ class Renderer:
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # decode and encode run beside it and need the cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [p for p in PREFERRED_PROVIDERS if p in ort.get_available_providers()]
         try:
             self._session = ort.InferenceSession(str(self.model_path), options, providers=providers)
