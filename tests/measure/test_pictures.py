@@ -136,6 +136,7 @@ def test_second_difference_and_flicker_by_hand() -> None:
     real = np.stack([flat(v) for v in (10, 20, 10, 20)])  # 20, 20
     assert flicker(jumpy, real, masks) == pytest.approx(2)
     assert np.isnan(flicker(jumpy[:2], real[:2], masks[:2]))
+    assert second_difference(jumpy, masks, np.array([4, 5, 6, 9])).tolist() == pytest.approx([40, np.nan], nan_ok=True)
     masks[1] = 0
     assert np.isnan(flicker(jumpy, real, masks))  # no pixel is in all three masks
 
@@ -148,5 +149,5 @@ def test_border_flicker_sees_the_window_grid() -> None:
     assert border_flicker(real, real, masks, window=9) == pytest.approx(1)
     stepping = real + 8.0 * (np.arange(n) // 8 % 2)[:, None, None, None]  # each window has its own brightness
     assert border_flicker(stepping, real, masks, window=9) > 1.3
-    assert border_flicker(stepping[3:], real[3:], masks[3:], window=9, first=3) > 1.3
+    assert border_flicker(stepping[3:], real[3:], masks[3:], window=9, numbers=np.arange(3, n)) > 1.3
     assert np.isnan(border_flicker(real[:1], real[:1], masks[:1], window=9))

@@ -173,38 +173,40 @@ def seam(output: Picture, real: Picture, masks: NDArray[Any]) -> float:
 # ------------------------------------------------------------------------------------------------------------------------ in time
 
 
-def second_difference(pictures: Picture, masks: NDArray[Any]) -> NDArray[np.float64]:
+def second_difference(pictures: Picture, masks: NDArray[Any],
+                      numbers: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
     """Mean absolute second difference in time of the luma, |p[t-1] - 2 p[t] + p[t+1]|, where all three masks are set.
 
-    pictures: (n, H, W, 3), masks: (n, H, W), consecutive frames. Returns (n - 2,) for t = 1 .. n-2; NaN where the masks do not
-    meet.
+    pictures: (n, H, W, 3), masks: (n, H, W). numbers: (n,) frame of the shot of each, increasing; consecutive where None. Returns
+    (n - 2,) for t = 1 .. n-2; NaN where the masks do not meet or the three frames are not neighbours.
     """
     out = np.full(max(0, len(pictures) - 2), np.nan)
     for t in range(1, len(pictures) - 1):
         inside = (np.asarray(masks[t - 1:t + 2]) >= 0.5).all(0)
-        if inside.any():
+        if inside.any() and (numbers is None or numbers[t + 1] - numbers[t - 1] == 2):
             before, now, after = (luma(pictures[t + d])[inside] for d in (-1, 0, 1))
             out[t - 1] = np.abs(before - 2 * now + after).mean(dtype=np.float64)
     return out
 
 
-def flicker(output: Picture, real: Picture, masks: NDArray[Any]) -> float:
-    """Mean absolute second temporal difference inside the mask, output / real. Needs three frames, else NaN."""
-    a, b = second_difference(output, masks), second_difference(real, masks)
+def flicker(output: Picture, real: Picture, masks: NDArray[Any], numbers: NDArray[np.integer[Any]] | None = None) -> float:
+    """Mean absolute second temporal difference inside the mask, output / real. Needs three neighbouring frames, else NaN."""
+    a, b = second_difference(output, masks, numbers), second_difference(real, masks, numbers)
     good = np.isfinite(a) & np.isfinite(b)
     return _ratio(float(a[good].sum()), float(b[good].sum()))
 
 
-def border_flicker(output: Picture, real: Picture, masks: NDArray[Any], window: int, first: int = 0) -> float:
+def border_flicker(output: Picture, real: Picture, masks: NDArray[Any], window: int,
+                   numbers: NDArray[np.integer[Any]] | None = None) -> float:
     """Flicker around the frames that two windows share, over flicker elsewhere; 1 = the window grid cannot be seen.
 
-    window: T, windows start every T-1 frames of the shot; first: frame of the shot of the first picture. Each side is relative to
-    the real clip at the same frames. NaN where one side has no frames.
+    window: T, windows start every T-1 frames of the shot. numbers: (n,) frame of the shot of each picture, 0, 1, 2, ... where
+    None. Each side is relative to the real clip at the same frames. NaN where one side has no frames.
     """
-    a, b = second_difference(output, masks), second_difference(real, masks)
+    a, b = second_difference(output, masks, numbers), second_difference(real, masks, numbers)
     good = np.isfinite(a) & np.isfinite(b)
-    place = (np.arange(1, len(a) + 1) + first) % (window - 1)
-    near = good & np.isin(place, (0, 1 % (window - 1), window - 2))
+    place = (np.arange(len(output)) if numbers is None else np.asarray(numbers))[1:-1] % (window - 1)
+    near = good & np.isin(place[: len(a)], (0, 1 % (window - 1), window - 2))
     away = good & ~near
     return _ratio(_ratio(float(a[near].sum()), float(b[near].sum())), _ratio(float(a[away].sum()), float(b[away].sum())))
 

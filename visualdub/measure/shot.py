@@ -28,7 +28,7 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True)
 class ShotArrays:
-    """What a shot is measured from: n consecutive frames. Pictures are S x S crops, R'G'B', uint8 (or 0..255)."""
+    """What a shot is measured from: n frames in order. Pictures are S x S crops, R'G'B', uint8 (or 0..255)."""
 
     real: NDArray[np.uint8]  # (n, S, S, 3) the source's crops
     raw: NDArray[np.uint8]  # (n, S, S, 3) the network's own output; only its masked region is looked at
@@ -40,7 +40,8 @@ class ShotArrays:
     commanded: NDArray[np.float64] | None = None  # (n,) lip opening that the driving performance asked for
     yaw: NDArray[np.float64] | None = None  # (n,) degrees
     window: int = 5  # T of the renderer
-    first: int = 0  # frame of the shot of the first row, to place the window grid
+    first: int = 0  # frame of the shot of the first row, to place the window grid, where `numbers` is not given
+    numbers: NDArray[np.int64] | None = None  # (n,) frame of the shot of each row, where frames were left out between them
 
     def __post_init__(self) -> None:
         n = len(self.real)
@@ -73,10 +74,11 @@ def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:
 
 
 def _of_pictures(shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[tuple[int, int, int, int] | None]) -> Table:
+    numbers = shot.first + np.arange(len(pictures)) if shot.numbers is None else shot.numbers
     return {
         "sharpness": sharpness(pictures, shot.real, mouths),
-        "flicker": flicker(pictures, shot.real, shot.masks),
-        "border_flicker": border_flicker(pictures, shot.real, shot.masks, shot.window, shot.first),
+        "flicker": flicker(pictures, shot.real, shot.masks, numbers),
+        "border_flicker": border_flicker(pictures, shot.real, shot.masks, shot.window, numbers),
         "seam": seam(pictures, shot.real, shot.masks),
     }
 
