@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 STANDARD_RATES = tuple(Fraction(n, d) for n, d in (
     (24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48000, 1001), (48, 1), (50, 1), (60000, 1001), (60, 1),
     (12, 1), (15, 1), (10, 1), (100, 1), (120000, 1001), (120, 1)))
+_COARSE = Fraction(1, 1000)  # seconds; a clock that cannot tell NTSC rates from their neighbours
 _HELD_SHARE = 100  # at most one frame in so many may be held, and always one
 
 
@@ -26,11 +27,14 @@ def find_rate(stamps: NDArray[np.int64], time_base: Fraction,
     milliseconds count as constant. Otherwise an even grid is accepted where no frame is a whole frame away from its place,
     which is what a recorder's jitter looks like. Anything else raises `VariableRate`.
     """
-    known = [r for r in declared if r is not None and r > 0]
+    known = [near for r in declared if r is not None and r > 0 for near in _readings(r, time_base)]
     if len(stamps) < 2:
         if not known:
             raise VariableRate("one frame and no rate")
         return known[0], ()
+    ticks = np.diff(stamps)
+    if time_base < _COARSE and ticks.min() == ticks.max() > 0:
+        return 1 / (int(ticks[0]) * time_base), ()
     seconds = (stamps - stamps[0]).astype(np.float64) * float(time_base)
     exact = [(r, _steps(seconds, r, float(time_base))) for r in (*known, *STANDARD_RATES)]
     for rate, steps in exact:
@@ -41,6 +45,13 @@ def find_rate(stamps: NDArray[np.int64], time_base: Fraction,
         if steps is not None and 0 < (steps > 1).sum() <= allowed and (steps == 1).sum() > 0:
             return rate, tuple((int(i), int(steps[i]) - 1) for i in np.flatnonzero(steps > 1))
     return _jittered(seconds, known), ()
+
+
+def _readings(rate: Fraction, time_base: Fraction) -> tuple[Fraction, ...]:
+    """What a declared rate may mean: on a coarse clock FFmpeg's fraction is a guess, and the standard rate beside it comes first."""
+    if time_base < _COARSE:
+        return (rate,)
+    return (*(s for s in STANDARD_RATES if abs(s / rate - 1) < 2e-5), rate)
 
 
 def _steps(seconds: NDArray[np.float64], rate: Fraction, tick: float) -> NDArray[np.int64] | None:
