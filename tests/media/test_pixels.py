@@ -46,9 +46,9 @@ def test_hand_worked_colours(pix_fmt: str, tags: tuple[int, int], codes: tuple[i
 
 def test_untagged_clips_count_as_players_count_them() -> None:
     red709, red601 = flat(63, 102, 240), flat(81, 90, 240)
-    untagged = ColourTags(0, 2, 2, 2)
-    assert planes_to_rgb(red709, info_of("yuv444p", colour=untagged, width=1920, height=1080))[0, 0] == pytest.approx((1, 0, 0), abs=0.01)
-    assert planes_to_rgb(red601, info_of("yuv444p", colour=untagged, width=512, height=512))[0, 0] == pytest.approx((1, 0, 0), abs=0.01)
+    for planes, width, height in ((red709, 1920, 1080), (red709, 720, 1280), (red601, 512, 512), (red601, 720, 576)):
+        info = info_of("yuv444p", colour=ColourTags(0, 2, 2, 2), width=width, height=height)
+        assert planes_to_rgb(planes, info)[0, 0] == pytest.approx((1, 0, 0), abs=0.01)
 
 
 def test_a_matrix_we_do_not_know_is_refused() -> None:
@@ -65,7 +65,8 @@ def test_enlarge_follows_the_siting() -> None:
 
 
 @pytest.mark.parametrize("siting", [(0.0, 0.5), (0.5, 0.5), (0.5, 0.0), (1.0, 0.5)])
-@pytest.mark.parametrize(("luma", "chroma"), [((64, 48), (32, 24)), ((63, 47), (32, 24)), ((64, 48), (64, 24)), ((32, 64), (32, 16))])
+@pytest.mark.parametrize(("luma", "chroma"), [
+    ((64, 48), (32, 24)), ((63, 47), (32, 24)), ((64, 48), (64, 24)), ((32, 64), (32, 16))])
 def test_reduce_undoes_enlarge(luma: tuple[int, int], chroma: tuple[int, int], siting: tuple[float, float]) -> None:
     samples = np.random.default_rng(1).uniform(0, 255, chroma).astype(np.float32)
     assert np.abs(reduce(enlarge(samples, luma, siting), chroma, siting) - samples).max() < 1e-3
@@ -128,7 +129,7 @@ def test_the_quick_picture_is_the_exact_one_rounded(tags: tuple[int, int]) -> No
 
 def test_eight_bits_become_ten_exactly() -> None:
     info = info_of("yuv420p")
-    planes = (np.arange(256, dtype=np.uint8).reshape(16, 16), *flat(128, 90)[:0], *(np.full((8, 8), c, np.uint8) for c in (128, 90)))
+    planes = (np.arange(256, dtype=np.uint8).reshape(16, 16), *(np.full((8, 8), c, np.uint8) for c in (128, 90)))
     luma, blue, red = convert_planes(planes, info, info_of("yuv422p10le"))
     assert np.array_equal(luma, planes[0].astype(np.uint16) * 4)
     assert (blue.shape, int(blue.min()), int(blue.max()), int(red.min()), int(red.max())) == ((16, 8), 512, 512, 360, 360)

@@ -58,7 +58,7 @@ def _decode(container: av.container.InputContainer, stream: av.audio.stream.Audi
     resampler: av.AudioResampler | None = None
     for block in container.decode(stream):
         if resampler is None:
-            resampler = av.AudioResampler("fltp", "mono", rate)
+            resampler = av.AudioResampler("fltp", None, rate)
             start = Fraction(block.pts or 0) * (block.time_base or Fraction(1, block.sample_rate))
         block.pts = None
         pieces.extend(_mono(resampler.resample(block)))
@@ -69,4 +69,4 @@ def _decode(container: av.container.InputContainer, stream: av.audio.stream.Audi
 
 def _mono(blocks: list[av.AudioFrame]) -> Iterator[NDArray[np.float32]]:
     for block in blocks:
-        yield block.to_ndarray()[0].astype(np.float32, copy=False)
+        yield block.to_ndarray().mean(0, dtype=np.float32)

@@ -48,7 +48,7 @@ def find_rate(stamps: NDArray[np.int64], time_base: Fraction,
 
 
 def _readings(rate: Fraction, time_base: Fraction) -> tuple[Fraction, ...]:
-    """What a declared rate may mean: on a coarse clock FFmpeg's fraction is a guess, and the standard rate beside it comes first."""
+    """What a declared rate may mean: on a coarse clock FFmpeg's fraction is a guess, the standard rate beside it goes first."""
     if time_base < _COARSE:
         return (rate,)
     return (*(s for s in STANDARD_RATES if abs(s / rate - 1) < 2e-5), rate)

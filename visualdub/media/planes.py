@@ -63,7 +63,7 @@ def planes_of(picture: av.VideoFrame, info: MediaInfo) -> tuple[NDArray[np.gener
 def picture_of(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> av.VideoFrame:
     """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against the format."""
     coded = turned(planes, -info.rotation)
-    height, width = coded[0].shape
+    width, height = (info.height, info.width) if info.rotation in (90, 270) else (info.width, info.height)
     picture = av.VideoFrame(width, height, info.pix_fmt)
     targets = _named_order([_array(p, bit_depth(info.pix_fmt)) for p in picture.planes], info.pix_fmt)
     if len(targets) != len(coded):
