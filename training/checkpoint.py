@@ -1,0 +1,78 @@
+"""Everything a run needs to go on exactly where it stopped, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from visualdub.errors import BadInput, OutputError
+
+SCHEMA = 1
+
+
+def save_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
+                    rng: torch.Generator, facts: Mapping[str, Any]) -> None:
+    """Write weights, optimiser state, random state and `facts` (JSON values); the file is whole or absent."""
+    tensors: dict[str, Tensor] = {"rng": rng.get_state()}
+    for name, module in modules.items():
+        tensors.update({f"{name}/{key}": value for key, value in module.state_dict().items()})
+    for name, optimiser in optimisers.items():
+        tensors.update({f"{name}/{index}/{key}": torch.as_tensor(value)
+                        for index, state in optimiser.state_dict()["state"].items() for key, value in state.items()})
+    contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(contiguous, partial, {"schema": str(SCHEMA), "facts": json.dumps(dict(facts))})
+        partial.replace(path)
+    except (OSError, SafetensorError) as e:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {e}") from e
+
+
+def checkpoint_facts(path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint. Raises `BadInput` where the file is not one."""
+    try:
+        with safe_open(path, "pt") as f:
+            meta = f.metadata() or {}
+    except (OSError, SafetensorError) as e:
+        raise BadInput(f"{path} is not a checkpoint: {e}") from e
+    if meta.get("schema") != str(SCHEMA):
+        raise BadInput(f"{path} is a checkpoint of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
+    facts: dict[str, Any] = json.loads(meta["facts"])
+    return facts
+
+
+def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
+                    rng: torch.Generator) -> dict[str, Any]:
+    """Put a checkpoint back into modules, optimisers and random state; return its facts.
+
+    Raises `BadInput` where it belongs to networks of another shape.
+    """
+    facts = checkpoint_facts(path)
+    with safe_open(path, "pt") as f:
+        tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    try:
+        for name, module in modules.items():
+            module.load_state_dict({k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+        for name, optimiser in optimisers.items():
+            _load_optimiser(optimiser, {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+    except (RuntimeError, ValueError, KeyError) as e:
+        raise BadInput(f"{path} belongs to networks of another shape: {str(e).splitlines()[0]}") from e
+    rng.set_state(tensors["rng"].cpu())
+    return facts
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, kind = key.partition("/")
+        state.setdefault(int(index), {})[kind] = value
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})

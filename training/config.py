@@ -1,0 +1,114 @@
+"""One plain configuration per stage of training, checked before any work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visualdub.errors import BadInput
+
+WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Shape of the renderer; the same class is *small* and *full*, `width` alone tells them apart."""
+
+    width: float = 0.25  # times the channels of the paper: 1.0 full, 0.25 small
+    size: int = 256  # pixels, side of the crop
+    view: tuple[int, int, int, int] = (96, 256, 16, 240)  # top, bottom, left, right: the part of the crop that is worked on
+    window: int = 5  # T, frames drawn by one pass
+    references: int = 3  # K, frames of the same person shown to the network
+    texture_size: int = 256  # texels, side of the neural texture
+    texture_channels: int = 16  # 0-2 are colour
+    style: int = 512  # length of the style vector
+    mel: tuple[int, int] = (80, 16)  # bands, columns of the audio code's spectrogram
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size & (self.size - 1):
+            raise BadInput(f"generator size {self.size} is not a power of two of at least 16")
+        if self.texture_channels < 3:
+            raise BadInput(f"texture of {self.texture_channels} channels; expected 3 or more, the first three are colour")
+        top, bottom, left, right = self.view
+        if not (0 <= top < bottom <= self.size and 0 <= left < right <= self.size) or any(x % 16 for x in self.view):
+            raise BadInput(f"view {self.view} is not top, bottom, left, right inside {self.size} pixels in steps of 16")
+        if not 0 < self.width <= 4:
+            raise BadInput(f"generator width {self.width}; expected above 0 and at most 4 (small is 0.25, full is 1.0)")
+
+    def channels(self, halvings: int) -> int:
+        """Feature channels after so many halvings of the crop: 128 at 256 pixels, 256 at 128, 512 from 64 down, times `width`."""
+        return max(8, round((128, 256, 512)[min(halvings, 2)] * self.width))
+
+    def frame_channels(self, halvings: int) -> int:
+        """Feature channels of one frame alone, where frames share weights: 64 at 256 pixels, 128 from there down, times `width`."""
+        return max(8, round((64 if halvings == 0 else 128) * self.width))
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """Height and width of the view, pixels."""
+        top, bottom, left, right = self.view
+        return bottom - top, right - left
+
+    @property
+    def depth(self) -> int:
+        """Halvings from the view down to the deepest feature: until its shorter side is 5 or less, or no longer even."""
+        (height, width), depth = self.view_size, 0
+        while min(height, width) > 5 and height % 2 == 0 and width % 2 == 0:
+            height, width, depth = height // 2, width // 2, depth + 1
+        return depth
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the four losses (DESIGN.md 2.3) and where each looks."""
+
+    l1: float = 10.0
+    perceptual: float = 10.0
+    reg: float = 5.0
+    adversarial: float = 1.0
+    mouth: float = 10.0  # weight of L1 inside the mouth
+    lower_face: float = 8.0  # weight of L1 in the rest of the mask
+    elsewhere: float = 1.0  # weight of L1 outside the mask
+    crop: int = 128  # pixels, side of the mouth crop that the perceptual loss and the discriminator see
+    vgg_weights: str | None = None  # a safetensors file of ImageNet VGG16 weights; None = random weights of the same network
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """One adaptation, everything that decides its result apart from the clips themselves."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    minutes: float | None = None  # wall-clock budget of the optimisation; exactly one of minutes and steps
+    steps: int | None = None
+    batch: int = 1  # windows per step
+    learning_rate: float = 1e-3  # of the network, from scratch (from a prior: 1e-4)
+    texture_rate: float = 1e-2  # of the texture
+    discriminator_rate: float = 1e-3
+    adversarial_start: float = 0.3  # share of the run after which the discriminator joins
+    null_share: float = 0.5  # share of samples with sound that are drawn with the null audio code all the same
+    random_texture: bool = False  # the paper's start; default: the actor's mean unwrapped frames
+    uv_jitter: float = 0.002  # standard deviation of a shift of the whole UV map, in texture widths
+    ema: float = 0.99  # decay per step of the averaged weights that are exported
+    held_out: int = 10  # every n-th window of frames is kept for the PSNR shown while training
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise BadInput(f"minutes {self.minutes} and steps {self.steps} were given; expected exactly one of them")
+        if (self.minutes is not None and self.minutes <= 0) or (self.steps is not None and self.steps <= 0):
+            raise BadInput(f"minutes {self.minutes}, steps {self.steps}: the run would end before it begins")
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, resolved, next to the run."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def generator_config(fields: dict[str, Any]) -> GeneratorConfig:
+    """Read a `GeneratorConfig` back from its JSON form. Raises `BadInput` for fields it does not have."""
+    try:
+        return GeneratorConfig(**{**fields, "mel": tuple(fields["mel"]), "view": tuple(fields["view"])})
+    except (TypeError, KeyError) as e:
+        raise BadInput(f"renderer configuration {fields} is not one of this version: {e}") from e

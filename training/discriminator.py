@@ -1,0 +1,79 @@
+"""StyleGAN2-style discriminator over a whole window of frames."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from training.layers import BlurDown, Conv, activate
+
+
+class Residual(nn.Module):
+    """Two convolutions and a shortcut, half the size out."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = Conv(before, before, 3)
+        self.second = Conv(before, after, 3)
+        self.shortcut = Conv(before, after, 1, bias=False)
+        self.blur, self.blur_shortcut = BlurDown(before), BlurDown(before)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) -> (N, after, H/2, W/2)."""
+        y = activate(self.second(self.blur(activate(self.first(x)))))
+        sum_: Tensor = (y + self.shortcut(self.blur_shortcut(x))) / math.sqrt(2)
+        return sum_
+
+
+class Discriminator(nn.Module):
+    """All T frames of a window stacked -> scores; LSGAN's targets are 1 for real and 0 for drawn."""
+
+    def __init__(self, window: int, size: int, width: float) -> None:
+        super().__init__()
+        self.inputs = 3 * window
+        self.size = size
+
+        def channels(resolution: int) -> int:
+            full = 512 if resolution <= 32 else 256 if resolution <= 64 else 128
+            return max(8, int(round(full * width)))
+
+        self.stem = Conv(self.inputs, channels(size), 1)
+        sizes = [size >> i for i in range(size.bit_length() - 3)]  # down to 8
+        self.blocks = nn.ModuleList(Residual(channels(s), channels(s // 2)) for s in sizes[:-1])
+        self.last = Conv(channels(8), channels(8), 3)
+        self.out = Conv(channels(8), 1, 1)
+
+    def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """window (N, T, 3, size, size) about 0..1 -> scores (N, 1, 8, 8), features of every block."""
+        n, t, c, h, w = window.shape
+        if t * c != self.inputs or (h, w) != (self.size, self.size):
+            raise ValueError(f"window is {tuple(window.shape)}; expected (N, {self.inputs // 3}, 3, {self.size}, {self.size})")
+        x = activate(self.stem(window.reshape(n, t * c, h, w) * 2 - 1))
+        features = []
+        for block in self.blocks:
+            x = block(x)
+            features.append(x)
+        return self.out(activate(self.last(x))), features
+
+
+def discriminator_loss(real: Tensor, drawn: Tensor) -> Tensor:
+    """LSGAN: half the mean squared distance of real scores to 1 and of drawn scores to 0."""
+    return 0.5 * ((real.float() - 1).square().mean() + drawn.float().square().mean())
+
+
+def generator_loss(drawn: Tensor) -> Tensor:
+    """LSGAN: half the mean squared distance of drawn scores to 1."""
+    return 0.5 * (drawn.float() - 1).square().mean()
+
+
+def gradient_free(module: nn.Module, on: bool) -> None:
+    """Let the module's weights take gradients, or not."""
+    for p in module.parameters():
+        p.requires_grad_(on)
+
+
+def crop_windows(windows: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Cut a square of `size` pixels out of each window. windows (N, T, C, H, W), corners (N, 2) x, y -> (N, T, C, size, size)."""
+    return torch.stack([w[..., y:y + size, x:x + size] for w, (x, y) in zip(windows, corners.tolist(), strict=True)])

@@ -1,0 +1,118 @@
+"""The losses of the renderer: weighted L1, perceptual, texture colour; the adversarial one stands with the discriminator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from training.config import LossConfig
+from visualdub.errors import BadInput
+
+VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256)  # channels up to relu3_3; 0 = halve by maximum
+TAPS = (1, 3, 6)  # convolutions whose output is compared: relu1_2, relu2_2, relu3_3
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def weight_map(mask: Tensor, mouth: Tensor, config: LossConfig) -> Tensor:
+    """L1 weight per pixel: mouth, rest of the mask, elsewhere. mask, mouth (..., H, W) 0/1 -> (..., H, W)."""
+    lower = mask * config.lower_face + (1 - mask) * config.elsewhere
+    inside = mouth * mask
+    return inside * config.mouth + (1 - inside) * lower
+
+
+def weighted_l1(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the weight of the absolute difference. drawn, real (N, T, 3, H, W), weight (N, T, H, W)."""
+    difference = (drawn.float() - real).abs().mean(2)
+    return (difference * weight).sum() / weight.sum()
+
+
+def colour_reg(sampled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """L1 between the texture's first three channels, rasterised, and the frame, where mask and mesh are.
+
+    sampled (N, T, C, H, W), real (N, T, 3, H, W), mask (N, T, H, W) 0/1.
+    """
+    difference = (sampled[:, :, :3] - real).abs().mean(2)
+    return (difference * mask).sum() / mask.sum().clamp_min(1)
+
+
+class Perceptual(nn.Module):
+    """L1 between VGG16 features, each layer divided by its mean magnitude on the real picture.
+
+    With ImageNet weights where a file is given, otherwise with random (orthogonal, seeded) weights of the same network;
+    `weights` says which, for the run's record.
+    """
+
+    def __init__(self, weights: str | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList()
+        before = 3
+        for channels in (c for c in VGG16 if c):
+            self.convs.append(nn.Conv2d(before, channels, 3, padding=1))
+            before = channels
+        self._random(seed)
+        if weights is not None:
+            self._load(Path(weights))
+        self.weights = "random" if weights is None else f"imagenet ({Path(weights).name})"
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False)
+
+    def _random(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for conv in self.convs:
+            assert isinstance(conv, nn.Conv2d)
+            nn.init.orthogonal_(conv.weight, gain=2 ** 0.5, generator=generator)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    def _load(self, path: Path) -> None:
+        """Weights named as in torchvision (`features.N.weight`)."""
+        try:
+            stored = load_file(path)
+            positions = [i for i, c in enumerate(_torchvision_layers()) if c]
+            state = {f"convs.{n}.{kind}": stored[f"features.{i}.{kind}"] for n, i in enumerate(positions) for kind in ("weight", "bias")}
+            self.load_state_dict(state, strict=False)
+        except (OSError, SafetensorError, KeyError, RuntimeError) as e:
+            raise BadInput(f"{path} does not hold VGG16 weights: {e}; expected a safetensors file with features.N.weight") from e
+
+    def features(self, picture: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) 0..1 -> the compared layers."""
+        x = (picture - self.mean) / self.std
+        taps, n = [], 0
+        for channels in VGG16:
+            if channels == 0:
+                x = F.max_pool2d(x, 2)
+                continue
+            x = F.relu(self.convs[n](x))
+            if n in TAPS:
+                taps.append(x)
+            n += 1
+        return taps
+
+    def forward(self, drawn: Tensor, real: Tensor) -> Tensor:
+        """drawn, real (N, 3, H, W) 0..1."""
+        with torch.no_grad():
+            targets = self.features(real)
+        total = torch.zeros((), device=drawn.device)
+        for a, b in zip(self.features(drawn), targets, strict=True):
+            total = total + (a.float() - b.float()).abs().mean() / b.float().abs().mean().clamp_min(1e-6)
+        return total / len(TAPS)
+
+
+def _torchvision_layers() -> list[int]:
+    """Channels per entry of torchvision's `vgg16().features` up to relu3_3: 0 for ReLU and pooling."""
+    layers: list[int] = []
+    for channels in VGG16:
+        layers += [channels, 0] if channels else [0]
+    return layers
+
+
+def psnr(drawn: Tensor, real: Tensor, weight: Tensor | None = None) -> float:
+    """Peak signal to noise ratio in dB for pictures in 0..1. drawn, real (..., 3, H, W); weight (..., H, W) or None."""
+    error = (drawn.float().clamp(0, 1) - real).square().mean(-3)
+    mse = error.mean() if weight is None else (error * weight).sum() / weight.sum()
+    return float(-10 * torch.log10(mse.clamp_min(1e-12)))

@@ -1,0 +1,35 @@
+"""One actor's renderer put together: texture, references and null audio code around the network, as it is exported."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.generator import Generator, render_inputs, sample_texture, view_of
+
+
+class ActorRenderer(nn.Module):
+    """What `renderer.onnx` computes; PyTorch in eager mode is its reference.
+
+    texture (1, C, S, S), references (1, K, 3, H, W) 0..1, whole crops.
+    """
+
+    texture: Tensor
+    references: Tensor
+
+    def __init__(self, network: Generator, texture: Tensor, references: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("texture", texture.detach().clone())
+        self.register_buffer("references", view_of(references, network.config).detach().clone())
+
+    def forward(self, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
+        """frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1 -> rgb (N, T, 3, H, W) in 0..1, 0 out of view."""
+        config, n = self.network.config, frame.shape[0]
+        top, bottom, left, right = config.view
+        mask = view_of(mask, config)
+        sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv[:, :, top:bottom, left:right], mask)
+        inputs = render_inputs(view_of(frame, config), sampled, mask)
+        drawn = self.network(inputs, mask, self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1))
+        return F.pad(drawn.clamp(0, 1), (left, config.size - right, top, config.size - bottom))
