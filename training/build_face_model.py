@@ -150,7 +150,7 @@ def mask_weight(topology: Topology, rest: Points) -> NDArray[np.float64]:
     height = chin[1] - nose[1]
     down = (rest[:, 1] - nose[1]) / height  # 0 at the base of the nose, 1 at the chin
     side = np.abs(rest[:, 0])
-    top = down - 0.10
+    top = down - 0.04
     across = (0.435 - side) * 2.5
     inside = np.minimum(top, across)
     skirt = topology.parts == 1
