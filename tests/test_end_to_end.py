@@ -14,6 +14,7 @@ from visualdub import dub, tracking
 from visualdub.actor import load_actor
 from visualdub.actor.library import withdraw
 from visualdub.cli import run
+from visualdub.dub import Output
 from visualdub.errors import ActorError
 from visualdub.face.tracker import track_clip
 from visualdub.media.decode import read_frames
@@ -96,17 +97,21 @@ def test_report_and_provenance_say_what_was_done(talking: Path, dubbed: Path) ->
     assert record.source == talking.name and record.dialogue == "new.wav" and record.frames == "0:40"
 
 
-def test_the_watermark_reads_back_from_ffv1(dubbed: Path) -> None:
+def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) -> None:
+    """A face 200 pixels wide has blocks enough for every bit; one of 120 pixels has not."""
+    clip = write_movie(tmp_path / "large.mkv", portrait_pictures(24, height=600))
+    out = Output(tmp_path / "out.mkv", matte=tmp_path / "matte.mkv")
+    dub.dub_clip(dub.open_shot(clip), write_wav(tmp_path / "new.wav", 0.8), load_actor(flat_actor), out)
     reader = WatermarkReader()
-    for frame, matte in zip(read_frames(dubbed / "out.mkv"), read_frames(dubbed / "matte.mkv"), strict=True):
+    for frame, matte in zip(read_frames(out.path), read_frames(tmp_path / "matte.mkv"), strict=True):
         reader.add(np.asarray(frame.planes[0]), matte=np.asarray(matte.planes[0], np.uint8))
-    assert payload_text(reader.bits) == read_provenance(dubbed / "out.mkv").watermark.payload
+    assert payload_text(reader.bits) == read_provenance(out.path).watermark.payload
 
 
 def test_no_watermark_leaves_none_and_says_so(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     wav = write_wav(tmp_path / "new.wav", 1.2)
     shot = dub.open_shot(talking)
-    dub.dub_clip(shot, wav, load_actor(flat_actor), dub.Output(tmp_path / "out.mkv", watermark=False))
+    dub.dub_clip(shot, wav, load_actor(flat_actor), Output(tmp_path / "out.mkv", watermark=False))
     assert read_provenance(tmp_path / "out.mkv").watermark.on is False
 
 
@@ -205,7 +210,7 @@ def test_nothing_is_drawn_once_consent_is_withdrawn(talking: Path, tmp_path: Pat
 def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) -> None:
     shot = dub.open_shot(clips / name, frames=FrameRange(0, 12))
     actor = load_actor(write_flat_actor(tmp_path / "flat.actor", shot.track))
-    dub.dub_clip(shot, write_wav(tmp_path / "new.wav", 2.0), actor, dub.Output(tmp_path / "out.mkv"))
+    dub.dub_clip(shot, write_wav(tmp_path / "new.wav", 2.0), actor, Output(tmp_path / "out.mkv"))
     source, out = probe(clips / name), probe(tmp_path / "out.mkv")
     assert (out.frame_count, out.rate, out.width, out.height) == (12, source.rate, source.width, source.height)
     first = next(iter(read_frames(clips / name)))

@@ -43,14 +43,23 @@ def _loaded_after(code: str) -> set[str]:
 def test_rooms_import_only_along_the_arrows(room: str) -> None:
     files = _modules(room)
     assert files, f"{room} is empty"
-    against = [f"{p.relative_to(ROOT)}: {name}" for p in files for name in _imported(p)
-               if name.split(".")[0] in ROOMS and name.split(".")[0] not in MAY_IMPORT[room]]
+    against = [
+        f"{p.relative_to(ROOT)}: {name}"
+        for p in files
+        for name in _imported(p)
+        if name.split(".")[0] in ROOMS and name.split(".")[0] not in MAY_IMPORT[room]
+    ]
     assert against == []
 
 
 def test_only_wire_may_open_sockets() -> None:
-    against = [f"{p.relative_to(ROOT)}: {name}" for p in _modules("visualdub") if "wire" not in p.parts
-               for name in _imported(p) if name.split(".")[0] in SOCKET_MODULES]
+    against = [
+        f"{p.relative_to(ROOT)}: {name}"
+        for p in _modules("visualdub")
+        if "wire" not in p.parts
+        for name in _imported(p)
+        if name.split(".")[0] in SOCKET_MODULES
+    ]
     assert against == []
 
 
@@ -70,6 +79,11 @@ def test_vdub_help_starts_light() -> None:
 
 
 def test_no_module_of_ours_reads_pickles() -> None:
-    against = [f"{p.relative_to(ROOT)}: {name}" for room in MAY_IMPORT for p in _modules(room)
-               for name in _imported(p) if name.split(".")[0] in {"pickle", "cPickle", "dill", "joblib", "shelve"}]
+    against = [
+        f"{p.relative_to(ROOT)}: {name}"
+        for room in MAY_IMPORT
+        for p in _modules(room)
+        for name in _imported(p)
+        if name.split(".")[0] in {"pickle", "cPickle", "dill", "joblib", "shelve"}
+    ]
     assert against == []

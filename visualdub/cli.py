@@ -70,6 +70,8 @@ def run(args: list[str]) -> int:
     """Run one command line; the exit status: 0 all done, 2 bad input or output, 130 stopped by the user."""
     try:
         status = app(args, prog_name="vdub", standalone_mode=False)
+        if status == INTERRUPTED:  # newer Typers turn Ctrl-C into this status
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except ClickException as e:
         e.show()

@@ -8,9 +8,10 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from visualdub.errors import BadInput
+from visualdub.errors import BadInput, VisualDubError
 
 GROUP = "visualdub.commands"
+STOPPED = 130  # the status newer Typers give for Ctrl-C
 EXTRA = {"adapt": "training", "train": "training", "export": "exporters"}
 
 
@@ -60,4 +61,8 @@ def missing(name: str, reason: BadInput) -> Any:
 
 def run_command(name: str, args: list[str]) -> None:
     """Run another room's command in this process, as if typed. Its errors are raised here."""
-    find_command(name).main(args=args, prog_name=f"vdub {name}", standalone_mode=False)
+    status = find_command(name).main(args=args, prog_name=f"vdub {name}", standalone_mode=False)
+    if status == STOPPED:
+        raise KeyboardInterrupt
+    if isinstance(status, int) and status != 0:
+        raise VisualDubError(f"vdub {name} ended with status {status}")

@@ -76,9 +76,9 @@ class Portrait:
     """One still picture (H, W, 3) uint8 R'G'B' with the face model fitted to it. Raises `NoFace` where there is no face."""
 
     def __init__(self, rgb: NDArray[np.uint8], name: str) -> None:
-        self.rgb = rgb
+        self.rgb = np.ascontiguousarray(rgb)
         self.model: Face468 = load_face_model()
-        faces, count = find_faces(iter([rgb] * 8), None)  # several times, so that the tracker settles
+        faces, count = find_faces(iter([self.rgb] * 8), None)  # several times, so that the tracker settles
         fit = fit_shot(self.model, choose_face(faces, None, name).dense(count))
         self.identity, self.jaw, self.expression = fit.identity, float(fit.jaw[-1]), fit.expression[-1]
         self.scale, self.rotation = float(fit.pose.scale[-1]), fit.pose.rotation[-1]
