@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 
+from visualdub.errors import BadInput
 from visualdub.face.model import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
@@ -24,6 +27,15 @@ SPEEDS = (0.88, 1.0, 1.12)  # a clip is also heard slower and deeper, faster and
 
 
 @dataclass(frozen=True)
+class Sound:
+    """A recording as the model hears it, T steps of 20 ms."""
+
+    speed: float  # times as fast as it was spoken
+    features: NDArray[np.float32]  # (T, WIDTH)
+    voice: NDArray[np.float32]  # (T,) 1 where somebody speaks
+
+
+@dataclass(frozen=True)
 class SpeechClip:
     """One clip. n frames, m = 1 + n_speech parameters."""
 
@@ -33,6 +45,7 @@ class SpeechClip:
     offset: float  # seconds the picture is late against the sound
     offset_known: bool  # given with the clips, not found by us
     audio: NDArray[np.float32]  # 16 kHz
+    sounds: tuple[Sound, ...]  # the recording as it is, then other ways it might have sounded
     track: Track
     values: NDArray[np.float64]  # (n, m) jaw and speech components
     usable: NDArray[np.bool_]  # (n,)
@@ -69,20 +82,67 @@ class Hearing:
     voice: NDArray[np.float32]  # (T,) 1 where somebody speaks
 
 
-def hear(clip: SpeechClip, speed: float = 1.0, noise: NDArray[np.float32] | None = None) -> Hearing:
-    """The clip played `speed` times as fast (pitch and formants with it), with `noise` (samples, at least as many) added."""
-    audio = np.interp(np.arange(0, len(clip.audio) - 1, speed), np.arange(len(clip.audio)), clip.audio).astype(np.float32)
-    heard = audio if noise is None else audio + noise[:len(audio)]
-    level = features.recording_level(heard)
-    if level is None:
-        raise ValueError(f"{clip.file} is silent; expected speech")
-    count = features.feature_count(len(audio))
-    steps, times = np.arange(count) / STEP_RATE, clip.times() / speed
+def hear(clip: SpeechClip, sound: Sound | None = None) -> Hearing:
+    """The clip with one of its sounds, by default the plain one, and the mouth moving as fast."""
+    sound = sound or clip.sounds[0]
+    steps, times = np.arange(len(sound.voice)) / STEP_RATE, clip.times() / sound.speed
     seen = np.where(clip.usable[:, None], clip.motion, 0.0)
     motion = np.stack([np.interp(steps, times, column) for column in seen.T], 1)
     weight = np.interp(steps, times, clip.usable.astype(float), left=0.0, right=0.0) >= 0.999
-    sound = features.speech_features(heard, level, 0, count)
-    return Hearing(sound, motion.astype(np.float32), weight.astype(np.float32), spoken_steps(audio))
+    return Hearing(sound.features, motion.astype(np.float32), weight.astype(np.float32), sound.voice)
+
+
+def plain_sound(audio: NDArray[np.float32], speed: float = 1.0, noise: NDArray[np.float32] | None = None) -> Sound:
+    """A recording played `speed` times as fast, pitch and formants with it, with `noise` (as many samples at least) added.
+
+    Half a second of digital silence follows. Raises `BadInput` for a recording that is silent altogether.
+    """
+    fast = np.interp(np.arange(0, len(audio) - 1, speed), np.arange(len(audio)), audio).astype(np.float32)
+    heard = fast if noise is None else fast + noise[:len(fast)]
+    level = features.recording_level(heard)
+    if level is None:
+        raise BadInput("a recording to train on is silent; expected speech")
+    count = features.feature_count(len(fast)) + STEP_RATE // 2
+    voice = np.zeros(count, np.float32)
+    voice[:-(STEP_RATE // 2)] = spoken_steps(fast)
+    return Sound(speed, features.speech_features(heard, level, 0, count), voice)
+
+
+def sounds_of(audio: NDArray[np.float32], random: np.random.Generator) -> tuple[Sound, ...]:
+    """A recording as it is; and at every speed, clean and with noise of a random colour 5 to 30 dB below the speech."""
+    sounds = [plain_sound(audio)]
+    for speed in SPEEDS:
+        below = 10 ** (-random.uniform(5, 30) / 20)
+        noise = (coloured_noise(round(len(audio) / speed) + 1, random) * below * audio.std()).astype(np.float32)
+        sounds += [plain_sound(audio, speed)] * (speed != 1.0) + [plain_sound(audio, speed, noise)]
+    return tuple(sounds)
+
+
+def coloured_noise(count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """(count,) noise of unit deviation whose power falls with frequency by 0 to 9 dB an octave."""
+    size = next_fast_len(count, real=True)
+    spectrum = np.fft.rfft(random.normal(size=size))
+    spectrum /= np.maximum(np.arange(len(spectrum)) * features.RATE / size, 50) ** random.uniform(0, 1.5)
+    noise = np.fft.irfft(spectrum, size)[:count]
+    return np.asarray(noise / noise.std())
+
+
+@cache
+def unspoken_sounds(seed: int) -> tuple[Sound, ...]:
+    """Eight seconds each of what is not speech: noises, hums, and chords that come and go."""
+    random = np.random.default_rng(seed)
+    count, sounds = 8 * features.RATE, []
+    time = np.arange(count) / features.RATE
+    for i in range(24):
+        audio = coloured_noise(count, random) * 0.05
+        if i % 2:
+            base = random.uniform(50, 400)
+            partials = sum(random.uniform(0, 1) * np.sin(2 * np.pi * base * k * time) for k in range(1, 12))
+            swell = 1.0 if i % 4 == 1 else np.abs(np.sin(2 * np.pi * random.uniform(0.3, 2.5) * time))
+            audio = audio * 0.1 + 0.1 * partials * swell
+        sound = plain_sound(audio.astype(np.float32))
+        sounds.append(Sound(1.0, sound.features, np.zeros_like(sound.voice)))
+    return tuple(sounds)
 
 
 def spoken_steps(audio: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -106,7 +166,8 @@ def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceMode
     usable = track.usable & np.isfinite(values).all(1)
     moving = usable & mouth_moving(track)
     centre, gain = spoken_statistics(values, moving if moving.sum() > 25 else usable)
-    given = entry["av_offset_ms"]
+    given, audio = entry["av_offset_ms"], read_audio(folder / entry["file"])
     return SpeechClip(
-        entry["file"], entry["speaker"], track.rate, 0.0 if given is None else float(given) / 1000, given is not None,
-        read_audio(folder / entry["file"]), track, values, usable, centre, gain, centre - rest_of(values[usable]))
+        entry["file"], entry["speaker"], track.rate, 0.0 if given is None else float(given) / 1000, given is not None, audio,
+        sounds_of(audio, np.random.default_rng(len(audio))), track, values, usable, centre, gain,
+        centre - rest_of(values[usable]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.speech_align import align
-from training.speech_data import SPEEDS, Hearing, SpeechClip, hear, load_clips
+from training.speech_data import Hearing, SpeechClip, hear, load_clips, unspoken_sounds
 from training.speech_measure import SpeechFigures, mean_figures, measure_clip, style_values
 from training.speech_model import SpeechNet, Spoken, export_onnx
 from visualdub.errors import BadInput
@@ -47,6 +47,7 @@ class SpeechConfig:
     opening_weight: float = 1.0
     parameter_weight: float = 0.2  # every parameter in units of the actor
     voice_weight: float = 0.3
+    unspoken: float = 0.1  # share of the samples that is noise or music
     spread: float = 0.95  # of the opening, against the real one, that the shipped model is stretched to
     seed: int = 0
 
@@ -72,10 +73,13 @@ class Windows:
 
     def __init__(self, clips: list[SpeechClip], model: FaceModel, config: SpeechConfig) -> None:
         self.config, self.random = config, np.random.default_rng(config.seed)
-        self.hearings = [hearings_of(c, np.random.default_rng(i)) for i, c in enumerate(clips)]
+        self.hearings = [[hear(c, sound) for sound in c.sounds] for c in clips]
         self.jacobian = [lip_jacobian(model, c).astype(np.float32) for c in clips]
         seconds = np.array([len(c.audio) for c in clips], float)
         self.chance = seconds**0.7 / (seconds**0.7).sum()  # long clips more often, but one speaker must not fill the batch
+        width = len(clips[0].gain)
+        self.unspoken = [Hearing(s.features, np.zeros((len(s.voice), width), np.float32), s.voice, s.voice)
+                         for s in unspoken_sounds(config.seed)]
 
     def batch(self) -> dict[str, Tensor]:
         """One batch: features (N, T, WIDTH), motion (N, T, m), weight and voice (N, T), jacobian (N, m, 3 L + 1)."""
@@ -83,7 +87,8 @@ class Windows:
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
 
     def _sample(self, i: int) -> dict[str, NDArray[Any]]:
-        hearing = self.hearings[i][int(self.random.integers(len(self.hearings[i])))]
+        choices = self.unspoken if self.random.random() < self.config.unspoken else self.hearings[i]
+        hearing = choices[int(self.random.integers(len(choices)))]
         length, total = self.config.window, len(hearing.voice)
         first = int(self.random.integers(min(0, total - length), max(1, total - length + 1)))
         a, b = max(0, first), min(total, first + length)
@@ -108,24 +113,6 @@ class Windows:
         phones = 1 + (phones - 1) * r.uniform(0.6, 1.2) + r.normal(0, 0.08, phones.shape)
         phones[:, np.flatnonzero(r.random(size=phones.shape[1]) < 0.1)] = -0.5
         return np.asarray(np.concatenate([np.maximum(mel, -1.0), phones], 1), np.float32)
-
-
-def hearings_of(clip: SpeechClip, random: np.random.Generator) -> list[Hearing]:
-    """The clip at every speed, clean and with noise of a random colour 5 to 30 dB below the speech."""
-    heard = []
-    for speed in SPEEDS:
-        noise = coloured_noise(round(len(clip.audio) / speed) + 1, random)
-        below = 10 ** (-random.uniform(5, 30) / 20)
-        heard += [hear(clip, speed), hear(clip, speed, (noise * below * clip.audio.std()).astype(np.float32))]
-    return heard
-
-
-def coloured_noise(count: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """(count,) noise of unit deviation whose power falls with frequency by 0 to 9 dB an octave."""
-    spectrum = np.fft.rfft(random.normal(size=count))
-    spectrum /= np.maximum(np.arange(len(spectrum)) * 16000 / count, 50) ** random.uniform(0, 1.5)
-    noise = np.fft.irfft(spectrum, count)
-    return np.asarray(noise / noise.std())
 
 
 def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> Tensor:

@@ -11,7 +11,7 @@ from speech_scene import counting, scene_track
 torch = pytest.importorskip("torch")
 
 from training.speech_align import Aligned, find_offset, folds_of  # noqa: E402
-from training.speech_data import SpeechClip, hear  # noqa: E402
+from training.speech_data import SpeechClip, hear, plain_sound, unspoken_sounds  # noqa: E402
 from training.speech_measure import best_lag, lip_error, measure_clip  # noqa: E402
 from training.speech_model import SpeechNet, Spoken, export_onnx  # noqa: E402
 from training.train_speech import SpeechConfig, lip_jacobian, main, opening_gain, train_member  # noqa: E402
@@ -28,8 +28,9 @@ def scene_clip(opening: np.ndarray, offset: float = 0.0, speaker: str = "one") -
     random = np.random.default_rng(1)
     values = np.column_stack([track.jaw, random.normal(0, 0.3, (len(opening), MODEL.n_speech))])
     values[5] = values[:5].mean(0)
-    return SpeechClip(f"{speaker}.mp4", speaker, track.rate, offset, True, counting(), track, values, track.usable,
-                      values.mean(0), values.std(0), np.zeros(values.shape[1]))
+    audio = counting()
+    return SpeechClip(f"{speaker}.mp4", speaker, track.rate, offset, True, audio, (plain_sound(audio),), track, values,
+                      track.usable, values.mean(0), values.std(0), np.zeros(values.shape[1]))
 
 
 def wave(n: int = 125) -> np.ndarray:
@@ -50,8 +51,9 @@ def test_a_late_picture_shows_earlier_sound() -> None:
 
 def test_faster_speech_moves_the_mouth_faster() -> None:
     clip = scene_clip(wave())
-    fast = hear(clip, 1.25)
-    assert len(fast.features) == features.feature_count(int(80000 / 1.25))
+    fast = hear(clip, plain_sound(clip.audio, 1.25))
+    assert len(fast.features) == features.feature_count(int(80000 / 1.25)) + 25  # and half a second of silence
+    assert (fast.voice[-25:] == 0).all() and (fast.weight[-25:] == 0).all() and fast.voice.mean() > 0.3
     assert fast.motion[8] == pytest.approx(clip.motion[5], abs=1e-5)  # frame 5, 200 ms, now at 160 ms
 
 
@@ -61,6 +63,11 @@ def test_unseen_frames_teach_nothing() -> None:
     usable[50:60] = False
     heard = hear(replace(clip, usable=usable))
     assert (heard.weight[99:120] == 0).all() and heard.weight[:99].all() and heard.weight[120:240].all()
+
+
+def test_noise_and_music_say_nothing() -> None:
+    sounds = unspoken_sounds(0)
+    assert len(sounds) == 24 and all((s.voice == 0).all() and np.isfinite(s.features).all() for s in sounds)
 
 
 def test_an_offset_is_found_again() -> None:
@@ -140,7 +147,7 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
 def test_training_learns_a_clip() -> None:
     clip = scene_clip(wave())
     losses: list[float] = []
-    config = SpeechConfig(channels=16, dilations=(1,), dropout=0.0, steps=40, batch=4, window=60)
+    config = SpeechConfig(channels=16, dilations=(1,), dropout=0.0, steps=40, batch=4, window=60, unspoken=0.0)
     train_member([clip], MODEL, config, lambda step, loss: losses.append(loss))
     assert len(losses) == 40 and np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 

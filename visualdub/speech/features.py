@@ -25,6 +25,7 @@ POWER_FLOOR = 1e-10  # of one band, about -100 dBFS
 DEPTH = 7.0  # nepers of power kept below the loud frames' mean; what is fainter counts as this faint
 LOUDNESS = -5.5  # nepers of power that the loud frames are brought to, about -24 dBFS
 CONTEXT = 8  # features of sound on either side that one feature looks at, rounded up
+FAINT = -0.9  # mean over the bands below which a feature is silence
 LOUD = 3.0  # nepers of power: frames this close to the loudest ones make the mean
 SAMPLED_SECONDS = 60  # at most this much of a recording is looked at for its level
 SILENT_DB = -65.0  # a recording whose loud frames lie below this holds no speech
@@ -119,6 +120,11 @@ def speech_features(audio: NDArray[np.float32], level: Level, first: int, count:
     mel = np.maximum(log_mel(piece, CONTEXT, count) - level.mel, -DEPTH) / DEPTH
     phones = phone_scores(piece, CONTEXT * 2, count, level.cepstra) / 4.5 + 1
     return np.asarray(np.concatenate([mel, phones], 1), np.float32)
+
+
+def audible(heard: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(n,) False where features (n, WIDTH) lie so far below the recording's loud frames that nothing can be spoken there."""
+    return np.asarray(heard[:, :BANDS].mean(1) > FAINT)
 
 
 def check_audio(audio: NDArray[np.float32]) -> NDArray[np.float32]:

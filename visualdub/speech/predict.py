@@ -71,7 +71,7 @@ def _blocks(audio: NDArray[np.float32], steps: int, model: Path) -> Iterator[tup
         heard = features.speech_features(audio, level, first - CONTEXT, BLOCK + 2 * CONTEXT)
         motion, voice = session.run(["motion", "voice"], {"features": heard[None]})
         inner = slice(CONTEXT, CONTEXT + BLOCK)
-        yield motion[0, inner], voice[0, inner]
+        yield motion[0, inner], voice[0, inner] * features.audible(heard[inner])
 
 
 def _width(session: onnxruntime.InferenceSession) -> int:
