@@ -17,7 +17,7 @@ from visualdub.face.model import load_face_model
 
 @pytest.fixture(scope="module")
 def portrait() -> Portrait:
-    return Portrait(portrait_picture()[100:420, 120:420], "portrait")
+    return Portrait(portrait_picture(), "portrait")
 
 
 def motion(jaw: float, shift: tuple[float, float] = (0.0, 0.0), turn: float = 0.0) -> Motion:
