@@ -207,3 +207,13 @@ def test_a_read_only_folder(read_only: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory"):
         write(tmp_path / "nowhere" / "a.mkv", info_of("yuv420p"), [])
+
+
+def test_interlaced_movies_say_so(tmp_path: Path) -> None:
+    info = info_of("yuv422p10le", field_order=2)
+    assert [write(tmp_path / n, info, noise(info)).field_order for n in ("a.mkv", "a.mov")] == [2, 2]
+
+
+def test_a_drop_frame_mark_at_a_rate_without_one_is_not_lost(tmp_path: Path) -> None:
+    info = info_of("yuv420p", timecode="01:00:00;10")
+    assert write(tmp_path / "a.mov", info, noise(info)).timecode == "01:00:00:10"

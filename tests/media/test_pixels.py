@@ -139,3 +139,13 @@ def test_full_range_becomes_limited() -> None:
     full = info_of("yuv444p", colour=ColourTags(2, BT709, 1, 1))
     luma, blue, red = convert_planes(flat(255, 128, 128), full, info_of("yuv444p10le"))
     assert (int(luma[0, 0]), int(blue[0, 0]), int(red[0, 0])) == (940, 512, 512)
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_part_of_a_frame_looks_as_in_the_whole(rotation: int) -> None:
+    info = info_of("yuv420p", width=64, height=64, rotation=rotation)
+    y, x = np.mgrid[:64, :64]
+    planes = ((60 + 2 * y).astype(np.uint8), (100 + x[:32, :32]).astype(np.uint8), (150 - y[:32, :32]).astype(np.uint8))
+    part = (planes[0][16:48, 8:56], planes[1][8:24, 4:28], planes[2][8:24, 4:28])
+    whole, cut = (frame_rgb(Frame(0, p, info)).astype(int) for p in (planes, part))
+    assert np.abs(whole[16:48, 8:56] - cut)[2:-2, 2:-2].max() <= 1

@@ -183,7 +183,8 @@ def _delivery_format(info: MediaInfo, codec: str) -> str:
 
 
 def _video_stream(container: av.container.OutputContainer, info: MediaInfo, codec: Codec) -> av.video.stream.VideoStream:
-    encoder = {"ffv1": "ffv1", "prores": "prores_ks", "prores4444": "prores_ks", "h264": "libx264"}[codec.name]
+    # FFmpeg's other ProRes encoder, prores_ks, takes three times as long for a mean error of 0.14 instead of 0.19 codes of 1023.
+    encoder = {"ffv1": "ffv1", "prores": "prores_aw", "prores4444": "prores_aw", "h264": "libx264"}[codec.name]
     stream = cast(av.video.stream.VideoStream, container.add_stream(encoder, rate=info.rate, options=_options(codec)))
     turned = info.rotation in (90, 270)
     context = stream.codec_context
@@ -196,11 +197,13 @@ def _video_stream(container: av.container.OutputContainer, info: MediaInfo, code
     context.sample_aspect_ratio = 1 / info.sample_aspect if turned else info.sample_aspect
     context.color_range, context.colorspace = info.colour.range, info.colour.matrix
     context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
+    context.field_order = info.field_order
     context.thread_type = "AUTO"
     if info.rotation:
         stream.set_display_rotation(-info.rotation)
     if info.timecode:
-        stream.metadata["timecode"] = info.timecode
+        drops = round(info.rate) % 30 == 0  # QuickTime refuses a drop-frame timecode at any other rate
+        stream.metadata["timecode"] = info.timecode if drops else info.timecode.replace(";", ":")
     return stream
 
 

@@ -39,6 +39,7 @@ class MediaInfo:
     codec: str
     has_audio: bool
     sample_aspect: Fraction  # width / height of a displayed pixel, 1 when square
+    field_order: int = 0  # AVFieldOrder: 0 unknown, 1 progressive, 2 .. 5 interlaced
     held: tuple[tuple[int, int], ...] = ()  # (frame, n): this frame stays on screen n frame periods longer than the others
 
     def frame_times(self) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -23,7 +24,7 @@ _thread = threading.local()
 
 
 def frame_rgb(frame: Frame, fast: bool = False) -> NDArray[np.uint8]:
-    """Full-range R'G'B' of the whole frame, uint8 (H, W, 3), display orientation, by swscale.
+    """Full-range R'G'B' of a frame or a rectangle of one, uint8 (H, W, 3), display orientation, by swscale.
 
     It rounds `planes_to_rgb` to within a code where chroma is smooth. fast: a twelfth of the time, on average one code too
     dark; good for finding faces.
@@ -33,8 +34,10 @@ def frame_rgb(frame: Frame, fast: bool = False) -> NDArray[np.uint8]:
         return np.asarray(np.rint(planes_to_rgb(frame.planes, info).clip(0, 1) * 255), np.uint8)
     if not hasattr(_thread, "reformatter"):
         _thread.reformatter = VideoReformatter()
+    height, width = frame.planes[0].shape  # a part of a frame keeps the facts of the whole
+    sized = replace(info, width=width, height=height)
     picture = _thread.reformatter.reformat(
-        picture_of(frame.planes, info), format="rgb24", src_colorspace=_SWSCALE_MATRIX[colour_matrix(info)],
+        picture_of(frame.planes, sized), format="rgb24", src_colorspace=_SWSCALE_MATRIX[colour_matrix(info)],
         src_color_range=2 if full_range(info) else 1, dst_color_range=2,
         interpolation=Interpolation.BILINEAR if fast else _ACCURATE, threads=1)
     rgb = picture.to_ndarray()

@@ -151,7 +151,8 @@ def _info(path: Path, container: av.container.InputContainer, stream: av.video.s
     return MediaInfo(
         path=path, width=width, height=height, rate=Fraction(0), frame_count=count, pix_fmt=pix_fmt,
         colour=_colour(first, pix_fmt), rotation=rotation, timecode=_timecode(container, stream),
-        codec=stream.codec_context.codec.canonical_name, has_audio=bool(container.streams.audio), sample_aspect=aspect)
+        codec=stream.codec_context.codec.canonical_name, has_audio=bool(container.streams.audio), sample_aspect=aspect,
+        field_order=int(stream.codec_context.field_order))
 
 
 def _clockwise(path: Path, counter_clockwise: int) -> int:
