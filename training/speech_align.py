@@ -49,7 +49,10 @@ def at_times(opening: Array, times: Array) -> Array:
 
 
 def find_offset(clip: SpeechClip, opening: Array, slope: Array, reach: float) -> tuple[float, float]:
-    """Offset in seconds, within `reach` of the clip's, where the track follows the predicted opening best; correlation there."""
+    """Offset in seconds, within `reach` of the clip's, where the track follows the predicted opening best; correlation there.
+
+    A best fit at the end of the reach counts as none: correlation 0.
+    """
     real = clip.motion @ slope
     candidates = clip.offset + np.arange(-reach, reach + 0.001, 0.01)
     scores = []
@@ -59,7 +62,8 @@ def find_offset(clip: SpeechClip, opening: Array, slope: Array, reach: float) ->
         scores.append(np.corrcoef(real[ok], at_times(opening, times[ok]))[0, 1])
     smooth = np.convolve(np.pad(scores, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
     best = int(np.argmax(smooth))
-    return float(candidates[best]), float(smooth[best])
+    inside = 0 < best < len(smooth) - 1  # a maximum at the end of the reach is none
+    return float(candidates[best]), float(smooth[best]) if inside else 0.0
 
 
 def folds_of(clips: list[SpeechClip]) -> list[list[SpeechClip]]:

@@ -19,7 +19,7 @@ from visualdub.face.model import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
-from visualdub.speech.moving import mouth_moving
+from visualdub.speech.moving import mouth_moving, tracked_opening
 from visualdub.speech.style import rest_of, speech_parameters, spoken_statistics
 from visualdub.speech.voice import STEP_RATE
 
@@ -170,4 +170,4 @@ def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceMode
     return SpeechClip(
         entry["file"], entry["speaker"], track.rate, 0.0 if given is None else float(given) / 1000, given is not None, audio,
         sounds_of(audio, np.random.default_rng(len(audio))), track, values, usable, centre, gain,
-        centre - rest_of(values[usable]))
+        centre - rest_of(values[usable], tracked_opening(track)[usable]))

@@ -7,7 +7,7 @@ from speech_scene import scene_track
 from visualdub.errors import BadInput
 from visualdub.face.model import load_face_model
 from visualdub.speech.predict import SpeechMotion, model_record
-from visualdub.speech.style import GENERIC_SECONDS, SpeechStyle, fit_style, rest_of
+from visualdub.speech.style import GENERIC_SECONDS, SpeechStyle, fit_style, rest_of, rest_pose
 
 
 def test_apply_by_hand() -> None:
@@ -62,4 +62,16 @@ def test_json_round_trip_and_refusals() -> None:
 
 def test_rest_is_the_closed_tenth() -> None:
     values = np.column_stack([np.arange(30.0)[::-1], np.arange(30.0)])
-    assert rest_of(values).tolist() == [1.0, 28.0]
+    assert rest_of(values, np.arange(30.0)[::-1]).tolist() == [1.0, 28.0]
+
+
+def test_rest_pose_is_where_the_lips_meet() -> None:
+    opening = 0.15 + 0.1 * np.sin(np.arange(200))
+    jaw, expression = rest_pose(scene_track(opening))
+    assert jaw == pytest.approx(np.median(np.sort(opening)[:20]) / 3, abs=1e-6)
+    assert expression == pytest.approx(np.full(load_face_model().n_expression, 0.25))
+
+
+def test_nobody_rests_as_the_neutral_face() -> None:
+    jaw, expression = rest_pose(scene_track(np.full(9, 0.1), usable=np.zeros(9, bool)))
+    assert jaw == 0 and (expression == 0).all()

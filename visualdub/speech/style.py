@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
-from visualdub.speech.moving import mouth_moving
+from visualdub.speech.moving import mouth_moving, tracked_opening
 from visualdub.speech.predict import SpeechMotion, model_record
 
 GENERIC_SECONDS = 2.0  # of the actor speaking: the generic style weighs as much as this
@@ -74,7 +74,7 @@ def fit_style(track: Track) -> SpeechStyle:
     usable = track.usable & np.isfinite(values).all(1)
     spoken = usable & mouth_moving(track)
     seconds = float(spoken.sum() / track.rate)
-    rest = rest_of(values[usable]) if usable.any() else np.zeros(len(lift))
+    rest = rest_of(values[usable], tracked_opening(track)[usable]) if usable.any() else np.zeros(len(lift))
     centre, gain = rest + lift, spread
     if spoken.any():
         own_centre, own_gain = spoken_statistics(values, spoken)
@@ -84,7 +84,20 @@ def fit_style(track: Track) -> SpeechStyle:
     return SpeechStyle(tuple(map(float, centre)), tuple(map(float, gain)), seconds, track.face_model)
 
 
-def rest_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pose of the mouth at rest: median over the tenth of the frames (n, m) whose jaw, column 0, is most closed. -> (m,)."""
-    count = max(1, len(values) // 10)
-    return np.asarray(np.median(values[np.argsort(values[:, 0], kind="stable")[:count]], axis=0))
+def rest_of(values: NDArray[np.float64], opening: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mouth at rest: median over the tenth of the frames (n, m) whose lips are least apart, `opening` (n,). Returns (m,)."""
+    closed = np.argsort(opening, kind="stable")[:max(1, len(values) // 10)]
+    return np.asarray(np.median(values[closed], axis=0))
+
+
+def rest_pose(track: Track) -> tuple[float, NDArray[np.float64]]:
+    """The actor's mouth at rest, lips closed: jaw in radians and all expression components (K,), as `perform` wants them.
+
+    A track without usable frames rests as the neutral face does: zeros.
+    """
+    values = np.column_stack([track.jaw, track.expression])
+    usable = track.usable & np.isfinite(values).all(1)
+    if not usable.any():
+        return 0.0, np.zeros(track.expression.shape[1])
+    rest = rest_of(values[usable], tracked_opening(track)[usable])
+    return float(rest[0]), rest[1:]
