@@ -42,7 +42,8 @@ def export_renderer(renderer: ActorRenderer, path: Path) -> Parity:
         _describe(partial, config.window, config.size, config.width)
         parity = check_parity(renderer, partial)
         if not parity.worst <= TOLERANCE:
-            raise VisualDubError(f"{path.name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; expected at most {TOLERANCE}")
+            raise VisualDubError(f"{path.name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; "
+                                 f"expected at most {TOLERANCE}")
         partial.replace(path)
     return parity
 

@@ -15,7 +15,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -28,9 +27,8 @@ from training.trainer import Trainer
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, Interrupted, NoFace, OutputError
-from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
-from visualdub.speech.style import fit_style, rest_of, speech_parameters
+from visualdub.speech.style import fit_style, rest_pose
 from visualdub.timing import FrameRange
 
 SAVE_SECONDS = 60.0  # between checkpoints, contact sheets and measurements
@@ -204,7 +202,8 @@ class Run:
             self.look()
         except KeyboardInterrupt:
             self.save()
-            raise Interrupted(f"stopped after {self.trainer.step_count} steps; the same command goes on from {self._checkpoint}") from None
+            raise Interrupted(f"stopped after {self.trainer.step_count} steps; "
+                              f"the same command goes on from {self._checkpoint}") from None
 
     def _status(self, started: float) -> Status:
         rate = (self.trainer.step_count - self.resumed_at) / max(time.monotonic() - started, 1e-6)
@@ -236,10 +235,10 @@ class Run:
 
 def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSet]) -> ActorRecord:
     record, trainer = _record(job, run, tracks), run.trainer
-    jaw, expression = rest_pose(tracks)
     longest = max(tracks, key=lambda t: int(t.usable.sum()))
+    jaw, expression = rest_pose(longest)
     with actor_folder(job.output) as folder:
-        write_package(folder, record, tracks[0].identity, jaw, expression, trainer.references, fit_style(longest))
+        write_package(folder, record, longest.identity, jaw, expression, trainer.references, fit_style(longest))
         renderer = trainer.renderer()
         meta = {"config": json.dumps(dataclasses.asdict(job.config.generator))}
         save_file({"texture": renderer.texture.cpu().contiguous()}, folder / TEXTURE)
@@ -263,18 +262,6 @@ def _record(job: Job, run: Run, tracks: Sequence[Track]) -> ActorRecord:
     metrics = {**run.metrics, **{f"loss_{k}": v for k, v in run.means.items()}, "seconds": run.seconds}
     return ActorRecord(job.name, job.consent, frames, run.trainer.step_count, size, generator.width, generator.window,
                        tracks[0].face_model, losses=losses, metrics={k: round(v, 4) for k, v in metrics.items()})
-
-
-def rest_pose(tracks: Sequence[Track]) -> tuple[float, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Jaw in radians and expression (K,) of the actor's mouth at rest: speech parameters from the most closed tenth of the frames,
-    the upper face's from the median."""
-    jaw = np.concatenate([t.jaw[t.usable] for t in tracks])
-    expression = np.concatenate([t.expression[t.usable] for t in tracks])
-    n_speech = load_face_model().n_speech
-    rest = rest_of(np.concatenate([speech_parameters(t, 1 + n_speech)[t.usable] for t in tracks]))
-    full = np.median(expression, axis=0)
-    full[:n_speech] = rest[1:]
-    return float(rest[0] if len(rest) else np.median(jaw)), full
 
 
 def _exporter() -> Callable[[Path], Any]:

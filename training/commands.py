@@ -26,14 +26,14 @@ def adapt(
     clips: Annotated[list[str], typer.Argument(metavar="CLIP[@A:B]...", help="Clips of one person talking, with their frames.",
                                                show_default=False)],
     actor: Annotated[str, typer.Option("--actor", metavar="NAME", help="Name of the person or role.", show_default=False)],
-    frames: Annotated[str | None, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of clips that name none.")] = None,
+    frames: Annotated[str | None, typer.Option("--frames", metavar="A:B", help="Of clips that name no frames.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="How long, tracking included; 8 by default.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="How many optimiser steps, instead of --minutes.")] = None,
     consent: Annotated[str | None, typer.Option("--consent", metavar='"WHO, WHEN, SCOPE"', help="Consent of the person.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="The package; NAME.actor by default.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="The package: NAME.actor.")] = None,
     face: Annotated[str | None, typer.Option("--face", metavar="N|X,Y", help="Which face: its number, or a point in it.")] = None,
     size: Annotated[str, typer.Option("--size", help="small (for CPUs) or full (for GPUs).")] = "small",
-    random_texture: Annotated[bool, typer.Option("--random-texture", help="Start the texture at random, as in the paper.")] = False,
+    random_texture: Annotated[bool, typer.Option("--random-texture", help="Start as in the paper.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:
     """Learn to draw one person from a few seconds of footage; leaves an actor package. Ctrl-C stops, the same command resumes."""
@@ -48,7 +48,8 @@ def adapt(
         raise BadInput(f"--actor {actor!r} is not a name; expected some letters without slashes (the folder is -o)")
     given = _consent(consent, actor)
     budget = MINUTES if minutes is None and steps is None else minutes
-    config = AdaptConfig(GeneratorConfig(width=WIDTHS[size]), minutes=budget, steps=steps, random_texture=random_texture, seed=seed)
+    generator = GeneratorConfig(width=WIDTHS[size])
+    config = AdaptConfig(generator, minutes=budget, steps=steps, random_texture=random_texture, seed=seed)
     sources = tuple(Source.parse(c, frames, face) for c in clips)
     folder = output or Path(f"{actor}{SUFFIX}")
     with _progress() as (show, count):
@@ -60,7 +61,8 @@ def adapt(
 
 def train() -> None:
     """Training of what ships with the project: the speech model (`python -m training.train_speech`)."""
-    raise BadInput("vdub train has no prior to train in this version; the speech model is trained with python -m training.train_speech")
+    raise BadInput("vdub train has no prior to train in this version; "
+                   "the speech model is trained with python -m training.train_speech")
 
 
 def _consent(text: str | None, actor: str) -> Consent:

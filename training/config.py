@@ -29,8 +29,8 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         if self.size < 16 or self.size & (self.size - 1):
             raise BadInput(f"generator size {self.size} is not a power of two of at least 16")
-        if self.texture_channels < 3:
-            raise BadInput(f"texture of {self.texture_channels} channels; expected 3 or more, the first three are colour")
+        if self.texture_channels < 7 or self.texture_channels % 3 != 1:
+            raise BadInput(f"{self.texture_channels} texture channels; expected colour (3), trust (1), colour layers of 3 each")
         top, bottom, left, right = self.view
         if not (0 <= top < bottom <= self.size and 0 <= left < right <= self.size) or any(x % 16 for x in self.view):
             raise BadInput(f"view {self.view} is not top, bottom, left, right inside {self.size} pixels in steps of 16")
@@ -42,8 +42,13 @@ class GeneratorConfig:
         return max(8, round((128, 256, 512)[min(halvings, 2)] * self.width))
 
     def frame_channels(self, halvings: int) -> int:
-        """Feature channels of one frame alone, where frames share weights: 64 at 256 pixels, 128 from there down, times `width`."""
+        """Feature channels of one frame alone, where frames share weights: 64 at 256 pixels, 128 below, times `width`."""
         return max(8, round((64 if halvings == 0 else 128) * self.width))
+
+    @property
+    def colour_layers(self) -> int:
+        """Colour layers of the texture behind colour (0-2) and trust (3)."""
+        return (self.texture_channels - 4) // 3
 
     @property
     def view_size(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ class Batch:
 
 def pack_uv(uv: NDArray[np.float32]) -> NDArray[np.uint16]:
     """UV map (..., 2) of floats, negative where no mesh is, to uint16; the error is at most 1/131068."""
-    packed = np.round(np.clip(uv, 0, 1) * UV_SCALE).astype(np.uint16)
+    packed: NDArray[np.uint16] = np.round(np.clip(uv, 0, 1) * UV_SCALE).astype(np.uint16)
     packed[(uv < 0).any(-1)] = NO_MESH
     return packed
 
@@ -103,13 +104,13 @@ def prepare(path: Path, track: Track, progress: Callable[[int, int], None] | Non
     return FrameSet(crops, uv, mask, mouth, track.usable.copy(), _sound(path, track))
 
 
-def mouth_box(landmarks: NDArray[np.floating], affine: NDArray[np.floating], size: int) -> NDArray[np.int32]:
-    """Box around the outer lips with a margin: landmarks (478, 3) source pixels, affine (2, 3) to crop pixels -> x0, y0, x1, y1."""
+def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
+    """Box x0, y0, x1, y1 around the outer lips with a margin. landmarks (478, 3) source pixels, affine (2, 3) to crop pixels."""
     lips = landmarks[list(LIPS_OUTER), :2] @ affine[:, :2].T + affine[:, 2]
     low, high = lips.min(0), lips.max(0)
     margin = MOUTH_MARGIN * (high - low).max()
     box = np.concatenate([np.floor(low - margin), np.ceil(high + margin)])
-    return np.clip(box, 0, size).astype(np.int32)
+    return np.asarray(np.clip(box, 0, size), np.int32)
 
 
 def _sound(path: Path, track: Track) -> NDArray[np.float32] | None:
@@ -140,11 +141,12 @@ class WindowSampler:
                        if clip.usable[i:i + t].all() and not any((s, i + k) in kept for k in range(t))]
         self.faces = [(s, i) for s, clip in enumerate(self.sets) for i in np.flatnonzero(clip.usable) if (s, i) not in kept]
         if not self.starts:
-            raise NoFace(f"the clip has no {t} consecutive frames with a usable face; adapt needs at least {t}, better 25 or more")
+            raise NoFace(f"the clips have no {t} consecutive frames with a usable face; expected at least {t}, better 25")
 
     def _hold_out(self, every: int) -> list[tuple[int, int]]:
         t = self.config.window
-        blocks = [(s, i) for s, clip in enumerate(self.sets) for i in range(0, len(clip) - t + 1, t) if clip.usable[i:i + t].all()]
+        blocks = [(s, i) for s, clip in enumerate(self.sets) for i in range(0, len(clip) - t + 1, t)
+                  if clip.usable[i:i + t].all()]
         return blocks[every // 2::every] if len(blocks) >= 5 else []
 
     def draw(self, count: int, rng: torch.Generator) -> Batch:

@@ -37,7 +37,7 @@ class Discriminator(nn.Module):
 
         def channels(resolution: int) -> int:
             full = 512 if resolution <= 32 else 256 if resolution <= 64 else 128
-            return max(8, int(round(full * width)))
+            return max(8, round(full * width))
 
         self.stem = Conv(self.inputs, channels(size), 1)
         sizes = [size >> i for i in range(size.bit_length() - 3)]  # down to 8

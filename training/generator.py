@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import GeneratorConfig
-from training.layers import BlurDown, Conv, Linear, ModulatedConv, activate, blur_up
-
+from training.layers import BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
 
 SHARED = 2  # halvings of the crop above which frames share weights
 
@@ -20,7 +21,7 @@ class AudioEncoder(nn.Module):
         super().__init__()
         widths = (16, 32, 64, 128)
         self.stem = Conv(1, widths[0], 3)
-        self.downs = nn.ModuleList(Conv(a, b, 3, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.downs = nn.ModuleList(Conv(a, b, 3, stride=2) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.GroupNorm(8, b) for b in widths[1:])
         self.residuals = nn.ModuleList(Conv(b, b, 3) for b in widths[1:])
         self.out = Linear(widths[-1], style)
@@ -41,7 +42,7 @@ class Pyramid(nn.Module):
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
         self.blurs = nn.ModuleList(BlurDown(c) for c in channels[:-1])
-        self.convs = nn.ModuleList(Conv(a, b, 3) for a, b in zip(channels, channels[1:], strict=False))
+        self.convs = nn.ModuleList(Conv(a, b, 3) for a, b in pairwise(channels))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (N, channels[0], h, w) -> [x, (N, channels[1], h/2, w/2), ...]."""
@@ -59,7 +60,6 @@ class Stage(nn.Module):
         self.first = ModulatedConv(before, channels, 3, style)
         self.second = ModulatedConv(channels + beside, channels, 3, style)
         self.to_rgb = ModulatedConv(channels, outputs, 1, style, demodulate=False)
-        nn.init.zeros_(self.to_rgb.weight)
 
     def forward(self, x: Tensor, feature: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, before, h, w), feature (N, beside, H, W), H = h or 2h -> (N, channels, H, W), (N, outputs, H, W)."""
@@ -72,11 +72,11 @@ class Stage(nn.Module):
 class Generator(nn.Module):
     """Window of masked frames with sampled texture, references, audio code -> the window's frames.
 
-    Two choices differ from the paper, both because a few seconds of one actor must do. Above a quarter of the crop's size every
+    Three choices differ from the paper, all because a few seconds of one actor must do. Above a quarter of the crop's size every
     frame passes through the same weights, and the window is stacked only below: stacked at full size, each of the T slots would
-    learn the same drawing anew (here, on two cores in eight minutes, that is what kept faces blurred). And the network draws what
-    is to be added to its own input picture (real frame outside the mask, texture colours inside), so that an untrained one
-    already shows the actor's texture.
+    learn the same drawing anew. The network draws what is to be added to `first_guess`, so that an untrained one already shows
+    the actor in the light of the frame. And channels 4 and up of the texture are colour layers that it mixes by weights of a
+    quarter of the size: wet teeth and folds come sharp out of the texture, when to show them is little to learn.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -99,22 +99,26 @@ class Generator(nn.Module):
         self.stages = nn.ModuleList(Stage(before, channels, channels, 3 * config.window, s)
                                     for before, channels in zip([ups[0], *ups], ups, strict=False))
         self.spread = Conv(coarse[0], config.window * fine[-1], 1)
+        self.layer_weights = ModulatedConv(2 * fine[-1], config.colour_layers, 1, s, demodulate=False)
         befores = [2 * fine[-1], *fine[1:-1][::-1]]
         self.frame_stages = nn.ModuleList(Stage(before, channels, channels, 3, s)
                                           for before, channels in zip(befores, fine[:-1][::-1], strict=True))
 
-    def forward(self, sampled: Tensor, mask: Tensor, references: Tensor, audio: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, sampled: Tensor, mask: Tensor, references: Tensor, audio: Tensor) -> Tensor:
         """Draw a window; all pictures are of the view, h x w pixels of the crop.
 
-        sampled: (N, T, C, h, w) channels 0-2 R'G'B' 0..1 outside the mask and texture inside, 3-15 texture inside, 0 outside.
-        mask: (N, T, h, w) 1 = draw. references: (N, K, 3, h, w) 0..1. audio: (N, style) code. Returns (N, T, 3, h, w), about 0..1.
+        frames: (N, T, 3, h, w) R'G'B' 0..1; nothing of them under the mask is looked at. sampled: (N, T, C, h, w) the texture
+        where the mesh is, 0 elsewhere. mask: (N, T, h, w) 1 = draw. references: (N, K, 3, h, w) 0..1. audio: (N, style) code.
+        Returns (N, T, 3, h, w), about 0..1: the frames outside the mask.
         """
         n, t, c, h, w = sampled.shape
         if (t, c, (h, w)) != (self.config.window, self.config.texture_channels, self.config.view_size):
             raise ValueError(f"sampled is {tuple(sampled.shape)}; expected (N, {self.config.window}, "
                              f"{self.config.texture_channels}, *{self.config.view_size})")
-        picture = torch.cat([sampled, mask[:, :, None]], 2).reshape(n * t, c + 1, h, w)
-        fine = self.frame_encoder(activate(self.stem(picture)))
+        frames, sampled, mask = frames.reshape(n * t, 3, h, w), sampled.reshape(n * t, c, h, w), mask.reshape(n * t, 1, h, w)
+        guess = first_guess(frames, sampled, mask)
+        layers = sampled[:, 3:] * mask
+        fine = self.frame_encoder(activate(self.stem(torch.cat([guess - 0.5, layers, mask], 1))))
         small = fine[-1]
         known = F.avg_pool2d(references.reshape(n, -1, h, w), 1 << SHARED) - 0.5
         stacked = torch.cat([small.reshape(n, -1, *small.shape[-2:]), known.to(small.dtype)], 1)
@@ -123,12 +127,13 @@ class Generator(nn.Module):
         style = activate(self.mix(torch.cat([audio.to(face.dtype), face], 1)))
         x, rgb = self._coarse(coarse, style)
         x = torch.cat([activate(self.spread(x)).reshape(small.shape), small], 1)
-        rgb = rgb.reshape(n * t, 3, *rgb.shape[-2:])
         each = style[:, None].expand(n, t, -1).reshape(n * t, -1)
+        drawn = guess + self._mixed(layers[:, 1:], self.layer_weights(x, each))
+        rgb = rgb.reshape(n * t, 3, *rgb.shape[-2:])
         for feature, stage in zip(fine[-2::-1], self.frame_stages, strict=True):
-            x, drawn = stage(x, feature, each)
-            rgb = blur_up(rgb) + drawn
-        return sampled[:, :, :3] + rgb.reshape(n, t, 3, h, w)
+            x, added = stage(x, feature, each)
+            rgb = blur_up(rgb) + added
+        return (drawn + rgb * mask).reshape(n, t, 3, h, w)
 
     def _coarse(self, features: list[Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
         """The stacked window, from the learned constant up to a quarter of the crop: feature and (N, 3T, ...) colours."""
@@ -140,29 +145,69 @@ class Generator(nn.Module):
             raise ValueError("the generator has no resolution below a quarter of its view")
         return x, rgb
 
+    def _mixed(self, layers: Tensor, weights: Tensor) -> Tensor:
+        """Colour layers of the texture, each times its weight. layers (N, 3L, h, w), weights (N, L, h/4, w/4) -> (N, 3, h, w)."""
+        n, _, h, w = layers.shape
+        weights = enlarge(weights, 1 << SHARED)[:, :, None]
+        return (layers.reshape(n, self.config.colour_layers, 3, h, w) * weights).sum(1)
 
-OFF = 4.0  # grid units (the texture is 2 wide): far enough out that nothing of the texture is read
+
+# ---- the first guess --------------------------------------------------------------------------------------------------
+
+OUTLIER = 0.2  # difference of texture and frame, in 0..1, beyond which a pixel says less and less about the light
+COARSER = 0.05  # weight of what coarser levels say where finer ones know something
 
 
-def sample_texture(texture: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
-    """Bilinear look-up inside the mask, 0 outside it and where there is no mesh; texel centres at (i + 0.5) / size.
+def first_guess(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
+    """The frame outside the mask; inside it the texture in the frame's light, as far as the texture trusts itself.
 
-    texture (N, C, S, S), uv (N, T, h, w, 2) 0..1 (u right, v down), -1 where there is no mesh, mask (N, T, h, w) 0/1
-    -> (N, T, C, h, w).
+    The light is what texture and frame differ by on the mesh outside the mask, carried smoothly inwards, which also closes the
+    seam. Channel 3 of the texture is the trust, a logit: where it is low, at the outline, colours of the surroundings are
+    carried inwards instead. frames (N, 3, h, w), sampled (N, C, h, w) 0 off the mesh, mask (N, 1, h, w) -> (N, 3, h, w).
+    """
+    colours, logit = sampled[:, :3], sampled[:, 3:4]
+    known = 1 - mask
+    with torch.no_grad():
+        on_mesh = (colours.abs().sum(1, keepdim=True) > 0).to(frames.dtype)
+        difference = (frames - colours) * (known * on_mesh)
+        agreeing = known * on_mesh * torch.exp(difference.square().mean(1, keepdim=True) * (-1 / OUTLIER ** 2))
+        light, around = carry_inwards(torch.cat([difference * agreeing, frames * known], 1), torch.cat([agreeing, known], 1))
+    trust = torch.sigmoid(logit) * on_mesh
+    inside = around + trust * (colours + light - around)
+    return frames * known + inside * mask
+
+
+def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Smooth extrapolation of two pictures at once (push-pull): known pixels are averaged down, unknown ones filled from above.
+
+    values (N, 6, h, w), already times their weights (N, 2, h, w) -> two (N, 3, h, w).
+    """
+    step = 1 << SHARED
+    n, _, h, w = weights.shape
+    value, weight = (F.avg_pool2d(x, step).reshape(2 * n, -1, h // step, w // step) for x in (values, weights))
+    levels = [(value, weight)]
+    while levels[-1][0].shape[-1] % 2 == 0 and levels[-1][0].shape[-2] % 2 == 0:
+        levels.append((F.avg_pool2d(levels[-1][0], 2), F.avg_pool2d(levels[-1][1], 2)))
+    value, weight = levels[-1]
+    filled = value.mean((2, 3), keepdim=True) / (weight.mean((2, 3), keepdim=True) + 1e-4)
+    for value, weight in levels[::-1]:
+        coarse = filled if filled.shape[-1] == 1 else blur_up(filled)
+        filled = (value + COARSER * coarse) / (weight + COARSER)
+    both = enlarge(filled, step).reshape(n, 6, h, w)
+    return both[:, :3], both[:, 3:]
+
+
+# ---- the texture ------------------------------------------------------------------------------------------------------
+
+
+def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
+    """Bilinear look-up, 0 where there is no mesh; texel centres at (i + 0.5) / size.
+
+    texture (N, C, S, S), uv (N, T, h, w, 2) 0..1 (u right, v down), -1 where there is no mesh -> (N, T, C, h, w).
     """
     n, t, h, w, _ = uv.shape
-    grid = uv * 2 + (mask[..., None] * OFF - (1 + OFF))  # outside the mask, as off the mesh, no texel is near
-    picture = F.grid_sample(texture, grid.reshape(n, t * h, w, 2), align_corners=False, padding_mode="zeros")
+    picture = F.grid_sample(texture, uv.reshape(n, t * h, w, 2) * 2 - 1, align_corners=False, padding_mode="zeros")
     return picture.reshape(n, -1, t, h, w).transpose(1, 2)
-
-
-def render_inputs(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
-    """The real frame outside the mask and the texture inside: DESIGN.md 2.3's network input.
-
-    frames (N, T, 3, h, w) 0..1, sampled (N, T, C, h, w) 0 outside the mask, mask (N, T, h, w) -> (N, T, C, h, w). Nothing of
-    `frames` under the mask survives.
-    """
-    return torch.cat([sampled[:, :, :3] + frames * (1 - mask[:, :, None]), sampled[:, :, 3:]], 2)
 
 
 def view_of(picture: Tensor, config: GeneratorConfig) -> Tensor:

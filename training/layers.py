@@ -63,9 +63,15 @@ class BlurDown(nn.Module):
         return F.conv2d(x, self.kernel.to(x.dtype), stride=2, padding=1, groups=x.shape[1])
 
 
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """Bilinear enlargement in the precision of `x` (autocast would go through float32). (N, C, H, W) -> (N, C, fH, fW)."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
 def blur_up(x: Tensor) -> Tensor:
     """Double the size; bilinear doubling is StyleGAN2's [1, 3, 3, 1] up-sampling. (N, C, H, W) -> (N, C, 2H, 2W)."""
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return enlarge(x, 2)
 
 
 class ModulatedConv(nn.Module):
@@ -76,11 +82,14 @@ class ModulatedConv(nn.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, style: int, demodulate: bool = True) -> None:
+        """Without demodulation the layer starts at zero and learns at the full rate: it adds to what is there already."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.affine = Linear(style, inputs, gain=0.25, bias=1.0)
-        self.scale = 1 / math.sqrt(inputs * kernel * kernel)
+        self.scale = 1 / math.sqrt(inputs * kernel * kernel) if demodulate else 1.0
+        if not demodulate:
+            nn.init.zeros_(self.weight)
         self.demodulate = demodulate
         self.padding = kernel // 2
 

@@ -47,6 +47,9 @@ class Perceptual(nn.Module):
     `weights` says which, for the run's record.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, weights: str | None = None, seed: int = 0) -> None:
         super().__init__()
         self.convs = nn.ModuleList()
@@ -74,7 +77,8 @@ class Perceptual(nn.Module):
         try:
             stored = load_file(path)
             positions = [i for i, c in enumerate(_torchvision_layers()) if c]
-            state = {f"convs.{n}.{kind}": stored[f"features.{i}.{kind}"] for n, i in enumerate(positions) for kind in ("weight", "bias")}
+            state = {f"convs.{n}.{kind}": stored[f"features.{i}.{kind}"]
+                     for n, i in enumerate(positions) for kind in ("weight", "bias")}
             self.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, KeyError, RuntimeError) as e:
             raise BadInput(f"{path} does not hold VGG16 weights: {e}; expected a safetensors file with features.N.weight") from e

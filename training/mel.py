@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -15,7 +16,8 @@ FLOOR = 1e-5  # amplitude below which everything is silence
 
 def filterbank() -> NDArray[np.float32]:
     """(BANDS, FFT/2 + 1) triangular filters from 55 to 7600 Hz, evenly spaced in mel, each of unit sum."""
-    mel = np.linspace(*(2595 * np.log10(1 + np.array([55.0, 7600.0]) / 700)), BANDS + 2)
+    low, high = (2595 * math.log10(1 + hertz / 700) for hertz in (55.0, 7600.0))
+    mel = np.linspace(low, high, BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     bins = np.linspace(0, RATE / 2, FFT // 2 + 1)
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

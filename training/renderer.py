@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.generator import Generator, render_inputs, sample_texture, view_of
+from training.generator import Generator, sample_texture, view_of
 
 
 class ActorRenderer(nn.Module):
@@ -29,7 +28,7 @@ class ActorRenderer(nn.Module):
         config, n = self.network.config, frame.shape[0]
         top, bottom, left, right = config.view
         mask = view_of(mask, config)
-        sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv[:, :, top:bottom, left:right], mask)
-        inputs = render_inputs(view_of(frame, config), sampled, mask)
-        drawn = self.network(inputs, mask, self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1))
+        sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv[:, :, top:bottom, left:right])
+        references, audio = self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1)
+        drawn = self.network(view_of(frame, config), sampled, mask, references, audio)
         return F.pad(drawn.clamp(0, 1), (left, config.size - right, top, config.size - bottom))

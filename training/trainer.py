@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,14 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.config import AdaptConfig
-from training.data import Batch, WindowSampler, picture_tensor, pick_references, unpack_uv
+from training.data import Batch, WindowSampler, pick_references, picture_tensor, unpack_uv
 from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss, gradient_free
-from training.generator import Generator, render_inputs, sample_texture
+from training.generator import Generator, sample_texture
 from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1
 from training.renderer import ActorRenderer
-from training.texture import NeuralTexture, unwrap_mean
+from training.texture import NeuralTexture
+from training.unwrap import starting_texture
+
+Module = TypeVar("Module", bound=nn.Module)
 
 WARM_UP = 20  # steps over which the learning rate rises
+STARTING_FRAMES = 150  # at most about this many make the starting texture
 COOL_FROM = 0.5  # share of the run from which it falls, along a cosine
 COOL_TO = 0.05  # of the full rate, at the end
 
@@ -28,6 +33,11 @@ def rate_factor(step: int, progress: float) -> float:
     """Learning rate as a share of the full one: linear warm-up, constant, cosine to `COOL_TO`. `progress` 0..1 of the run."""
     late = min(max((progress - COOL_FROM) / (1 - COOL_FROM), 0.0), 1.0)
     return min(1.0, (step + 1) / WARM_UP) * (COOL_TO + (1 - COOL_TO) * 0.5 * (1 + math.cos(math.pi * late)))
+
+
+def placed(module: Module, device: torch.device) -> Module:
+    """The module on its device, weights laid out for channels-last convolutions, which are much faster on CPUs."""
+    return module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 @dataclass(frozen=True)
@@ -49,16 +59,15 @@ class Trainer:
         self.rng = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed)
         g = config.generator
-        colours = None if config.random_texture else self._mean_texture()
-        self.texture = NeuralTexture(g.texture_size, g.texture_channels, colours, self.rng).to(device)
-        self.network = Generator(g).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.critic = Discriminator(g.window, config.losses.crop, g.width / 2).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.perceptual = Perceptual(config.losses.vgg_weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        start = None if config.random_texture else self._starting_texture()
+        self.texture = NeuralTexture(g.texture_size, g.texture_channels, start, self.rng).to(device)
+        self.network = placed(Generator(g), device)
+        self.critic = placed(Discriminator(g.window, config.losses.crop, g.width / 2), device)
+        self.perceptual = placed(Perceptual(config.losses.vgg_weights), device)
         self.averaged, self.averaged_texture = copy.deepcopy(self.network), copy.deepcopy(self.texture)
-        fused = {"fused": True, "betas": (0.9, 0.99)}
-        self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, **fused)
-        self.texture_optimiser = torch.optim.Adam(self.texture.parameters(), config.texture_rate, **fused)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), config.discriminator_rate, betas=(0.5, 0.99), fused=True)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, (0.9, 0.99), fused=True)
+        self.texture_optimiser = torch.optim.Adam(self.texture.parameters(), config.texture_rate, (0.9, 0.99), fused=True)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), config.discriminator_rate, (0.5, 0.99), fused=True)
         self.references = self._references()
         self.step_count = 0
 
@@ -71,13 +80,18 @@ class Trainer:
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """What a checkpoint holds, by name."""
-        return {"optimiser": self.optimiser, "texture_optimiser": self.texture_optimiser, "critic_optimiser": self.critic_optimiser}
+        return {"optimiser": self.optimiser, "texture_optimiser": self.texture_optimiser,
+                "critic_optimiser": self.critic_optimiser}
 
-    def _mean_texture(self) -> NDArray[np.float32]:
-        faces = self.sampler.faces
-        sets = self.sampler.sets
-        return unwrap_mean((sets[s].crops[i] for s, i in faces), (unpack_uv(sets[s].uv[i]) for s, i in faces),
-                           self.config.generator.texture_size)
+    def _starting_texture(self) -> Tensor:
+        faces, sets = self.sampler.faces, self.sampler.sets
+        faces = faces[::max(1, len(faces) // STARTING_FRAMES)]
+        top, bottom, left, right = self.config.generator.view
+        see = (slice(top, bottom), slice(left, right))
+        frames = [picture_tensor(sets[s].crops[(i, *see)]) for s, i in faces]
+        uvs = [torch.from_numpy(unpack_uv(sets[s].uv[(i, *see)])) for s, i in faces]
+        masks = [torch.from_numpy(sets[s].mask[(i, *see)].astype(np.float32)) for s, i in faces]
+        return starting_texture(frames, uvs, masks, self.config.generator.texture_size, self.config.generator.texture_channels)
 
     def _references(self) -> NDArray[np.uint8]:
         picks = pick_references(self.sampler.sets, self.config.generator.references)
@@ -98,7 +112,7 @@ class Trainer:
         losses = self._generator_losses(batch, drawn, adversarial)
         self.optimiser.zero_grad(set_to_none=True)
         self.texture_optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.texture_optimiser.step()
         if adversarial:
@@ -110,10 +124,9 @@ class Trainer:
     def draw(self, batch: Batch, progress: float) -> Drawn:
         """Forward pass with gradients."""
         texture = self.texture(progress).expand(len(batch.frames), -1, -1, -1)
-        sampled = sample_texture(texture, batch.uv, batch.mask)
-        inputs = render_inputs(batch.frames, sampled, batch.mask)
+        sampled = sample_texture(texture, batch.uv)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            rgb = self.network(inputs, batch.mask, batch.references, self._audio(batch))
+            rgb = self.network(batch.frames, sampled, batch.mask, batch.references, self._audio(batch))
         return Drawn(rgb.float(), sampled)
 
     def _audio(self, batch: Batch) -> Tensor:
@@ -151,7 +164,7 @@ class Trainer:
             real, fake = self.critic(torch.cat([crop_windows(x, corners, c) for x in (batch.frames, pasted)]))[0].chunk(2)
         loss = discriminator_loss(real, fake)
         self.critic_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.critic_optimiser.step()
         return loss
 
@@ -196,11 +209,12 @@ class Trainer:
             rgb, sampled = [], []
             for i in range(len(starts)):
                 one = Batch(*(None if x is None else x[i:i + 1] for x in batch._parts()))  # type: ignore[arg-type]
-                sampled.append(sample_texture(renderer.texture, one.uv, one.mask))
-                inputs = render_inputs(one.frames, sampled[-1], one.mask)
+                sampled.append(sample_texture(renderer.texture, one.uv))
+                audio = self.averaged.null_audio[None]
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    rgb.append(self.averaged(inputs, one.mask, one.references, self.averaged.null_audio[None]).float().clamp(0, 1))
-        drawn = Drawn(torch.cat(rgb), torch.cat(sampled))
-        inside = psnr(drawn.rgb, batch.frames, batch.mask)
+                    drawn = self.averaged(one.frames, sampled[-1], one.mask, one.references, audio)
+                rgb.append(drawn.float().clamp(0, 1))
+        whole = Drawn(torch.cat(rgb), torch.cat(sampled))
+        inside = psnr(whole.rgb, batch.frames, batch.mask)
         share = float(batch.mask.sum()) / (batch.mask.shape[0] * batch.mask.shape[1] * self.config.generator.size ** 2)
-        return {"psnr_mask": inside, "psnr_crop": inside - 10 * math.log10(max(share, 1e-6)), "mask_share": share}, batch, drawn
+        return {"psnr_mask": inside, "psnr_crop": inside - 10 * math.log10(max(share, 1e-6)), "mask_share": share}, batch, whole
