@@ -24,7 +24,6 @@ from visualdub.movies import gray_frame, gray_info
 from visualdub.profile import WAIT, StageClock
 from visualdub.redraw import Redrawer, Redrawn
 from visualdub.render.provenance import Provenance, WatermarkRecord, job_payload, sidecar_path, write_provenance
-from visualdub.render.renderer import Renderer
 from visualdub.render.watermark import Watermark, payload_from_text
 from visualdub.report import DubReport, make_report, report_path, write_report
 from visualdub.speech.perform import perform
@@ -114,7 +113,7 @@ def write_performance(
     dialogue_hash = content_hash(dialogue) if dialogue else None
     payload = job_payload(shot.track.source_hash, actor.record.name, dialogue_hash)
     mark = Watermark(payload_from_text(payload)) if output.watermark else None
-    redrawer = Redrawer(shot.clip, shot.track, performance, Renderer(actor.renderer_path), clock, mark)
+    redrawer = Redrawer(shot.clip, shot.track, performance, actor.renderer, clock, mark)
     touched = Touched()
     with _writers(shot, output, dialogue) as write:
         clock.started()

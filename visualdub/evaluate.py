@@ -44,7 +44,7 @@ def evaluate(
     check_actor(shot, actor)
     track, own = passage_performance(shot.track, frames, None)
     require_face(track, shot.clip, frames)
-    renderer = Renderer(actor.renderer_path)
+    renderer = actor.renderer
     passage = passage or other_passage(frames, len(shot.track))
     clock = StageClock()
     table: Table = {

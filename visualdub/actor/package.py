@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, OutputError
 
 if TYPE_CHECKING:
+    from visualdub.render.renderer import Renderer
     from visualdub.speech.style import SpeechStyle
 
 IDENTITY, STYLE, RENDERER = "identity.npz", "style.safetensors", "renderer.onnx"
@@ -45,8 +47,15 @@ class Actor:
 
     @property
     def renderer_path(self) -> Path:
-        """The ONNX renderer."""
+        """The ONNX renderer's file."""
         return self.folder / RENDERER
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """The renderer, loaded when first asked for. Raises `ActorError` where its file is none."""
+        from visualdub.render.renderer import Renderer
+
+        return Renderer(self.renderer_path)
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------------
