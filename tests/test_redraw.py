@@ -21,25 +21,37 @@ from visualdub.streams import prefetch
 from visualdub.trackreport import best_lag, squared_correlation
 
 
-def noise_frame(pix_fmt: str, matrix: int, width: int = 644, height: int = 362) -> Frame:
+def noise_frame(pix_fmt: str, matrix: int, rotation: int, width: int = 644, height: int = 362) -> Frame:
     rng = np.random.default_rng(3)
     info = MediaInfo(
-        Path("x.mp4"), width, height, Fraction(25), 1, pix_fmt, ColourTags(1, matrix, 1, 1), 0, None, "h264", False, Fraction(1)
+        Path("x.mp4"),
+        width,
+        height,
+        Fraction(25),
+        1,
+        pix_fmt,
+        ColourTags(1, matrix, 1, 1),
+        rotation,
+        None,
+        "h264",
+        False,
+        Fraction(1),
     )
     deep = np.uint16 if "10" in pix_fmt else np.uint8
     top = 1024 if "10" in pix_fmt else 256
-    across, down = {"yuv420p": (2, 2), "yuv422p10le": (2, 1), "yuv444p": (1, 1), "gray": (0, 0)}[pix_fmt]
+    across, down = {"yuv420p": (2, 2), "yuv422p10le": (1, 2) if rotation else (2, 1), "yuv444p": (1, 1), "gray": (0, 0)}[pix_fmt]
     shapes = [(height, width)] + ([(-(-height // down), -(-width // across))] * 2 if across else [])
     return Frame(0, tuple(rng.integers(0, top, s).astype(deep) for s in shapes), info)
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray"])
 @pytest.mark.parametrize("matrix", [1, 6, 2])
+@pytest.mark.parametrize("rotation", [0, 90])
 @pytest.mark.parametrize("affine", [(0.9, -120.3, -40.6), (0.4, -20.0, 10.0), (2.3, -900.1, -410.7)])
 def test_a_crop_of_part_of_the_frame_is_the_crop_of_the_whole(
-    pix_fmt: str, matrix: int, affine: tuple[float, float, float]
+    pix_fmt: str, matrix: int, affine: tuple[float, float, float], rotation: int
 ) -> None:
-    frame = noise_frame(pix_fmt, matrix)
+    frame = noise_frame(pix_fmt, matrix, rotation)
     scale, x, y = affine
     m = np.array([[scale, 0, x], [0, scale, y]])
     np.testing.assert_array_equal(crop_of(frame, m), warp_crop(frame_rgb(frame), m))

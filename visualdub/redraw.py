@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,7 @@ from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.decode import read_frames
 from visualdub.media.frame import Frame
-from visualdub.media.pixels import chroma_factors, colour_matrix, frame_rgb
-from visualdub.media.planes import is_rgb
+from visualdub.media.pixels import chroma_factors, frame_rgb
 from visualdub.profile import WAIT, StageClock
 from visualdub.render.feather import feather
 from visualdub.render.renderer import Renderer
@@ -166,8 +165,6 @@ def crop_of(frame: Frame, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]:
     """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its left top corner."""
     info = frame.info
-    if info.rotation:  # swscale gets these turned back; whole pictures keep that simple
-        return frame, 0, 0
     scale = float(affine[0, 0])
     low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
     margin = 6 / scale + 12
@@ -178,7 +175,4 @@ def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]
     across, down = chroma_factors(info)
     steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
     cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
-    planes = tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True))
-    coloured = not is_rgb(info.pix_fmt) and not info.pix_fmt.startswith("gray")
-    colour = replace(info.colour, matrix=colour_matrix(info)) if coloured else info.colour  # untagged clips are judged by size
-    return Frame(frame.index, planes, replace(info, width=right - left, height=bottom - top, colour=colour)), left, top
+    return Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), info), left, top
