@@ -151,10 +151,10 @@ def mask_weight(topology: Topology, rest: Points) -> NDArray[np.float64]:
     down = (rest[:, 1] - nose[1]) / height  # 0 at the base of the nose, 1 at the chin
     side = np.abs(rest[:, 0])
     top = down - 0.04
-    across = (0.435 - side) * 2.5
+    across = (0.39 - side) * 2.5
     inside = np.minimum(top, across)
     skirt = topology.parts == 1
-    depth = 0.11 * np.clip(down[list(JAW_LINE)] * 1.6 - 0.5, 0.0, 1)  # how far below the line the region reaches
+    depth = 0.09 * np.clip(down[list(JAW_LINE)] * 1.6 - 0.6, 0.0, 1)  # how far below the line the region reaches
     rings = np.flatnonzero(skirt).reshape(-1, len(JAW_LINE))
     for ring in rings:
         inside[ring] = np.minimum((depth - topology.skirt_depth[ring]) * 3, inside[list(JAW_LINE)])
@@ -183,7 +183,7 @@ def build(clips: dict[str, Points]) -> tuple[dict[str, NDArray[np.generic]], dic
     jaw = np.concatenate([weights, np.where(topology.jaw_share >= 2, weights[list(CHIN)].mean(),
                                             topology.jaw_share * (topology.anchors @ weights))])
     basis = np.concatenate([speech, upper])
-    basis = np.concatenate([basis, np.einsum("ev,kvi,e->kei", topology.anchors, basis, topology.follows)], 1)
+    basis = np.concatenate([basis, np.einsum("ev,kvi,e->kei", topology.motion, basis, topology.follows)], 1)
     opened = full + hinge(full, np.array(0.05), jaw, offset)
     uv = unwrap(topology, opened)
     limit = float(np.mean([np.quantile(a, 0.995) for a in angles]))
@@ -207,10 +207,9 @@ def _project(x: Points, basis: NDArray[np.float64]) -> Points:
 
 def read_clips(folder: Path) -> dict[str, Points]:
     """Landmarks (n, 468, 3) of the most present face of every clip in `folder`, validation speakers left out."""
+    from visualdub.face.detect import choose_face, find_faces
     from visualdub.media.decode import read_frames
     from visualdub.media.pixels import frame_rgb
-
-    from visualdub.face.detect import choose_face, find_faces
 
     listed = {c["file"]: c for c in json.loads((folder / "clips.json").read_text())}
     clips = {}
@@ -223,6 +222,15 @@ def read_clips(folder: Path) -> dict[str, Points]:
     return clips
 
 
+def keep_signs(basis: NDArray[np.float64], earlier: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`basis` (K, V, 3) with each component turned the way of `earlier`: eigenvectors have no sign of their own, and actors
+    and speech models made with the earlier build stay valid."""
+    if basis.shape != earlier.shape:
+        return basis
+    sign = np.sign((basis * earlier).sum((1, 2)))
+    return np.asarray(basis * np.where(sign == 0, 1, sign)[:, None, None])
+
+
 def main() -> None:
     """`python -m training.build_face_model CLIPS_FOLDER OUT.npz`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -230,6 +238,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     arrays, record = build(read_clips(options.clips))
+    if options.out.exists():
+        with np.load(options.out, allow_pickle=False) as earlier:
+            arrays["basis"] = keep_signs(np.asarray(arrays["basis"]), earlier["basis"])
     np.savez_compressed(options.out, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()})
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))

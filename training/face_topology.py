@@ -22,6 +22,10 @@ EYES = ((33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 16
 SKIRT_RINGS = (0.10, 0.22, 0.36)  # distance below the jaw line, face widths
 SKIRT_FOLLOWS = (0.75, 0.35, 0.0)  # share of the jaw line's motion each ring takes part in
 FACE_PART = 0.80  # the face takes v in 0..FACE_PART of the texture, the mouth's sheets the strip below
+UPPER_TEETH = (-0.05, -0.01, 0.03, 0.075)  # rows of the upper sheet below the line of the lips, face widths
+LOWER_TEETH = (0.05, 0.02, -0.015, -0.05)
+UPPER_BONE = (2, 94, 97, 326, 164, 0, 37, 267)  # under the nose: skin that sits on the upper jaw; the sheet follows it, which
+LOWER_BONE = (199, 175, 200, 428, 208)  # takes out part of the pose error at the teeth; likewise the chin
 MOUTH_ZOOM = 2.2  # linear enlargement of the mouth in the UV layout
 
 
@@ -31,6 +35,7 @@ class Topology:
 
     triangles: NDArray[np.int32]  # (F, 3), counter-clockwise seen from outside with y down
     anchors: NDArray[np.float64]  # (V - 468, 468) rows sum to 1: where an extra vertex rests
+    motion: NDArray[np.float64]  # (V - 468, 468) rows sum to 1: whose expression an extra vertex follows
     offsets: NDArray[np.float64]  # (V - 468, 3) added to that, in face widths
     follows: NDArray[np.float64]  # (V - 468,) share of the anchor's expression that an extra vertex follows
     jaw_share: NDArray[np.float64]  # (V - 468,) share of the anchor's jaw weight; >= 2 means: moves as the jaw bone does
@@ -78,6 +83,7 @@ class _Builder:
     def __init__(self, triangles: NDArray[np.int32]) -> None:
         self.triangles = [tuple(int(i) for i in t) for t in triangles]
         self.anchors: list[NDArray[np.float64]] = []
+        self.motion: list[NDArray[np.float64]] = []
         self.offsets: list[NDArray[np.float64]] = []
         self.follows: list[float] = []
         self.jaw: list[float] = []
@@ -85,10 +91,11 @@ class _Builder:
         self.depth: list[float] = [0.0] * BASE
 
     def row(self, anchors: NDArray[np.float64], offsets: NDArray[np.float64], follows: float, jaw: float, part: int,
-            depth: float = 0.0) -> NDArray[np.int64]:
+            depth: float = 0.0, motion: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
         first = len(self.parts)
         n = len(anchors)
         self.anchors += list(anchors)
+        self.motion += list(anchors if motion is None else np.broadcast_to(motion, anchors.shape))
         self.offsets += list(np.broadcast_to(offsets, (n, 3)))
         self.follows += [follows] * n
         self.jaw += [jaw] * n
@@ -118,8 +125,9 @@ def _mouth(build: _Builder) -> None:
     line = (_rows(UPPER_INNER) + _rows(LOWER_INNER)) / 2
     narrow = 0.92 * line + 0.08 * line.mean(0)
     arch = 0.05 * np.linspace(-1, 1, len(line)) ** 2
-    for part, jaw, ys, z in ((2, 0.0, (-0.05, -0.01, 0.03, 0.075), 0.03), (3, 2.0, (0.05, 0.02, -0.015, -0.05), 0.045)):
-        rows = [build.row(narrow, np.stack([0 * arch, 0 * arch + y, z + arch], 1), 0.0, jaw, part) for y in ys]
+    for part, jaw, ys, z, bone in ((2, 0.0, UPPER_TEETH, 0.03, UPPER_BONE), (3, 2.0, LOWER_TEETH, 0.045, LOWER_BONE)):
+        motion = _rows(bone).mean(0)
+        rows = [build.row(narrow, np.stack([0 * arch, 0 * arch + y, z + arch], 1), 1.0, jaw, part, motion=motion) for y in ys]
         for a, b in pairwise(rows):
             build.triangles += _strip(a, b) if part == 2 else _strip(b, a)
     back = np.array([0.0, 0.0, 0.10])
@@ -133,7 +141,7 @@ def build_topology(neutral: NDArray[np.float64]) -> Topology:
     build = _Builder(tessellation(neutral))
     _skirt(build, neutral)
     _mouth(build)
-    return Topology(np.array(build.triangles, np.int32), np.array(build.anchors), np.array(build.offsets),
+    return Topology(np.array(build.triangles, np.int32), np.array(build.anchors), np.array(build.motion), np.array(build.offsets),
                     np.array(build.follows), np.array(build.jaw), np.array(build.parts, np.int8), np.array(build.depth))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from training.build_face_model import HELD_OUT, build, mirror_map, procrustes, upright
+from training.build_face_model import HELD_OUT, build, keep_signs, mirror_map, procrustes, upright
 from training.face_topology import JAW_LINE, folded, tessellation
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.model import DATA, load_face_model
@@ -75,3 +75,10 @@ def test_skirt_bottom_stays_while_the_chin_moves():
     skirt = np.flatnonzero(model.parts == 1)
     assert np.array_equal(rest[skirt[-len(JAW_LINE):]], wide[skirt[-len(JAW_LINE):]])
     assert wide[152, 1] - rest[152, 1] > 0.05
+
+
+def test_a_new_build_keeps_the_signs_of_the_one_before():
+    rng = np.random.default_rng(0)
+    earlier = rng.normal(0, 1, (3, 5, 3))
+    turned = earlier * np.array([1, -1, 1])[:, None, None] + 0.01
+    assert keep_signs(turned, earlier) == pytest.approx(earlier, abs=0.02)
