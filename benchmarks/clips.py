@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from visualdub.actor import Actor, load_actor
+from visualdub.cli import quiet_native_logs
 from visualdub.dub import Output, dub_clip, open_shot
 from visualdub.errors import VisualDubError
 from visualdub.media.decode import read_frames
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--dialogue", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names that must occur in a clip's name")
     args = parser.parse_args()
+    quiet_native_logs()
     actor = load_actor(args.actor)
     wanted = args.only or [""]
     clips = [p for p in sorted(args.folder.iterdir()) if p.suffix in SUFFIXES and any(w in p.name for w in wanted)]

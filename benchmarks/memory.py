@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.cli import quiet_native_logs
 from visualdub.demo.drive import counting_motion
 from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, portrait_picture
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--dialogue", type=Path, default=ENGLISH)
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 60))
     args = parser.parse_args()
+    quiet_native_logs()
     pictures = loop_pictures()
     peaks = []
     with tempfile.TemporaryDirectory() as folder:

@@ -131,7 +131,7 @@ def test_dub_without_an_actor_adapts_first_and_says_how_long(
     ]
     assert cli.run(args) == 130
     folder = tmp_path / "talking.actor"
-    assert called == [["adapt", str(talking), "--actor", "talking", "--minutes", "3", "--consent", "a, b, c", "-o", str(folder)]]
+    assert called == [["adapt", str(talking), "--actor", "talking", "--minutes", "3", "-o", str(folder), "--consent", "a, b, c"]]
     assert "about 3 minutes" in capsys.readouterr().err
 
 

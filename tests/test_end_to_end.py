@@ -215,3 +215,15 @@ def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) ->
     assert (out.frame_count, out.rate, out.width, out.height) == (12, source.rate, source.width, source.height)
     first = next(iter(read_frames(clips / name)))
     np.testing.assert_array_equal(np.asarray(first.planes[0])[:8], planes(tmp_path / "out.mkv")[0][0][:8])
+
+
+def test_dub_prints_json_alone_on_stdout(
+    talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav = write_wav(tmp_path / "long.wav", 3.0)
+    capsys.readouterr()
+    args = ["dub", str(talking), "--dialogue", str(wav), "--actor", str(flat_actor), "-o", str(tmp_path / "out.mp4"), "--json"]
+    assert run(args) == 0
+    (report,) = json.loads(capsys.readouterr().out)["outputs"]
+    assert report["frames"] == 40 and report["notes"] == ["long.wav is 1.40 s longer than the clip; its end is not heard"]
+    assert probe(tmp_path / "out.mp4").frame_count == 40

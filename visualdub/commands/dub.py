@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +16,7 @@ from visualdub.commands.options import Clip, Codec, Crf, Face, Frames, Json, Mat
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
-    from visualdub.actor.package import Actor
-    from visualdub.dub import Output, Shot
+    from visualdub.dub import Shot
     from visualdub.report import DubReport
 
 MINUTES = 8.0  # of adaptation where no actor is given
@@ -64,7 +64,7 @@ def command(
     """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output, check_output
+    from visualdub.dub import Output, check_output, dub_clip
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames) if frames else None
@@ -76,19 +76,15 @@ def command(
         check_output(job, clip)
     shot = track_shot(clip, face, span)
     if known is None:
-        known = load_actor(adapt_first(clip, output, minutes, consent))
-    reports = [_dub_one(shot, wav, known, job, profile and not json) for wav, job in jobs]
+        known = load_actor(adapt_first(clip, output, minutes, consent, face))
+    reports = []
+    for wav, job in jobs:
+        with frame_progress(f"dubbing {wav.stem}") as progress:
+            reports.append(dub_clip(shot, wav, known, job, progress))
+        if not json:
+            say(reports[-1], profile)
     if json:
         print_json({"outputs": [r.as_dict() for r in reports]})
-
-
-def _dub_one(shot: Shot, wav: Path, actor: Actor, job: Output, profile: bool) -> DubReport:
-    from visualdub.dub import dub_clip
-
-    with frame_progress(f"dubbing {wav.stem}") as progress:
-        report = dub_clip(shot, wav, actor, job, progress)
-    say(report, profile)
-    return report
 
 
 def outputs_of(output: Path, matte: Path | None, dialogue: list[Path]) -> Iterator[tuple[Path, Path | None]]:
@@ -124,19 +120,18 @@ def track_shot(clip: Path, face: str | None, span: object) -> Shot:
     return shot
 
 
-def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None) -> Path:
+def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:
     """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output and is kept."""
     folder = output.absolute().parent / f"{clip.stem}.actor"
     if folder.exists():
         raise ActorError(f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew")
-    if not consent:
+    if not consent and not sys.stdin.isatty():  # at a terminal adapt asks for it
         raise BadInput(
             f'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for {clip.name}, or --actor'
         )
     err.print(f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as {folder}")
-    find.run_command(
-        "adapt", [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "--consent", consent, "-o", str(folder)]
-    )
+    args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
+    find.run_command("adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])])
     return folder
 
 
