@@ -1,9 +1,12 @@
 """The whole-shot fit on shots made from the model itself, where the truth is known."""
 
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
@@ -17,7 +20,7 @@ from visualdub.face.tracker import confidence_of, yaw_pitch
 N = 60
 
 
-def acted(noise: float = 0.0, yaw: float = 12.0):
+def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], NDArray[np.float64], Pose]:
     """Landmarks (N, 478, 3) of a face that talks and turns, with the opening that was acted."""
     model, rng = load_face_model(), np.random.default_rng(1)
     t = np.arange(N)
@@ -32,14 +35,14 @@ def acted(noise: float = 0.0, yaw: float = 12.0):
     return points.astype(np.float32), lip_opening(mesh), pose
 
 
-def as_track(landmarks) -> Track:
+def as_track(landmarks: NDArray[np.float32]) -> Track:
     fit = fit_shot(load_face_model(), landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track("x", "", (512, 512), Fraction(25), 0, landmarks, confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation,
                  fit.pose.translation[:, :2], fit.identity, fit.jaw, fit.expression, "face468-1")
 
 
-def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps():
+def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps() -> None:
     line = np.arange(20.0)[:, None] * 3 + 1
     weights = np.ones(20)
     weights[7:12] = 0
@@ -51,7 +54,7 @@ def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps():
     assert smooth == pytest.approx(smooth[::-1]) and smooth.argmax() == 10
 
 
-def test_procrustes_recovers_a_similarity_and_unproject_undoes_project():
+def test_procrustes_recovers_a_similarity_and_unproject_undoes_project() -> None:
     points, _, pose = acted()
     found = procrustes(points[:, :468].astype(float), unproject(points[:, :468].astype(float), pose))
     assert found.scale == pytest.approx(pose.scale, rel=1e-5)
@@ -59,13 +62,13 @@ def test_procrustes_recovers_a_similarity_and_unproject_undoes_project():
     assert found.translation == pytest.approx(pose.translation, abs=1e-2)
 
 
-def test_smoothing_keeps_a_still_head_still():
+def test_smoothing_keeps_a_still_head_still() -> None:
     pose = Pose(np.full(9, 100.0), np.tile(Rotation.from_euler("y", 20, degrees=True).as_matrix(), (9, 1, 1)), np.tile([5.0, 6, 0], (9, 1)))
     smooth = smooth_pose(pose, np.array([0.1, 0.2, 0.3]), np.ones(9), 2.0)
     assert smooth.rotation == pytest.approx(pose.rotation) and smooth.translation == pytest.approx(pose.translation)
 
 
-def test_fit_follows_lips_without_lag_and_keeps_their_amplitude():
+def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
     points, opening, _ = acted(noise=0.3)
     fit = fit_shot(load_face_model(), points)
     mesh = load_face_model().vertices(fit.identity, fit.jaw, fit.expression)
@@ -76,18 +79,18 @@ def test_fit_follows_lips_without_lag_and_keeps_their_amplitude():
     assert fit.residual.mean() < 0.015
 
 
-def test_fit_halves_the_jitter_of_the_forehead():
+def test_fit_halves_the_jitter_of_the_forehead() -> None:
     points, _, _ = acted(noise=0.5)
     fit = fit_shot(load_face_model(), points)
     mesh = project(load_face_model().vertices(fit.identity, fit.jaw, fit.expression), fit.pose)
     forehead = [10, 151, 9, 108, 337]
-    def jitter(p):
-        return np.abs(np.diff(p[:, forehead, :2], 2, axis=0)).mean()
+    def jitter(p: NDArray[np.floating[Any]]) -> float:
+        return float(np.abs(np.diff(p[:, forehead, :2], 2, axis=0)).mean())
 
     assert jitter(mesh) <= 0.5 * jitter(points)
 
 
-def test_missing_frames_keep_their_place_and_get_no_confidence():
+def test_missing_frames_keep_their_place_and_get_no_confidence() -> None:
     points, _, pose = acted()
     points[20:25] = np.nan
     track = as_track(points)
@@ -96,34 +99,34 @@ def test_missing_frames_keep_their_place_and_get_no_confidence():
     assert np.isfinite(track.expression).all() and np.isfinite(track.rotation).all()
 
 
-def test_identity_comes_out_with_its_lips_closed():
+def test_identity_comes_out_with_its_lips_closed() -> None:
     model = load_face_model()
     open_face = model.vertices(model.template, np.array(0.08), np.zeros(model.n_expression))[:468]
     assert lip_opening(open_face) > 0.1
     assert lip_opening(close_mouth(model, open_face)) == pytest.approx(0.012, abs=0.01)
 
 
-def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive():
+def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive() -> None:
     # forward is -z; a turn about y that moves forward towards +x
     rotation = Rotation.from_euler("y", -30, degrees=True).as_matrix()
     assert yaw_pitch(rotation[None])[0] == pytest.approx([30, 0], abs=1e-6)
 
 
-def test_profile_gets_no_confidence():
+def test_profile_gets_no_confidence() -> None:
     fit = fit_shot(load_face_model(), acted()[0])
     turned = Pose(fit.pose.scale, np.tile(Rotation.from_euler("y", 80, degrees=True).as_matrix(), (N, 1, 1)), fit.pose.translation)
     confidence = confidence_of(type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool))
     assert (confidence == 0).all()
 
 
-def test_box_does_not_know_whether_the_mouth_is_open():
+def test_box_does_not_know_whether_the_mouth_is_open() -> None:
     points, opening, _ = acted()
     track = as_track(points)
     size = 1 / stable_crop(track).scale
     assert np.corrcoef(size, opening)[0, 1] ** 2 < 0.05
 
 
-def test_mask_is_the_same_for_every_performance_and_holds_the_whole_mouth():
+def test_mask_is_the_same_for_every_performance_and_holds_the_whole_mouth() -> None:
     track = as_track(acted()[0])
     crop = stable_crop(track)
     own, wide = Performance.of_track(track), Performance.of_track(track)
@@ -136,7 +139,7 @@ def test_mask_is_the_same_for_every_performance_and_holds_the_whole_mouth():
     assert a.mask[[0, -1]].sum() == 0  # never cut by the crop's edge
 
 
-def test_warp_crop_shifts_by_whole_pixels_exactly_and_centres_at_half():
+def test_warp_crop_shifts_by_whole_pixels_exactly_and_centres_at_half() -> None:
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 255, (300, 320, 3), dtype=np.uint8)
     affine = np.array([[1.0, 0, -7], [0, 1, -11]])
@@ -147,7 +150,7 @@ def test_warp_crop_shifts_by_whole_pixels_exactly_and_centres_at_half():
     assert np.abs(half[100, 4:-4, 0].astype(float) - expected[4:-4]).max() <= 1
 
 
-def test_track_survives_a_round_trip(tmp_path):
+def test_track_survives_a_round_trip(tmp_path: Path) -> None:
     track = as_track(acted()[0])
     track.save(tmp_path / "t.npz")
     again = Track.load(tmp_path / "t.npz")
@@ -157,5 +160,5 @@ def test_track_survives_a_round_trip(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.npz"]
 
 
-def test_face_width_of_the_template_is_one():
+def test_face_width_of_the_template_is_one() -> None:
     assert face_width(load_face_model().template) == pytest.approx(1.0, abs=0.02)

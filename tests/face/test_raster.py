@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from visualdub.face.raster import cover, interpolate, rasterise
 
 
-def plain(points, triangles, height, width):
+def plain(points: NDArray[np.float64], triangles: NDArray[np.int32], height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Per pixel, per triangle, no shortcuts."""
     index, depth = np.full((height, width), -1), np.full((height, width), np.inf)
     for y in range(height):
@@ -22,7 +23,7 @@ def plain(points, triangles, height, width):
     return index, depth
 
 
-def test_half_square_covers_the_pixels_whose_centres_it_holds():
+def test_half_square_covers_the_pixels_whose_centres_it_holds() -> None:
     points = np.array([[0, 0, 1.0], [4, 0, 1], [0, 4, 1]])
     raster = rasterise(points, np.array([[0, 1, 2]], np.int32), 4, 4)
     # centre (x + .5, y + .5) is inside when x + y + 1 <= 4; the diagonal counts
@@ -30,7 +31,7 @@ def test_half_square_covers_the_pixels_whose_centres_it_holds():
     assert (raster.hit == expected).all()
 
 
-def test_barycentrics_by_hand():
+def test_barycentrics_by_hand() -> None:
     points = np.array([[0, 0, 0.0], [4, 0, 4], [0, 4, 8]])
     raster = rasterise(points, np.array([[0, 1, 2]], np.int32), 4, 4)
     # at (1.5, 0.5): b = 1.5/4, c = 0.5/4, a = the rest; depth = 4b + 8c
@@ -38,7 +39,7 @@ def test_barycentrics_by_hand():
     assert raster.depth[0, 1] == pytest.approx(2.5)
 
 
-def test_nearer_triangle_wins_whatever_its_turn_or_order():
+def test_nearer_triangle_wins_whatever_its_turn_or_order() -> None:
     far = np.array([[0, 0, 9.0], [8, 0, 9], [0, 8, 9]])
     near = np.array([[0, 0, 1.0], [0, 8, 1], [8, 0, 1]])  # the other way round
     points = np.concatenate([far, near])
@@ -47,7 +48,7 @@ def test_nearer_triangle_wins_whatever_its_turn_or_order():
         assert (raster.depth[raster.hit] == 1).all() and raster.hit.sum() == 36
 
 
-def test_same_as_plain_rasteriser_on_random_meshes():
+def test_same_as_plain_rasteriser_on_random_meshes() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
         points = rng.uniform(-4, 28, (12, 3))
@@ -58,7 +59,7 @@ def test_same_as_plain_rasteriser_on_random_meshes():
         assert raster.depth[raster.hit] == pytest.approx(depth[index >= 0], rel=1e-5)
 
 
-def test_neighbours_leave_no_gap_and_attributes_are_linear():
+def test_neighbours_leave_no_gap_and_attributes_are_linear() -> None:
     points = np.array([[0.3, 0.2, 0.0], [9.7, 0.4, 0], [9.9, 9.6, 0], [0.1, 9.8, 0]])
     triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     raster = rasterise(points, triangles, 10, 10)
@@ -69,7 +70,7 @@ def test_neighbours_leave_no_gap_and_attributes_are_linear():
     assert (xy[~raster.hit] == -1).all()
 
 
-def test_cover_counts_hidden_triangles_and_cuts_at_weight_zero():
+def test_cover_counts_hidden_triangles_and_cuts_at_weight_zero() -> None:
     points = np.array([[0, 0, 0.0], [8, 0, 0], [0, 8, 0], [8, 8, 0]])
     triangles = np.array([[0, 1, 2], [1, 3, 2]], np.int32)
     # weight falls from 1 at x = 0 to -1 at x = 8: above 0 for x < 4

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from training.build_face_model import HELD_OUT, build, keep_signs, mirror_map, procrustes, upright
@@ -14,7 +15,7 @@ from visualdub.face.model import DATA, load_face_model
 
 
 @pytest.fixture(scope="module")
-def clips():
+def clips() -> dict[str, NDArray[np.float64]]:
     """Three people (the template stretched three ways) who talk and turn, in pixels."""
     model, rng = load_face_model(), np.random.default_rng(0)
     out = {}
@@ -29,19 +30,19 @@ def clips():
     return out
 
 
-def test_tessellation_uses_every_directed_edge_once():
+def test_tessellation_uses_every_directed_edge_once() -> None:
     triangles = tessellation(load_face_model().template[:468])
     edges = Counter((int(t[i]), int(t[(i + 1) % 3])) for t in triangles for i in range(3))
     assert len(triangles) == 852 and set(edges.values()) == {1}
 
 
-def test_procrustes_undoes_a_similarity():
+def test_procrustes_undoes_a_similarity() -> None:
     template = load_face_model().template[:468]
     moved = 3 * template @ Rotation.from_euler("xyz", [10, -20, 5], degrees=True).as_matrix() + [4, 5, 6]
     assert procrustes(moved[None], template, np.arange(0, 468, 7))[0] == pytest.approx(template, abs=1e-9)
 
 
-def test_built_model_opens_downward_is_symmetric_and_unfolded(clips):
+def test_built_model_opens_downward_is_symmetric_and_unfolded(clips: dict[str, NDArray[np.float64]]) -> None:
     arrays, record = build(clips)
     assert record["folded_triangles"] == 0 and set(record["clips"]) == set(clips)
     weights = np.asarray(arrays["jaw_weights"])
@@ -54,14 +55,14 @@ def test_built_model_opens_downward_is_symmetric_and_unfolded(clips):
     assert record["speech_variance_kept"] > 0.9
 
 
-def test_upright_is_one_face_width_wide_with_the_chin_below():
+def test_upright_is_one_face_width_wide_with_the_chin_below() -> None:
     template = load_face_model().template[:468]
     turned = 7 * template @ Rotation.from_euler("y", 15, degrees=True).as_matrix() + 3
     mesh = upright(turned, mirror_map(template))
     assert face_width(mesh) == pytest.approx(1) and mesh[152, 1] > mesh[10, 1] and mesh[454, 0] > mesh[234, 0]
 
 
-def test_shipped_model_holds_no_validation_speaker_and_opens_with_the_jaw():
+def test_shipped_model_holds_no_validation_speaker_and_opens_with_the_jaw() -> None:
     record = json.loads(DATA.with_suffix(".json").read_text())
     assert not any(held in name for name in record["clips"] for held in HELD_OUT) and record["clips"]
     model = load_face_model()
@@ -69,7 +70,7 @@ def test_shipped_model_holds_no_validation_speaker_and_opens_with_the_jaw():
     assert (np.diff(opening) > 0).all() and opening[-1] > 5 * opening[0]
 
 
-def test_skirt_bottom_stays_while_the_chin_moves():
+def test_skirt_bottom_stays_while_the_chin_moves() -> None:
     model = load_face_model()
     rest, wide = model.vertices(model.template, np.array([0.0, 0.15]), np.zeros((2, model.n_expression)))
     skirt = np.flatnonzero(model.parts == 1)
@@ -77,7 +78,7 @@ def test_skirt_bottom_stays_while_the_chin_moves():
     assert wide[152, 1] - rest[152, 1] > 0.05
 
 
-def test_a_new_build_keeps_the_signs_of_the_one_before():
+def test_a_new_build_keeps_the_signs_of_the_one_before() -> None:
     rng = np.random.default_rng(0)
     earlier = rng.normal(0, 1, (3, 5, 3))
     turned = earlier * np.array([1, -1, 1])[:, None, None] + 0.01
