@@ -63,7 +63,8 @@ def test_procrustes_recovers_a_similarity_and_unproject_undoes_project() -> None
 
 
 def test_smoothing_keeps_a_still_head_still() -> None:
-    pose = Pose(np.full(9, 100.0), np.tile(Rotation.from_euler("y", 20, degrees=True).as_matrix(), (9, 1, 1)), np.tile([5.0, 6, 0], (9, 1)))
+    side = Rotation.from_euler("y", 20, degrees=True).as_matrix()
+    pose = Pose(np.full(9, 100.0), np.tile(side, (9, 1, 1)), np.tile([5.0, 6, 0], (9, 1)))
     smooth = smooth_pose(pose, np.array([0.1, 0.2, 0.3]), np.ones(9), 2.0)
     assert smooth.rotation == pytest.approx(pose.rotation) and smooth.translation == pytest.approx(pose.translation)
 
@@ -114,7 +115,8 @@ def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive() -> None:
 
 def test_profile_gets_no_confidence() -> None:
     fit = fit_shot(load_face_model(), acted()[0])
-    turned = Pose(fit.pose.scale, np.tile(Rotation.from_euler("y", 80, degrees=True).as_matrix(), (N, 1, 1)), fit.pose.translation)
+    side = Rotation.from_euler("y", 80, degrees=True).as_matrix()
+    turned = Pose(fit.pose.scale, np.tile(side, (N, 1, 1)), fit.pose.translation)
     confidence = confidence_of(type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool))
     assert (confidence == 0).all()
 
