@@ -20,7 +20,7 @@ from visualdub.face.tracker import track_clip
 from visualdub.media.decode import read_frames
 from visualdub.media.probe import probe
 from visualdub.render.provenance import read_provenance
-from visualdub.render.watermark import WatermarkReader, payload_text
+from visualdub.render.watermark import WatermarkReader, payload_from_text
 from visualdub.report import NO_FACE
 from visualdub.timing import FrameRange
 
@@ -98,14 +98,18 @@ def test_report_and_provenance_say_what_was_done(talking: Path, dubbed: Path) ->
 
 
 def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) -> None:
-    """A face 200 pixels wide has blocks enough for every bit; one of 120 pixels has not."""
+    """Bits lie in blocks of the frame's grid: a small mask has none for a few of them, as their certainty says."""
     clip = write_movie(tmp_path / "large.mkv", portrait_pictures(24, height=600))
     out = Output(tmp_path / "out.mkv", matte=tmp_path / "matte.mkv")
     dub.dub_clip(dub.open_shot(clip), write_wav(tmp_path / "new.wav", 0.8), load_actor(flat_actor), out)
     reader = WatermarkReader()
     for frame, matte in zip(read_frames(out.path), read_frames(tmp_path / "matte.mkv"), strict=True):
         reader.add(np.asarray(frame.planes[0]), matte=np.asarray(matte.planes[0], np.uint8))
-    assert payload_text(reader.bits) == read_provenance(out.path).watermark.payload
+    payload = read_provenance(out.path).watermark.payload
+    assert payload is not None
+    certain = reader.certainty > 4
+    assert certain.sum() >= 28
+    assert (reader.bits == payload_from_text(payload))[certain].all()
 
 
 def test_no_watermark_leaves_none_and_says_so(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
