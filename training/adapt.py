@@ -95,7 +95,7 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     tracks = [_track(source, count) for source in job.sources]
     sets = [prepare(s.path, t, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    sampler = WindowSampler(sets, job.config.generator, job.config.held_out)
+    sampler = WindowSampler(sets, job.config.generator, job.config.held_out, job.config.scattered)
     trainer = Trainer(job.config, sampler, device, choose_dtype(device))
     with torch.random.fork_rng(devices=[]):
         run = Run(job, trainer, _fingerprint(job, tracks), began)

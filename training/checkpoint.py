@@ -76,3 +76,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tens
         state.setdefault(int(index), {})[kind] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+    for weight, moments in optimiser.state.items():
+        for kind, value in moments.items():
+            if value.shape == weight.shape:  # fused Adam walks memory: the moments must lie as the weight does
+                moments[kind] = torch.empty_like(weight).copy_(value)

@@ -42,8 +42,8 @@ class GeneratorConfig:
         return max(8, round((128, 256, 512)[min(halvings, 2)] * self.width))
 
     def frame_channels(self, halvings: int) -> int:
-        """Feature channels of one frame alone, where frames share weights: 64 at 256 pixels, 128 below, times `width`."""
-        return max(8, round((64 if halvings == 0 else 128) * self.width))
+        """Feature channels of one frame alone, where frames share weights, times `width`: 64 at 256 pixels up to 256."""
+        return max(8, round((64, 128, 192, 256)[min(halvings, 3)] * self.width))
 
     @property
     def colour_layers(self) -> int:
@@ -70,6 +70,7 @@ class LossConfig:
     """Weights of the four losses (DESIGN.md 2.3) and where each looks."""
 
     l1: float = 10.0
+    l2: float = 100.0  # ours: mean squared difference, which looks at the mouth where L1 looks at skin
     perceptual: float = 10.0
     reg: float = 5.0
     adversarial: float = 1.0
@@ -89,14 +90,15 @@ class AdaptConfig:
     minutes: float | None = None  # wall-clock budget of the optimisation; exactly one of minutes and steps
     steps: int | None = None
     batch: int = 1  # windows per step
-    learning_rate: float = 1e-3  # of the network, from scratch (from a prior: 1e-4)
-    texture_rate: float = 1e-2  # of the texture
+    learning_rate: float = 2e-3  # of the network, whose layers have equalised rates
+    texture_rate: float = 1e-4  # of the texture; from a random start 1e-2
     discriminator_rate: float = 1e-3
     adversarial_start: float = 0.3  # share of the run after which the discriminator joins
     null_share: float = 0.5  # share of samples with sound that are drawn with the null audio code all the same
     random_texture: bool = False  # the paper's start; default: the actor's mean unwrapped frames
     uv_jitter: float = 0.002  # standard deviation of a shift of the whole UV map, in texture widths
     ema: float = 0.99  # decay per step of the averaged weights that are exported
+    scattered: float = 0.7  # share of training windows whose frames are no neighbours
     held_out: int = 10  # every n-th window of frames is kept for the PSNR shown while training
     seed: int = 0
 

@@ -132,8 +132,8 @@ class WindowSampler:
     is left to train on; a training window never holds one of their frames.
     """
 
-    def __init__(self, sets: Sequence[FrameSet], config: GeneratorConfig, every: int) -> None:
-        self.sets, self.config = list(sets), config
+    def __init__(self, sets: Sequence[FrameSet], config: GeneratorConfig, every: int, scattered: float = 0.0) -> None:
+        self.sets, self.config, self.scattered = list(sets), config, scattered
         t = config.window
         self.held_out = self._hold_out(every)
         kept = {(s, f) for s, start in self.held_out for f in range(start, start + t)}
@@ -150,26 +150,40 @@ class WindowSampler:
         return blocks[every // 2::every] if len(blocks) >= 5 else []
 
     def draw(self, count: int, rng: torch.Generator) -> Batch:
-        """`count` random training windows with random references."""
+        """`count` random training windows with random references.
+
+        A share of `scattered` of them holds any T frames of a clip instead of neighbours: T different mouths teach more than
+        one mouth T times.
+        """
         picks = torch.randint(len(self.starts), (count,), generator=rng).tolist()
         references = torch.randint(len(self.faces), (count, self.config.references), generator=rng).tolist()
-        return self.batch([self.starts[p] for p in picks], [[self.faces[r] for r in row] for row in references])
+        windows = []
+        for s, i in (self.starts[p] for p in picks):
+            apart = bool(torch.rand((), generator=rng) < self.scattered)
+            others = [f for c, f in self.faces if c == s] if apart else []
+            chosen = torch.randint(max(1, len(others)), (self.config.window,), generator=rng).tolist()
+            windows.append((s, [others[k] for k in chosen] if apart else list(range(i, i + self.config.window))))
+        return self.batch(windows, [[self.faces[r] for r in row] for row in references])
 
-    def batch(self, starts: Sequence[tuple[int, int]], references: Sequence[Sequence[tuple[int, int]]]) -> Batch:
-        """The windows that begin at `starts`, (set, frame) each, with the frames `references` beside them."""
+    def window(self, start: tuple[int, int]) -> tuple[int, list[int]]:
+        """The T neighbours that begin at (set, frame)."""
+        return start[0], list(range(start[1], start[1] + self.config.window))
+
+    def batch(self, windows: Sequence[tuple[int, list[int]]], references: Sequence[Sequence[tuple[int, int]]]) -> Batch:
+        """The windows of (set, T frames) each, with the frames `references` beside them."""
         t = self.config.window
-        parts = [(self.sets[s], slice(i, i + t)) for s, i in starts]
+        parts = [(self.sets[s], frames) for s, frames in windows]
         top, bottom, left, right = self.config.view
         see = (slice(top, bottom), slice(left, right))
-        uv = np.stack([unpack_uv(clip.uv[(r, *see)]) for clip, r in parts])
+        uv = np.stack([unpack_uv(clip.uv[r][(slice(None), *see)]) for clip, r in parts])
         boxes = np.stack([clip.mouth[r] for clip, r in parts]) - np.array([left, top, left, top], np.int32)
         pictures = np.stack([np.stack([self.sets[s].crops[(i, *see)] for s, i in row]) for row in references])
         sound = all(clip.mel is not None for clip, _ in parts)
-        mel = np.stack([clip.mel[r.start + t // 2] for clip, r in parts if clip.mel is not None]) if sound else None
-        mask = torch.from_numpy(np.stack([clip.mask[(r, *see)] for clip, r in parts]).astype(np.float32))
-        return Batch(picture_tensor(np.stack([clip.crops[(r, *see)] for clip, r in parts])), torch.from_numpy(uv), mask,
-                     box_mask(boxes, *self.config.view_size), torch.from_numpy(boxes), picture_tensor(pictures),
-                     None if mel is None else torch.from_numpy(mel))
+        mel = np.stack([clip.mel[r[t // 2]] for clip, r in parts if clip.mel is not None]) if sound else None
+        mask = torch.from_numpy(np.stack([clip.mask[r][(slice(None), *see)] for clip, r in parts]).astype(np.float32))
+        crops = picture_tensor(np.stack([clip.crops[r][(slice(None), *see)] for clip, r in parts]))
+        return Batch(crops, torch.from_numpy(uv), mask, box_mask(boxes, *self.config.view_size), torch.from_numpy(boxes),
+                     picture_tensor(pictures), None if mel is None else torch.from_numpy(mel))
 
 
 def picture_tensor(pictures: NDArray[np.uint8]) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from training.config import GeneratorConfig
 from training.layers import BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
 
-SHARED = 2  # halvings of the crop above which frames share weights
+SHARED = 4  # halvings of the crop above which frames share weights
+SOFT = 2  # halvings of the crop at which light and the weights of colour layers are computed
 
 
 class AudioEncoder(nn.Module):
@@ -72,11 +73,11 @@ class Stage(nn.Module):
 class Generator(nn.Module):
     """Window of masked frames with sampled texture, references, audio code -> the window's frames.
 
-    Three choices differ from the paper, all because a few seconds of one actor must do. Above a quarter of the crop's size every
-    frame passes through the same weights, and the window is stacked only below: stacked at full size, each of the T slots would
-    learn the same drawing anew. The network draws what is to be added to `first_guess`, so that an untrained one already shows
-    the actor in the light of the frame. And channels 4 and up of the texture are colour layers that it mixes by weights of a
-    quarter of the size: wet teeth and folds come sharp out of the texture, when to show them is little to learn.
+    Three choices differ from the paper, all because a few seconds of one actor must do. Down to a sixteenth of the crop's
+    size every frame passes through the same weights, and the window is stacked only below: stacked at full size, each of the T
+    slots would learn the same drawing anew. The network draws what is to be added to `first_guess`, so that an untrained one
+    already shows the actor in the light of the frame. And channels 4 and up of the texture are colour layers that it mixes by
+    weights of a quarter of the size: wet teeth and folds come sharp out of the texture, when to show them is little to learn.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -99,7 +100,7 @@ class Generator(nn.Module):
         self.stages = nn.ModuleList(Stage(before, channels, channels, 3 * config.window, s)
                                     for before, channels in zip([ups[0], *ups], ups, strict=False))
         self.spread = Conv(coarse[0], config.window * fine[-1], 1)
-        self.layer_weights = ModulatedConv(2 * fine[-1], config.colour_layers, 1, s, demodulate=False)
+        self.layer_weights = ModulatedConv(fine[SOFT], config.colour_layers, 1, s, demodulate=False)
         befores = [2 * fine[-1], *fine[1:-1][::-1]]
         self.frame_stages = nn.ModuleList(Stage(before, channels, channels, 3, s)
                                           for before, channels in zip(befores, fine[:-1][::-1], strict=True))
@@ -128,27 +129,28 @@ class Generator(nn.Module):
         x, rgb = self._coarse(coarse, style)
         x = torch.cat([activate(self.spread(x)).reshape(small.shape), small], 1)
         each = style[:, None].expand(n, t, -1).reshape(n * t, -1)
-        drawn = guess + self._mixed(layers[:, 1:], self.layer_weights(x, each))
-        rgb = rgb.reshape(n * t, 3, *rgb.shape[-2:])
-        for feature, stage in zip(fine[-2::-1], self.frame_stages, strict=True):
-            x, added = stage(x, feature, each)
+        drawn, rgb = guess, rgb.reshape(n * t, 3, *rgb.shape[-2:])
+        for level, stage in zip(range(SHARED - 1, -1, -1), self.frame_stages, strict=True):
+            x, added = stage(x, fine[level], each)
             rgb = blur_up(rgb) + added
+            if level == SOFT:
+                drawn = guess + self._mixed(layers[:, 1:], self.layer_weights(x, each))
         return (drawn + rgb * mask).reshape(n, t, 3, h, w)
 
     def _coarse(self, features: list[Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
-        """The stacked window, from the learned constant up to a quarter of the crop: feature and (N, 3T, ...) colours."""
+        """The stacked window, from the learned constant up to where frames part: feature and (N, 3T, ...) colours."""
         x, rgb = self.constant.expand(len(style), -1, -1, -1), None
         for feature, stage in zip(features[::-1], self.stages, strict=True):
             x, drawn = stage(x, feature, style)
             rgb = drawn if rgb is None else blur_up(rgb) + drawn
         if rgb is None:
-            raise ValueError("the generator has no resolution below a quarter of its view")
+            raise ValueError("the generator has no resolution at which its window is stacked")
         return x, rgb
 
     def _mixed(self, layers: Tensor, weights: Tensor) -> Tensor:
         """Colour layers of the texture, each times its weight. layers (N, 3L, h, w), weights (N, L, h/4, w/4) -> (N, 3, h, w)."""
         n, _, h, w = layers.shape
-        weights = enlarge(weights, 1 << SHARED)[:, :, None]
+        weights = enlarge(weights, 1 << SOFT)[:, :, None]
         return (layers.reshape(n, self.config.colour_layers, 3, h, w) * weights).sum(1)
 
 
@@ -182,7 +184,7 @@ def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
     values (N, 6, h, w), already times their weights (N, 2, h, w) -> two (N, 3, h, w).
     """
-    step = 1 << SHARED
+    step = 1 << SOFT
     n, _, h, w = weights.shape
     value, weight = (F.avg_pool2d(x, step).reshape(2 * n, -1, h // step, w // step) for x in (values, weights))
     levels = [(value, weight)]

@@ -31,6 +31,12 @@ def weighted_l1(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
     return (difference * weight).sum() / weight.sum()
 
 
+def weighted_l2(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the weight of the squared difference. Shapes as in `weighted_l1`."""
+    difference = (drawn.float() - real).square().mean(2)
+    return (difference * weight).sum() / weight.sum()
+
+
 def colour_reg(sampled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """L1 between the texture's first three channels, rasterised, and the frame, where mask and mesh are.
 

@@ -34,7 +34,7 @@ def frame_mels(audio: NDArray[np.float32], rate: Fraction, start: int, count: in
     """
     bank, window = filterbank(), np.hanning(FFT).astype(np.float32)
     centres = [round(float((start + i + Fraction(1, 2)) / rate) * RATE) for i in range(count)]
-    half = (COLUMNS * HOP + FFT) // 2
+    half = ((COLUMNS - 1) * HOP + FFT) // 2
     padded = np.pad(audio, (half, half + FFT))
     out = np.zeros((count, BANDS, COLUMNS), np.float32)
     for i, centre in enumerate(centres):
@@ -42,5 +42,5 @@ def frame_mels(audio: NDArray[np.float32], rate: Fraction, start: int, count: in
             continue
         columns = np.stack([padded[centre + k * HOP:centre + k * HOP + FFT] for k in range(COLUMNS)])
         magnitude = np.abs(np.fft.rfft(columns * window)).astype(np.float32) * (2 / window.sum())
-        out[i] = 1 - np.log10(np.maximum(bank @ magnitude.T, FLOOR)) / np.log10(FLOOR)
+        out[i] = 1 + np.log10(np.maximum(bank @ magnitude.T, FLOOR)) / -math.log10(FLOOR)
     return out

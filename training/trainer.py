@@ -16,7 +16,7 @@ from training.config import AdaptConfig
 from training.data import Batch, WindowSampler, pick_references, picture_tensor, unpack_uv
 from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss, gradient_free
 from training.generator import Generator, sample_texture
-from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1
+from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
 from training.renderer import ActorRenderer
 from training.texture import NeuralTexture
 from training.unwrap import starting_texture
@@ -139,7 +139,9 @@ class Trainer:
 
     def _generator_losses(self, batch: Batch, drawn: Drawn, adversarial: bool) -> dict[str, Tensor]:
         weights, c = self.config.losses, self.config.losses.crop
-        losses = {"l1": weights.l1 * weighted_l1(drawn.rgb, batch.frames, weight_map(batch.mask, batch.mouth, weights)),
+        where = weight_map(batch.mask, batch.mouth, weights)
+        losses = {"l1": weights.l1 * weighted_l1(drawn.rgb, batch.frames, where),
+                  "l2": weights.l2 * weighted_l2(drawn.rgb, batch.frames, where),
                   "reg": weights.reg * colour_reg(drawn.sampled, batch.frames, batch.mask)}
         pasted = drawn.rgb * batch.mask[:, :, None] + batch.frames * (1 - batch.mask[:, :, None])
         corners = self._corners(batch)
@@ -203,7 +205,7 @@ class Trainer:
     def measure(self, starts: list[tuple[int, int]]) -> tuple[dict[str, float], Batch, Drawn]:
         """PSNR of the averaged renderer over windows (set, frame): inside the mask, and of the crop with the mask pasted in."""
         picks = pick_references(self.sampler.sets, self.config.generator.references)
-        batch = self.sampler.batch(starts, [picks] * len(starts)).to(self.device)
+        batch = self.sampler.batch([self.sampler.window(s) for s in starts], [picks] * len(starts)).to(self.device)
         renderer = self.renderer()
         with torch.no_grad():
             rgb, sampled = [], []

@@ -1,0 +1,43 @@
+"""Starting values of a texture."""
+
+from __future__ import annotations
+
+import torch
+from training_scene import disc_frames
+
+from training.data import picture_tensor, unpack_uv
+from training.generator import first_guess, sample_texture
+from training.unwrap import mean_colours, splat, starting_texture
+
+
+def test_splat_shares_a_pixel_among_four_texels() -> None:
+    """u = 0.375 of 4 texels is the centre of texel 1; v = 0.25 is halfway between rows 0 and 1."""
+    sums = splat(torch.tensor([[[8.0]]]), torch.tensor([[[0.375, 0.25]]]), 4).reshape(4, 4, 2)
+    expected = torch.zeros(4, 4, 2)
+    expected[0, 1] = expected[1, 1] = torch.tensor([4.0, 0.5])
+    assert torch.allclose(sums, expected)
+
+
+def test_splat_skips_what_is_off_the_mesh() -> None:
+    assert not splat(torch.ones(3, 2, 2), torch.full((2, 2, 2), -1.0), 4).any()
+
+
+def test_mean_colours_recover_the_texture_and_fill_holes() -> None:
+    clip = disc_frames(10)
+    frames = list(picture_tensor(clip.crops))
+    uvs = [torch.from_numpy(unpack_uv(u)) for u in clip.uv]
+    colours = mean_colours(frames, uvs, 32)
+    middle = colours[:, 16, 16]  # u = v = 16.5 / 32
+    assert torch.allclose(middle, torch.tensor([0.3 + 0.4 * 16.5 / 32, 0.2 + 0.5 * 16.5 / 32, 0.4]), atol=0.01)
+    assert (colours[2] > 0.35).all()  # corners no frame shows
+
+
+def test_the_starting_texture_already_draws_its_frames() -> None:
+    clip = disc_frames(10)
+    frames, masks = list(picture_tensor(clip.crops)), [torch.from_numpy(m).float() for m in clip.mask]
+    uvs = [torch.from_numpy(unpack_uv(u)) for u in clip.uv]
+    texture = starting_texture(frames, uvs, masks, 32, 16)
+    assert texture.shape == (16, 32, 32)
+    guess = first_guess(frames[4][None], sample_texture(texture[None], uvs[4][None, None])[0], masks[4][None, None])
+    assert ((guess[0] - frames[4]).abs() * masks[4]).max() < 0.15
+    assert ((guess[0] - frames[4]).abs() * masks[4]).sum() / masks[4].sum() / 3 < 0.02
