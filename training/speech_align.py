@@ -79,7 +79,8 @@ def align(clips: list[SpeechClip], slopes: dict[str, Array], train: Train, say: 
     """Two rounds over all folds: predict the clips of a fold by a network trained on the others, move their offsets.
 
     The first round trains on given offsets alone. Where the correlation is too low a given offset stands and a clip of
-    unknown offset is left out. The mean of all offsets that were given stays what it was.
+    unknown offset is left out. The mean of all offsets that were given, weighted by the clips' length, stays
+    what it was: only differences between clips can be found, and long clips are estimated best.
     """
     known = {c.file for c in clips if c.offset_known}
     given = {c.file: c.offset for c in clips}
@@ -101,7 +102,9 @@ def align(clips: list[SpeechClip], slopes: dict[str, Array], train: Train, say: 
                 if score >= LEAST:
                     found[file] = start.shifted(offset)
                     accepted.add(file)
-        drift = float(np.mean([found[f].offset - given[f] for f in given if current[f].offset_known]))
+        anchors = [f for f in given if current[f].offset_known]
+        moved, seconds = [found[f].offset - given[f] for f in anchors], [len(found[f].audio) for f in anchors]
+        drift = float(np.average(moved, weights=seconds))
         current = {f: (c.shifted(c.offset - drift) if f in accepted else c) for f, c in found.items()}
         known = accepted
     kept = [current[f] for f in sorted(known)]
