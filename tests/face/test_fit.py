@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.fit import Pose, close_mouth, fit_shot, procrustes, project, smooth_pose, unproject, whittaker
-from visualdub.face.geometry import frame_geometry
+from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
@@ -164,3 +164,8 @@ def test_track_survives_a_round_trip(tmp_path: Path) -> None:
 
 def test_face_width_of_the_template_is_one() -> None:
     assert face_width(load_face_model().template) == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_mask_never_leaves_the_renderers_view() -> None:
+    inside = clip_to_view(np.ones((SIZE, SIZE), np.uint8))
+    assert inside.sum() == (256 - 112) * (240 - 16) and inside[112:256, 16:240].all()

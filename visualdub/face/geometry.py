@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.crop import Crop, extreme_meshes
+from visualdub.face.crop import VIEW, Crop, extreme_meshes
 from visualdub.face.model import Face468, load_face_model
 from visualdub.face.raster import cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
@@ -41,7 +41,15 @@ def mask_of(model: Face468, track: Track, crop: Crop, i: int) -> NDArray[np.floa
         mask |= cover(mesh, model.triangles, model.mask_weight, crop.size, crop.size)
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (MASK_GROW, MASK_GROW))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, element, iterations=2)
-    return cv2.dilate(closed, element).astype(np.float32)
+    return clip_to_view(np.asarray(cv2.dilate(closed, element), np.uint8)).astype(np.float32)
+
+
+def clip_to_view(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A mask (256, 256) without what lies outside `VIEW`: nothing is ever drawn there."""
+    top, bottom, left, right = VIEW
+    kept = np.zeros_like(mask)
+    kept[top:bottom, left:right] = mask[top:bottom, left:right]
+    return kept
 
 
 def frame_geometry(track: Track, crop: Crop, performance: Performance, i: int) -> Geometry:

@@ -67,7 +67,8 @@ def _interpolate(face_index: NDArray[np.int32], barycentric: NDArray[np.float32]
 
 
 @numba.njit(cache=True, nogil=True)
-def _cover(points: NDArray[np.float64], triangles: NDArray[np.int32], weights: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
+def _cover(points: NDArray[np.float64], triangles: NDArray[np.int32], weights: NDArray[np.float64],
+           out: NDArray[np.uint8]) -> None:
     height, width = out.shape
     for f in range(len(triangles)):
         i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]

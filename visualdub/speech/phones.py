@@ -19,6 +19,7 @@ PREEMPHASIS = 0.97
 STREAMS, STATES = 3, 3  # cepstra, their first and second difference; states of a phone
 WEIGHT_STEP = 1024 * np.log(1.0001)  # nepers that one step of a stored mixture weight stands for
 SCALE = 0.5  # of log likelihoods before they compete: frames are not independent, and one phone would take all
+PIECE = 48  # frames whose Gaussians are held at once; more do not fit the processor's cache
 FLOOR = -9.0  # nepers; less likely phones count as this likely
 
 
@@ -115,18 +116,24 @@ def phone_scores(audio: Array, first: int, count: int, mean: Array, every: int =
 
     mean: (CEPSTRA,) of the whole recording. A uniform prior, likelihoods scaled by SCALE, the best state of each phone.
     """
-    model = acoustic_model()
     base = cepstra(audio, first - 3, (count - 1) * every + 7) - mean
     delta = base[4:] - base[:-4]  # at feature t: c[t + 2] - c[t - 2]
-    streams = (base[3:-3], delta[1:-1], delta[2:] - delta[:-2])
+    streams = [x[::every] for x in (base[3:-3], delta[1:-1], delta[2:] - delta[:-2])]
+    pieces = [_likelihoods([x[i:i + PIECE] for x in streams]) for i in range(0, count, PIECE)]
+    score = np.concatenate(pieces) * SCALE
+    score -= score.max(1, keepdims=True)
+    return np.asarray(np.maximum(score - np.log(np.exp(score).sum(1, keepdims=True)), FLOOR), np.float32)
+
+
+def _likelihoods(streams: list[Array]) -> Array:
+    """(n, P) log likelihood of each phone's best state, of n frames: STREAMS arrays (n, CEPSTRA)."""
+    model, count = acoustic_model(), len(streams[0])
     total = np.zeros((count, len(model.phones), STATES), np.float32)
     for x, quadratic, weights in zip(streams, model.quadratic, model.weights, strict=True):
-        x = x[::every]
         density = np.concatenate([x * x, x, np.ones((count, 1), np.float32)], 1) @ quadratic
         density = density.reshape(count, *weights.shape[:2])
         top = density.max(2, keepdims=True)
-        mixed = np.matmul(np.exp(density - top).transpose(1, 0, 2), weights)  # (P, count, STATES)
+        density -= top
+        mixed = np.matmul(np.exp(density, out=density).transpose(1, 0, 2), weights)  # (P, count, STATES)
         total += np.log(np.maximum(mixed.transpose(1, 0, 2), 1e-30)) + top
-    score = total.max(2) * SCALE
-    score -= score.max(1, keepdims=True)
-    return np.asarray(np.maximum(score - np.log(np.exp(score).sum(1, keepdims=True)), FLOOR), np.float32)
+    return np.asarray(total.max(2), np.float32)
