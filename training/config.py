@@ -71,7 +71,7 @@ class LossConfig:
 
     l1: float = 10.0
     l2: float = 100.0  # ours: mean squared difference, which looks at the mouth where L1 looks at skin
-    perceptual: float = 10.0
+    perceptual: float = 4.0  # the paper: 10, of a loss not divided by its features' magnitude as ours is
     reg: float = 5.0
     adversarial: float = 1.0
     mouth: float = 10.0  # weight of L1 inside the mouth
@@ -90,9 +90,9 @@ class AdaptConfig:
     minutes: float | None = None  # wall-clock budget of the optimisation; exactly one of minutes and steps
     steps: int | None = None
     batch: int = 1  # windows per step
-    learning_rate: float = 2e-3  # of the network, whose layers have equalised rates
+    learning_rate: float = 3e-3  # of the network, whose layers have equalised rates
     texture_rate: float = 1e-4  # of the texture; from a random start 1e-2
-    discriminator_rate: float = 1e-3
+    discriminator_rate: float = 3e-3  # its layers have equalised rates too
     adversarial_start: float = 0.3  # share of the run after which the discriminator joins
     null_share: float = 0.5  # share of samples with sound that are drawn with the null audio code all the same
     random_texture: bool = False  # the paper's start; default: the actor's mean unwrapped frames

@@ -12,6 +12,7 @@ from training.config import GeneratorConfig
 from training.layers import BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
 
 SHARED = 4  # halvings of the crop above which frames share weights
+PLAIN = 2  # finest resolutions, drawn without modulation
 SOFT = 2  # halvings of the crop at which light and the weights of colour layers are computed
 
 
@@ -70,6 +71,23 @@ class Stage(nn.Module):
         return x, self.to_rgb(x, style)
 
 
+class PlainStage(nn.Module):
+    """One of the finest resolutions: as `Stage`, without modulation, the feature added. Half the time at the same picture."""
+
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        self.first = Conv(before, channels, 3)
+        self.second = Conv(channels, channels, 3)
+        self.to_rgb = Conv(channels, 3, 1)
+        self.to_rgb.scale = 1.0
+        nn.init.zeros_(self.to_rgb.weight)
+
+    def forward(self, x: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, before, h, w), feature (N, C, 2h, 2w) -> (N, C, 2h, 2w), (N, 3, 2h, 2w)."""
+        x = activate(self.second(blur_up(activate(self.first(x))) + feature))
+        return x, self.to_rgb(x)
+
+
 class Generator(nn.Module):
     """Window of masked frames with sampled texture, references, audio code -> the window's frames.
 
@@ -102,8 +120,9 @@ class Generator(nn.Module):
         self.spread = Conv(coarse[0], config.window * fine[-1], 1)
         self.layer_weights = ModulatedConv(fine[SOFT], config.colour_layers, 1, s, demodulate=False)
         befores = [2 * fine[-1], *fine[1:-1][::-1]]
-        self.frame_stages = nn.ModuleList(Stage(before, channels, channels, 3, s)
-                                          for before, channels in zip(befores, fine[:-1][::-1], strict=True))
+        pairs = list(zip(befores, fine[:-1][::-1], strict=True))
+        self.frame_stages = nn.ModuleList([*(Stage(b, a, a, 3, s) for b, a in pairs[:-PLAIN]),
+                                           *(PlainStage(b, a) for b, a in pairs[-PLAIN:])])
 
     def forward(self, frames: Tensor, sampled: Tensor, mask: Tensor, references: Tensor, audio: Tensor) -> Tensor:
         """Draw a window; all pictures are of the view, h x w pixels of the crop.
@@ -131,7 +150,7 @@ class Generator(nn.Module):
         each = style[:, None].expand(n, t, -1).reshape(n * t, -1)
         drawn, rgb = guess, rgb.reshape(n * t, 3, *rgb.shape[-2:])
         for level, stage in zip(range(SHARED - 1, -1, -1), self.frame_stages, strict=True):
-            x, added = stage(x, fine[level], each)
+            x, added = stage(x, fine[level], each) if level >= PLAIN else stage(x, fine[level])
             rgb = blur_up(rgb) + added
             if level == SOFT:
                 drawn = guess + self._mixed(layers[:, 1:], self.layer_weights(x, each))

@@ -12,8 +12,8 @@ GAIN = math.sqrt(2.0)
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU, slope 0.2, gain sqrt 2 as in StyleGAN2."""
-    return F.leaky_relu(x, 0.2) * GAIN
+    """Leaky ReLU, slope 0.2. StyleGAN2's gain of sqrt 2 stands in the layers' weights, where it costs nothing."""
+    return F.leaky_relu(x, 0.2)
 
 
 class Conv(nn.Module):
@@ -22,11 +22,11 @@ class Conv(nn.Module):
     One step of Adam then moves every layer's output by about as much, whatever its width; without it 1e-3 diverges here.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True, gain: float = GAIN) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale = 1 / math.sqrt(inputs * kernel * kernel)
+        self.scale = gain / math.sqrt(inputs * kernel * kernel)
         self.stride, self.padding = stride, kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,6 +100,6 @@ class ModulatedConv(nn.Module):
         y = F.conv2d(x * scale[:, :, None, None].to(x.dtype), weight.to(x.dtype), padding=self.padding)
         if self.demodulate:
             power = weight.float().square().sum((2, 3))
-            factor = torch.rsqrt(scale.float().square() @ power.t() + 1e-8)
+            factor = GAIN * torch.rsqrt(scale.float().square() @ power.t() + 1e-8)
             y = y * factor[:, :, None, None].to(y.dtype)
         return y + self.bias[None, :, None, None].to(y.dtype)
