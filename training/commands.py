@@ -59,10 +59,19 @@ def adapt(
               + (f", held-out frames {figures}" if figures else ""))
 
 
-def train() -> None:
-    """Training of what ships with the project: the speech model (`python -m training.train_speech`)."""
-    raise BadInput("vdub train has no prior to train in this version; "
-                   "the speech model is trained with python -m training.train_speech")
+def train(
+    what: Annotated[str, typer.Argument(metavar="speech", help="What to train: the speech model.", show_default=False)],
+    clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips with their clips.json.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.onnx", help="The shipped model by default.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Of each of the networks that are averaged.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+) -> None:
+    """Train what ships with the project; writes the model and, beside it, the record of its training."""
+    if what != "speech":
+        raise BadInput(f"vdub train {what}: this version trains speech only")
+    from training.train_speech import main
+
+    main(clips, output, steps, seed, say=out.print)
 
 
 def _consent(text: str | None, actor: str) -> Consent:
