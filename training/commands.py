@@ -62,7 +62,7 @@ def adapt(
 def train(
     what: Annotated[str, typer.Argument(metavar="speech", help="What to train: the speech model.", show_default=False)],
     clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips with their clips.json.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.onnx", help="The shipped model by default.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.onnx", help="Default: the shipped one.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Of each of the networks that are averaged.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:

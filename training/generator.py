@@ -176,6 +176,7 @@ class Generator(nn.Module):
 # ---- the first guess --------------------------------------------------------------------------------------------------
 
 OUTLIER = 0.2  # difference of texture and frame, in 0..1, beyond which a pixel says less and less about the light
+TRUST_GAIN = 10.0  # logits per unit of the texture's channel 3, so that it learns at the pace of the colours
 COARSER = 0.05  # weight of what coarser levels say where finer ones know something
 
 
@@ -183,8 +184,8 @@ def first_guess(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
     """The frame outside the mask; inside it the texture in the frame's light, as far as the texture trusts itself.
 
     The light is what texture and frame differ by on the mesh outside the mask, carried smoothly inwards, which also closes the
-    seam. Channel 3 of the texture is the trust, a logit: where it is low, at the outline, colours of the surroundings are
-    carried inwards instead. frames (N, 3, h, w), sampled (N, C, h, w) 0 off the mesh, mask (N, 1, h, w) -> (N, 3, h, w).
+    seam. Channel 3 of the texture is the trust, a logit over `TRUST_GAIN`: where it is low, at the outline, colours of the
+    surroundings are carried inwards instead. frames (N, 3, h, w), sampled (N, C, h, w) 0 off the mesh, mask (N, 1, h, w) -> (N, 3, h, w).
     """
     colours, logit = sampled[:, :3], sampled[:, 3:4]
     known = 1 - mask
@@ -193,7 +194,7 @@ def first_guess(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
         difference = (frames - colours) * (known * on_mesh)
         agreeing = known * on_mesh * torch.exp(difference.square().mean(1, keepdim=True) * (-1 / OUTLIER ** 2))
         light, around = carry_inwards(torch.cat([difference * agreeing, frames * known], 1), torch.cat([agreeing, known], 1))
-    trust = torch.sigmoid(logit) * on_mesh
+    trust = torch.sigmoid(TRUST_GAIN * logit) * on_mesh
     inside = around + trust * (colours + light - around)
     return frames * known + inside * mask
 

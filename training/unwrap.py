@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.generator import first_guess, sample_texture
+from training.generator import TRUST_GAIN, first_guess, sample_texture
 
 STRONG = 1.0  # weight, in pixels, that keeps a texel's residual near 0 where few pixels showed it
 MOST_TRUST = 4.0  # logit
+DOUBT = 4.0  # logits per neper by which the surroundings explain a texel worse than the texture does
+FAITH = 2.0  # logit where both explain it as well: inside the mouth nothing does, and skin must not show there
 
 
 def splat(values: Tensor, uv: Tensor, size: int) -> Tensor:
@@ -75,7 +77,8 @@ def starting_texture(frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Seq
 
 
 def _trust(texture: Tensor, frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
-    """(size, size) logits: positive where the texture explains the pixels inside the mask better than their surroundings do."""
+    """(size, size) trust, a logit over `TRUST_GAIN`: positive where the texture explains the pixels inside the
+    mask better than their surroundings do."""
     size = texture.shape[-1]
     sums = torch.zeros(size * size, 3)
     for frame, uv, mask in zip(frames, uvs, masks, strict=True):
@@ -87,10 +90,10 @@ def _trust(texture: Tensor, frames: Sequence[Tensor], uvs: Sequence[Tensor], mas
         inside = torch.where(mask[..., None] > 0.5, uv, torch.full_like(uv, -1))
         sums += splat(torch.stack(errors), inside, size)
     own, around = sums[:, 0] + 1e-6, sums[:, 1] + 1e-6
-    logit = (2 * torch.log(around / own)).clamp(-MOST_TRUST, MOST_TRUST)
+    logit = (DOUBT * torch.log(around / own) + FAITH).clamp(-MOST_TRUST, MOST_TRUST)
     logit[sums[:, 2] < 1e-3] = MOST_TRUST
     smooth = F.avg_pool2d(logit.reshape(1, 1, size, size), 5, 1, 2, count_include_pad=False)
-    return smooth[0, 0]
+    return smooth[0, 0] / TRUST_GAIN
 
 
 def _residual(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
