@@ -185,7 +185,8 @@ def first_guess(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
 
     The light is what texture and frame differ by on the mesh outside the mask, carried smoothly inwards, which also closes the
     seam. Channel 3 of the texture is the trust, a logit over `TRUST_GAIN`: where it is low, at the outline, colours of the
-    surroundings are carried inwards instead. frames (N, 3, h, w), sampled (N, C, h, w) 0 off the mesh, mask (N, 1, h, w) -> (N, 3, h, w).
+    surroundings are carried inwards instead. frames (N, 3, h, w), sampled (N, C, h, w) 0 off the mesh, mask (N, 1, h, w) ->
+    (N, 3, h, w).
     """
     colours, logit = sampled[:, :3], sampled[:, 3:4]
     known = 1 - mask
