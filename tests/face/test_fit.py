@@ -168,4 +168,4 @@ def test_face_width_of_the_template_is_one() -> None:
 
 def test_a_mask_never_leaves_the_renderers_view() -> None:
     inside = clip_to_view(np.ones((SIZE, SIZE), np.uint8))
-    assert inside.sum() == (256 - 112) * (240 - 16) and inside[112:256, 16:240].all()
+    assert inside.sum() == (256 - 112) * (224 - 32) and inside[112:256, 32:224].all()

@@ -13,7 +13,7 @@ from visualdub.face.model import Face468, load_face_model
 from visualdub.face.track import Track
 
 SIZE = 256
-VIEW = (112, 256, 16, 240)  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
+VIEW = (112, 256, 32, 224)  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
 NEAR = 468 + 21  # the face and the first ring below its jaw line: as far down as the mask reaches
