@@ -16,7 +16,7 @@ from visualdub.media.planes import bit_depth, is_rgb
 from visualdub.render.colour import offset_field, spread_field
 from visualdub.render.grain import HALF_OF_FINE, grain, lacking, noise_level, seeded
 from visualdub.render.light import light
-from visualdub.render.region import Region, find_region, into_region, out_of_region, plate_scale
+from visualdub.render.region import Region, find_region, into_region, out_of_region, plate_scale, restore_detail
 from visualdub.render.watermark import Watermark
 
 CHROMA_REACH = 2  # chroma samples beyond those under a touched pixel that a chroma filter may change
@@ -147,7 +147,7 @@ def finish(pending: Pending, match: Match | None = None, with_grain: bool = True
     matte = np.zeros(frame.planes[0].shape[:2], np.uint8)
     if plate is None or match is None:
         return Composited(frame, matte, plate_scale(affine))
-    matched = np.ascontiguousarray(patch, np.float32) + spread_field(match.offset, patch.shape[0])
+    matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + spread_field(match.offset, patch.shape[0])
     drawn = into_region(matched, affine, plate.box).clip(0.0, 1.0)
     values = _blended_planes(plate, drawn)
     if with_grain:

@@ -1,0 +1,33 @@
+"""Crops on their way into the plate: what resampling takes, and how it is given back."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.face.crop import warp_crop
+from visualdub.render.region import Region, into_region, restore_detail
+
+
+def test_a_crop_that_went_to_the_plate_and_back_keeps_its_detail() -> None:
+    rng = np.random.default_rng(0)
+    plate = cv2.GaussianBlur(rng.uniform(0, 255, (600, 600, 3)), (0, 0), 1.2)
+    plate = ((plate - plate.mean()) * 4 + 128).clip(0, 255).astype(np.uint8)
+    affine = np.array([[0.65, 0, -40.0], [0, 0.65, -30]])
+    crop = warp_crop(plate, affine)
+
+    def again(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+        back = plate.copy()
+        back[:] = into_region(picture, affine, Region(0, 0, 600, 600)).clip(0, 255).round()
+        return warp_crop(back, affine)
+
+    def detail(picture: NDArray[np.generic]) -> float:
+        return float(cv2.Laplacian(picture[60:200, 60:200].astype(np.float32), cv2.CV_32F).var())
+
+    patch = crop.astype(np.float32)
+    assert detail(again(patch)) < 0.85 * detail(crop)
+    assert 0.88 * detail(crop) < detail(again(restore_detail(patch, affine))) < 1.05 * detail(crop)
+
+
+def test_detail_is_left_alone_where_the_crop_did_not_shrink() -> None:
+    patch = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype(np.float32)
+    assert restore_detail(patch, np.array([[1.2, 0, 0], [0, 1.2, 0]])) is patch
