@@ -24,7 +24,13 @@ class Raster:
         return self.face_index >= 0
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True)
+def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
+    """First and last pixel whose centre a triangle with these coordinates can hold along one axis."""
+    return max(0, int(np.ceil(min(a, b, c) - 0.5))), min(size - 1, int(np.floor(max(a, b, c) - 0.5)))
+
+
+@numba.njit(cache=True, nogil=True)
 def _fill(points: NDArray[np.float64], triangles: NDArray[np.int32], face_index: NDArray[np.int32],
           barycentric: NDArray[np.float32], depth: NDArray[np.float32]) -> None:
     height, width = face_index.shape
@@ -33,10 +39,8 @@ def _fill(points: NDArray[np.float64], triangles: NDArray[np.int32], face_index:
         area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
         if abs(area) < 1e-9:
             continue
-        x0 = max(0, int(np.ceil(min(a[0], b[0], c[0]) - 0.5)))
-        x1 = min(width - 1, int(np.floor(max(a[0], b[0], c[0]) - 0.5)))
-        y0 = max(0, int(np.ceil(min(a[1], b[1], c[1]) - 0.5)))
-        y1 = min(height - 1, int(np.floor(max(a[1], b[1], c[1]) - 0.5)))
+        x0, x1 = _span(a[0], b[0], c[0], width)
+        y0, y1 = _span(a[1], b[1], c[1], height)
         for y in range(y0, y1 + 1):
             py = y + 0.5
             for x in range(x0, x1 + 1):
@@ -76,10 +80,8 @@ def _cover(points: NDArray[np.float64], triangles: NDArray[np.int32], weights: N
         area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
         if abs(area) < 1e-9 or max(weights[i], weights[j], weights[k]) <= 0.0:
             continue
-        x0 = max(0, int(np.ceil(min(a[0], b[0], c[0]) - 0.5)))
-        x1 = min(width - 1, int(np.floor(max(a[0], b[0], c[0]) - 0.5)))
-        y0 = max(0, int(np.ceil(min(a[1], b[1], c[1]) - 0.5)))
-        y1 = min(height - 1, int(np.floor(max(a[1], b[1], c[1]) - 0.5)))
+        x0, x1 = _span(a[0], b[0], c[0], width)
+        y0, y1 = _span(a[1], b[1], c[1], height)
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
                 wa = ((b[0] - x - 0.5) * (c[1] - y - 0.5) - (b[1] - y - 0.5) * (c[0] - x - 0.5)) / area
