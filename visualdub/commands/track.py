@@ -64,15 +64,16 @@ def command(
     """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
     from visualdub.face.tracker import track_clip
     from visualdub.files import require_writable
+    from visualdub.profile import StageClock
     from visualdub.timing import FrameRange
     from visualdub.trackreport import track_figures
 
     target = output or Path(f"{clip.stem}.track.npz")
     for path in (target, *([overlay] if overlay else [])):
         require_writable(path)
-    pace = Pace(time.perf_counter())
+    pace, clock = Pace(time.perf_counter()), StageClock()
     with frame_progress("tracking") as progress:
-        track = track_clip(clip, FrameRange.parse(frames) if frames else None, face, pace.watch(progress))
+        track = track_clip(clip, FrameRange.parse(frames) if frames else None, face, pace.watch(progress), clock)
     start_up, rate = pace.split(len(track))
     track.save(target)
     if overlay is not None:
@@ -85,12 +86,14 @@ def command(
         "usable": int(track.usable.sum()),
         "start_up_seconds": round(start_up, 2),
         "frames_per_second": round(rate, 1),
+        "mediapipe_alone_frames_per_second": clock.as_dict()["mediapipe"]["fps"],
         **figures,
     }
     if json:
         print_json(values)
         return
     out.print(f"{target}: {values['usable']} of {len(track)} frames tracked, {rate:.1f} frames/s after {start_up:.2f} s start-up")
+    out.print(f"  MediaPipe alone, its start-up included: {values['mediapipe_alone_frames_per_second']} frames/s")
     for key, value in figures.items():
         out.print(f"  {key.replace('_', ' ')}: {value}")
 

@@ -17,6 +17,7 @@ from visualdub.face.track import Track
 from visualdub.media.decode import read_frames
 from visualdub.media.pixels import frame_rgb
 from visualdub.media.probe import content_hash, probe
+from visualdub.profile import StageClock
 from visualdub.streams import prefetch
 from visualdub.timing import FrameRange
 
@@ -44,19 +45,22 @@ def confidence_of(fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def track_clip(path: Path, frames: FrameRange | None = None, face: str | None = None,
-               progress: Callable[[int, int], None] | None = None) -> Track:
+               progress: Callable[[int, int], None] | None = None, clock: StageClock | None = None) -> Track:
     """Track one face of a clip (`face` as in `choose_face`), streaming. `progress(done, total)` after every frame.
+
+    clock: takes the time of the stages "mediapipe" and "fit".
 
     Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past the end.
     """
     info = probe(path)
     frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
     pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
-    faces, count = find_faces(pictures, None if progress is None else lambda done: progress(done, len(frames)))
+    faces, count = find_faces(pictures, None if progress is None else lambda done: progress(done, len(frames)), clock)
     if not faces:
         raise NoFace(f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels wide")
     landmarks = choose_face(faces, face, path.name).dense(count)
-    fit = fit_shot(load_face_model(), landmarks)
+    with (clock or StageClock()).stage("fit", count):
+        fit = fit_shot(load_face_model(), landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(path.name, content_hash(path), (info.width, info.height), info.rate, frames.start, landmarks,
                  confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation, fit.pose.translation[:, :2], fit.identity, fit.jaw,
