@@ -59,7 +59,7 @@ def probe_inputs(renderer: ActorRenderer, count: int, seed: int = 0) -> tuple[Te
     uv = (grid + 0.01 * torch.randn(count, t, 1, 1, 2, generator=rng)).clamp(0, 1).clone()
     uv[:, :, : s // 8] = -1
     mask = torch.zeros(count, t, s, s)
-    mask[:, :, s // 3 : s - 4, s // 5 : s - s // 5] = 1
+    mask[:, :, 2 * s // 5 : s - 4, s // 5 : s - s // 5] = 1
     return frames, uv, mask
 
 

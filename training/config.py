@@ -18,7 +18,7 @@ class GeneratorConfig:
 
     width: float = 0.25  # times the channels of the paper: 1.0 full, 0.25 small
     size: int = 256  # pixels, side of the crop
-    view: tuple[int, int, int, int] = (96, 256, 16, 240)  # top, bottom, left, right: the part of the crop that is worked on
+    view: tuple[int, int, int, int] = (96, 256, 32, 224)  # top, bottom, left, right: the part of the crop that is worked on
     window: int = 5  # T, frames drawn by one pass
     references: int = 3  # K, frames of the same person shown to the network
     texture_size: int = 256  # texels, side of the neural texture
@@ -70,8 +70,8 @@ class LossConfig:
     """Weights of the four losses (DESIGN.md 2.3) and where each looks."""
 
     l1: float = 10.0
-    l2: float = 100.0  # ours: mean squared difference, which looks at the mouth where L1 looks at skin
-    perceptual: float = 4.0  # the paper: 10, of a loss not divided by its features' magnitude as ours is
+    l2: float = 60.0  # ours: mean squared difference, which looks at the mouth where L1 looks at skin
+    perceptual: float = 6.0  # the paper: 10, of a loss not divided by its features' magnitude as ours is
     reg: float = 5.0
     adversarial: float = 1.0
     mouth: float = 10.0  # weight of L1 inside the mouth

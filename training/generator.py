@@ -12,7 +12,7 @@ from training.config import GeneratorConfig
 from training.layers import BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
 
 SHARED = 4  # halvings of the crop above which frames share weights
-PLAIN = 2  # finest resolutions, drawn without modulation
+PLAIN = 3  # finest resolutions, drawn without modulation
 SOFT = 2  # halvings of the crop at which light and the weights of colour layers are computed
 
 
@@ -124,12 +124,13 @@ class Generator(nn.Module):
         self.frame_stages = nn.ModuleList([*(Stage(b, a, a, 3, s) for b, a in pairs[:-PLAIN]),
                                            *(PlainStage(b, a) for b, a in pairs[-PLAIN:])])
 
-    def forward(self, frames: Tensor, sampled: Tensor, mask: Tensor, references: Tensor, audio: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, sampled: Tensor, jumps: Tensor, mask: Tensor, references: Tensor, audio: Tensor) -> Tensor:
         """Draw a window; all pictures are of the view, h x w pixels of the crop.
 
         frames: (N, T, 3, h, w) R'G'B' 0..1; nothing of them under the mask is looked at. sampled: (N, T, C, h, w) the texture
-        where the mesh is, 0 elsewhere. mask: (N, T, h, w) 1 = draw. references: (N, K, 3, h, w) 0..1. audio: (N, style) code.
-        Returns (N, T, 3, h, w), about 0..1: the frames outside the mask.
+        where the mesh is, 0 elsewhere. jumps: (N, T, h, w) as `uv_jumps` finds them. mask: (N, T, h, w)
+        1 = draw. references: (N, K, 3, h, w) 0..1. audio: (N, style) code. Returns (N, T, 3, h, w), about 0..1: the frames
+        outside the mask.
         """
         n, t, c, h, w = sampled.shape
         if (t, c, (h, w)) != (self.config.window, self.config.texture_channels, self.config.view_size):
@@ -137,6 +138,7 @@ class Generator(nn.Module):
                              f"{self.config.texture_channels}, *{self.config.view_size})")
         frames, sampled, mask = frames.reshape(n * t, 3, h, w), sampled.reshape(n * t, c, h, w), mask.reshape(n * t, 1, h, w)
         guess = first_guess(frames, sampled, mask)
+        guess = smooth_jumps(guess, jumps.reshape(n * t, 1, h, w) * mask)
         layers = sampled[:, 3:] * mask
         fine = self.frame_encoder(activate(self.stem(torch.cat([guess - 0.5, layers, mask], 1))))
         small = fine[-1]
@@ -176,6 +178,7 @@ class Generator(nn.Module):
 # ---- the first guess --------------------------------------------------------------------------------------------------
 
 OUTLIER = 0.2  # difference of texture and frame, in 0..1, beyond which a pixel says less and less about the light
+JUMP = 0.04  # difference of texture coordinates of neighbouring pixels that no smooth surface shows
 TRUST_GAIN = 10.0  # logits per unit of the texture's channel 3, so that it learns at the pace of the colours
 COARSER = 0.05  # weight of what coarser levels say where finer ones know something
 
@@ -198,6 +201,11 @@ def first_guess(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
     trust = torch.sigmoid(TRUST_GAIN * logit) * on_mesh
     inside = around + trust * (colours + light - around)
     return frames * known + inside * mask
+
+
+def smooth_jumps(picture: Tensor, jumps: Tensor) -> Tensor:
+    """The picture (N, 3, h, w), averaged over 3 x 3 pixels where jumps (N, 1, h, w) is 1: no stairs where the mesh ends."""
+    return picture + jumps * (F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False) - picture)
 
 
 def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,6 +239,17 @@ def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
     n, t, h, w, _ = uv.shape
     picture = F.grid_sample(texture, uv.reshape(n, t * h, w, 2) * 2 - 1, align_corners=False, padding_mode="zeros")
     return picture.reshape(n, -1, t, h, w).transpose(1, 2)
+
+
+def uv_jumps(uv: Tensor) -> Tensor:
+    """1 where texture coordinates jump between neighbouring pixels: at the mesh's outline and where the lips meet the mouth.
+
+    uv (N, T, h, w, 2), -1 where there is no mesh -> (N, T, h, w) of 0 and 1.
+    """
+    across, down = (uv[:, :, :, 1:] - uv[:, :, :, :-1]).abs(), (uv[:, :, 1:] - uv[:, :, :-1]).abs()
+    across, down = ((x.amax(-1) > JUMP).to(uv.dtype) for x in (across, down))
+    return torch.maximum(torch.maximum(F.pad(across, (0, 1)), F.pad(across, (1, 0))),
+                         torch.maximum(F.pad(down, (0, 0, 0, 1)), F.pad(down, (0, 0, 1, 0))))
 
 
 def view_of(picture: Tensor, config: GeneratorConfig) -> Tensor:

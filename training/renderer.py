@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-from training.generator import Generator, sample_texture, view_of
+from training.generator import Generator, sample_texture, uv_jumps, view_of
 
 
 class ActorRenderer(nn.Module):
@@ -24,11 +24,16 @@ class ActorRenderer(nn.Module):
         self.register_buffer("references", view_of(references, network.config).detach().clone())
 
     def forward(self, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
-        """frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1 -> rgb (N, T, 3, H, W) in 0..1, 0 out of view."""
+        """frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1 -> rgb (N, T, 3, H, W) in 0..1.
+
+        Out of view, where no mask reaches in any pose that is drawn, the frame comes back as it is.
+        """
         config, n = self.network.config, frame.shape[0]
         top, bottom, left, right = config.view
         mask = view_of(mask, config)
-        sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv[:, :, top:bottom, left:right])
+        uv = uv[:, :, top:bottom, left:right]
+        sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv)
         references, audio = self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1)
-        drawn = self.network(view_of(frame, config), sampled, mask, references, audio)
-        return F.pad(drawn.clamp(0, 1), (left, config.size - right, top, config.size - bottom))
+        drawn = self.network(view_of(frame, config), sampled, uv_jumps(uv), mask, references, audio)
+        sides = (frame[..., top:bottom, :left], drawn.clamp(0, 1), frame[..., top:bottom, right:])
+        return torch.cat([frame[..., :top, :], torch.cat(sides, -1), frame[..., bottom:, :]], -2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from training.config import AdaptConfig
 from training.data import Batch, WindowSampler, pick_references, picture_tensor, unpack_uv
 from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss, gradient_free
-from training.generator import Generator, sample_texture
+from training.generator import Generator, sample_texture, uv_jumps
 from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
 from training.renderer import ActorRenderer
 from training.texture import NeuralTexture
@@ -126,7 +126,7 @@ class Trainer:
         texture = self.texture(progress).expand(len(batch.frames), -1, -1, -1)
         sampled = sample_texture(texture, batch.uv)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            rgb = self.network(batch.frames, sampled, batch.mask, batch.references, self._audio(batch))
+            rgb = self.network(batch.frames, sampled, uv_jumps(batch.uv), batch.mask, batch.references, self._audio(batch))
         return Drawn(rgb.float(), sampled)
 
     def _audio(self, batch: Batch) -> Tensor:
@@ -214,7 +214,7 @@ class Trainer:
                 sampled.append(sample_texture(renderer.texture, one.uv))
                 audio = self.averaged.null_audio[None]
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    drawn = self.averaged(one.frames, sampled[-1], one.mask, one.references, audio)
+                    drawn = self.averaged(one.frames, sampled[-1], uv_jumps(one.uv), one.mask, one.references, audio)
                 rgb.append(drawn.float().clamp(0, 1))
         whole = Drawn(torch.cat(rgb), torch.cat(sampled))
         inside = psnr(whole.rgb, batch.frames, batch.mask)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from training_scene import TINY
 
 from training.config import GeneratorConfig
-from training.generator import Generator, carry_inwards, first_guess, sample_texture
+from training.generator import Generator, carry_inwards, first_guess, sample_texture, smooth_jumps, uv_jumps
 from training.layers import BlurDown, ModulatedConv, blur_up
 from training.renderer import ActorRenderer
 from visualdub.errors import BadInput
@@ -69,15 +69,14 @@ def test_nothing_under_the_mask_is_seen() -> None:
         assert not torch.allclose(drawn[..., 30:60, 10:50], renderer(seen, uv, mask)[..., 30:60, 10:50])  # outside it is
 
 
-def test_the_frame_stays_outside_the_mask_and_the_rest_of_the_crop_is_empty() -> None:
+def test_the_frame_stays_outside_the_mask() -> None:
     renderer = ActorRenderer(trained_like(), torch.rand(1, 16, 32, 32), torch.rand(1, 2, 3, 64, 64)).eval()
     frame, uv, mask = torch.rand(1, 5, 3, 64, 64), torch.rand(1, 5, 64, 64, 2), torch.zeros(1, 5, 64, 64)
     mask[..., 40:50, 20:40] = 1
     with torch.no_grad():
         drawn = renderer(frame, uv, mask)
-    kept = mask[0, 0, 16:] == 0
-    assert torch.allclose(drawn[0, 0, :, 16:][:, kept], frame[0, 0, :, 16:][:, kept])
-    assert not drawn[..., :16, :].any()
+    kept = mask[0, 0] == 0
+    assert torch.allclose(drawn[0, 0][:, kept], frame[0, 0][:, kept])
 
 
 def test_a_frame_is_drawn_the_same_alone_and_in_a_batch() -> None:
@@ -117,11 +116,20 @@ def test_carry_inwards_keeps_what_is_known() -> None:
         assert (filled - 0.25).abs().max() < 0.01
 
 
+def test_jumps_are_found_on_both_sides_and_smoothed() -> None:
+    uv = torch.full((1, 1, 1, 6, 2), 0.5)
+    uv[..., 4:, 0] = 0.6
+    jumps = uv_jumps(uv)
+    assert jumps.flatten().tolist() == [0, 0, 0, 1, 1, 0]
+    row = smooth_jumps((uv[..., 0] >= 0.55).float().expand(1, 3, 1, 6), jumps)[0, 0, 0]
+    assert torch.allclose(row, torch.tensor([0, 0, 0, 1 / 3, 2 / 3, 1.0]))
+
+
 def test_wrong_shapes_and_configurations_are_refused() -> None:
     network = trained_like()
     with pytest.raises(ValueError, match="expected"):
         network(torch.zeros(1, 5, 3, 48, 64), torch.zeros(1, 4, 16, 48, 64), torch.zeros(1, 5, 48, 64),
-                torch.zeros(1, 2, 3, 48, 64), torch.zeros(1, 16))
+                torch.zeros(1, 5, 48, 64), torch.zeros(1, 2, 3, 48, 64), torch.zeros(1, 16))
     with pytest.raises(BadInput, match="view"):
         GeneratorConfig(view=(0, 250, 0, 256))
     with pytest.raises(BadInput, match="texture channels"):
