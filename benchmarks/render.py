@@ -55,6 +55,21 @@ def cost(step: Callable[[], object], repeats: int) -> float:
     return float(np.median(times))
 
 
+def finished_rate(renderer: Renderer, repeats: int) -> float:
+    """Finished frames/s of the network at its own number of threads, by the median time of a window of which t - 1 are new."""
+    t, s = renderer.window, renderer.size
+    y, x = np.mgrid[:s, :s].astype(np.float32) / s
+    frames = np.random.default_rng(0).integers(0, 255, (t, s, s, 3)).astype(np.uint8)
+    uv, mask = np.tile(np.stack([x, y], -1), (t, 1, 1, 1)), np.tile((y > 0.5).astype(np.float32), (t, 1, 1))
+    renderer.render(frames, uv, mask)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        renderer.render(frames, uv, mask)
+        times.append(time.perf_counter() - start)
+    return (t - 1) / float(np.median(times))
+
+
 def line(name: str, ms: float) -> None:
     """One row: milliseconds of one core, and the share of a 25 frames/s frame."""
     print(f"  {name:<44}{ms:8.1f} ms {ms / FRAME_MS:7.2f} of a frame at 25 frames/s")
@@ -98,6 +113,7 @@ def main() -> None:
         t, s = renderer.window, renderer.size
         inputs = np.zeros((t, s, s, 3), np.uint8), np.zeros((t, s, s, 2), np.float32), np.ones((t, s, s), np.float32)
         line("network, per finished frame", cost(lambda: renderer.render(*inputs), given.repeats) / (t - 1))
+        print(f"network on all cores: {finished_rate(Renderer(given.model), given.repeats):.1f} finished frames/s")
 
 
 if __name__ == "__main__":
