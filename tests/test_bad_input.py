@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,8 @@ def test_ctrl_c_during_a_dub_leaves_no_half_file(
     folder.mkdir()
     long = write_movie(tmp_path / "long.mkv", portrait_pictures(40) * 10)
     args = [sys.executable, "-m", "visualdub.cli", *(str(a) for a in dub_args(long, wav, flat_actor, folder / "out.mkv"))]
-    process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True)
+    # a test run in the background of a shell inherits an ignored SIGINT; a terminal's process does not
+    process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, preexec_fn=partial(signal.signal, sent, signal.SIG_DFL))
     try:
         deadline = time.monotonic() + 120
         while not list(folder.iterdir()) and time.monotonic() < deadline and process.poll() is None:
