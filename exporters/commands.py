@@ -20,9 +20,9 @@ def export(
 
     from exporters.onnx import export_renderer
     from training.adapt import load_network
-    from training.data import picture_tensor
     from training.generator import Generator
     from training.renderer import ActorRenderer
+    from training.windows import picture_tensor
     from visualdub.actor.package import REFERENCES, RENDERER, seal
     from visualdub.errors import ActorError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -15,25 +14,28 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import nn
 
-from training.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from training.config import WIDTHS, AdaptConfig, GeneratorConfig
-from training.data import FrameSet, WindowSampler, prepare
-from training.sheet import contact_sheet, save_sheet
-from training.trainer import Trainer
+from training.frames import Frames, FrameSet, read_frame_set
+from training.packed import Dataset
+from training.precision import choose_dtype
+from training.prior_file import Prior, check_fits, load_prior
+from training.run import CONFIG, LOSSES, SHEET, Count, Run, Show
+from training.trainer import Probe, Trainer, texture_of
+from training.windows import WindowSampler, hold_out, pick_references, still_windows
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
-from visualdub.errors import BadInput, Interrupted, NoFace, OutputError
+from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
 from visualdub.speech.style import fit_style, rest_pose
 from visualdub.timing import FrameRange
 
-SAVE_SECONDS = 60.0  # between checkpoints, contact sheets and measurements
-CHECKPOINT, SHEET, LOSSES, CONFIG = "checkpoint.safetensors", "sheet.png", "losses.csv", "config.json"
-
+REHEARSED = 8  # people of a dataset that an adaptation is mixed with
+REHEARSAL_FRAMES = 25  # frames that make the starting texture of each of them
 
 @dataclass(frozen=True)
 class Source:
@@ -53,22 +55,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Status:
-    """Where a run stands, for whoever shows it."""
-
-    step: int
-    progress: float  # 0..1 of the run
-    losses: dict[str, float]  # running means
-    psnr: float | None  # dB inside the mask on held-out frames, None before the first measurement or without any
-    rate: float  # steps per second of this session
-    seconds_left: float
-
-
-Show = Callable[[Status], None]
-Count = Callable[[str, int, int], None]  # stage, done, total
-
-
-@dataclass(frozen=True)
 class Job:
     """One adaptation as asked for."""
 
@@ -77,6 +63,8 @@ class Job:
     output: Path  # of the package
     consent: Consent
     config: AdaptConfig
+    prior: Path | None = None  # where the network starts; None = from scratch
+    rehearsal: Path | None = None  # packed dataset whose people are mixed in 1:1
 
     @property
     def run_folder(self) -> Path:
@@ -92,15 +80,56 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     """
     began = time.monotonic()
     _check_writable(job)
+    prior = _prior(job)
+    others = rehearsal_people(job.rehearsal, job.config) if job.rehearsal is not None else []
     tracks = [_track(source, count) for source in job.sources]
-    sets = [prepare(s.path, t, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    sampler = WindowSampler(sets, job.config.generator, job.config.held_out, job.config.scattered)
-    trainer = Trainer(job.config, sampler, device, choose_dtype(device))
+    view = job.config.generator.view
+    sets = [read_frame_set(s.path, t, view, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]
     with torch.random.fork_rng(devices=[]):
-        run = Run(job, trainer, _fingerprint(job, tracks), began)
+        trainer = make_trainer(job.config, sets, others, prior)
+        run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets), began)
         run.train(show)
-    return _package(job, run, tracks, sets)
+    return _package(job, run, tracks, sets, prior)
+
+
+def _prior(job: Job) -> Prior | None:
+    if job.prior is None:
+        return None
+    prior = load_prior(job.prior)
+    check_fits(prior, job.config.generator, job.config.losses, str(job.prior))
+    return prior
+
+
+def rehearsal_people(folder: Path, config: AdaptConfig) -> list[list[Frames]]:
+    """Some people of a packed dataset, chosen by the seed. Raises `BadInput` where it holds nobody to train on."""
+    dataset = Dataset(folder)
+    people = list(dataset.people("train").values())
+    if not people:
+        raise BadInput(f"{folder} holds nobody to rehearse with; expected a dataset with people to train on")
+    chosen = np.random.default_rng(config.seed).permutation(len(people))[:REHEARSED]
+    return [[dataset.open(c, config.generator.view, keep=True) for c in people[i]] for i in chosen]
+
+
+def make_trainer(config: AdaptConfig, sets: Sequence[Frames], others: Sequence[Sequence[Frames]], prior: Prior | None) -> Trainer:
+    """A trainer for the person of `sets`, from the prior where there is one, mixed with `others` where there are some."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kept = hold_out(sets, config.generator.window, config.held_out)
+    sampler = WindowSampler([sets, *others], config, kept, mixed=bool(others))
+    starts: list[torch.Tensor | None] = [None] * (1 + len(others))
+    if not config.random_texture:
+        starts[0] = texture_of(sets, sampler.faces[0], config)
+        for i, clips in enumerate(others, 1):
+            starts[i] = texture_of(clips, sampler.faces[i], config, REHEARSAL_FRAMES)
+    return Trainer(config, sampler, starts, device, choose_dtype(device), prior)
+
+
+def _looks(job: Job, sets: Sequence[FrameSet]) -> tuple[list[Probe], Probe]:
+    """What is measured while training, and what the contact sheet shows where nothing is kept aside."""
+    generator = job.config.generator
+    kept = hold_out(sets, generator.window, job.config.held_out)
+    first = next((c, i) for c, clip in enumerate(sets) for i in range(len(clip) - generator.window + 1)
+                 if clip.usable[i:i + generator.window].all())
+    return [Probe(still_windows(sets, kept, generator))] if kept else [], Probe(still_windows(sets, [first], generator))
 
 
 def _check_writable(job: Job) -> None:
@@ -130,118 +159,25 @@ def _counter(count: Count | None, stage: str) -> Callable[[int, int], None] | No
     return None if count is None else lambda done, total: count(stage, done, total)
 
 
-def _fingerprint(job: Job, tracks: Sequence[Track]) -> str:
+def _fingerprint(job: Job, tracks: Sequence[Track], prior: Prior | None) -> str:
     """Of all that decides the result: a checkpoint is only resumed by the same job."""
-    facts: dict[str, Any] = {"config": dataclasses.asdict(job.config),
+    facts: dict[str, Any] = {"config": dataclasses.asdict(job.config), "prior": prior.hash if prior else None,
+                             "rehearsal": str(job.rehearsal),
                              "frames": [(t.source_hash, str(t.frames), t.face_model) for t in tracks]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial (forward and backward)."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        x = torch.zeros(1, 64, 96, 96, dtype=dtype).to(memory_format=torch.channels_last)
-        best = float("inf")
-        for _ in range(4):
-            start = time.perf_counter()
-            conv(x).sum().backward()
-            best = min(best, time.perf_counter() - start)
-        seconds[dtype] = best
-    return min(seconds, key=lambda d: seconds[d])
-
-
-# ---- the run ----------------------------------------------------------------------------------------------------------
-
-
-class Run:
-    """The optimisation: step after step until the budget is spent, with checkpoints, losses and contact sheets beside it."""
-
-    def __init__(self, job: Job, trainer: Trainer, fingerprint: str, began: float) -> None:
-        self.job, self.trainer, self.fingerprint = job, trainer, fingerprint
-        self.metrics: dict[str, float] = {}
-        self.means: dict[str, float] = {}
-        self.resumed_at = 0
-        self._spent_before, self._began = 0.0, began
-        self._checkpoint = job.run_folder / CHECKPOINT
-        job.config.save(job.run_folder / CONFIG)
-        if self._checkpoint.is_file() and checkpoint_facts(self._checkpoint).get("fingerprint") == fingerprint:
-            facts = load_checkpoint(self._checkpoint, trainer.modules, trainer.optimisers, trainer.rng)
-            trainer.step_count = self.resumed_at = int(facts["step"])
-            self._spent_before, self.means = float(facts["seconds"]), dict(facts["means"])
-
-    @property
-    def seconds(self) -> float:
-        """Spent on this run so far, sessions before a resume included."""
-        return self._spent_before + time.monotonic() - self._began
-
-    @property
-    def progress(self) -> float:
-        """0..1."""
-        config = self.job.config
-        if config.steps is not None:
-            return min(1.0, self.trainer.step_count / config.steps)
-        return min(1.0, self.seconds / (60 * (config.minutes or 1)))
-
-    def train(self, show: Show | None) -> None:
-        """Spend the budget. On Ctrl-C the checkpoint is written and `Interrupted` raised."""
-        saved = started = time.monotonic()
-        try:
-            while (progress := self.progress) < 1:
-                for name, value in self.trainer.step(progress).items():
-                    self.means[name] = 0.95 * self.means.get(name, value) + 0.05 * value
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    self.look()
-                    self.save()
-                    saved = time.monotonic()
-                if show is not None:
-                    show(self._status(started))
-            self.look()
-        except KeyboardInterrupt:
-            self.save()
-            raise Interrupted(f"stopped after {self.trainer.step_count} steps; "
-                              f"the same command goes on from {self._checkpoint}") from None
-
-    def _status(self, started: float) -> Status:
-        rate = (self.trainer.step_count - self.resumed_at) / max(time.monotonic() - started, 1e-6)
-        steps, minutes = self.job.config.steps, self.job.config.minutes
-        left = (steps - self.trainer.step_count) / rate if steps else 60 * (minutes or 0) - self.seconds
-        return Status(self.trainer.step_count, self.progress, self.means, self.metrics.get("psnr_mask"), rate, max(0.0, left))
-
-    def look(self) -> None:
-        """Measure on the held-out frames, write the contact sheet and a line of losses."""
-        held_out = self.trainer.sampler.held_out
-        metrics, batch, drawn = self.trainer.measure(held_out or self.trainer.sampler.starts[:1])
-        self.metrics = metrics if held_out else {}
-        middle = self.job.config.generator.window // 2
-        sheet = contact_sheet(*(x[:6, middle].cpu() for x in (batch.frames, drawn.rgb, drawn.sampled[:, :, :3], batch.mask)))
-        save_sheet(sheet, self.job.run_folder / SHEET)
-        row = {"step": float(self.trainer.step_count), "seconds": round(self.seconds, 1), **self.means, **self.metrics}
-        path = self.job.run_folder / LOSSES
-        with path.open("a", newline="") as f:
-            csv.writer(f).writerows([(self.trainer.step_count, k, f"{v:.5g}") for k, v in row.items() if k != "step"])
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        facts = {"fingerprint": self.fingerprint, "step": self.trainer.step_count, "seconds": self.seconds, "means": self.means}
-        save_checkpoint(self._checkpoint, self.trainer.modules, self.trainer.optimisers, self.trainer.rng, facts)
 
 
 # ---- the package ------------------------------------------------------------------------------------------------------
 
 
-def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSet]) -> ActorRecord:
-    record, trainer = _record(job, run, tracks), run.trainer
+def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSet], prior: Prior | None) -> ActorRecord:
+    record, trainer = _record(job, run, tracks, prior), run.trainer
     longest = max(tracks, key=lambda t: int(t.usable.sum()))
     jaw, expression = rest_pose(longest)
     with actor_folder(job.output) as folder:
-        write_package(folder, record, longest.identity, jaw, expression, trainer.references, fit_style(longest))
-        renderer = trainer.renderer()
+        write_package(folder, record, longest.identity, jaw, expression, _references(job, sets), fit_style(longest))
         meta = {"config": json.dumps(dataclasses.asdict(job.config.generator))}
-        save_file({"texture": renderer.texture.cpu().contiguous()}, folder / TEXTURE)
+        save_file({"texture": trainer.averaged_texture().detach().cpu().contiguous()}, folder / TEXTURE)
         state = {k: v.cpu().contiguous() for k, v in trainer.averaged.state_dict().items()}
         save_file(state, folder / WEIGHTS, meta)
         for name in (SHEET, LOSSES, CONFIG):
@@ -254,14 +190,29 @@ def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSe
     return record
 
 
-def _record(job: Job, run: Run, tracks: Sequence[Track]) -> ActorRecord:
+def _references(job: Job, sets: Sequence[FrameSet]) -> NDArray[np.uint8]:
+    """(K, S, S, 3) the actor's fixed references, whole crops."""
+    return np.stack([sets[c].crops[i] for c, i in pick_references(sets, job.config.generator.references)])
+
+
+def _record(job: Job, run: Run, tracks: Sequence[Track], prior: Prior | None) -> ActorRecord:
     generator = job.config.generator
     size = next((name for name, width in WIDTHS.items() if width == generator.width), f"width {generator.width:g}")
     losses = {**dataclasses.asdict(job.config.losses), "perceptual_network": f"VGG16, {run.trainer.perceptual.weights} weights"}
     frames = tuple(SourceFrames(t.source, t.source_hash, t.start, t.frames.end_exclusive) for t in tracks)
     metrics = {**run.metrics, **{f"loss_{k}": v for k, v in run.means.items()}, "seconds": run.seconds}
     return ActorRecord(job.name, job.consent, frames, run.trainer.step_count, size, generator.width, generator.window,
-                       tracks[0].face_model, losses=losses, metrics={k: round(v, 4) for k, v in metrics.items()})
+                       tracks[0].face_model, prior.hash if prior else None, losses, _held_by(job, prior),
+                       {k: round(v, 4) for k, v in metrics.items()})
+
+
+def _held_by(job: Job, prior: Prior | None) -> str:
+    """How the adaptation was kept from forgetting other people, for the record."""
+    if job.rehearsal is not None:
+        return f"mixed 1:1 with {REHEARSED} people of {job.rehearsal.name} at most"
+    if prior is not None and job.config.anchor:
+        return f"L2-SP, weights pulled back to the prior by {job.config.anchor:g} times the rate a step"
+    return "none"
 
 
 def _exporter() -> Callable[[Path], Any]:

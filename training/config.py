@@ -10,6 +10,8 @@ from typing import Any
 from visualdub.errors import BadInput
 
 WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
+PAPER_PERCEPTUAL = 6.0  # the paper's 10 is of a loss that is not divided by its features' magnitude, as ours is
+PRIOR_PERCEPTUAL = 1.0  # at 6 a network of random weights drowns what people have in common: its gradient was 8 times that of L1
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class GeneratorConfig:
     references: int = 3  # K, frames of the same person shown to the network
     texture_size: int = 256  # texels, side of the neural texture
     texture_channels: int = 16  # 0-2 are colour
+    atlas_channels: int = 8  # of the atlas, a texture all actors share: it says what part of a face a pixel shows
     style: int = 512  # length of the style vector
     mel: tuple[int, int] = (80, 16)  # bands, columns of the audio code's spectrogram
 
@@ -71,7 +74,7 @@ class LossConfig:
 
     l1: float = 10.0
     l2: float = 60.0  # ours: mean squared difference, which looks at the mouth where L1 looks at skin
-    perceptual: float = 6.0  # the paper: 10, of a loss not divided by its features' magnitude as ours is
+    perceptual: float = PAPER_PERCEPTUAL
     reg: float = 5.0
     adversarial: float = 1.0
     mouth: float = 10.0  # weight of L1 inside the mouth
@@ -82,24 +85,26 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class AdaptConfig:
-    """One adaptation, everything that decides its result apart from the clips themselves."""
+class RunConfig:
+    """One run of the optimiser over windows of frames: what adaptation and the training of the prior have in common."""
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     minutes: float | None = None  # wall-clock budget of the optimisation; exactly one of minutes and steps
     steps: int | None = None
-    batch: int = 1  # windows per step
+    batch: int = 1  # windows per pass of one process
+    accumulate: int = 1  # passes whose gradients are added up before a step
     learning_rate: float = 3e-3  # of the network, whose layers have equalised rates
-    texture_rate: float = 1e-4  # of the texture; from a random start 1e-2
+    texture_rate: float = 1e-4  # of the textures; from a random start 1e-2
     discriminator_rate: float = 3e-3  # its layers have equalised rates too
     adversarial_start: float = 0.3  # share of the run after which the discriminator joins
     null_share: float = 0.5  # share of samples with sound that are drawn with the null audio code all the same
-    random_texture: bool = False  # the paper's start; default: the actor's mean unwrapped frames
+    random_texture: bool = False  # the paper's start; default: the person's mean unwrapped frames
     uv_jitter: float = 0.002  # standard deviation of a shift of the whole UV map, in texture widths
     ema: float = 0.99  # decay per step of the averaged weights that are exported
     scattered: float = 0.7  # share of training windows whose frames are no neighbours
-    held_out: int = 10  # every n-th window of frames is kept for the PSNR shown while training
+    anchor: float = 0.0  # L2-SP: the share of the way back to the starting weights that a step of rate 1 would go
+    patience: int = 0  # measurements on held-out frames without a gain, after which the run ends; 0 = never
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -107,10 +112,44 @@ class AdaptConfig:
             raise BadInput(f"minutes {self.minutes} and steps {self.steps} were given; expected exactly one of them")
         if (self.minutes is not None and self.minutes <= 0) or (self.steps is not None and self.steps <= 0):
             raise BadInput(f"minutes {self.minutes}, steps {self.steps}: the run would end before it begins")
+        if self.batch < 1 or self.accumulate < 1:
+            raise BadInput(f"batch {self.batch}, accumulate {self.accumulate}; expected 1 or more of each")
 
     def save(self, path: Path) -> None:
         """Write as JSON, resolved, next to the run."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class AdaptConfig(RunConfig):
+    """One adaptation, everything that decides its result apart from the clips and the prior."""
+
+    held_out: int = 10  # every n-th window of frames is kept for the PSNR that is shown while training and stops it
+
+
+def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:
+    """Defaults of an adaptation, from a prior or from scratch, with other people's data at hand or not; `given` goes first."""
+    values: dict[str, Any] = {}
+    if prior:
+        values = {"learning_rate": 2e-3, "adversarial_start": 0.1, "patience": 6}
+        if not rehearsal:
+            values["anchor"] = 0.5
+    if given.get("random_texture"):
+        values["texture_rate"] = 1e-2
+    return AdaptConfig(**{**values, **given})
+
+
+@dataclass(frozen=True)
+class PriorConfig(RunConfig):
+    """One training of the prior, everything that decides its result apart from the dataset."""
+
+    losses: LossConfig = field(default_factory=lambda: LossConfig(perceptual=PRIOR_PERCEPTUAL))
+    learning_rate: float = 2e-3
+    texture_rate: float = 3e-4
+    discriminator_rate: float = 2e-3
+    adversarial_start: float = 0.6
+    ema: float = 0.999
+    texture_frames: int = 60  # of the first half of each person's frames, which make the starting texture
 
 
 def generator_config(fields: dict[str, Any]) -> GeneratorConfig:
@@ -119,3 +158,11 @@ def generator_config(fields: dict[str, Any]) -> GeneratorConfig:
         return GeneratorConfig(**{**fields, "mel": tuple(fields["mel"]), "view": tuple(fields["view"])})
     except (TypeError, KeyError) as e:
         raise BadInput(f"renderer configuration {fields} is not one of this version: {e}") from e
+
+
+def prior_config(size: str, vgg: Path | None = None, **given: Any) -> PriorConfig:
+    """The defaults of a training of the prior in a size; `given` goes first. Raises `BadInput` for what cannot be trained."""
+    if size not in WIDTHS:
+        raise BadInput(f"--size {size!r} is not one of {', '.join(WIDTHS)}")
+    losses = LossConfig(perceptual=PRIOR_PERCEPTUAL) if vgg is None else LossConfig(vgg_weights=str(vgg))
+    return PriorConfig(GeneratorConfig(width=WIDTHS[size]), losses, **given)

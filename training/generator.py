@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import GeneratorConfig
-from training.layers import BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
+from training.layers import OUTPUT_GAIN, BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
 
 SHARED = 4  # halvings of the crop above which frames share weights
 PLAIN = 3  # finest resolutions, drawn without modulation
@@ -78,8 +78,8 @@ class PlainStage(nn.Module):
         super().__init__()
         self.first = Conv(before, channels, 3)
         self.second = Conv(channels, channels, 3)
-        self.to_rgb = Conv(channels, 3, 1)
-        self.to_rgb.scale = 1.0
+        self.to_rgb = Conv(channels, 3, 1, bias=False)
+        self.to_rgb.scale = OUTPUT_GAIN
         nn.init.zeros_(self.to_rgb.weight)
 
     def forward(self, x: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +107,8 @@ class Generator(nn.Module):
         deepest = (height >> depth, width >> depth)
         self.audio = AudioEncoder(s)
         self.null_audio = nn.Parameter(torch.zeros(s))
-        self.stem = Conv(config.texture_channels + 1, fine[0], 1)
+        self.atlas = nn.Parameter(smooth_noise(config.atlas_channels, config.texture_size // 2))
+        self.stem = Conv(config.texture_channels + config.atlas_channels + 1, fine[0], 1)
         self.frame_encoder = Pyramid(fine)
         self.gather = Conv(config.window * fine[-1] + 3 * config.references, coarse[0], 1)
         self.face_encoder = Pyramid(coarse)
@@ -124,23 +125,31 @@ class Generator(nn.Module):
         self.frame_stages = nn.ModuleList([*(Stage(b, a, a, 3, s) for b, a in pairs[:-PLAIN]),
                                            *(PlainStage(b, a) for b, a in pairs[-PLAIN:])])
 
+    def with_atlas(self, texture: Tensor) -> Tensor:
+        """An actor's texture (N, C, S, S) with the atlas behind it: what is sampled, (N, C + A, S, S)."""
+        atlas = F.interpolate(self.atlas, size=texture.shape[-2:], mode="bilinear", align_corners=False)
+        return torch.cat([texture, atlas.expand(len(texture), -1, -1, -1)], 1)
+
     def forward(self, frames: Tensor, sampled: Tensor, jumps: Tensor, mask: Tensor, references: Tensor, audio: Tensor) -> Tensor:
         """Draw a window; all pictures are of the view, h x w pixels of the crop.
 
-        frames: (N, T, 3, h, w) R'G'B' 0..1; nothing of them under the mask is looked at. sampled: (N, T, C, h, w) the texture
-        where the mesh is, 0 elsewhere. jumps: (N, T, h, w) as `uv_jumps` finds them. mask: (N, T, h, w)
+        frames: (N, T, 3, h, w) R'G'B' 0..1; nothing of them under the mask is looked at. sampled: (N, T, C + A, h, w) texture
+        and atlas where the mesh is, 0 elsewhere. jumps: (N, T, h, w) as `uv_jumps` finds them. mask: (N, T, h, w)
         1 = draw. references: (N, K, 3, h, w) 0..1. audio: (N, style) code. Returns (N, T, 3, h, w), about 0..1: the frames
         outside the mask.
         """
         n, t, c, h, w = sampled.shape
-        if (t, c, (h, w)) != (self.config.window, self.config.texture_channels, self.config.view_size):
+        channels = self.config.texture_channels + self.config.atlas_channels
+        if (t, c, (h, w)) != (self.config.window, channels, self.config.view_size):
             raise ValueError(f"sampled is {tuple(sampled.shape)}; expected (N, {self.config.window}, "
-                             f"{self.config.texture_channels}, *{self.config.view_size})")
+                             f"{channels}, *{self.config.view_size})")
         frames, sampled, mask = frames.reshape(n * t, 3, h, w), sampled.reshape(n * t, c, h, w), mask.reshape(n * t, 1, h, w)
-        guess = first_guess(frames, sampled, mask)
+        parts = [3, 1, 3 * self.config.colour_layers, self.config.atlas_channels]
+        colours, trust, layers, atlas = torch.split(sampled, parts, 1)
+        guess = first_guess(frames, colours, trust, mask)
         guess = smooth_jumps(guess, jumps.reshape(n * t, 1, h, w) * mask)
-        layers = sampled[:, 3:] * mask
-        fine = self.frame_encoder(activate(self.stem(torch.cat([guess - 0.5, layers, mask], 1))))
+        seen = torch.cat([guess - 0.5, trust * mask, layers * mask, atlas * mask, mask], 1)
+        fine = self.frame_encoder(activate(self.stem(seen)))
         small = fine[-1]
         known = F.avg_pool2d(references.reshape(n, -1, h, w), 1 << SHARED) - 0.5
         stacked = torch.cat([small.reshape(n, -1, *small.shape[-2:]), known.to(small.dtype)], 1)
@@ -155,7 +164,7 @@ class Generator(nn.Module):
             x, added = stage(x, fine[level], each) if level >= PLAIN else stage(x, fine[level])
             rgb = blur_up(rgb) + added
             if level == SOFT:
-                drawn = guess + self._mixed(layers[:, 1:], self.layer_weights(x, each))
+                drawn = guess + self._mixed(layers, self.layer_weights(x, each))
         return (drawn + rgb * mask).reshape(n, t, 3, h, w)
 
     def _coarse(self, features: list[Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,15 +192,14 @@ TRUST_GAIN = 10.0  # logits per unit of the texture's channel 3, so that it lear
 COARSER = 0.05  # weight of what coarser levels say where finer ones know something
 
 
-def first_guess(frames: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
+def first_guess(frames: Tensor, colours: Tensor, logit: Tensor, mask: Tensor) -> Tensor:
     """The frame outside the mask; inside it the texture in the frame's light, as far as the texture trusts itself.
 
     The light is what texture and frame differ by on the mesh outside the mask, carried smoothly inwards, which also closes the
     seam. Channel 3 of the texture is the trust, a logit over `TRUST_GAIN`: where it is low, at the outline, colours of the
-    surroundings are carried inwards instead. frames (N, 3, h, w), sampled (N, C, h, w) 0 off the mesh, mask (N, 1, h, w) ->
-    (N, 3, h, w).
+    surroundings are carried inwards instead. frames (N, 3, h, w), colours (N, 3, h, w) and logit (N, 1, h, w) as sampled from
+    channels 0-2 and 3, 0 off the mesh, mask (N, 1, h, w) -> (N, 3, h, w).
     """
-    colours, logit = sampled[:, :3], sampled[:, 3:4]
     known = 1 - mask
     with torch.no_grad():
         on_mesh = (colours.abs().sum(1, keepdim=True) > 0).to(frames.dtype)
@@ -229,6 +237,11 @@ def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # ---- the texture ------------------------------------------------------------------------------------------------------
+
+
+def smooth_noise(channels: int, size: int) -> Tensor:
+    """(1, channels, size, size) random values of deviation about 0.5, smooth: any two places of a face differ."""
+    return F.interpolate(torch.randn(1, channels, 8, 8), size=(size, size), mode="bicubic", align_corners=False) * 0.6
 
 
 def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GAIN = math.sqrt(2.0)
+OUTPUT_GAIN = 0.25  # of layers that paint: at 1 the steps of Adam alone shook every colour by 0.01, as much as there is to learn
 
 
 def activate(x: Tensor) -> Tensor:
@@ -82,12 +83,12 @@ class ModulatedConv(nn.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, style: int, demodulate: bool = True) -> None:
-        """Without demodulation the layer starts at zero and learns at the full rate: it adds to what is there already."""
+        """Without demodulation the layer paints: it starts at zero, has no bias, and adds to what is there already."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if demodulate else None
         self.affine = Linear(style, inputs, gain=0.25, bias=1.0)
-        self.scale = 1 / math.sqrt(inputs * kernel * kernel) if demodulate else 1.0
+        self.scale = 1 / math.sqrt(inputs * kernel * kernel) if demodulate else OUTPUT_GAIN
         if not demodulate:
             nn.init.zeros_(self.weight)
         self.demodulate = demodulate
@@ -102,4 +103,4 @@ class ModulatedConv(nn.Module):
             power = weight.float().square().sum((2, 3))
             factor = GAIN * torch.rsqrt(scale.float().square() @ power.t() + 1e-8)
             y = y * factor[:, :, None, None].to(y.dtype)
-        return y + self.bias[None, :, None, None].to(y.dtype)
+        return y if self.bias is None else y + self.bias[None, :, None, None].to(y.dtype)

@@ -25,16 +25,19 @@ def weight_map(mask: Tensor, mouth: Tensor, config: LossConfig) -> Tensor:
     return inside * config.mouth + (1 - inside) * lower
 
 
+def window_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the weight within each window, then over windows, so that a batch may be split. Both (N, T, H, W); scalar."""
+    return ((values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)).mean()
+
+
 def weighted_l1(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
     """Mean over the weight of the absolute difference. drawn, real (N, T, 3, H, W), weight (N, T, H, W)."""
-    difference = (drawn.float() - real).abs().mean(2)
-    return (difference * weight).sum() / weight.sum()
+    return window_mean((drawn.float() - real).abs().mean(2), weight)
 
 
 def weighted_l2(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
     """Mean over the weight of the squared difference. Shapes as in `weighted_l1`."""
-    difference = (drawn.float() - real).square().mean(2)
-    return (difference * weight).sum() / weight.sum()
+    return window_mean((drawn.float() - real).square().mean(2), weight)
 
 
 def colour_reg(sampled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
@@ -42,8 +45,7 @@ def colour_reg(sampled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
 
     sampled (N, T, C, H, W), real (N, T, 3, H, W), mask (N, T, H, W) 0/1.
     """
-    difference = (sampled[:, :, :3] - real).abs().mean(2)
-    return (difference * mask).sum() / mask.sum().clamp_min(1)
+    return window_mean((sampled[:, :, :3] - real).abs().mean(2), mask)
 
 
 class Perceptual(nn.Module):
@@ -109,7 +111,8 @@ class Perceptual(nn.Module):
             targets = self.features(real)
         total = torch.zeros((), device=drawn.device)
         for a, b in zip(self.features(drawn), targets, strict=True):
-            total = total + (a.float() - b.float()).abs().mean() / b.float().abs().mean().clamp_min(1e-6)
+            a, b = a.float(), b.float()
+            total = total + ((a - b).abs().mean((1, 2, 3)) / b.abs().mean((1, 2, 3)).clamp_min(1e-6)).mean()
         return total / len(TAPS)
 
 

@@ -11,7 +11,7 @@ from training.generator import Generator, sample_texture, uv_jumps, view_of
 class ActorRenderer(nn.Module):
     """What `renderer.onnx` computes; PyTorch in eager mode is its reference.
 
-    texture (1, C, S, S), references (1, K, 3, H, W) 0..1, whole crops.
+    texture (1, C, S, S), kept with the atlas behind it; references (1, K, 3, H, W) 0..1, whole crops.
     """
 
     texture: Tensor
@@ -20,7 +20,7 @@ class ActorRenderer(nn.Module):
     def __init__(self, network: Generator, texture: Tensor, references: Tensor) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("texture", texture.detach().clone())
+        self.register_buffer("texture", network.with_atlas(texture).detach().clone())
         self.register_buffer("references", view_of(references, network.config).detach().clone())
 
     def forward(self, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:

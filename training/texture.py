@@ -21,7 +21,8 @@ class NeuralTexture(nn.Module):
     def __init__(self, size: int, channels: int, start: Tensor | None, generator: torch.Generator) -> None:
         """start: (channels, size, size), as `training.unwrap.starting_texture` makes it; None: the paper's random one."""
         super().__init__()
-        self.register_buffer("base", torch.zeros(1, channels, size, size) if start is None else start[None].clone())
+        self.register_buffer("base", torch.zeros(1, channels, size, size) if start is None else start[None].clone(),
+                             persistent=False)  # made again from the same frames
         self.levels = nn.ParameterList()
         for i in reversed(range(LEVELS)):
             level = torch.zeros(1, channels, size >> i, size >> i)

@@ -53,13 +53,14 @@ def _fill(sums: Tensor) -> Tensor:
     return torch.where(covered, colours, coarse.repeat_interleave(2, 0).repeat_interleave(2, 1))
 
 
-def starting_texture(frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Sequence[Tensor], size: int,
+def starting_texture(frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Sequence[Tensor], lips: Tensor, size: int,
                      channels: int) -> Tensor:
     """A texture (channels, size, size) that already draws its frames.
 
     0-2: mean colours. 3: trust, from how well texture and surroundings each explain a texel's pixels. 4 and up: colour layers,
-    the principal components of what is left, scaled to their standard deviation. frames (3, h, w) 0..1, uvs (h, w, 2),
-    masks (h, w) 0/1, one each per frame.
+    what changes as the lips' box grows high, then wide, then the principal components of what is left, all scaled to their
+    standard deviation: layers that mean the same for everybody are what a network can learn from many people. frames
+    (3, h, w) 0..1, uvs (h, w, 2), masks (h, w) 0/1, one each per frame; lips (n, 2) height and width of the lips' box.
     """
     texture = torch.zeros(1, channels, size, size)
     texture[0, :3] = mean_colours(frames, uvs, size)
@@ -69,11 +70,20 @@ def starting_texture(frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Seq
     mean = left.mean(0)
     texture[0, :3] += mean.t().reshape(3, size, size)
     flat = (left - mean).reshape(len(left), -1)
-    vectors = torch.linalg.eigh(flat @ flat.t()).eigenvectors
-    for i in range(min(layers, len(flat) - 1)):
-        layer = vectors[:, -1 - i] @ flat / max(len(flat), 1) ** 0.5
+    for i, layer in enumerate(_layers(flat, lips, layers)):
         texture[0, 4 + 3 * i:7 + 3 * i] = layer.reshape(-1, 3).t().reshape(3, size, size)
     return texture[0]
+
+
+def _layers(flat: Tensor, lips: Tensor, count: int) -> list[Tensor]:
+    """The first `count` directions of flat (n, D), whose mean is 0: along lips (n, 2), then principal components; (D,) each."""
+    drivers, triangle = torch.linalg.qr((lips - lips.mean(0)).to(flat.dtype))
+    drivers = drivers * triangle.diagonal().sign()  # 0 where the lips do not move
+    rest = flat - drivers @ (drivers.t() @ flat)
+    vectors = torch.linalg.eigh(rest @ rest.t()).eigenvectors.flip(1)[:, :max(0, min(count, len(flat) - 1) - drivers.shape[1])]
+    brighter = (vectors.t() @ rest).sum(1).sign()
+    weights = torch.cat([drivers[:, :count], vectors * brighter], 1)
+    return list((weights.t() @ flat) / len(flat) ** 0.5)
 
 
 def _trust(texture: Tensor, frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
@@ -106,5 +116,5 @@ def _residual(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tenso
 
 def _guess(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
     sampled = sample_texture(texture, uv[None, None])[0]
-    return first_guess(frame[None], sampled, mask[None, None])[0]
+    return first_guess(frame[None], sampled[:, :3], sampled[:, 3:4], mask[None, None])[0]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.adapt import Job, Source, Status, adapt
+from training.adapt import Job, Source, adapt
 from training.commands import _consent
 from training.config import AdaptConfig, GeneratorConfig, LossConfig
+from training.run import Status
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted

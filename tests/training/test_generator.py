@@ -96,7 +96,7 @@ def test_first_guess_takes_the_light_of_the_frame() -> None:
     mask[..., 20:40, 20:44] = 1
     sampled = torch.full((1, 4, 48, 64), 0.5)
     sampled[:, 3] = 20.0  # full trust
-    guess = first_guess(frames, sampled, mask)
+    guess = first_guess(frames, sampled[:, :3], sampled[:, 3:4], mask)
     assert (guess - 0.6).abs().max() < 0.01
 
 
@@ -105,7 +105,7 @@ def test_first_guess_without_trust_shows_the_surroundings() -> None:
     mask[..., 20:40, 20:44] = 1
     sampled = torch.full((1, 4, 48, 64), 0.9)
     sampled[:, 3] = -20.0
-    assert (first_guess(frames, sampled, mask) - 0.3).abs().max() < 0.01
+    assert (first_guess(frames, sampled[:, :3], sampled[:, 3:4], mask) - 0.3).abs().max() < 0.01
 
 
 def test_carry_inwards_keeps_what_is_known() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_scene import TINY, tiny_trainer
+from training_scene import TINY, tiny_probe, tiny_trainer
 
 from training.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from training.config import GeneratorConfig
@@ -21,9 +21,9 @@ def save(trainer: object, path: Path) -> None:
 
 def test_all_losses_take_part_and_training_helps() -> None:
     trainer = tiny_trainer(steps=40, random_texture=True)
-    before, _, _ = trainer.measure(trainer.sampler.held_out)
+    before, _ = trainer.measure(tiny_probe())
     losses = [trainer.step(i / 40) for i in range(40)]
-    after, _, _ = trainer.measure(trainer.sampler.held_out)
+    after, _ = trainer.measure(tiny_probe())
     assert set(losses[0]) == {"l1", "l2", "reg", "perceptual", "adversarial", "critic"}
     assert all(v == v for step in losses for v in step.values())
     assert after["psnr_mask"] > before["psnr_mask"] and after["psnr_crop"] > after["psnr_mask"]

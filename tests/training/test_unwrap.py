@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from training_scene import disc_frames
 
-from training.data import picture_tensor, unpack_uv
 from training.generator import first_guess, sample_texture
 from training.unwrap import mean_colours, splat, starting_texture
+from training.uvmap import unpack_uv
+from training.windows import picture_tensor
 
 
 def test_splat_shares_a_pixel_among_four_texels() -> None:
@@ -36,8 +37,9 @@ def test_the_starting_texture_already_draws_its_frames() -> None:
     clip = disc_frames(10)
     frames, masks = list(picture_tensor(clip.crops)), [torch.from_numpy(m).float() for m in clip.mask]
     uvs = [torch.from_numpy(unpack_uv(u)) for u in clip.uv]
-    texture = starting_texture(frames, uvs, masks, 32, 16)
+    texture = starting_texture(frames, uvs, masks, torch.rand(10, 2), 32, 16)
     assert texture.shape == (16, 32, 32)
-    guess = first_guess(frames[4][None], sample_texture(texture[None], uvs[4][None, None])[0], masks[4][None, None])
+    sampled = sample_texture(texture[None], uvs[4][None, None])[0]
+    guess = first_guess(frames[4][None], sampled[:, :3], sampled[:, 3:4], masks[4][None, None])
     assert ((guess[0] - frames[4]).abs() * masks[4]).max() < 0.15
     assert ((guess[0] - frames[4]).abs() * masks[4]).sum() / masks[4].sum() / 3 < 0.02

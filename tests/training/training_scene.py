@@ -6,8 +6,12 @@ import numpy as np
 import torch
 
 from training.config import AdaptConfig, GeneratorConfig, LossConfig
-from training.data import FrameSet, WindowSampler, pack_uv
-from training.trainer import Trainer
+from training.distributed import World
+from training.frames import FrameSet
+from training.prior_file import Prior
+from training.trainer import Probe, Trainer, texture_of
+from training.uvmap import pack_uv
+from training.windows import WindowSampler, hold_out, still_windows
 
 SIZE = 64
 TINY = GeneratorConfig(width=0.0625, size=SIZE, view=(16, 64, 0, 64), texture_size=32, style=16, references=2)
@@ -35,11 +39,20 @@ def disc_frames(count: int = 30, sound: bool = False) -> FrameSet:
         masks.append((inside & (uv[..., 1] > 0.5)).astype(np.uint8))
     mouth = np.tile(np.array([24, 38, 40, 50], np.int32), (count, 1))
     mel = rng.random((count, 80, 16)).astype(np.float32) if sound else None
-    return FrameSet(np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(count, bool), mel)
+    return FrameSet(np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(count, bool), mel, TINY.view)
 
 
-def tiny_trainer(sound: bool = False, **changes: object) -> Trainer:
-    """A trainer on the disc."""
-    config = tiny_config(**changes)
-    sampler = WindowSampler([disc_frames(sound=sound)], config.generator, config.held_out, config.scattered)
-    return Trainer(config, sampler, torch.device("cpu"), torch.float32)
+def tiny_trainer(sound: bool = False, people: int = 1, mixed: bool = False, world: World | None = None,
+                 prior: Prior | None = None, **changes: object) -> Trainer:
+    """A trainer on the disc, or on several of them."""
+    config, clip = tiny_config(**changes), disc_frames(sound=sound)
+    kept = hold_out([clip], TINY.window, config.held_out)
+    sampler = WindowSampler([[clip]] * people, config, kept, mixed)
+    starts = [None if config.random_texture else texture_of([clip], faces, config) for faces in sampler.faces]
+    return Trainer(config, sampler, starts, torch.device("cpu"), torch.float32, prior, world)
+
+
+def tiny_probe() -> Probe:
+    """What a run on the disc measures."""
+    clip = disc_frames()
+    return Probe(still_windows([clip], hold_out([clip], TINY.window, 10), TINY))

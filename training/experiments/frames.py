@@ -1,0 +1,168 @@
+"""Table 5 of the paper: how good it gets with so many frames of the person, from scratch and from the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.experiments.speed import PRIOR, SCRATCH, variants
+from training.experiments.study import (
+    Study,
+    Variant,
+    numbers,
+    open_study,
+    people_of,
+    read_runs,
+    run_main,
+    run_once,
+    some,
+    study_parser,
+    words,
+)
+from training.experiments.subjects import Row, Subject, read_rows, subjects
+from training.experiments.tables import (
+    NONE,
+    Curve,
+    curves,
+    last,
+    markdown,
+    mean_of_all,
+    mean_spread,
+    number,
+    plot_curves,
+    runs_table,
+    write_page,
+)
+from visualdub.evaluate import MARGIN
+from visualdub.timing import FrameRange
+from visualdub.tracking import cached_track
+
+PAPER = {100: (17.71, 11.37), 250: (12.33, 11.88), 500: (11.84, 11.74), 1000: (11.78, 11.21)}  # frames: FID baseline, with prior
+LAST = 50  # frames of a clip that are tested on, whatever is learned from
+EVERY = 100  # steps between measurements
+
+
+def plan(folder: Path, names: Sequence[str], counts: Sequence[int], tested: int = LAST) -> tuple[list[Subject], list[str]]:
+    """Each name with each count of frames that ends `MARGIN` frames or more before the clip's last `tested` ones.
+
+    Also a line of what each is tested on, and one for each clip that is too short for a count.
+    """
+    people: list[Subject] = []
+    lines: list[str] = []
+    for subject in subjects(folder, names):
+        kept, said = fitting(subject, counts, tested)
+        people += kept
+        lines += said
+    return people, lines
+
+
+def fitting(subject: Subject, counts: Sequence[int], tested: int = LAST) -> tuple[list[Subject], list[str]]:
+    """`plan` of one subject: whom it gives, and the lines."""
+    total = len(cached_track(subject.clip)[0])
+    kept = [c for c in counts if c + MARGIN + tested <= total]
+    short = [c for c in counts if c not in kept]
+    lines = []
+    if kept:
+        lines.append(f"{subject.name} is tested on its last {tested} frames, {total - tested}:{total}.")
+    if short:
+        lines.append(f"{subject.name} is left out with {', '.join(map(str, short))} frames: its clip has {total}, which leaves "
+                     f"at most {max(0, total - tested - MARGIN)} to learn from, {MARGIN} before the {tested} tested ones.")
+    return [Subject(subject.name, subject.clip, c, FrameRange(total - tested, total)) for c in kept], lines
+
+
+def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], lines: Sequence[str] = ()) -> None:
+    """Make the runs that are not in the table yet and write table, page and plot. lines: as `plan` gives them."""
+    for subject in people:
+        for variant in chosen:
+            for seed in study.seeds:
+                steps = variant.config.steps or 1
+                run_once(study, subject, variant, seed, [*range(0, steps, EVERY), steps])
+                write(study, lines)
+
+
+# ---- what came of it --------------------------------------------------------------------------------------------------
+
+
+def write(study: Study, lines: Sequence[str] = ()) -> None:
+    """Page and plot of all that the table holds."""
+    rows = read_rows(study.table)
+    names, kinds = people_of(rows), list(dict.fromkeys(r.variant for r in rows))
+    steps = sorted({max(r.step for r in rows if (r.variant, r.learned, r.subject) == key)
+                    for key in {(r.variant, r.learned, r.subject) for r in rows}})
+    write_page(study.output / f"{study.name}.md", "Frames of the person (Table 5)", [
+        f"After {', '.join(map(str, steps))} iterations, all variants alike. PSNR of the raw network output on the same later "
+        "frames whatever is learned from. Mean ± sample standard deviation over subjects, each the mean over its seeds. The "
+        "paper gives FID (lower is better), whose weights are not at hand: the two are set side by side, not compared.",
+        "\n".join(f"- {line}" for line in lines),
+        "## PSNR of the crop", frames_table(rows, names, kinds, "psnr_crop"),
+        "## PSNR inside the mask", frames_table(rows, names, kinds, "psnr_mask"),
+        "## Fewest frames with the prior against most from scratch", contest_table(rows, names),
+        "## Runs", runs_table(read_runs(study))])
+    panels = {n: {k: _over_frames(rows, n, k) for k in kinds} for n in names}
+    plot_curves(study.output / f"{study.name}.png", panels, "frames learned from", log=False)
+
+
+def end_of(rows: Sequence[Row], subject: str, variant: str, learned: int, of: str = "psnr_crop") -> float | None:
+    """Mean over seeds of where the runs with `learned` frames end, dB; None where there are none."""
+    return mean_of_all([last(c) for c in curves([r for r in rows if r.learned == learned], subject, variant, of=of)])
+
+
+def frames_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str], of: str) -> str:
+    """Rows: counts of frames, ours and the paper's. Columns: the paper's FID, each variant's mean and spread, each subject."""
+    lines = []
+    for count in sorted({r.learned for r in rows} | set(PAPER)):
+        found = {k: [end_of(rows, n, k, count, of) for n in names] for k in kinds}
+        fid = [f"{v:.2f}" for v in PAPER[count]] if count in PAPER else [NONE, NONE]
+        each = [" / ".join(number(found[k][i]) for k in kinds) for i in range(len(names))]
+        lines.append([count, *fid, *(mean_spread(found[k]) for k in kinds), *each])
+    return markdown(["frames", "paper, baseline, FID", "paper, prior, FID", *kinds,
+                     *(f"{n}: {' / '.join(kinds)}" for n in names)], lines)
+
+
+def contest_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Each subject: the prior with the fewest frames against scratch with the most that were run."""
+    lines: list[list[object]] = []
+    gaps: dict[str, list[float | None]] = {"psnr_crop": [], "psnr_mask": []}
+    for name in names:
+        few = min((r.learned for r in rows if (r.subject, r.variant) == (name, PRIOR)), default=None)
+        most = max((r.learned for r in rows if (r.subject, r.variant) == (name, SCRATCH)), default=None)
+        if few is None or most is None:
+            continue
+        line: list[object] = [name, few, most]
+        for of, so_far in gaps.items():
+            mine, other = end_of(rows, name, PRIOR, few, of), end_of(rows, name, SCRATCH, most, of)
+            so_far.append(None if mine is None or other is None else mine - other)
+            line += [number(mine), number(other), number(so_far[-1])]
+        lines.append(line)
+    lines.append(["mean", NONE, NONE, NONE, NONE, mean_spread(gaps["psnr_crop"]), NONE, NONE, mean_spread(gaps["psnr_mask"])])
+    return markdown(["subject", "frames, prior", "frames, scratch", "prior, crop", "scratch, crop", "gain", "prior, mask",
+                     "scratch, mask", "gain"], lines)
+
+
+def _over_frames(rows: Sequence[Row], subject: str, variant: str) -> list[Curve]:
+    """PSNR of the crop over frames learned from, means over seeds, as one curve."""
+    counts = sorted({r.learned for r in rows if (r.subject, r.variant) == (subject, variant)})
+    points = [(float(c), end_of(rows, subject, variant, c)) for c in counts]
+    curve = [(c, v) for c, v in points if v is not None]
+    return [curve] if curve else []
+
+
+# ---- command line -----------------------------------------------------------------------------------------------------
+
+
+def main(given: Sequence[str]) -> None:
+    """`python -m training.experiments.frames --clips DIR -o DIR`: PSNR with so many frames, from scratch and from the prior."""
+    parser = study_parser(main.__doc__ or "", 640)
+    parser.add_argument("--frames", type=numbers, default=[25, 50, 100, 150], metavar="A,B", help="default 25,50,100,150")
+    parser.add_argument("--variants", type=words, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior")
+    options = parser.parse_args(given)
+    chosen = variants(options.variants, options.steps, options.steps, None)
+    people, lines = plan(options.clips, options.subjects, options.frames)
+    some(people, lines)
+    study = open_study("frames", options, given, any(v.prior for v in chosen))
+    run(study, people, chosen, lines)
+    print(study.output / "frames.md")
+
+
+if __name__ == "__main__":
+    run_main(main)

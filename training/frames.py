@@ -1,0 +1,121 @@
+"""Crops, UV maps and masks of one clip's frames, held in memory: what an adaptation trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import GeneratorConfig
+from training.mel import frame_mels
+from training.uvmap import NO_MESH, pack_uv
+from visualdub.errors import NoFace
+from visualdub.face.crop import stable_crop, warp_crop
+from visualdub.face.geometry import frame_geometry
+from visualdub.face.landmarks import LIPS_OUTER
+from visualdub.face.track import Performance, Track
+
+MOUTH_MARGIN = 0.15  # of the lips' box, added on each side
+
+
+class View(NamedTuple):
+    """Some frames of one clip, cut to h x w pixels of the crop. t frames."""
+
+    crops: NDArray[np.uint8]  # (t, h, w, 3) R'G'B'
+    uv: NDArray[np.uint16]  # (t, h, w, 2) see `training.uvmap`
+    mask: NDArray[np.uint8]  # (t, h, w) 0/1
+
+
+class Frames(Protocol):
+    """Consecutive frames of one clip, wherever they are kept. n frames."""
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(n,) frames with a face."""
+
+    @property
+    def mouth(self) -> NDArray[np.int32]:
+        """(n, 4) box around the lips in crop pixels: x0, y0, x1, y1, end exclusive."""
+
+    @property
+    def mel(self) -> NDArray[Any] | None:
+        """(n, 80, 16), None where the clip has no sound of its own."""
+
+    def __len__(self) -> int:
+        """n."""
+
+    def view(self, rows: Sequence[int]) -> View:
+        """Frames `rows`, cut to the view."""
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Frames in memory, a `Frames`. n frames, S = size of the crop."""
+
+    crops: NDArray[np.uint8]  # (n, S, S, 3) R'G'B'
+    uv: NDArray[np.uint16]  # (n, S, S, 2) see `training.uvmap`
+    mask: NDArray[np.uint8]  # (n, S, S) 0/1
+    mouth: NDArray[np.int32]  # (n, 4)
+    usable: NDArray[np.bool_]  # (n,)
+    mel: NDArray[np.float32] | None  # (n, 80, 16)
+    see: tuple[int, int, int, int] = GeneratorConfig.view  # top, bottom, left, right of the view
+
+    def __len__(self) -> int:
+        return len(self.usable)
+
+    def view(self, rows: Sequence[int]) -> View:
+        """Frames `rows`, cut to the view."""
+        top, bottom, left, right = self.see
+        part = (list(rows), slice(top, bottom), slice(left, right))
+        return View(self.crops[part], self.uv[part], self.mask[part])
+
+
+def read_frame_set(path: Path, track: Track, see: tuple[int, int, int, int],
+                   progress: Callable[[int, int], None] | None = None) -> FrameSet:
+    """Decode the frames of `track` once and compute everything the training needs of them.
+
+    `path` is the clip the track was made of; `see` the view. Raises `NoFace` where no tracked frame has a usable face.
+    """
+    from visualdub.media.decode import read_frames
+    from visualdub.media.pixels import frame_rgb
+
+    if not track.usable.any():
+        raise NoFace(f"{path}: no usable face in frames {track.frames}; expected frames that show the actor's face")
+    n, crop = len(track), stable_crop(track)
+    performance = Performance.of_track(track)
+    crops = np.zeros((n, crop.size, crop.size, 3), np.uint8)
+    uv = np.full((n, crop.size, crop.size, 2), NO_MESH, np.uint16)
+    mask = np.zeros((n, crop.size, crop.size), np.uint8)
+    mouth = np.zeros((n, 4), np.int32)
+    for i, frame in enumerate(read_frames(path, track.frames)):
+        if track.usable[i]:
+            crops[i] = warp_crop(frame_rgb(frame), crop.affine[i])
+            geometry = frame_geometry(track, crop, performance, i)
+            uv[i], mask[i] = pack_uv(geometry.uv), geometry.mask > 0.5
+            mouth[i] = mouth_box(track.landmarks[i], crop.affine[i], crop.size)
+        if progress is not None:
+            progress(i + 1, n)
+    return FrameSet(crops, uv, mask, mouth, track.usable.copy(), own_mel(path, track), see)
+
+
+def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
+    """Box x0, y0, x1, y1 around the outer lips with a margin. landmarks (478, 3) source pixels, affine (2, 3) to crop pixels."""
+    lips = landmarks[list(LIPS_OUTER), :2] @ affine[:, :2].T + affine[:, 2]
+    low, high = lips.min(0), lips.max(0)
+    margin = MOUTH_MARGIN * (high - low).max()
+    box = np.concatenate([np.floor(low - margin), np.ceil(high + margin)])
+    return np.asarray(np.clip(box, 0, size), np.int32)
+
+
+def own_mel(path: Path, track: Track) -> NDArray[np.float32] | None:
+    """(n, 80, 16) of the track's frames, None where the clip has no sound."""
+    from visualdub.media.audio import AudioMissing, read_audio
+
+    try:
+        return frame_mels(read_audio(path), track.rate, track.start, len(track))
+    except AudioMissing:
+        return None

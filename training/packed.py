@@ -1,0 +1,240 @@
+"""Packed clips: crops as WebP, parameters, sound; UV maps and masks are computed again from the parameters.
+
+A dataset is a folder: `dataset.json` lists its clips, each a memory-mapped safetensors file beside it. Reading needs neither
+MediaPipe nor the clips themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from training.frames import View
+from training.uvmap import pack_uv
+from visualdub.errors import BadInput, OutputError
+from visualdub.face.crop import Crop
+from visualdub.face.geometry import frame_geometry
+from visualdub.face.model import load_face_model
+from visualdub.face.track import Performance, Track
+
+SCHEMA = 1
+INDEX = "dataset.json"
+SUFFIX = ".shard"
+META = "shard"  # the entry of a shard's metadata that holds what is known of it, as JSON
+RATE = Fraction(25)  # frames per second of every packed clip
+PARAMETERS = ("confidence", "scale", "rotation", "translation", "identity", "jaw", "expression")
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What the index says of one packed clip."""
+
+    name: str  # of its shard, without suffix
+    speaker: str
+    split: str  # "train" or "validation"
+    frames: int
+    usable: int  # frames with a face
+    face_pixels: float  # median height and width of the crop in pixels of the clip: 256 = as large as the crop
+    source_hash: str
+    sound: bool
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_shard(path: Path, track: Track, affine: NDArray[np.float64], crops: Iterable[NDArray[np.uint8]],
+                mouth: NDArray[np.int32], mel: NDArray[np.float32] | None, quality: int, recipe: str = "") -> None:
+    """Write the frames of `track` (already at `RATE`), one crop (S, S, 3) each; the file is whole or absent.
+
+    affine (n, 2, 3) clip to crop pixels, mouth (n, 4) lips' boxes, mel (n, 80, 16) or None, quality of WebP 1..100. recipe: what
+    else the shard's making depended on, kept with it. Raises `OutputError` where it cannot be written.
+    """
+    pictures = [cv2.imencode(".webp", np.ascontiguousarray(c[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])[1] for c in crops]
+    ends = np.cumsum([0, *(len(p) for p in pictures)]).astype(np.int64)
+    tensors: dict[str, NDArray[Any]] = {k: np.ascontiguousarray(getattr(track, k)) for k in PARAMETERS}
+    tensors |= {"pictures": np.concatenate([p.ravel() for p in pictures]), "ends": ends, "affine": affine, "mouth": mouth}
+    if mel is not None:
+        tensors["mel"] = mel.astype(np.float16)
+    meta = {"schema": str(SCHEMA), "quality": str(quality), "face_model": track.face_model, "source": track.source,
+            "source_hash": track.source_hash, "size": json.dumps(track.size), "rate": str(track.rate), "recipe": recipe}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
+        partial.write_bytes(save(tensors, {META: facts}))  # one entry: safetensors writes several in random order
+        partial.replace(path)
+    except OSError as e:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
+
+
+def _checksum(tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> str:
+    """Hexadecimal BLAKE2b (128 bits) of everything in a shard."""
+    total = hashlib.blake2b(json.dumps(sorted(meta.items())).encode(), digest_size=16)
+    for name in sorted(tensors):
+        total.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        total.update(np.ascontiguousarray(tensors[name]).data)
+    return total.hexdigest()
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path) -> Any:
+    return safe_open(path, "np")  # its methods carry no types
+
+
+def _meta(file: Any) -> dict[str, str]:
+    """What `write_shard` noted; empty in a file that is none of its own."""
+    found = json.loads((file.metadata() or {}).get(META, "{}"))
+    return found if isinstance(found, dict) else {}
+
+
+def read_whole(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Metadata and tensors of a shard, every byte of it checked. Raises `BadInput` where one is not as it was written."""
+    try:
+        with _open(path) as file:
+            meta = _meta(file)
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, json.JSONDecodeError) as e:
+        raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
+    if meta.pop("checksum", "") != _checksum(tensors, meta):
+        raise BadInput(f"{path} is damaged: its bytes are not those that vdub train prepare wrote; prepare it again")
+    return meta, tensors
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Frames that were read once. One block each: many small arrays between the network's large ones would shatter the heap."""
+
+    frames: View
+    there: NDArray[np.bool_]  # (n,)
+
+    @classmethod
+    def empty(cls, count: int, see: tuple[int, int, int, int]) -> _Kept:
+        h, w = see[1] - see[0], see[3] - see[2]
+        crops, uv = np.empty((count, h, w, 3), np.uint8), np.empty((count, h, w, 2), np.uint16)
+        return cls(View(crops, uv, np.empty((count, h, w), np.uint8)), np.zeros(count, np.bool_))
+
+
+class PackedClip:
+    """One shard, read frame by frame, a `Frames`. May travel to worker processes."""
+
+    def __init__(self, path: Path, see: tuple[int, int, int, int], keep: bool = False) -> None:
+        """see: top, bottom, left, right of the crop's part that is served. keep: frames that were read stay in memory."""
+        self.path, self.see, self.keep = path, see, keep
+        try:
+            self._file = _open(path)
+            meta = _meta(self._file)
+            if meta.get("schema") != str(SCHEMA):
+                raise BadInput(f"{path} is a shard of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
+            held = {k: self._file.get_tensor(k) for k in (*PARAMETERS, "affine", "mouth", "ends")}
+            sound = "mel" in self._file.keys()  # noqa: SIM118 (safe_open is no mapping)
+            self.mel: NDArray[np.float16] | None = self._file.get_tensor("mel") if sound else None
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as e:
+            raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
+        if meta["face_model"] != load_face_model().name:
+            raise BadInput(f"{path} was made with face model {meta['face_model']}; expected {load_face_model().name}: "
+                           "prepare it again")
+        n = len(held["confidence"])
+        none = np.full((n, 478, 3), np.nan, np.float32)
+        width, height = json.loads(meta["size"])
+        self.track = Track(meta["source"], meta["source_hash"], (width, height), Fraction(meta["rate"]), 0, none,
+                           face_model=meta["face_model"], **{k: held[k] for k in PARAMETERS})
+        self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]
+        self.usable = self.track.usable
+        self._performance = Performance.of_track(self.track)
+        self._kept: _Kept | None = None
+
+    def __len__(self) -> int:
+        return len(self.usable)
+
+    @property
+    def face_pixels(self) -> float:
+        """Side of the crop in pixels of the clip, median: below the crop's own size it is enlarged."""
+        return float(self.crop.size / np.median(self.crop.scale[self.usable]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_file", "_kept")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _file=_open(self.path), _kept=None)
+
+    def view(self, rows: Sequence[int]) -> View:
+        """Frames `rows`, cut to what this clip serves."""
+        return View(*(np.stack(parts) for parts in zip(*(self._one(int(i)) for i in rows), strict=True)))
+
+    def _one(self, i: int) -> View:
+        if self.keep and self._kept is None:
+            self._kept = _Kept.empty(len(self), self.see)
+        if self._kept is not None and self._kept.there[i]:
+            return View(*(x[i] for x in self._kept.frames))
+        top, bottom, left, right = self.see
+        part = (slice(top, bottom), slice(left, right))
+        geometry = frame_geometry(self.track, self.crop, self._performance, i)
+        made = View(self._picture(i)[part].copy(), pack_uv(geometry.uv[part]), (geometry.mask[part] > 0.5).astype(np.uint8))
+        if self._kept is not None:
+            self._kept.there[i] = True
+            kept = self._kept.frames
+            kept.crops[i], kept.uv[i], kept.mask[i] = made
+        return made
+
+    def _picture(self, i: int) -> NDArray[np.uint8]:
+        """Crop `i`, (S, S, 3) R'G'B'. Raises `BadInput` where its bytes are damaged."""
+        data = self._file.get_slice("pictures")[int(self._ends[i]):int(self._ends[i + 1])]
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        if picture is None or picture.shape[:2] != (self.crop.size, self.crop.size):
+            raise BadInput(f"{self.path}: frame {i} cannot be decoded; the shard is damaged, delete it and prepare again")
+        return np.asarray(picture[..., ::-1])
+
+
+class Dataset:
+    """The index of a packed dataset."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `BadInput` where the folder is not a dataset of this version."""
+        self.folder = folder
+        path = folder / INDEX
+        try:
+            data = json.loads(path.read_text())
+            if data.get("schema") != SCHEMA:
+                raise BadInput(f"{path} has schema {data.get('schema')}; this version reads schema {SCHEMA}")
+            self.clips = [ClipFacts(**c) for c in data["clips"]]
+        except FileNotFoundError:
+            raise BadInput(f"{folder} holds no {INDEX}; expected a dataset of vdub train prepare") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, KeyError, AttributeError) as e:
+            raise BadInput(f"{path} is not the index of a dataset: {e}") from e
+
+    def people(self, split: str) -> dict[str, list[ClipFacts]]:
+        """Clips by speaker, sorted by name."""
+        names = sorted({c.speaker for c in self.clips if c.split == split})
+        return {s: sorted((c for c in self.clips if c.speaker == s and c.split == split), key=lambda c: c.name) for s in names}
+
+    def open(self, clip: ClipFacts, see: tuple[int, int, int, int], keep: bool = False) -> PackedClip:
+        """The clip's shard. Raises `BadInput` where it is missing, damaged or of another length than the index says."""
+        packed = PackedClip(self.folder / f"{clip.name}{SUFFIX}", see, keep)
+        if len(packed) != clip.frames:
+            raise BadInput(f"{packed.path} holds {len(packed)} frames, {INDEX} says {clip.frames}; prepare it again")
+        return packed
+
+
+def thinned(track: Track, most: int) -> tuple[Track, NDArray[np.int64]]:
+    """The track at `RATE` and its frames' numbers in the given one: each instant shows the frame on screen then; `most` at most.
+
+    A clip slower than `RATE` keeps all its frames and its own rate.
+    """
+    rate = min(track.rate, RATE)
+    count = min(most, int(len(track) * rate / track.rate))
+    rows = np.array([int((i + Fraction(1, 2)) * track.rate / rate) for i in range(count)], np.int64)
+    per_frame = {k: getattr(track, k)[rows] for k in (*PARAMETERS, "landmarks") if k != "identity"}
+    return replace(track, rate=rate, **per_frame), rows

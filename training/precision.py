@@ -1,0 +1,25 @@
+"""Which floating-point format convolutions run in."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial (forward and backward)."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        x = torch.zeros(1, 64, 96, 96, dtype=dtype).to(memory_format=torch.channels_last)
+        best = float("inf")
+        for _ in range(4):
+            start = time.perf_counter()
+            conv(x).sum().backward()
+            best = min(best, time.perf_counter() - start)
+        seconds[dtype] = best
+    return min(seconds, key=lambda d: seconds[d])

@@ -1,0 +1,160 @@
+"""`vdub train prior`: one network and one texture per person, learned together from a packed dataset (DESIGN.md 2.4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.checkpoint import checkpoint_facts
+from training.config import PriorConfig
+from training.curves import Curves
+from training.distributed import end_world, start_world
+from training.packed import INDEX, ClipFacts, Dataset, PackedClip
+from training.precision import choose_dtype
+from training.prior_file import Prior, save_prior
+from training.run import CHECKPOINT, LOSSES, Count, Run, Show
+from training.trainer import Probe, Trainer, texture_of
+from training.windows import Start, WindowSampler, still_windows
+from visualdub.errors import BadInput, NoFace
+from visualdub.files import require_writable
+
+LEAST_PEOPLE = 2
+PROBED = (100, 150, 200)  # validation: frames before the first make the texture, from second to third are measured
+CHECKPOINT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class PriorJob:
+    """One training as asked for."""
+
+    dataset: Path
+    output: Path  # the prior, .safetensors
+    config: PriorConfig
+    keep: int = 20_000  # frames each process keeps in memory
+    workers: int = 0  # processes that draw windows ahead
+
+    @property
+    def run_folder(self) -> Path:
+        """Checkpoint, contact sheet and curves; stays after the run."""
+        return self.output.with_name(self.output.name.removesuffix(".safetensors") + ".run")
+
+
+def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = None) -> dict[str, Any]:
+    """Train, write the prior, return its facts. Resumes where an earlier run of the same job stopped.
+
+    Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written, `Interrupted` on Ctrl-C
+    once the checkpoint is written.
+    """
+    world, config = start_world(), job.config
+    require_writable(job.output)
+    _require_same_training(job)
+    job.run_folder.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset, clips = Dataset(job.dataset), list(open_people(job).values())
+    sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
+    starts: list[torch.Tensor | None] = []
+    for person, theirs in enumerate(clips):
+        starts.append(None if config.random_texture else _texture(theirs, sampler.faces[person], config))
+        if count is not None:
+            count("textures", person + 1, len(clips))
+    trainer = Trainer(config, sampler, starts, device, choose_dtype(device), world=world, workers=job.workers)
+    probes = [_probe(c, config) for c in _open(dataset, "validation", job).values()] if world.first else []
+    log = Curves(job.run_folder) if world.first else None
+    shown = Probe(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
+    run = Run(job.run_folder, trainer, _fingerprint(job), probes, shown, time.monotonic(), log, CHECKPOINT_SECONDS)
+    run.train(show)
+    facts = describe(dataset, run, sampler)
+    if world.first:
+        run.save()
+        save_prior(job.output, Prior(config.generator, trainer.averaged.state_dict(), trainer.critic.state_dict(), facts))
+    if log is not None:
+        log.close(job.run_folder / LOSSES)
+    end_world()
+    return facts
+
+
+def _require_same_training(job: PriorJob) -> None:
+    """Raise `BadInput` where hours of another training would be written over."""
+    checkpoint = job.run_folder / CHECKPOINT
+    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != _fingerprint(job):
+        raise BadInput(f"{checkpoint} belongs to another training (other options, size or dataset); "
+                       "give another -o, or remove that folder")
+
+
+def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:
+    """The clips of everyone to train on, by speaker. Raises `BadInput` where those are fewer than `LEAST_PEOPLE`."""
+    people = _open(Dataset(job.dataset), "train", job)
+    if len(people) < LEAST_PEOPLE:
+        raise BadInput(f"{job.dataset} holds {len(people)} people to train on ({', '.join(people) or 'none'}); a prior needs "
+                       f"{LEAST_PEOPLE} or more, better 20: with one it would be that person's renderer")
+    return people
+
+
+def _open(dataset: Dataset, split: str, job: PriorJob) -> dict[str, list[PackedClip]]:
+    """Every person of one split. A person without a window of frames is left out."""
+    view, people, left = job.config.generator.view, {}, job.keep
+    for speaker, clips in dataset.people(split).items():
+        opened = []
+        for clip in clips:
+            left -= clip.frames
+            opened.append(dataset.open(clip, view, keep=left >= 0))
+        try:
+            WindowSampler([opened], job.config)
+        except NoFace:
+            continue
+        people[speaker] = opened
+    return people
+
+
+def _texture(clips: Sequence[PackedClip], faces: Sequence[Start], config: PriorConfig) -> torch.Tensor:
+    """A person's starting texture, of the first half of each clip: the network also has to draw what the texture never saw."""
+    early = [(c, f) for c, f in faces if f < len(clips[c]) / 2]
+    return texture_of(clips, early or faces, config, config.texture_frames)
+
+
+def _detail(clips: Sequence[PackedClip]) -> float:
+    """How much of the crop's detail a person's clips hold, 0..1: faces filmed small are shown less often."""
+    return min(1.0, max(c.face_pixels for c in clips) / clips[0].crop.size)
+
+
+def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
+    """A person never trained on, as an adaptation would start: texture of the first frames, measured on later ones."""
+    known, first, last = PROBED
+    sampler, clip = WindowSampler([clips], config), clips[0]
+    texture = texture_of(clips, [(c, f) for c, f in sampler.faces[0] if c == 0 and f < known] or sampler.faces[0], config)
+    blocks = [(0, f) for f in range(min(first, len(clip) // 2), min(last, len(clip) - 4), 2 * config.generator.window)]
+    starts = [b for b in blocks if b in set(sampler.starts[0])] or sampler.starts[0][-1:]
+    return Probe(still_windows(clips, starts, config.generator), texture[None])
+
+
+def _fingerprint(job: PriorJob) -> str:
+    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
+    config = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in ("minutes", "steps")}
+    index = hashlib.sha256((job.dataset / INDEX).read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps([config, index], sort_keys=True).encode()).hexdigest()
+
+
+def describe(dataset: Dataset, run: Run, sampler: WindowSampler) -> dict[str, Any]:
+    """What the prior's file says of its training."""
+    trained: list[ClipFacts] = [c for clips in dataset.people("train").values() for c in clips]
+    config = run.trainer.config
+    return {
+        "people": len({c.speaker for c in trained}), "clips": len(trained), "frames": sum(c.usable for c in trained),
+        "validation": sorted({c.speaker for c in dataset.clips if c.split == "validation"}),
+        "clips_trained_on": [c.name for c in trained],
+        "median_face_pixels": sorted(c.face_pixels for c in trained)[len(trained) // 2],
+        "steps": run.trainer.step_count, "windows": run.trainer.step_count * run.trainer.windows_per_step,
+        "best_step": run.best_step, "hours": round(run.seconds / 3600, 3), "device": str(run.trainer.device),
+        "processes": run.trainer.world.size,
+        "precision": str(run.trainer.dtype).removeprefix("torch."), "torch": torch.__version__,
+        "perceptual": run.trainer.perceptual.weights, "config": dataclasses.asdict(config),
+        "measures": {k: round(v, 3) for k, v in run.metrics.items()},
+    }

@@ -1,0 +1,81 @@
+"""The prior as a file: network and discriminator in float16, nobody's texture, and what it was trained on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from training.config import GeneratorConfig, LossConfig, generator_config
+from visualdub.errors import BadInput, OutputError
+from visualdub.face.model import load_face_model
+
+SCHEMA = 1
+SHIPPED = Path(__file__).parent / "data" / "prior-small.safetensors"
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Weights an adaptation starts from."""
+
+    config: GeneratorConfig
+    network: Mapping[str, Tensor]  # float32
+    critic: Mapping[str, Tensor]  # float32
+    facts: Mapping[str, Any] = field(default_factory=dict)  # people, clips, frames, steps, hours, measures
+    hash: str = ""  # SHA-256 of the file
+
+
+def save_prior(path: Path, prior: Prior) -> None:
+    """Write as float16; whole or not at all. Raises `OutputError` where the place cannot be written."""
+    weights = {f"network/{k}": v for k, v in prior.network.items()} | {f"critic/{k}": v for k, v in prior.critic.items()}
+    halves = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in weights.items()}
+    meta = {"schema": str(SCHEMA), "config": json.dumps(dataclasses.asdict(prior.config)), "face_model": load_face_model().name,
+            "facts": json.dumps(dict(prior.facts))}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(halves, partial, meta)
+        partial.replace(path)
+    except (OSError, SafetensorError) as e:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {e}") from e
+
+
+def load_prior(path: Path) -> Prior:
+    """Read what `save_prior` wrote. Raises `BadInput` for another file, another schema, another face model."""
+    try:
+        with safe_open(path, "pt") as f:
+            meta = f.metadata() or {}
+            tensors = {key: f.get_tensor(key).float() for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    except (OSError, SafetensorError) as e:
+        raise BadInput(f"{path} is not a prior of vdub train prior: {e}") from e
+    if meta.get("schema") != str(SCHEMA):
+        raise BadInput(f"{path} is a prior of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
+    if meta.get("face_model") != load_face_model().name:
+        raise BadInput(f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}")
+    config = generator_config(json.loads(meta["config"]))
+    parts = {part: {k.removeprefix(f"{part}/"): v for k, v in tensors.items() if k.startswith(f"{part}/")}
+             for part in ("network", "critic")}
+    return Prior(config, parts["network"], parts["critic"], json.loads(meta["facts"]),
+                 hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def check_fits(prior: Prior, config: GeneratorConfig, losses: LossConfig, name: str) -> None:
+    """Raise `BadInput` where a network of `config` cannot take the prior's weights."""
+    if prior.config != config:
+        mine, other = dataclasses.asdict(config), dataclasses.asdict(prior.config)
+        differing = ", ".join(f"{k} {other[k]} instead of {mine[k]}" for k in mine if mine[k] != other[k])
+        raise BadInput(f"{name} is a prior of another network: {differing}; choose the --size it was trained for")
+    if losses.crop != LossConfig.crop:
+        raise BadInput(f"{name} holds a discriminator for {LossConfig.crop} pixels; the losses look at {losses.crop}")
