@@ -28,7 +28,7 @@ def export(
 
     if to != "onnx":
         raise BadInput(f"--to {to!r} is not a format of this version; expected onnx")
-    config, weights, texture = load_network(actor)
+    config, weights, texture, crispness = load_network(actor)
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in sorted((actor / REFERENCES).glob("*.png"))]
     if len(pictures) != config.references:
         raise ActorError(f"{actor / REFERENCES} holds {len(pictures)} pictures; expected {config.references}")
@@ -37,6 +37,6 @@ def export(
         network.load_state_dict(weights)
     except RuntimeError as e:
         raise ActorError(f"{actor} holds weights of another shape: {str(e).splitlines()[0]}") from e
-    renderer = ActorRenderer(network, texture, picture_tensor(np.stack(pictures))[None])
+    renderer = ActorRenderer(network, texture, picture_tensor(np.stack(pictures))[None], crispness)
     export_renderer(renderer, actor / RENDERER)
     seal(actor)

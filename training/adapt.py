@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from training.config import WIDTHS, AdaptConfig, GeneratorConfig
+from training.crispness import choose_crispness
 from training.frames import Frames, FrameSet, read_frame_set
 from training.packed import Dataset
 from training.precision import choose_dtype
@@ -89,6 +90,9 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
         trainer = make_trainer(job.config, sets, others, prior)
         run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets), began)
         run.train(show)
+        if run.probes:
+            trainer.crispness = choose_crispness(trainer, run.probes[0])
+            run.look()
     return _package(job, run, tracks, sets, prior)
 
 
@@ -177,7 +181,8 @@ def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSe
     with actor_folder(job.output) as folder:
         write_package(folder, record, longest.identity, jaw, expression, _references(job, sets), fit_style(longest))
         meta = {"config": json.dumps(dataclasses.asdict(job.config.generator))}
-        save_file({"texture": trainer.averaged_texture().detach().cpu().contiguous()}, folder / TEXTURE)
+        texture = trainer.averaged_texture().detach().cpu().contiguous()
+        save_file({"texture": texture, "crispness": torch.tensor(trainer.crispness)}, folder / TEXTURE)
         state = {k: v.cpu().contiguous() for k, v in trainer.averaged.state_dict().items()}
         save_file(state, folder / WEIGHTS, meta)
         for name in (SHEET, LOSSES, CONFIG):
@@ -224,8 +229,8 @@ def _exporter() -> Callable[[Path], Any]:
     raise BadInput("adapt found no `export` command; install visualdub[exporters]")
 
 
-def load_network(folder: Path) -> tuple[GeneratorConfig, dict[str, torch.Tensor], torch.Tensor]:
-    """Configuration, weights and texture of a package. Raises `ActorError` for other content."""
+def load_network(folder: Path) -> tuple[GeneratorConfig, dict[str, torch.Tensor], torch.Tensor, float]:
+    """Configuration, weights, texture and crispness of a package. Raises `ActorError` for other content."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -235,6 +240,7 @@ def load_network(folder: Path) -> tuple[GeneratorConfig, dict[str, torch.Tensor]
     try:
         with safe_open(folder / WEIGHTS, "pt") as f:
             config = generator_config(json.loads((f.metadata() or {})["config"]))
-        return config, load_file(folder / WEIGHTS), load_file(folder / TEXTURE)["texture"]
+        drawn_with = load_file(folder / TEXTURE)
+        return config, load_file(folder / WEIGHTS), drawn_with["texture"], float(drawn_with["crispness"])
     except (OSError, KeyError, SafetensorError, json.JSONDecodeError, BadInput) as e:
         raise ActorError(f"{folder} holds no network written by vdub adapt: {e}") from e

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.config import GeneratorConfig, LossConfig, generator_config
 from visualdub.errors import BadInput, OutputError
@@ -69,6 +69,16 @@ def load_prior(path: Path) -> Prior:
              for part in ("network", "critic")}
     return Prior(config, parts["network"], parts["critic"], json.loads(meta["facts"]),
                  hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def load_weights(prior: Prior, network: nn.Module, critic: nn.Module) -> None:
+    """Put the prior into both networks. Raises `BadInput` where its weights are of another version's."""
+    try:
+        network.load_state_dict(dict(prior.network))
+        critic.load_state_dict(dict(prior.critic))
+    except RuntimeError as e:
+        reason = " ".join(str(e).split())[:200]
+        raise BadInput(f"the prior's weights are not those of this version's network ({reason}); train it again") from e
 
 
 def check_fits(prior: Prior, config: GeneratorConfig, losses: LossConfig, name: str) -> None:

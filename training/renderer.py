@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.generator import Generator, sample_texture, uv_jumps, view_of
+from training.generator import Generator, crisp, sample_texture, uv_jumps, view_of
 
 
 class ActorRenderer(nn.Module):
@@ -17,8 +17,10 @@ class ActorRenderer(nn.Module):
     texture: Tensor
     references: Tensor
 
-    def __init__(self, network: Generator, texture: Tensor, references: Tensor) -> None:
+    def __init__(self, network: Generator, texture: Tensor, references: Tensor, crispness: float = 0.0) -> None:
+        """crispness: see `training.crispness`."""
         super().__init__()
+        self.crispness = crispness
         self.network = network
         self.register_buffer("texture", network.with_atlas(texture).detach().clone())
         self.register_buffer("references", view_of(references, network.config).detach().clone())
@@ -35,5 +37,7 @@ class ActorRenderer(nn.Module):
         sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv)
         references, audio = self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1)
         drawn = self.network(view_of(frame, config), sampled, uv_jumps(uv), mask, references, audio)
+        if self.crispness:
+            drawn = crisp(drawn.flatten(0, 1), self.crispness * mask.flatten(0, 1)[:, None]).reshape(drawn.shape)
         sides = (frame[..., top:bottom, :left], drawn.clamp(0, 1), frame[..., top:bottom, right:])
         return torch.cat([frame[..., :top, :], torch.cat(sides, -1), frame[..., bottom:, :]], -2)

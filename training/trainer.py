@@ -16,9 +16,9 @@ from training.config import RunConfig
 from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss, gradient_free
 from training.distributed import World
 from training.frames import Frames
-from training.generator import Generator, sample_texture, uv_jumps
+from training.generator import Generator, crisp, sample_texture, uv_jumps
 from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
-from training.prior_file import Prior
+from training.prior_file import Prior, load_weights
 from training.texture import NeuralTexture
 from training.unwrap import starting_texture
 from training.uvmap import unpack_uv
@@ -88,8 +88,7 @@ class Trainer:
         self.network = placed(Generator(g), device)
         self.critic = placed(Discriminator(g.window, config.losses.crop, g.width / 2), device)
         if prior is not None:
-            self.network.load_state_dict(dict(prior.network))
-            self.critic.load_state_dict(dict(prior.critic))
+            load_weights(prior, self.network, self.critic)
         self.perceptual = placed(Perceptual(config.losses.vgg_weights), device)
         self.averaged, self.averaged_texture = copy.deepcopy(self.network), copy.deepcopy(self.textures[0])
         self.anchors = [p.detach().clone() for p in self.network.parameters()] if prior is not None and config.anchor else []
@@ -97,6 +96,7 @@ class Trainer:
         self.texture_optimiser = torch.optim.Adam(self.textures.parameters(), config.texture_rate, (0.9, 0.99), fused=True)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), config.discriminator_rate, (0.5, 0.99), fused=True)
         self.step_count = 0
+        self.crispness = 0.0  # of what is measured and exported, see `training.crispness`
         self._feed: Iterator[Batch] | None = None
 
     @property
@@ -241,7 +241,8 @@ class Trainer:
             sampled = sample_texture(texture, one.uv)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 rgb = self.averaged(one.frames, sampled, uv_jumps(one.uv), one.mask, one.references, audio)
-            drawn.append((rgb.float().clamp(0, 1).cpu(), sampled[:, :, :3].cpu()))
+            rgb = crisp(rgb[0].float(), self.crispness * one.mask[0, :, None])[None]
+            drawn.append((rgb.clamp(0, 1).cpu(), sampled[:, :, :3].cpu()))
         whole = Drawn(torch.cat([d[0] for d in drawn]), torch.cat([d[1] for d in drawn]))
         mask = probe.windows.mask
         inside = psnr(whole.rgb, probe.windows.frames, mask)
