@@ -55,10 +55,10 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     """
     world, config = start_world(), job.config
     require_writable(job.output)
+    dataset, clips = Dataset(job.dataset), list(open_people(job).values())
     _require_same_training(job)
     job.run_folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dataset, clips = Dataset(job.dataset), list(open_people(job).values())
     sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
     starts: list[torch.Tensor | None] = []
     for person, theirs in enumerate(clips):

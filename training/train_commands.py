@@ -16,6 +16,7 @@ from visualdub.commands.options import Json
 if TYPE_CHECKING:
     from training.prepare import Prepared, Refusal
 
+STEPS = 20_000  # where neither steps nor minutes are given
 SHOWN = 20  # refused clips that are printed; all of them stand in refused.csv
 
 train = typer.Typer(add_completion=False, no_args_is_help=True,
@@ -58,7 +59,7 @@ def prior(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="As vdub train prepare left it.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The prior, .safetensors; its run folder stands "
                                          "beside it.", show_default=False)],
-    steps: Annotated[int | None, typer.Option("--steps", help="How many optimiser steps.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="How many optimiser steps; 20000 by default.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="How long, instead of --steps.")] = None,
     size: Annotated[str, typer.Option("--size", help="small (for CPUs) or full (for GPUs).")] = "small",
     batch: Annotated[int, typer.Option("--batch", help="Windows of five frames per pass of each process.")] = 1,
@@ -75,6 +76,7 @@ def prior(
     from training.prior import PriorJob, open_people, train_prior
     from training.progress import training_progress
 
+    steps = STEPS if steps is None and minutes is None else steps
     config = prior_config(size, steps=steps, minutes=minutes, batch=batch, accumulate=accumulate, vgg=vgg,
                           random_texture=random_texture, seed=seed)
     job = PriorJob(dataset, output, config, keep, workers)
