@@ -48,7 +48,7 @@ class PriorJob:
 
 
 def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = None) -> dict[str, Any]:
-    """Train, write the prior, return its facts. Resumes where an earlier run of the same job stopped.
+    """Train, write the prior, return its facts (of several processes only the first does). Resumes where an earlier run of the same job stopped.
 
     Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written, `Interrupted` on Ctrl-C
     once the checkpoint is written.
@@ -63,15 +63,15 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     starts: list[torch.Tensor | None] = []
     for person, theirs in enumerate(clips):
         starts.append(None if config.random_texture else _texture(theirs, sampler.faces[person], config))
-        if count is not None:
+        if count is not None and world.first:
             count("textures", person + 1, len(clips))
     trainer = Trainer(config, sampler, starts, device, choose_dtype(device), world=world, workers=job.workers)
     probes = [_probe(c, config) for c in _open(dataset, "validation", job).values()] if world.first else []
     log = Curves(job.run_folder) if world.first else None
     shown = Probe(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
     run = Run(job.run_folder, trainer, _fingerprint(job), probes, shown, time.monotonic(), log, CHECKPOINT_SECONDS)
-    run.train(show)
-    facts = describe(dataset, run, sampler)
+    run.train(show if world.first else None)
+    facts = describe(dataset, run) if world.first else {}
     if world.first:
         run.save()
         save_prior(job.output, Prior(config.generator, trainer.averaged.state_dict(), trainer.critic.state_dict(), facts))
@@ -142,7 +142,7 @@ def _fingerprint(job: PriorJob) -> str:
     return hashlib.sha256(json.dumps([config, index], sort_keys=True).encode()).hexdigest()
 
 
-def describe(dataset: Dataset, run: Run, sampler: WindowSampler) -> dict[str, Any]:
+def describe(dataset: Dataset, run: Run) -> dict[str, Any]:
     """What the prior's file says of its training."""
     trained: list[ClipFacts] = [c for clips in dataset.people("train").values() for c in clips]
     config = run.trainer.config

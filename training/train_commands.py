@@ -85,6 +85,8 @@ def prior(
         return
     with training_progress() as (show, count):
         facts = train_prior(job, show, count)
+    if not facts:  # another process speaks
+        return
     measured = ", ".join(f"{k} {v:.2f} dB" for k, v in facts["measures"].items() if k.startswith("psnr"))
     out.print(f"{output}: {facts['people']} people, {facts['steps']} steps in {facts['hours']:.2f} hours"
               + (f"; people never trained on, before any adaptation: {measured}" if measured else ""))
