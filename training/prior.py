@@ -48,7 +48,9 @@ class PriorJob:
 
 
 def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = None) -> dict[str, Any]:
-    """Train, write the prior, return its facts (of several processes only the first does). Resumes where an earlier run of the same job stopped.
+    """Train, write the prior, return its facts (of several processes only the first does).
+
+    Resumes where an earlier run of the same job stopped.
 
     Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written, `Interrupted` on Ctrl-C
     once the checkpoint is written.
