@@ -27,7 +27,7 @@ from training.precision import choose_dtype
 from training.prior_file import Prior, check_fits, load_prior
 from training.run import CONFIG, LOSSES, SHEET, Count, Run, Show
 from training.trainer import Probe, Trainer, texture_of
-from training.windows import WindowSampler, hold_out, pick_references, still_windows
+from training.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
@@ -91,8 +91,8 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
         run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets), began)
         run.train(show)
         if run.probes:
-            trainer.crispness = choose_crispness(trainer, run.probes[0])
-            run.look()
+            trainer.crispness = choose_crispness(trainer, run.probes[0], run.started)
+            run.metrics = run.measure() | {"crispness": trainer.crispness}
     return _package(job, run, tracks, sets, prior)
 
 
@@ -106,12 +106,17 @@ def _prior(job: Job) -> Prior | None:
 
 def rehearsal_people(folder: Path, config: AdaptConfig) -> list[list[Frames]]:
     """Some people of a packed dataset, chosen by the seed. Raises `BadInput` where it holds nobody to train on."""
-    dataset = Dataset(folder)
+    dataset, found = Dataset(folder), []
     people = list(dataset.people("train").values())
-    if not people:
+    for i in np.random.default_rng(config.seed).permutation(len(people)):
+        clips: list[Frames] = [dataset.open(c, config.generator.view, keep=True) for c in people[i]]
+        if has_window(clips, config.generator.window):
+            found.append(clips)
+        if len(found) == REHEARSED:
+            break
+    if not found:
         raise BadInput(f"{folder} holds nobody to rehearse with; expected a dataset with people to train on")
-    chosen = np.random.default_rng(config.seed).permutation(len(people))[:REHEARSED]
-    return [[dataset.open(c, config.generator.view, keep=True) for c in people[i]] for i in chosen]
+    return found
 
 
 def make_trainer(config: AdaptConfig, sets: Sequence[Frames], others: Sequence[Sequence[Frames]], prior: Prior | None) -> Trainer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ class RunConfig:
     ema: float = 0.99  # decay per step of the averaged weights that are exported
     scattered: float = 0.7  # share of training windows whose frames are no neighbours
     anchor: float = 0.0  # L2-SP: the share of the way back to the starting weights that a step of rate 1 would go
+    keep_best: bool = True  # at the end the best averaged weights on held-out frames are put back, those of the start included
     patience: int = 0  # measurements on held-out frames without a gain, after which the run ends; 0 = never
     seed: int = 0
 
@@ -148,6 +149,7 @@ class PriorConfig(RunConfig):
     texture_rate: float = 3e-4
     discriminator_rate: float = 2e-3
     adversarial_start: float = 0.6
+    keep_best: bool = False  # detail costs PSNR, and whoever adapts wants the detail
     ema: float = 0.999
     texture_frames: int = 60  # of the first half of each person's frames, which make the starting texture
 
@@ -160,9 +162,13 @@ def generator_config(fields: dict[str, Any]) -> GeneratorConfig:
         raise BadInput(f"renderer configuration {fields} is not one of this version: {e}") from e
 
 
-def prior_config(size: str, vgg: Path | None = None, **given: Any) -> PriorConfig:
+def prior_config(size: str, vgg: Path | None = None, adversarial: float = 1.0, rate: float | None = None,
+                 **given: Any) -> PriorConfig:
     """The defaults of a training of the prior in a size; `given` goes first. Raises `BadInput` for what cannot be trained."""
     if size not in WIDTHS:
         raise BadInput(f"--size {size!r} is not one of {', '.join(WIDTHS)}")
     losses = LossConfig(perceptual=PRIOR_PERCEPTUAL) if vgg is None else LossConfig(vgg_weights=str(vgg))
+    losses = replace(losses, adversarial=adversarial)
+    if rate is not None:
+        given["learning_rate"] = rate
     return PriorConfig(GeneratorConfig(width=WIDTHS[size]), losses, **given)

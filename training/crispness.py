@@ -20,18 +20,24 @@ def detail(pictures: Tensor, within: Tensor) -> Tensor:
     return (laplacian.square() * within).sum() / within.sum().clamp_min(1)
 
 
-def choose_crispness(trainer: Trainer, probe: Probe) -> float:
-    """The least of `AMOUNTS` that brings the detail inside the mouths' boxes to `ENOUGH` of the filmed, or the most.
+def choose_crispness(trainer: Trainer, probe: Probe, least: float) -> float:
+    """The least of `AMOUNTS` that brings the detail inside the mouths' boxes to `ENOUGH` of the filmed.
 
-    probe: frames that were not trained on. The trainer's own amount is left as it is.
+    Where none does, or the PSNR inside the mask would fall below `least` dB, the most that keeps it. probe: frames that were
+    not trained on. The trainer's own amount is left as it is.
     """
     before, within = trainer.crispness, probe.windows.mouth * probe.windows.mask
     filmed = detail(probe.windows.frames, within).clamp_min(1e-9)
+    chosen = AMOUNTS[0]
     try:
         for amount in AMOUNTS:
             trainer.crispness = amount
-            if detail(trainer.measure(probe)[1].rgb, within) >= ENOUGH * filmed:
-                return amount
-        return AMOUNTS[-1]
+            metrics, drawn = trainer.measure(probe)
+            if amount > 0 and metrics["psnr_mask"] < least:
+                break
+            chosen = amount
+            if detail(drawn.rgb, within) >= ENOUGH * filmed:
+                break
+        return chosen
     finally:
         trainer.crispness = before

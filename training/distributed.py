@@ -32,6 +32,14 @@ class World:
                 dist.all_reduce(weight.grad)
                 weight.grad /= self.size
 
+    def any(self, mine: bool, device: torch.device) -> bool:
+        """Whether it is so in some process."""
+        if self.size == 1:
+            return mine
+        told = torch.tensor([float(mine)], device=device)
+        dist.all_reduce(told)
+        return bool(told > 0)
+
     def agree(self, value: float, device: torch.device) -> float:
         """The first process's value, in all of them."""
         if self.size == 1:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from training.curves import Curves
 from training.distributed import end_world, start_world
 from training.packed import INDEX, ClipFacts, Dataset, PackedClip
 from training.precision import choose_dtype
-from training.prior_file import Prior, save_prior
+from training.prior_file import Prior, check_fits, load_prior, save_prior
 from training.run import CHECKPOINT, LOSSES, Count, Run, Show
 from training.trainer import Probe, Trainer, texture_of
-from training.windows import Start, WindowSampler, still_windows
-from visualdub.errors import BadInput, NoFace
+from training.windows import Start, WindowSampler, has_window, still_windows
+from visualdub.errors import BadInput
 from visualdub.files import require_writable
 
 LEAST_PEOPLE = 2
@@ -38,7 +38,8 @@ class PriorJob:
     dataset: Path
     output: Path  # the prior, .safetensors
     config: PriorConfig
-    keep: int = 20_000  # frames each process keeps in memory
+    start: Path | None = None  # a prior to go on from, as a second stage with other settings
+    keep: int = 20_000  # frames kept in memory for each GPU, over all its workers
     workers: int = 0  # processes that draw windows ahead
 
     @property
@@ -67,8 +68,11 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
         starts.append(None if config.random_texture else _texture(theirs, sampler.faces[person], config))
         if count is not None and world.first:
             count("textures", person + 1, len(clips))
-    trainer = Trainer(config, sampler, starts, device, choose_dtype(device), world=world, workers=job.workers)
-    probes = [_probe(c, config) for c in _open(dataset, "validation", job).values()] if world.first else []
+    earlier = None if job.start is None else load_prior(job.start)
+    if earlier is not None:
+        check_fits(earlier, config.generator, config.losses, str(job.start))
+    trainer = Trainer(config, sampler, starts, device, choose_dtype(device), earlier, world, job.workers)
+    probes = [_probe(c, config) for c in _open(dataset, "validation", replace(job, keep=0)).values()] if world.first else []
     log = Curves(job.run_folder) if world.first else None
     shown = Probe(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
     run = Run(job.run_folder, trainer, _fingerprint(job), probes, shown, time.monotonic(), log, CHECKPOINT_SECONDS)
@@ -102,17 +106,14 @@ def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:
 
 def _open(dataset: Dataset, split: str, job: PriorJob) -> dict[str, list[PackedClip]]:
     """Every person of one split. A person without a window of frames is left out."""
-    view, people, left = job.config.generator.view, {}, job.keep
+    view, people, left = job.config.generator.view, {}, job.keep // max(1, job.workers)
     for speaker, clips in dataset.people(split).items():
         opened = []
         for clip in clips:
             left -= clip.frames
             opened.append(dataset.open(clip, view, keep=left >= 0))
-        try:
-            WindowSampler([opened], job.config)
-        except NoFace:
-            continue
-        people[speaker] = opened
+        if has_window(opened, job.config.generator.window):
+            people[speaker] = opened
     return people
 
 
@@ -139,7 +140,9 @@ def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
 
 def _fingerprint(job: PriorJob) -> str:
     """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
-    config = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in ("minutes", "steps")}
+    free = ("minutes", "steps", "batch", "accumulate")
+    config: dict[str, Any] = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in free}
+    config["windows"] = job.config.batch * job.config.accumulate
     index = hashlib.sha256((job.dataset / INDEX).read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps([config, index], sort_keys=True).encode()).hexdigest()
 

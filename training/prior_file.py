@@ -64,6 +64,8 @@ def load_prior(path: Path) -> Prior:
         raise BadInput(f"{path} is a prior of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
     if meta.get("face_model") != load_face_model().name:
         raise BadInput(f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}")
+    if "config" not in meta or "facts" not in meta:
+        raise BadInput(f"{path} is not a prior of vdub train prior: it does not say what it was trained as")
     config = generator_config(json.loads(meta["config"]))
     parts = {part: {k.removeprefix(f"{part}/"): v for k, v in tensors.items() if k.startswith(f"{part}/")}
              for part in ("network", "critic")}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -40,6 +44,35 @@ Count = Callable[[str, int, int], None]  # stage, done, total
 Log = Callable[[int, dict[str, float]], None]  # step, everything measured
 
 
+class Asked:
+    """Whether the user asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextlib.contextmanager
+def between_steps() -> Iterator[Asked]:
+    """Ctrl-C and SIGTERM wait for the end of the step, so that a checkpoint never holds half of one; a second Ctrl-C does not."""
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signals
+        yield asked
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if asked.asked:
+            raise KeyboardInterrupt
+        asked.asked = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+              if signal.getsignal(number) is not signal.SIG_IGN}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Run:
     """One training, resumed where an earlier one of the same fingerprint stopped."""
 
@@ -53,7 +86,8 @@ class Run:
         self.probes, self.shown, self.log = list(probes), shown, log
         self.metrics: dict[str, float] = {}
         self.means: dict[str, float] = {}
-        self.best, self.best_step, self.without_gain = float("-inf"), 0, 0
+        self.started = self.best = float("-inf")  # dB inside the mask on the held-out frames, before the first step and at best
+        self.best_step, self.without_gain = 0, 0
         self.resumed_at = 0
         self._spent_before, self._began = 0.0, time.monotonic() if began is None else began
         budget = 60 * (trainer.config.minutes or float("inf"))
@@ -65,7 +99,11 @@ class Run:
             facts = load_checkpoint(self._checkpoint, trainer.modules, trainer.optimisers, trainer.rng)
             trainer.step_count = self.resumed_at = int(facts["step"])
             self._spent_before, self.means = float(facts["seconds"]), dict(facts["means"])
-            self.best, self.best_step, self.without_gain = facts["best"], int(facts["best_step"]), int(facts["without_gain"])
+            self.started, self.best = float(facts["started"]), float(facts["best"])
+            self.best_step, self.without_gain = int(facts["best_step"]), int(facts["without_gain"])
+        elif trainer.world.first:
+            for left_over in (folder / LOSSES, folder / BEST):
+                left_over.unlink(missing_ok=True)
 
     @property
     def seconds(self) -> float:
@@ -86,11 +124,17 @@ class Run:
 
         Raises `Interrupted` on Ctrl-C once the checkpoint is written, `VisualDubError` where the memory does not suffice.
         """
+        with between_steps() as stopped:
+            self._train(show, stopped)
+
+    def _train(self, show: Show | None, stopped: Asked) -> None:
         saved = started = time.monotonic()
         try:
             if self.trainer.step_count == 0:
                 self.look()
-            while (progress := self.progress) < 1 and not self.settled:
+                self.started = self.metrics.get("psnr_mask", self.started)
+            world, device = self.trainer.world, self.trainer.device
+            while (progress := self.progress) < 1 and not world.any(self.settled, device):
                 for name, value in self.trainer.step(progress).items():
                     self.means[name] = 0.95 * self.means.get(name, value) + 0.05 * value
                 if time.monotonic() - saved > self._pause and self.trainer.world.first:
@@ -98,17 +142,21 @@ class Run:
                     self.save()
                     saved = time.monotonic()
                 if show is not None:
-                    show(self._status(started))
+                    show(self._status(progress, started))
+                if world.any(stopped.asked, device):
+                    raise KeyboardInterrupt
             self.look()
-            self._restore_best()
+            if self.trainer.config.keep_best:
+                self._restore_best()
         except KeyboardInterrupt:
             self.save()
             raise Interrupted(f"stopped after {self.trainer.step_count} steps; "
                               f"the same command goes on from {self._checkpoint}") from None
         except (torch.cuda.OutOfMemoryError, MemoryError) as e:
             self.save()
+            lower = "lower --batch and raise --accumulate as much" if self.trainer.config.batch > 1 else "take a smaller --size"
             raise VisualDubError(f"out of memory after {self.trainer.step_count} steps; the run is saved in {self._checkpoint}: "
-                                 "lower --batch and raise --accumulate as much, or take --size small, and run it again") from e
+                                 f"{lower}, and run it again") from e
 
     @property
     def settled(self) -> bool:
@@ -116,11 +164,11 @@ class Run:
         patience = self.trainer.config.patience
         return bool(patience) and self.without_gain >= patience
 
-    def _status(self, started: float) -> Status:
+    def _status(self, progress: float, started: float) -> Status:
         rate = (self.trainer.step_count - self.resumed_at) / max(time.monotonic() - started, 1e-6)
         steps, minutes = self.trainer.config.steps, self.trainer.config.minutes
         left = (steps - self.trainer.step_count) / rate if steps else 60 * (minutes or 0) - self.seconds
-        return Status(self.trainer.step_count, self.progress, self.means, self.metrics.get("psnr_mask"), rate, max(0.0, left))
+        return Status(self.trainer.step_count, progress, self.means, self.metrics.get("psnr_mask"), rate, max(0.0, left))
 
     # ---- looking at it ------------------------------------------------------------------------------------------------
 
@@ -128,7 +176,7 @@ class Run:
         """Measure, write the contact sheet and a line of losses; keep the weights where they are the best so far."""
         if not self.trainer.world.first:
             return
-        self.metrics = self._measure()
+        self.metrics = self.measure()
         row = {"seconds": round(self.seconds, 1), **self.means, **self.metrics}
         with (self.folder / LOSSES).open("a", newline="") as f:
             csv.writer(f).writerows([(self.trainer.step_count, k, f"{v:.5g}") for k, v in row.items()])
@@ -139,10 +187,12 @@ class Run:
             return
         self.without_gain += 1
         if psnr > self.best:
+            partial = self.folder / f"{BEST}.partial"
+            save_file({k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}, partial)
+            partial.replace(self.folder / BEST)
             self.best, self.best_step, self.without_gain = psnr, self.trainer.step_count, 0
-            save_file({k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}, self.folder / BEST)
 
-    def _measure(self) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """Means over the probes; the contact sheet is written on the way."""
         results, columns = [], []
         for probe in self.probes or ([self.shown] if self.shown else []):
@@ -170,12 +220,12 @@ class Run:
         with torch.no_grad():
             for name, value in self._exported().items():
                 value.copy_(stored[name])
-        self.metrics = self._measure()
+        self.metrics = self.measure()
 
     def save(self) -> None:
         """Write the checkpoint."""
         if not self.trainer.world.first:
             return
         facts = {"fingerprint": self.fingerprint, "step": self.trainer.step_count, "seconds": self.seconds, "means": self.means,
-                 "best": self.best, "best_step": self.best_step, "without_gain": self.without_gain}
+                 "started": self.started, "best": self.best, "best_step": self.best_step, "without_gain": self.without_gain}
         save_checkpoint(self._checkpoint, self.trainer.modules, self.trainer.optimisers, self.trainer.rng, facts)

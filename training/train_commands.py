@@ -66,6 +66,9 @@ def prior(
     accumulate: Annotated[int, typer.Option("--accumulate", help="Passes per step.")] = 1,
     workers: Annotated[int, typer.Option("--workers", help="Processes that read ahead, for each GPU.")] = 0,
     keep: Annotated[int, typer.Option("--keep", help="Frames kept in memory, 0.25 MB each.")] = 20_000,
+    start: Annotated[Path | None, typer.Option("--prior", metavar="FILE", help="Go on from this one, a second stage.")] = None,
+    adversarial: Annotated[float, typer.Option("--adversarial", help="Weight of the adversarial loss; 0 leaves it out.")] = 1.0,
+    rate: Annotated[float | None, typer.Option("--rate", help="Adam's learning rate of the network.")] = None,
     vgg: Annotated[Path | None, typer.Option("--vgg", metavar="FILE", help="ImageNet weights of VGG16; none: random.")] = None,
     random_texture: Annotated[bool, typer.Option("--random-texture", help="Start textures as in the paper.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
@@ -78,8 +81,8 @@ def prior(
 
     steps = STEPS if steps is None and minutes is None else steps
     config = prior_config(size, steps=steps, minutes=minutes, batch=batch, accumulate=accumulate, vgg=vgg,
-                          random_texture=random_texture, seed=seed)
-    job = PriorJob(dataset, output, config, keep, workers)
+                          adversarial=adversarial, rate=rate, random_texture=random_texture, seed=seed)
+    job = PriorJob(dataset, output, config, start, keep, workers)
     if dry_run:
         print_json({"people": sorted(open_people(job)), "config": asdict(config)})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 from training.config import GeneratorConfig, RunConfig
 from training.frames import Frames
 from training.uvmap import unpack_uv
-from visualdub.errors import NoFace
+from visualdub.errors import BadInput, NoFace
 
 Start = tuple[int, int]  # clip, frame
 
@@ -134,6 +134,11 @@ def _starts(clips: Sequence[Frames], window: int, aside: set[Start]) -> list[Sta
             if clip.usable[i:i + window].all() and not any((c, i + k) in aside for k in range(window))]
 
 
+def has_window(clips: Sequence[Frames], window: int) -> bool:
+    """Whether anywhere T neighbours all show a face."""
+    return bool(_starts(clips, window, set()))
+
+
 def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
     """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than five blocks."""
     blocks = [(c, i) for c, clip in enumerate(clips) for i in range(0, len(clip) - window + 1, window)
@@ -190,13 +195,22 @@ def pick_references(clips: Sequence[Frames], count: int) -> list[Start]:
 
 
 @dataclass(frozen=True)
-class _Numbered(TorchDataset[Batch]):
+class _Numbered(TorchDataset[Batch | BadInput]):
     """Windows by number, for worker processes."""
 
     sampler: WindowSampler
 
-    def __getitem__(self, number: int) -> Batch:
-        return self.sampler.gather(self.sampler.plan(number))
+    def __getitem__(self, number: int) -> Batch | BadInput:
+        try:
+            return self.sampler.gather(self.sampler.plan(number))
+        except BadInput as e:
+            return e  # raised in a worker it would come back with the worker's traceback
+
+
+def _all_or_error(windows: Sequence[Batch | BadInput]) -> Batch | BadInput:
+    """The windows in one batch, or the first error among them."""
+    errors = [w for w in windows if isinstance(w, BadInput)]
+    return errors[0] if errors else joined([w for w in windows if isinstance(w, Batch)])
 
 
 def feed(sampler: WindowSampler, first: int, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:
@@ -214,5 +228,13 @@ def feed(sampler: WindowSampler, first: int, rank: int = 0, world: int = 1, work
 
     if workers == 0:
         return (sampler.draw(numbers) for numbers in rounds())
-    return iter(DataLoader(_Numbered(sampler), batch_sampler=rounds(), num_workers=workers,
-                           collate_fn=joined, prefetch_factor=4))
+    loader = DataLoader(_Numbered(sampler), batch_sampler=rounds(), num_workers=workers, collate_fn=_all_or_error,
+                        prefetch_factor=4)
+    return _raising(loader)
+
+
+def _raising(loader: Iterable[Batch | BadInput]) -> Iterator[Batch]:
+    for batch in loader:
+        if isinstance(batch, BadInput):
+            raise batch
+        yield batch

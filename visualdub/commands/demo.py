@@ -9,7 +9,7 @@ import typer
 
 from visualdub.commands.console import err, out
 
-MINUTES = 4.5
+MINUTES = 1.0
 
 
 def command(

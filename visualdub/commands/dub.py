@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from visualdub.dub import Shot
     from visualdub.report import DubReport
 
-MINUTES = 8.0  # of adaptation where no actor is given
+MINUTES = 5.0  # of adaptation where no actor is given
 
 
 def command(
