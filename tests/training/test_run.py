@@ -63,7 +63,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_out_of_memory_says_what_to_lower_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = tiny_trainer(steps=5)
+    trainer = tiny_trainer(steps=5, batch=2)
     run = Run(tmp_path, trainer, "a", [])
     whole = trainer.draw
 

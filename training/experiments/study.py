@@ -96,6 +96,7 @@ def run_once(study: Study, subject: Subject, variant: Variant, seed: int, at: Se
         last = max(r.step for r in rows if done([r], subject, variant.name, seed))
         if last != steps:
             raise BadInput(f"{study.table} holds {label} of {last} steps; expected {steps}: give as many, or another folder")
+        _require_same_prior(study, subject, variant, seed, label)
         print(f"{label}: done already", flush=True)
         return
     began = time.monotonic()
@@ -104,6 +105,15 @@ def run_once(study: Study, subject: Subject, variant: Variant, seed: int, at: Se
     append_rows(study.output / RUNS, [record(study, subject, variant, config, made[-1].seconds, time.monotonic() - began)])
     append_rows(study.table, made)
     print(f"{label}: {made[-1].psnr_crop:.2f} dB after {steps} steps, {made[-1].seconds:.0f} s", flush=True)
+
+
+def _require_same_prior(study: Study, subject: Subject, variant: Variant, seed: int, label: str) -> None:
+    """Raise `BadInput` where a run that would be skipped started from another prior than the study's."""
+    mine = study.prior.hash[:12] if variant.prior and study.prior else "none"
+    for run in read_runs(study):
+        if (run.subject, run.variant, run.learned, run.seed) == (subject.name, variant.name, subject.learned, seed):
+            if run.prior != mine:
+                raise BadInput(f"{study.table} holds {label} from prior {run.prior}; expected {mine}: give another folder")
 
 
 def record(study: Study, subject: Subject, variant: Variant, config: AdaptConfig, seconds: float, wall: float) -> RunRecord:
