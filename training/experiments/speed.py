@@ -110,7 +110,8 @@ def reached_table(rows: Sequence[Row], names: Sequence[str]) -> str:
         found = {s: _prior_to(rows, s, t) for s, t in targets.items() if t is not None}
         known = [f for f in found.values() if f is not None]
         cells = [_reached(targets[s], found.get(s), n) for s in names]
-        lines.append([n, *cells, mean_spread(found.values(), 0), times(n, statistics.fmean(known) if len(known) == len(found) else None)])
+        mean = statistics.fmean(known) if len(known) == len(found) else None  # a mean of those who got there would flatter
+        lines.append([n, *cells, mean_spread(found.values(), 0), times(n, mean)])
     return markdown(["scratch iterations", *(f"{s}: dB, prior iterations" for s in names), "mean", "fewer"], lines)
 
 
