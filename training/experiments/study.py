@@ -111,9 +111,9 @@ def _require_same_prior(study: Study, subject: Subject, variant: Variant, seed: 
     """Raise `BadInput` where a run that would be skipped started from another prior than the study's."""
     mine = study.prior.hash[:12] if variant.prior and study.prior else "none"
     for run in read_runs(study):
-        if (run.subject, run.variant, run.learned, run.seed) == (subject.name, variant.name, subject.learned, seed):
-            if run.prior != mine:
-                raise BadInput(f"{study.table} holds {label} from prior {run.prior}; expected {mine}: give another folder")
+        same = (run.subject, run.variant, run.learned, run.seed) == (subject.name, variant.name, subject.learned, seed)
+        if same and run.prior != mine:
+            raise BadInput(f"{study.table} holds {label} from prior {run.prior}; expected {mine}: give another folder")
 
 
 def record(study: Study, subject: Subject, variant: Variant, config: AdaptConfig, seconds: float, wall: float) -> RunRecord:
