@@ -132,9 +132,10 @@ def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:
     """Defaults of an adaptation, from a prior or from scratch, with other people's data at hand or not; `given` goes first."""
     values: dict[str, Any] = {}
     if prior:
-        values = {"learning_rate": 2e-3, "adversarial_start": 0.1, "patience": 6}
+        # the prior knows sharp mouths; with one person the perceptual and adversarial losses only cost PSNR
+        values = {"losses": LossConfig(perceptual=PRIOR_PERCEPTUAL, adversarial=0.0), "patience": 6}
         if not rehearsal:
-            values["anchor"] = 0.5
+            values["anchor"] = 0.1
     if given.get("random_texture"):
         values["texture_rate"] = 1e-2
     return AdaptConfig(**{**values, **given})
