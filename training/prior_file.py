@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from training.config import GeneratorConfig, LossConfig, generator_config
@@ -44,7 +44,7 @@ def save_prior(path: Path, prior: Prior) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(halves, partial, meta)
+        partial.write_bytes(save(halves, meta))  # its own writer would leave a file that only its owner can read
         partial.replace(path)
     except (OSError, SafetensorError) as e:
         with contextlib.suppress(OSError):
