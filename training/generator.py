@@ -148,7 +148,8 @@ class Generator(nn.Module):
         colours, trust, layers, atlas = torch.split(sampled, parts, 1)
         guess = first_guess(frames, colours, trust, mask)
         guess = smooth_jumps(guess, jumps.reshape(n * t, 1, h, w) * mask)
-        seen = torch.cat([guess - 0.5, trust * mask, layers * mask, atlas * mask, mask], 1)
+        layers = layers * mask
+        seen = torch.cat([guess - 0.5, trust * mask, layers, atlas * mask, mask], 1)
         fine = self.frame_encoder(activate(self.stem(seen)))
         small = fine[-1]
         known = F.avg_pool2d(references.reshape(n, -1, h, w), 1 << SHARED) - 0.5
