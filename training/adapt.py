@@ -80,9 +80,9 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     checkpoint is written: the same job then goes on where it stopped.
     """
     began = time.monotonic()
-    _check_writable(job)
     prior = _prior(job)
     others = rehearsal_people(job.rehearsal, job.config) if job.rehearsal is not None else []
+    _check_writable(job)
     tracks = [_track(source, count) for source in job.sources]
     view = job.config.generator.view
     sets = [read_frame_set(s.path, t, view, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]

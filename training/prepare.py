@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.frames import mouth_box
-from training.mel import frame_mels
+from training.frames import mouth_box, own_mel
 from training.packed import INDEX, RATE, SCHEMA, SUFFIX, ClipFacts, Dataset, read_whole, thinned, write_shard
 from training.sources import FaceArea, Source, find_sources
 from training.workers import Workers, add_work
@@ -32,7 +31,6 @@ from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
 from visualdub.files import require_writable, write_json, write_text
-from visualdub.media.audio import AudioMissing, read_audio
 from visualdub.media.decode import read_frames
 from visualdub.media.pixels import frame_rgb
 from visualdub.media.probe import content_hash, probe
@@ -101,7 +99,8 @@ def pack_clip(path: Path, track: Track, folder: Path, name: str, speaker: str, s
     mouth = np.zeros((len(rows), 4), np.int32)
     for i in np.flatnonzero(thin.usable):
         mouth[i] = mouth_box(thin.landmarks[i], affine[i], SIZE)
-    mel = _mel(path, track, rows) if own_sound else None
+    sound = own_mel(path, track) if own_sound else None
+    mel = None if sound is None else sound[rows]
     crops = _crops(path, track, thin.usable, affine, rows, progress)
     write_shard(folder / f"{name}{SUFFIX}", thin, affine, crops, mouth, mel, quality, recipe)
     return _facts(name, speaker, split, track.source_hash, thin.usable, affine, mel is not None)
@@ -117,13 +116,6 @@ def _crops(path: Path, track: Track, usable: NDArray[np.bool_], affine: NDArray[
             i += 1
             if progress is not None:
                 progress(i, len(rows))
-
-
-def _mel(path: Path, track: Track, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    try:
-        return frame_mels(read_audio(path), track.rate, track.start, len(track))[rows]
-    except AudioMissing:
-        return None
 
 
 def _facts(name: str, speaker: str, split: str, source_hash: str, usable: NDArray[np.bool_], affine: NDArray[np.float64],

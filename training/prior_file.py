@@ -60,8 +60,10 @@ def load_prior(path: Path) -> Prior:
             tensors = {key: f.get_tensor(key).float() for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except (OSError, SafetensorError) as e:
         raise BadInput(f"{path} is not a prior of vdub train prior: {e}") from e
-    if meta.get("schema") != str(SCHEMA):
-        raise BadInput(f"{path} is a prior of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
+    if "schema" not in meta:
+        raise BadInput(f"{path} is not a prior of vdub train prior: it names no schema")
+    if meta["schema"] != str(SCHEMA):
+        raise BadInput(f"{path} is a prior of schema {meta['schema']}; this version reads schema {SCHEMA}")
     if meta.get("face_model") != load_face_model().name:
         raise BadInput(f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}")
     if "config" not in meta or "facts" not in meta:
