@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -81,9 +81,12 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     """
     began = time.monotonic()
     prior = _prior(job)
-    others = rehearsal_people(job.rehearsal, job.config) if job.rehearsal is not None else []
+    if job.rehearsal is not None:
+        Dataset(job.rehearsal)  # refused before the work, not after it
     _check_writable(job)
     tracks = [_track(source, count) for source in job.sources]
+    own = {t.source_hash for t in tracks}
+    others = rehearsal_people(job.rehearsal, job.config, own) if job.rehearsal is not None else []
     view = job.config.generator.view
     sets = [read_frame_set(s.path, t, view, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]
     with torch.random.fork_rng(devices=[]):
@@ -104,10 +107,13 @@ def _prior(job: Job) -> Prior | None:
     return prior
 
 
-def rehearsal_people(folder: Path, config: AdaptConfig) -> list[list[Frames]]:
-    """Some people of a packed dataset, chosen by the seed. Raises `BadInput` where it holds nobody to train on."""
+def rehearsal_people(folder: Path, config: AdaptConfig, own: Set[str]) -> list[list[Frames]]:
+    """Some people of a packed dataset, chosen by the seed, none of whose clips is one of `own`, the actor's (hashes of files).
+
+    Raises `BadInput` where it holds nobody to train on.
+    """
     dataset, found = Dataset(folder), []
-    people = list(dataset.people("train").values())
+    people = [clips for clips in dataset.people("train").values() if not own & {c.source_hash for c in clips}]
     for i in np.random.default_rng(config.seed).permutation(len(people)):
         clips: list[Frames] = [dataset.open(c, config.generator.view, keep=True) for c in people[i]]
         if has_window(clips, config.generator.window):

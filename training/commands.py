@@ -56,6 +56,9 @@ def adapt(
     folder = output or Path(f"{actor}{SUFFIX}")
     with training_progress() as (show, count):
         record = run(Job(sources, actor, folder, given, config, start, rehearsal), show, count)
+    if record.steps == 0:
+        err.print(f"no time was left to learn after tracking: {folder} is the prior with the actor's starting texture; "
+                  "give more --minutes")
     figures = ", ".join(f"{k} {v:.2f} dB" for k, v in record.metrics.items() if k.startswith("psnr"))
     out.print(f"{folder}: {record.steps} steps in {record.metrics['seconds'] / 60:.1f} minutes"
               + (f", held-out frames {figures}" if figures else ""))

@@ -11,6 +11,7 @@ from visualdub.errors import BadInput
 
 WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
 PAPER_PERCEPTUAL = 6.0  # the paper's 10 is of a loss that is not divided by its features' magnitude, as ours is
+PRIOR_SHARE = 0.25  # of windows: the perceptual loss costs a third of a step on a CPU
 PRIOR_PERCEPTUAL = 1.0  # at 6 a network of random weights drowns what people have in common: its gradient was 8 times that of L1
 
 
@@ -75,6 +76,7 @@ class LossConfig:
     l1: float = 10.0
     l2: float = 60.0  # ours: mean squared difference, which looks at the mouth where L1 looks at skin
     perceptual: float = PAPER_PERCEPTUAL
+    perceptual_share: float = 1.0  # of windows that the perceptual loss looks at; its weight there grows as much
     reg: float = 5.0
     adversarial: float = 1.0
     mouth: float = 10.0  # weight of L1 inside the mouth
@@ -103,6 +105,9 @@ class RunConfig:
     uv_jitter: float = 0.002  # standard deviation of a shift of the whole UV map, in texture widths
     ema: float = 0.99  # decay per step of the averaged weights that are exported
     scattered: float = 0.7  # share of training windows whose frames are no neighbours
+    passages: int = 0  # starting textures of each person, each of a few seconds; 0 = one, of all the frames
+    mirrored: float = 0.0  # share of windows seen in a mirror
+    recoloured: float = 0.0  # strength of random changes of light and skin
     anchor: float = 0.0  # L2-SP: the share of the way back to the starting weights that a step of rate 1 would go
     keep_best: bool = True  # at the end the best averaged weights on held-out frames are put back, those of the start included
     patience: int = 0  # measurements on held-out frames without a gain, after which the run ends; 0 = never
@@ -125,7 +130,7 @@ class RunConfig:
 class AdaptConfig(RunConfig):
     """One adaptation, everything that decides its result apart from the clips and the prior."""
 
-    held_out: int = 10  # every n-th window of frames is kept for the PSNR that is shown while training and stops it
+    held_out: int = 10  # one in so many windows of frames, the last of each clip, is kept for the PSNR that is shown and stops it
 
 
 def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:
@@ -133,7 +138,8 @@ def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:
     values: dict[str, Any] = {}
     if prior:
         # the prior knows sharp mouths; with one person the perceptual and adversarial losses only cost PSNR
-        values = {"losses": LossConfig(perceptual=PRIOR_PERCEPTUAL, adversarial=0.0), "learning_rate": 1.5e-3, "patience": 6}
+        losses = LossConfig(perceptual=PRIOR_PERCEPTUAL, perceptual_share=PRIOR_SHARE, adversarial=0.0)
+        values = {"losses": losses, "learning_rate": 1.5e-3, "patience": 6}
         if not rehearsal:
             values["anchor"] = 3.0  # at 0.1 later frames lost 0.7 dB again between steps 100 and 300
     if given.get("random_texture"):
@@ -145,14 +151,17 @@ def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:
 class PriorConfig(RunConfig):
     """One training of the prior, everything that decides its result apart from the dataset."""
 
-    losses: LossConfig = field(default_factory=lambda: LossConfig(perceptual=PRIOR_PERCEPTUAL))
+    losses: LossConfig = field(default_factory=lambda: LossConfig(perceptual=PRIOR_PERCEPTUAL, perceptual_share=PRIOR_SHARE))
     learning_rate: float = 2e-3
     texture_rate: float = 3e-4
     discriminator_rate: float = 2e-3
     adversarial_start: float = 0.6
     keep_best: bool = False  # detail costs PSNR, and whoever adapts wants the detail
     ema: float = 0.999
-    texture_frames: int = 60  # of the first half of each person's frames, which make the starting texture
+    texture_frames: int = 60  # of a passage, at most, that make its starting texture
+    passages: int = 3
+    mirrored: float = 0.5
+    recoloured: float = 1.0
 
 
 def generator_config(fields: dict[str, Any]) -> GeneratorConfig:
@@ -168,7 +177,7 @@ def prior_config(size: str, vgg: Path | None = None, adversarial: float = 1.0, r
     """The defaults of a training of the prior in a size; `given` goes first. Raises `BadInput` for what cannot be trained."""
     if size not in WIDTHS:
         raise BadInput(f"--size {size!r} is not one of {', '.join(WIDTHS)}")
-    losses = LossConfig(perceptual=PRIOR_PERCEPTUAL) if vgg is None else LossConfig(vgg_weights=str(vgg))
+    losses = PriorConfig(steps=1).losses if vgg is None else LossConfig(vgg_weights=str(vgg))
     losses = replace(losses, adversarial=adversarial)
     if rate is not None:
         given["learning_rate"] = rate

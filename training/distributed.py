@@ -32,6 +32,13 @@ class World:
                 dist.all_reduce(weight.grad)
                 weight.grad /= self.size
 
+    def share(self, mine: Tensor | None, owner: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """The tensor of `shape` that process `owner` has, in all of them; `mine` is looked at there alone."""
+        told = torch.empty(shape, device=device) if mine is None else mine.to(device)
+        if self.size > 1:
+            dist.broadcast(told, owner)
+        return told.cpu()
+
     def any(self, mine: bool, device: torch.device) -> bool:
         """Whether it is so in some process."""
         if self.size == 1:

@@ -16,13 +16,13 @@ import torch
 from training.checkpoint import checkpoint_facts
 from training.config import PriorConfig
 from training.curves import Curves
-from training.distributed import end_world, start_world
+from training.distributed import World, end_world, start_world
 from training.packed import INDEX, ClipFacts, Dataset, PackedClip
 from training.precision import choose_dtype
 from training.prior_file import Prior, check_fits, load_prior, save_prior
 from training.run import CHECKPOINT, LOSSES, Count, Run, Show
 from training.trainer import Probe, Trainer, texture_of
-from training.windows import Start, WindowSampler, has_window, still_windows
+from training.windows import WindowSampler, has_window, still_windows
 from visualdub.errors import BadInput
 from visualdub.files import require_writable
 
@@ -63,11 +63,7 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     job.run_folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
-    starts: list[torch.Tensor | None] = []
-    for person, theirs in enumerate(clips):
-        starts.append(None if config.random_texture else _texture(theirs, sampler.faces[person], config))
-        if count is not None and world.first:
-            count("textures", person + 1, len(clips))
+    starts = _starts(sampler, config, world, device, count)
     earlier = None if job.start is None else load_prior(job.start)
     if earlier is not None:
         check_fits(earlier, config.generator, config.losses, str(job.start))
@@ -117,10 +113,31 @@ def _open(dataset: Dataset, split: str, job: PriorJob) -> dict[str, list[PackedC
     return people
 
 
-def _texture(clips: Sequence[PackedClip], faces: Sequence[Start], config: PriorConfig) -> torch.Tensor:
-    """A person's starting texture, of the first half of each clip: the network also has to draw what the texture never saw."""
-    early = [(c, f) for c, f in faces if f < len(clips[c]) / 2]
-    return texture_of(clips, early or faces, config, config.texture_frames)
+def _starts(sampler: WindowSampler, config: PriorConfig, world: World, device: torch.device,
+            count: Count | None) -> Sequence[torch.Tensor | None]:
+    """Everybody's starting textures, one for each passage: the network learns to draw what the texture never saw.
+
+    Each process makes those of some people and tells the others.
+    """
+    people, g = len(sampler.people), config.generator
+    if config.random_texture:
+        return [None] * people
+    starts: list[torch.Tensor | None] = []
+    for turn in range(0, people, world.size):
+        own = turn + world.rank
+        made = _textures(sampler, own, config) if own < people else None
+        for person in range(turn, min(turn + world.size, people)):
+            shape = (len(sampler.passages[person]), g.texture_channels, g.texture_size, g.texture_size)
+            starts.append(world.share(made if person == own else None, person - turn, shape, device))
+        if count is not None and world.first:
+            count("textures", len(starts), people)
+    return starts
+
+
+def _textures(sampler: WindowSampler, person: int, config: PriorConfig) -> torch.Tensor:
+    """(P, C, S, S) one starting texture for each passage of a person."""
+    clips = sampler.people[person]
+    return torch.cat([texture_of(clips, p.known, config, config.texture_frames) for p in sampler.passages[person]])
 
 
 def _detail(clips: Sequence[PackedClip]) -> float:
@@ -135,7 +152,7 @@ def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
     texture = texture_of(clips, [(c, f) for c, f in sampler.faces[0] if c == 0 and f < known] or sampler.faces[0], config)
     blocks = [(0, f) for f in range(min(first, len(clip) // 2), min(last, len(clip) - 4), 2 * config.generator.window)]
     starts = [b for b in blocks if b in set(sampler.starts[0])] or sampler.starts[0][-1:]
-    return Probe(still_windows(clips, starts, config.generator), texture[None])
+    return Probe(still_windows(clips, starts, config.generator), texture)
 
 
 def _fingerprint(job: PriorJob) -> str:

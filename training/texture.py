@@ -19,9 +19,12 @@ class NeuralTexture(nn.Module):
     base: Tensor
 
     def __init__(self, size: int, channels: int, start: Tensor | None, generator: torch.Generator) -> None:
-        """start: (channels, size, size), as `training.unwrap.starting_texture` makes it; None: the paper's random one."""
+        """start: (P, channels, size, size), one for each passage, as `training.unwrap.starting_texture` makes them.
+
+        None: the paper's random one.
+        """
         super().__init__()
-        self.register_buffer("base", torch.zeros(1, channels, size, size) if start is None else start[None].clone(),
+        self.register_buffer("base", torch.zeros(1, channels, size, size) if start is None else start.clone(),
                              persistent=False)  # made again from the same frames
         self.levels = nn.ParameterList()
         for i in reversed(range(LEVELS)):
@@ -30,9 +33,9 @@ class NeuralTexture(nn.Module):
                 level = 0.25 * torch.randn(level.shape, generator=generator)
             self.levels.append(nn.Parameter(level))
 
-    def forward(self, progress: float = 1.0) -> Tensor:
+    def forward(self, progress: float = 1.0, passage: int = 0) -> Tensor:
         """(1, channels, size, size). `progress` 0..1 of the run: levels finer than it allows take no gradient."""
-        total = self.base
+        total = self.base[passage:passage + 1]
         for i, level in enumerate(self.levels):
             learned = level if progress >= UNLOCKED_BY * i / (LEVELS - 1) else level.detach()
             if level.shape[-1] != total.shape[-1]:

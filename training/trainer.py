@@ -12,17 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.augment import augmented_texture
 from training.config import RunConfig
 from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss, gradient_free
 from training.distributed import World
 from training.frames import Frames
 from training.generator import Generator, crisp, sample_texture, uv_jumps
 from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
+from training.passages import Start
 from training.prior_file import Prior, load_weights
 from training.texture import NeuralTexture
 from training.unwrap import starting_texture
 from training.uvmap import unpack_uv
-from training.windows import Batch, Start, WindowSampler, feed, picture_tensor
+from training.windows import Batch, WindowSampler, feed, picture_tensor
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -44,14 +46,14 @@ def placed(module: Module, device: torch.device) -> Module:
 
 
 def texture_of(clips: Sequence[Frames], faces: Sequence[Start], config: RunConfig, most: int = STARTING_FRAMES) -> Tensor:
-    """The starting texture (C, S, S) that `most` of the frames `faces`, spread evenly, make."""
+    """The starting texture (1, C, S, S) that `most` of the frames `faces`, spread evenly, make."""
     g = config.generator
     chosen = faces[::max(1, len(faces) // most)]
     views = [clips[c].view([f]) for c, f in chosen]
     boxes = np.stack([clips[c].mouth[f] for c, f in chosen])
     lips = torch.from_numpy((boxes[:, [3, 2]] - boxes[:, [1, 0]]).astype(np.float32))
     return starting_texture([picture_tensor(v.crops[0]) for v in views], [torch.from_numpy(unpack_uv(v.uv[0])) for v in views],
-                            [torch.from_numpy(v.mask[0]).float() for v in views], lips, g.texture_size, g.texture_channels)
+                            [torch.from_numpy(v.mask[0]).float() for v in views], lips, g.texture_size, g.texture_channels)[None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ class Trainer:
 
     def __init__(self, config: RunConfig, sampler: WindowSampler, starts: Sequence[Tensor | None], device: torch.device,
                  dtype: torch.dtype, prior: Prior | None = None, world: World | None = None, workers: int = 0) -> None:
-        """starts: each person's starting texture, None = random. prior: weights to start from. workers: see `feed`."""
+        """starts: each person's starting textures (P, C, S, S), one for each passage, None = random.
+
+        prior: weights to start from. workers: see `feed`.
+        """
         self.config, self.sampler, self.device, self.dtype = config, sampler, device, dtype
         self.world, self.workers = world or World(), workers
         self.rng = torch.Generator().manual_seed(config.seed)
@@ -170,11 +175,18 @@ class Trainer:
 
     def draw(self, batch: Batch, progress: float) -> Drawn:
         """Forward pass with gradients."""
-        textures = torch.cat([self.network.with_atlas(self.textures[int(p)](progress)) for p in batch.person])
+        textures = torch.cat([self._texture(batch, n, progress) for n in range(len(batch))])
         sampled = sample_texture(textures, batch.uv)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             rgb = self.network(batch.frames, sampled, uv_jumps(batch.uv), batch.mask, batch.references, self._audio(batch))
         return Drawn(rgb.float(), sampled)
+
+    def _texture(self, batch: Batch, n: int, progress: float) -> Tensor:
+        """What window `n` samples: the person's texture, changed as the window's frames were, with the atlas."""
+        texture = self.textures[int(batch.person[n])](progress, int(batch.passage[n]))
+        if self.config.mirrored or self.config.recoloured:
+            texture = augmented_texture(texture, bool(batch.mirrored[n]), batch.colouring[n])
+        return self.network.with_atlas(texture)
 
     def _audio(self, batch: Batch) -> Tensor:
         """The audio code, the null code where the sample is silent."""
@@ -191,15 +203,23 @@ class Trainer:
                   "reg": weights.reg * colour_reg(drawn.sampled, batch.frames, batch.mask)}
         pasted, real = self._mouths(batch, drawn)
         if weights.perceptual > 0:
-            each = torch.arange(len(batch), device=batch.look.device)
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                losses["perceptual"] = weights.perceptual * self.perceptual(pasted[each, batch.look], real[each, batch.look])
+            losses["perceptual"] = weights.perceptual / weights.perceptual_share * self._look(batch, pasted, real)
         if adversarial:
             gradient_free(self.critic, False)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 score, _ = self.critic(pasted)
             losses["adversarial"] = weights.adversarial * generator_loss(score)
         return losses
+
+    def _look(self, batch: Batch, pasted: Tensor, real: Tensor) -> Tensor:
+        """The perceptual loss of one frame of each window that it looks at, over the number of windows; scalar."""
+        looked = (batch.look >= 0).nonzero().flatten()
+        if not len(looked):
+            return torch.zeros((), device=pasted.device)
+        frames = (looked, batch.look[looked])
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            loss: Tensor = self.perceptual(pasted[frames], real[frames])
+        return loss * (len(looked) / len(batch))
 
     def _critic_loss(self, batch: Batch, drawn: Drawn) -> Tensor:
         gradient_free(self.critic, True)

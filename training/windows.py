@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from training.augment import random_colouring, recolour
 from training.config import GeneratorConfig, RunConfig
 from training.frames import Frames
+from training.passages import Passage, Start, choose_passages
 from training.uvmap import unpack_uv
 from visualdub.errors import BadInput, NoFace
 
-Start = tuple[int, int]  # clip, frame
+UNSEEN = 0.75  # share of windows that show only frames outside the passage they are drawn with
+PASSAGES = 77  # of the random numbers that choose passages
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,11 @@ class Window:
     rows: list[int]  # T
     references: list[Start]  # K
     shift: NDArray[np.float32]  # (T, 2) of the UV map, in texture widths
-    look: int  # the frame that the perceptual loss looks at
+    look: int  # the frame that the perceptual loss looks at, -1 for none
     silent: bool  # drawn with the null audio code
+    passage: int = 0  # of the person's passages, the one that makes the texture
+    mirror: bool = False
+    colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.augment`, None = as filmed
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,11 @@ class Batch:
     references: Tensor  # (N, K, 3, h, w) 0..1
     mel: Tensor  # (N, 80, 16) of the centre frames, 0 where silent
     person: Tensor  # (N,) int64
-    look: Tensor  # (N,) int64
+    look: Tensor  # (N,) int64, -1 where the perceptual loss does not look
     silent: Tensor  # (N,) bool
+    passage: Tensor  # (N,) int64
+    mirrored: Tensor  # (N,) bool
+    colouring: Tensor  # (N, 3, 4)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -63,6 +72,22 @@ class Batch:
 def joined(batches: Sequence[Batch]) -> Batch:
     """The windows of several batches in one."""
     return Batch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(Batch)))
+
+
+def mirrored(batch: Batch) -> Batch:
+    """The batch seen in a mirror. The texture's layout is symmetric: u becomes 1 - u, and the texture has to be mirrored too."""
+    uv, width = batch.uv.flip(-2), batch.frames.shape[-1]
+    uv = torch.where(uv >= 0, torch.stack([1 - uv[..., 0], uv[..., 1]], -1), uv)
+    x0, y0, x1, y1 = batch.boxes.unbind(-1)
+    return replace(batch, frames=batch.frames.flip(-1), uv=uv, mask=batch.mask.flip(-1), mouth=batch.mouth.flip(-1),
+                   boxes=torch.stack([width - x1, y0, width - x0, y1], -1), references=batch.references.flip(-1),
+                   mirrored=~batch.mirrored)
+
+
+def recoloured(batch: Batch, colouring: Tensor) -> Batch:
+    """The batch in other colours, which may leave 0..1. colouring (3, 4), see `training.augment`."""
+    return replace(batch, frames=recolour(batch.frames, colouring), references=recolour(batch.references, colouring),
+                   colouring=colouring[None].expand(len(batch), -1, -1))
 
 
 class WindowSampler:
@@ -85,10 +110,19 @@ class WindowSampler:
             if not starts:
                 raise NoFace(f"the clips have no {self.window} consecutive frames with a usable face; "
                              f"expected at least {self.window}, better 25")
+        self.passages = [self._passages(p) for p in range(len(self.people))]
         share = np.sqrt([len(f) for f in self.faces])  # between each person and each frame alike
         share *= 1.0 if weights is None else np.asarray(weights)
         share[0] *= not mixed
         self._share = share / share.sum()
+
+    def _passages(self, person: int) -> list[Passage]:
+        """What each starting texture of a person is made of; one, of all frames, where the run asks for no more."""
+        faces, starts = self.faces[person], self.starts[person]
+        if not self.config.passages:
+            return [Passage(faces, faces, starts)]
+        rng = np.random.default_rng((self.config.seed, PASSAGES, person))
+        return choose_passages(faces, starts, self.window, self.config.passages, rng)
 
     def person(self, number: int) -> int:
         """Whom window `number` shows."""
@@ -107,16 +141,23 @@ class WindowSampler:
         """
         rng, t = np.random.default_rng((self.config.seed, number)), self.window
         person = self._person(number, rng)
-        faces = self.faces[person]
-        clip, first = self.starts[person][rng.integers(len(self.starts[person]))]
+        number_of_passage = int(rng.integers(len(self.passages[person])))
+        passage = self.passages[person][number_of_passage]
+        unseen = rng.random() < UNSEEN
+        faces, starts = (passage.faces, passage.starts) if unseen else (self.faces[person], self.starts[person])
+        clip, first = starts[rng.integers(len(starts))]
         rows = list(range(first, first + t))
         if rng.random() < self.config.scattered:
             own = [f for c, f in faces if c == clip]
             rows = [own[k] for k in rng.integers(len(own), size=t)]
-        references = [faces[k] for k in rng.integers(len(faces), size=self.config.generator.references)]
+        known = passage.known
+        references = [known[k] for k in rng.integers(len(known), size=self.config.generator.references)]
         shift = (rng.standard_normal((t, 2)) * self.config.uv_jitter).astype(np.float32)
         silent = self.people[person][clip].mel is None or rng.random() < self.config.null_share
-        return Window(person, clip, rows, references, shift, int(rng.integers(t)), bool(silent))
+        look = int(rng.integers(t)) if rng.random() < self.config.losses.perceptual_share else -1
+        mirror = bool(rng.random() < self.config.mirrored)
+        colouring = random_colouring(rng, self.config.recoloured) if self.config.recoloured else None
+        return Window(person, clip, rows, references, shift, look, bool(silent), number_of_passage, mirror, colouring)
 
     def draw(self, numbers: Sequence[int]) -> Batch:
         """The windows of these numbers."""
@@ -125,7 +166,10 @@ class WindowSampler:
     def gather(self, window: Window) -> Batch:
         """One window as a batch of one."""
         clips = self.people[window.person]
-        return make_batch(clips[window.clip], window, [(clips[c], f) for c, f in window.references], self.config.generator)
+        batch = make_batch(clips[window.clip], window, [(clips[c], f) for c, f in window.references], self.config.generator)
+        if window.mirror:
+            batch = mirrored(batch)
+        return batch if window.colouring is None else recoloured(batch, torch.from_numpy(window.colouring))
 
 
 def _starts(clips: Sequence[Frames], window: int, aside: set[Start]) -> list[Start]:
@@ -140,12 +184,16 @@ def has_window(clips: Sequence[Frames], window: int) -> bool:
 
 
 def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
-    """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than five blocks."""
-    blocks = [(c, i) for c, clip in enumerate(clips) for i in range(0, len(clip) - window + 1, window)
-              if clip.usable[i:i + window].all()]
-    if len(blocks) < 5:
+    """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than five blocks.
+
+    They are the last ones of each clip: between frames that are trained on, frames would tell nothing of later ones.
+    """
+    blocks = [[(c, i) for i in range(0, len(clip) - window + 1, window) if clip.usable[i:i + window].all()]
+              for c, clip in enumerate(clips)]
+    whole = [b for of_clip in blocks for b in of_clip]
+    if len(whole) < 5:
         return []
-    return blocks[every // 2::every] or [blocks[len(blocks) // 2]]
+    return [b for of_clip in blocks for b in of_clip[len(of_clip) - len(of_clip) // every:]] or whole[-1:]
 
 
 def make_batch(clip: Frames, window: Window, references: Sequence[tuple[Frames, int]], config: GeneratorConfig) -> Batch:
@@ -161,7 +209,8 @@ def make_batch(clip: Frames, window: Window, references: Sequence[tuple[Frames, 
     return Batch(picture_tensor(view.crops)[None], uv[None], torch.from_numpy(view.mask.astype(np.float32))[None],
                  box_mask(boxes, *config.view_size)[None], torch.from_numpy(boxes.astype(np.int64))[None],
                  picture_tensor(pictures)[None], torch.from_numpy(mel)[None], torch.tensor([window.person]),
-                 torch.tensor([window.look]), torch.tensor([window.silent]))
+                 torch.tensor([window.look]), torch.tensor([window.silent]), torch.tensor([window.passage]),
+                 torch.tensor([False]), torch.eye(3, 4)[None])
 
 
 def still_windows(clips: Sequence[Frames], starts: Sequence[Start], config: GeneratorConfig, person: int = 0) -> Batch:

@@ -14,12 +14,14 @@ import pytest
 import torch
 from helpers import portrait_pictures, write_movie
 
-from training.config import GeneratorConfig, LossConfig, PriorConfig
-from training.packed import INDEX
+from training.adapt import Job, Source, adapt, rehearsal_people
+from training.config import AdaptConfig, GeneratorConfig, LossConfig, PriorConfig
+from training.packed import INDEX, Dataset
 from training.prepare import Settings, prepare_dataset
 from training.prior import PriorJob, train_prior
 from training.prior_file import load_prior
 from training.run import CHECKPOINT, Status
+from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted
 
 NARROW = GeneratorConfig(width=0.0625)
@@ -124,3 +126,23 @@ def test_a_checkpoint_of_another_size_starts_anew_and_is_named_on_request(datase
     wider = job(dataset, output, generator=GeneratorConfig(width=0.125), steps=1)
     with pytest.raises(BadInput, match="another training"):
         train_prior(wider)
+
+
+def test_rehearsal_mixes_in_everybody_but_the_actor(dataset: Path, tmp_path: Path) -> None:
+    config = AdaptConfig(NARROW, LossConfig(perceptual=0.0, adversarial=0.0), steps=2)
+    hashes = {c.speaker: c.source_hash for c in Dataset(dataset).clips}
+    assert [len(rehearsal_people(dataset, config, own)) for own in (set(), {hashes["anna"]})] == [2, 1]
+    with pytest.raises(BadInput, match="holds nobody to rehearse with"):
+        rehearsal_people(dataset, config, {hashes["anna"], hashes["ben"]})
+    clip = dataset.parent / "anna_1.mkv"
+    consent = Consent("the portrait", "1984", "tests")
+    record = adapt(Job((Source(clip),), "anna", tmp_path / "anna.actor", consent, config, None, dataset))
+    assert record.steps == 2 and "mixed 1:1" in record.rehearsal
+
+
+def test_somebody_without_a_dataset_to_rehearse_with_hears_so_before_tracking(tmp_path: Path) -> None:
+    config = AdaptConfig(NARROW, steps=1)
+    consent = Consent("the portrait", "1984", "tests")
+    with pytest.raises(BadInput, match="holds no"):
+        adapt(Job((Source(tmp_path / "missing.mkv"),), "anna", tmp_path / "a.actor", consent, config, None, tmp_path))
+    assert not (tmp_path / "a.run").exists()

@@ -41,13 +41,14 @@ from training.config import GeneratorConfig, PriorConfig
 from training.frames import Frames
 from training.generator import TRUST_GAIN, Generator, sample_texture, uv_jumps
 from training.packed import Dataset
+from training.passages import Start
 from training.prior_file import load_prior
 from training.sheet import as_picture, save_sheet
 from training.texture import NeuralTexture
 from training.trainer import texture_of
 from training.unwrap import MOST_TRUST, splat
 from training.uvmap import unpack_uv
-from training.windows import Batch, Start, picture_tensor, still_windows
+from training.windows import Batch, picture_tensor, still_windows
 from visualdub.errors import BadInput
 
 Array = NDArray[np.float64]
@@ -219,7 +220,7 @@ def flat_texture(config: GeneratorConfig) -> Tensor:
 def own_texture(person: Person, config: PriorConfig) -> Tensor:
     """(C, S, S) starting texture of the first half of a person's clips."""
     early = [(c, int(i)) for c, clip in enumerate(person.clips) for i in np.flatnonzero(clip.usable) if i < len(clip) / 2]
-    return texture_of(person.clips, early, config, TEXTURE_FRAMES)
+    return texture_of(person.clips, early, config, TEXTURE_FRAMES)[0]
 
 
 def mixtures(textures: Mapping[str, Tensor], without: str, draws: int, rng: np.random.Generator) -> list[Tensor]:

@@ -71,7 +71,8 @@ def learn(subject: Subject, variant: str, config: AdaptConfig, at: Sequence[int]
           rehearsal: Path | None = None) -> tuple[list[Row], Trainer]:
     """Adapt for `config.steps` steps; measure the averaged renderer on the tested frames after each count of steps in `at`."""
     learned = subject.frame_set(FrameRange(0, subject.learned), config)
-    others = rehearsal_people(rehearsal, config) if rehearsal is not None else []
+    own = {subject.track(subject.tested).source_hash}
+    others = rehearsal_people(rehearsal, config, own) if rehearsal is not None else []
     trainer = make_trainer(config, [learned], others, prior)
     tested, t = subject.frame_set(subject.tested, config), config.generator.window
     blocks = [(0, i) for i in range(0, len(tested) - t + 1, t) if tested.usable[i:i + t].all()]

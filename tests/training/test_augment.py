@@ -1,0 +1,83 @@
+"""Mirrored and recoloured windows: the texture changed alike draws the frame changed alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from training_scene import TINY, disc_frames, tiny_config, tiny_trainer
+
+from training.augment import LUMA, augmented_texture, random_colouring, recolour
+from training.generator import first_guess, sample_texture
+from training.trainer import texture_of
+from training.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
+
+AS_FILMED = torch.eye(3, 4)
+
+
+def guess(batch: Batch, texture: Tensor) -> Tensor:
+    sampled = sample_texture(texture, batch.uv)[0]
+    return first_guess(batch.frames[0], sampled[:, :3], sampled[:, 3:4], batch.mask[0][:, None])
+
+
+@pytest.fixture
+def scene() -> tuple[Batch, Tensor]:
+    clip = disc_frames(30)
+    return still_windows([clip], [(0, 10)], TINY), texture_of([clip], [(0, i) for i in range(30)], tiny_config())
+
+
+def test_a_mirrored_texture_draws_the_mirrored_frame(scene: tuple[Batch, Tensor]) -> None:
+    batch, texture = scene
+    seen = mirrored(batch)
+    assert not torch.allclose(seen.frames, batch.frames) and bool(seen.mirrored.all())
+    drawn = guess(seen, augmented_texture(texture, True, AS_FILMED))
+    assert torch.allclose(drawn.flip(-1), guess(batch, texture), atol=1e-4)  # worst measured 3e-6
+    x0, _, x1, _ = seen.boxes[0, 0].tolist()
+    assert torch.equal(seen.mouth[0, 0].any(0).nonzero().flatten(), torch.arange(x0, x1))
+
+
+def test_mirrored_twice_is_as_filmed(scene: tuple[Batch, Tensor]) -> None:
+    batch, texture = scene
+    back = mirrored(mirrored(batch))
+    assert torch.equal(back.frames, batch.frames) and torch.allclose(back.uv, batch.uv, atol=1e-6)
+    assert torch.equal(back.boxes, batch.boxes) and not bool(back.mirrored.any())
+    assert torch.equal(augmented_texture(texture, False, AS_FILMED), texture)
+
+
+def test_a_recoloured_texture_draws_the_recoloured_frame(scene: tuple[Batch, Tensor]) -> None:
+    batch, texture = scene
+    colouring = torch.from_numpy(random_colouring(np.random.default_rng(1), 2.0))
+    drawn = guess(recoloured(batch, colouring), augmented_texture(texture, False, colouring))
+    assert torch.allclose(drawn, recolour(guess(batch, texture), colouring), atol=0.02)  # light weighs outliers by size
+    assert float((drawn - guess(batch, texture)).abs().mean()) > 0.02
+    layers = augmented_texture(texture, False, colouring)[0, 4:].reshape(-1, 3, 32, 32)
+    mixed = recolour(texture[0, 4:].reshape(-1, 3, 32, 32), torch.cat([colouring[:, :3], torch.zeros(3, 1)], 1))
+    assert torch.allclose(layers, mixed, atol=1e-6)  # what is added to a colour takes no offset
+
+
+def test_colourings_keep_grey_near_grey_and_strength_0_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    assert np.allclose(random_colouring(rng, 0.0), np.eye(3, 4), atol=1e-6)
+    many = np.stack([random_colouring(rng, 1.0) for _ in range(300)])
+    grey = many[:, :, :3].sum(-1) * 0.5 + many[:, :, 3]
+    assert np.abs(grey - 0.5).max() < 0.2 and abs(grey.mean() - 0.5) < 0.01
+    assert 0.85 < np.median(many[:, :, :3].sum(-1)) < 1.15 and LUMA.sum() == pytest.approx(1)
+
+
+def test_windows_are_changed_as_often_as_asked() -> None:
+    clip = disc_frames(30)
+    sampler = WindowSampler([[clip]], tiny_config(mirrored=0.5, recoloured=1.0))
+    plans = [sampler.plan(n) for n in range(200)]
+    assert 70 < sum(p.mirror for p in plans) < 130
+    batch = sampler.draw([n for n in range(200) if plans[n].mirror][:1])
+    assert bool(batch.mirrored[0]) and not torch.allclose(batch.colouring[0], AS_FILMED)
+    plain = WindowSampler([[clip]], tiny_config()).draw([0, 1])
+    assert not plain.mirrored.any() and torch.equal(plain.colouring, AS_FILMED.expand(2, 3, 4))
+
+
+def test_changed_windows_are_as_easy_to_draw_as_filmed_ones() -> None:
+    """If the texture were not changed as the frame is, the drawing's error would be that of a wrong picture."""
+    plain, changed = tiny_trainer(), tiny_trainer(mirrored=1.0, recoloured=0.5)
+    losses = [float(t.step(0.5)["l1"]) for t in (plain, changed)]
+    assert losses[1] < 1.5 * losses[0]
