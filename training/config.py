@@ -158,7 +158,7 @@ class PriorConfig(RunConfig):
     adversarial_start: float = 0.6
     keep_best: bool = False  # detail costs PSNR, and whoever adapts wants the detail
     ema: float = 0.999
-    texture_frames: int = 60  # of a passage, at most, that make its starting texture
+    texture_frames: int = 40  # of a passage, at most, that make its starting texture
     passages: int = 3
     mirrored: float = 0.5
     recoloured: float = 1.0

@@ -39,4 +39,7 @@ def _passage(faces: Sequence[Start], starts: Sequence[Start], window: int, rng: 
     known = list(faces[first:first + length])
     taken = set(known)
     outside = [s for s in starts if not any((s[0], s[1] + k) in taken for k in range(window))]
-    return Passage(known, [f for f in faces if f not in taken] or list(faces), outside or list(starts))
+    if not outside:
+        return Passage(known, list(faces), list(starts))
+    clips = {c for c, _ in outside}  # a window of one clip looks for its frames there
+    return Passage(known, [f for f in faces if f not in taken and f[0] in clips], outside)

@@ -24,6 +24,7 @@ from training.run import CHECKPOINT, LOSSES, Count, Run, Show
 from training.trainer import Probe, Trainer, texture_of
 from training.windows import WindowSampler, has_window, still_windows
 from visualdub.errors import BadInput
+from visualdub.evaluate import MARGIN
 from visualdub.files import require_writable
 
 LEAST_PEOPLE = 2
@@ -146,13 +147,16 @@ def _detail(clips: Sequence[PackedClip]) -> float:
 
 
 def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
-    """A person never trained on, as an adaptation would start: texture of the first frames, measured on later ones."""
+    """A person never trained on, as an adaptation would start: texture and references of early frames, later ones measured."""
     known, first, last = PROBED
-    sampler, clip = WindowSampler([clips], config), clips[0]
-    texture = texture_of(clips, [(c, f) for c, f in sampler.faces[0] if c == 0 and f < known] or sampler.faces[0], config)
-    blocks = [(0, f) for f in range(min(first, len(clip) // 2), min(last, len(clip) - 4), 2 * config.generator.window)]
-    starts = [b for b in blocks if b in set(sampler.starts[0])] or sampler.starts[0][-1:]
-    return Probe(still_windows(clips, starts, config.generator), texture)
+    clip, window = clips[0], config.generator.window
+    first = min(first, len(clip) // 2)
+    known = min(known, max(1, first - MARGIN))
+    sampler = WindowSampler([[clip]], replace(config, passages=0))
+    early = [(c, f) for c, f in sampler.faces[0] if f < known] or sampler.faces[0]
+    late = [(c, f) for c, f in sampler.starts[0] if first <= f < last and (f - first) % (2 * window) == 0]
+    windows = still_windows([clip], late or sampler.starts[0][-1:], config.generator, early)
+    return Probe(windows, texture_of([clip], early, config))
 
 
 def _fingerprint(job: PriorJob) -> str:

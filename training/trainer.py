@@ -29,7 +29,7 @@ from training.windows import Batch, WindowSampler, feed, picture_tensor
 Module = TypeVar("Module", bound=nn.Module)
 
 WARM_UP = 20  # steps over which the learning rate rises
-STARTING_FRAMES = 150  # at most about this many make a starting texture
+STARTING_FRAMES = 150  # at most this many make a starting texture
 COOL_FROM = 0.5  # share of the run from which it falls, along a cosine
 COOL_TO = 0.05  # of the full rate, at the end
 
@@ -48,7 +48,7 @@ def placed(module: Module, device: torch.device) -> Module:
 def texture_of(clips: Sequence[Frames], faces: Sequence[Start], config: RunConfig, most: int = STARTING_FRAMES) -> Tensor:
     """The starting texture (1, C, S, S) that `most` of the frames `faces`, spread evenly, make."""
     g = config.generator
-    chosen = faces[::max(1, len(faces) // most)]
+    chosen = faces[::-(-len(faces) // most)]
     views = [clips[c].view([f]) for c, f in chosen]
     boxes = np.stack([clips[c].mouth[f] for c, f in chosen])
     lips = torch.from_numpy((boxes[:, [3, 2]] - boxes[:, [1, 0]]).astype(np.float32))

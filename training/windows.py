@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from training.augment import random_colouring, recolour
+from training.augment import mirrored_uv, random_colouring, recolour
 from training.config import GeneratorConfig, RunConfig
 from training.frames import Frames
 from training.passages import Passage, Start, choose_passages
@@ -75,9 +75,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def mirrored(batch: Batch) -> Batch:
-    """The batch seen in a mirror. The texture's layout is symmetric: u becomes 1 - u, and the texture has to be mirrored too."""
-    uv, width = batch.uv.flip(-2), batch.frames.shape[-1]
-    uv = torch.where(uv >= 0, torch.stack([1 - uv[..., 0], uv[..., 1]], -1), uv)
+    """The batch seen in a mirror; the texture has to be mirrored too."""
+    uv, width = mirrored_uv(batch.uv.flip(-2)), batch.frames.shape[-1]
     x0, y0, x1, y1 = batch.boxes.unbind(-1)
     return replace(batch, frames=batch.frames.flip(-1), uv=uv, mask=batch.mask.flip(-1), mouth=batch.mouth.flip(-1),
                    boxes=torch.stack([width - x1, y0, width - x0, y1], -1), references=batch.references.flip(-1),
@@ -119,9 +118,9 @@ class WindowSampler:
     def _passages(self, person: int) -> list[Passage]:
         """What each starting texture of a person is made of; one, of all frames, where the run asks for no more."""
         faces, starts = self.faces[person], self.starts[person]
-        if not self.config.passages:
+        if not self.config.passages or self.config.random_texture:
             return [Passage(faces, faces, starts)]
-        rng = np.random.default_rng((self.config.seed, PASSAGES, person))
+        rng = np.random.default_rng((self.config.seed, person, PASSAGES))
         return choose_passages(faces, starts, self.window, self.config.passages, rng)
 
     def person(self, number: int) -> int:
@@ -213,11 +212,15 @@ def make_batch(clip: Frames, window: Window, references: Sequence[tuple[Frames, 
                  torch.tensor([False]), torch.eye(3, 4)[None])
 
 
-def still_windows(clips: Sequence[Frames], starts: Sequence[Start], config: GeneratorConfig, person: int = 0) -> Batch:
-    """Windows to measure on: T neighbours from each start, fixed references, null audio code, the UV map as it is."""
-    picks = [(clips[c], f) for c, f in pick_references(clips, config.references)]
+def still_windows(clips: Sequence[Frames], starts: Sequence[Start], config: GeneratorConfig,
+                  known: Sequence[Start] | None = None) -> Batch:
+    """Windows to measure on: T neighbours from each start, fixed references, null audio code, the UV map as it is.
+
+    known: frames that may be shown as references, None = all.
+    """
+    picks = [(clips[c], f) for c, f in pick_references(clips, config.references, known)]
     t, none = config.window, np.zeros((config.window, 2), np.float32)
-    return joined([make_batch(clips[c], Window(person, c, list(range(i, i + t)), [], none, t // 2, True), picks, config)
+    return joined([make_batch(clips[c], Window(0, c, list(range(i, i + t)), [], none, t // 2, True), picks, config)
                    for c, i in starts])
 
 
@@ -234,9 +237,9 @@ def box_mask(boxes: NDArray[np.int32], height: int, width: int) -> Tensor:
     return torch.from_numpy((y[..., :, None] & x[..., None, :]).astype(np.float32))
 
 
-def pick_references(clips: Sequence[Frames], count: int) -> list[Start]:
-    """A person's fixed references: usable frames spread evenly over all clips, middle of each part. (clip, frame) each."""
-    faces = [(c, int(i)) for c, clip in enumerate(clips) for i in np.flatnonzero(clip.usable)]
+def pick_references(clips: Sequence[Frames], count: int, known: Sequence[Start] | None = None) -> list[Start]:
+    """A person's fixed references: usable frames, or `known` ones, spread evenly, the middle of each part. (clip, frame) each."""
+    faces = known or [(c, int(i)) for c, clip in enumerate(clips) for i in np.flatnonzero(clip.usable)]
     return [faces[(2 * k + 1) * len(faces) // (2 * count)] for k in range(count)]
 
 
