@@ -23,9 +23,10 @@ from training.config import WIDTHS, AdaptConfig, GeneratorConfig
 from training.crispness import choose_crispness
 from training.frames import Frames, FrameSet, read_frame_set
 from training.packed import Dataset
+from training.passages import Start
 from training.precision import choose_dtype
 from training.prior_file import Prior, check_fits, load_prior
-from training.run import CONFIG, LOSSES, SHEET, Count, Run, Show
+from training.run import CONFIG, LOSSES, SHEET, Count, Run, Show, enough_memory
 from training.trainer import Probe, Trainer, texture_of
 from training.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
@@ -90,13 +91,14 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     view = job.config.generator.view
     sets = [read_frame_set(s.path, t, view, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]
     with torch.random.fork_rng(devices=[]):
-        trainer = make_trainer(job.config, sets, others, prior)
-        run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets), began)
+        with enough_memory(job.config):
+            trainer = make_trainer(job.config, sets, others, prior)
+        run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets, trainer.sampler.faces[0]), began)
         run.train(show)
         if run.probes:
             trainer.crispness = choose_crispness(trainer, run.probes[0], run.started)
             run.metrics = run.measure() | {"crispness": trainer.crispness}
-    return _package(job, run, tracks, sets, prior)
+    return _package(job, run, tracks, sets, prior, len(others))
 
 
 def _prior(job: Job) -> Prior | None:
@@ -138,13 +140,16 @@ def make_trainer(config: AdaptConfig, sets: Sequence[Frames], others: Sequence[S
     return Trainer(config, sampler, starts, device, choose_dtype(device), prior)
 
 
-def _looks(job: Job, sets: Sequence[FrameSet]) -> tuple[list[Probe], Probe]:
-    """What is measured while training, and what the contact sheet shows where nothing is kept aside."""
+def _looks(job: Job, sets: Sequence[FrameSet], known: Sequence[Start]) -> tuple[list[Probe], Probe]:
+    """What is measured while training, and what the contact sheet shows where nothing is kept aside.
+
+    known: frames trained on, of which the references are.
+    """
     generator = job.config.generator
     kept = hold_out(sets, generator.window, job.config.held_out)
     first = next((c, i) for c, clip in enumerate(sets) for i in range(len(clip) - generator.window + 1)
                  if clip.usable[i:i + generator.window].all())
-    return [Probe(still_windows(sets, kept, generator))] if kept else [], Probe(still_windows(sets, [first], generator))
+    return [Probe(still_windows(sets, kept, generator, known))] if kept else [], Probe(still_windows(sets, [first], generator))
 
 
 def _check_writable(job: Job) -> None:
@@ -175,9 +180,10 @@ def _counter(count: Count | None, stage: str) -> Callable[[int, int], None] | No
 
 
 def _fingerprint(job: Job, tracks: Sequence[Track], prior: Prior | None) -> str:
-    """Of all that decides the result: a checkpoint is only resumed by the same job."""
-    facts: dict[str, Any] = {"config": dataclasses.asdict(job.config), "prior": prior.hash if prior else None,
-                             "rehearsal": str(job.rehearsal),
+    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
+    config = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in ("minutes", "steps")}
+    facts: dict[str, Any] = {"config": config, "prior": prior.hash if prior else None,
+                             "rehearsal": Dataset(job.rehearsal).hash if job.rehearsal else None,
                              "frames": [(t.source_hash, str(t.frames), t.face_model) for t in tracks]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -185,8 +191,9 @@ def _fingerprint(job: Job, tracks: Sequence[Track], prior: Prior | None) -> str:
 # ---- the package ------------------------------------------------------------------------------------------------------
 
 
-def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSet], prior: Prior | None) -> ActorRecord:
-    record, trainer = _record(job, run, tracks, prior), run.trainer
+def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSet], prior: Prior | None,
+             others: int) -> ActorRecord:
+    record, trainer = _record(job, run, tracks, prior, others), run.trainer
     longest = max(tracks, key=lambda t: int(t.usable.sum()))
     jaw, expression = rest_pose(longest)
     with actor_folder(job.output) as folder:
@@ -211,21 +218,22 @@ def _references(job: Job, sets: Sequence[FrameSet]) -> NDArray[np.uint8]:
     return np.stack([sets[c].crops[i] for c, i in pick_references(sets, job.config.generator.references)])
 
 
-def _record(job: Job, run: Run, tracks: Sequence[Track], prior: Prior | None) -> ActorRecord:
+def _record(job: Job, run: Run, tracks: Sequence[Track], prior: Prior | None, others: int) -> ActorRecord:
     generator = job.config.generator
     size = next((name for name, width in WIDTHS.items() if width == generator.width), f"width {generator.width:g}")
     losses = {**dataclasses.asdict(job.config.losses), "perceptual_network": f"VGG16, {run.trainer.perceptual.weights} weights"}
     frames = tuple(SourceFrames(t.source, t.source_hash, t.start, t.frames.end_exclusive) for t in tracks)
-    metrics = {**run.metrics, **{f"loss_{k}": v for k, v in run.means.items()}, "seconds": run.seconds}
+    metrics = {**run.metrics, **{f"loss_{k}": v for k, v in run.means.items()}, "seconds": run.seconds,
+               "best_step": run.best_step}
     return ActorRecord(job.name, job.consent, frames, run.trainer.step_count, size, generator.width, generator.window,
-                       tracks[0].face_model, prior.hash if prior else None, losses, _held_by(job, prior),
+                       tracks[0].face_model, prior.hash if prior else None, losses, _held_by(job, prior, others),
                        {k: round(v, 4) for k, v in metrics.items()})
 
 
-def _held_by(job: Job, prior: Prior | None) -> str:
+def _held_by(job: Job, prior: Prior | None, others: int) -> str:
     """How the adaptation was kept from forgetting other people, for the record."""
     if job.rehearsal is not None:
-        return f"mixed 1:1 with {REHEARSED} people of {job.rehearsal.name} at most"
+        return f"mixed 1:1 with {others} people of {job.rehearsal.name}"
     if prior is not None and job.config.anchor:
         return f"L2-SP, weights pulled back to the prior by {job.config.anchor:g} times the rate a step"
     return "none"

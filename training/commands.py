@@ -59,6 +59,8 @@ def adapt(
     if record.steps == 0:
         err.print(f"no time was left to learn after tracking: {folder} is the prior with the actor's starting texture; "
                   "give more --minutes")
+    elif record.metrics["best_step"] == 0 and "psnr_mask" in record.metrics:
+        err.print("frames kept aside did not gain by learning: the weights are those it started from")
     figures = ", ".join(f"{k} {v:.2f} dB" for k, v in record.metrics.items() if k.startswith("psnr"))
     out.print(f"{folder}: {record.steps} steps in {record.metrics['seconds'] / 60:.1f} minutes"
               + (f", held-out frames {figures}" if figures else ""))

@@ -12,6 +12,7 @@ from visualdub.errors import BadInput
 WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
 PAPER_PERCEPTUAL = 6.0  # the paper's 10 is of a loss that is not divided by its features' magnitude, as ours is
 PRIOR_SHARE = 0.25  # of windows: the perceptual loss costs a third of a step on a CPU
+RANDOM_RATE = 1e-2  # of textures that start at random: at 1e-4 a texel moves 0.06 in 600 steps
 PRIOR_PERCEPTUAL = 1.0  # at 6 a network of random weights drowns what people have in common: its gradient was 8 times that of L1
 
 
@@ -118,6 +119,14 @@ class RunConfig:
             raise BadInput(f"minutes {self.minutes} and steps {self.steps} were given; expected exactly one of them")
         if (self.minutes is not None and self.minutes <= 0) or (self.steps is not None and self.steps <= 0):
             raise BadInput(f"minutes {self.minutes}, steps {self.steps}: the run would end before it begins")
+        rates = {"rate": self.learning_rate, "rate of the textures": self.texture_rate,
+                 "rate of the critic": self.discriminator_rate,
+                 "share that the perceptual loss looks at": self.losses.perceptual_share}
+        for name, value in rates.items():
+            if value <= 0:
+                raise BadInput(f"{name} {value:g}; expected more than 0")
+        if self.losses.adversarial < 0 or self.seed < 0:
+            raise BadInput(f"adversarial {self.losses.adversarial:g}, seed {self.seed}; expected 0 or more of each")
         if self.batch < 1 or self.accumulate < 1:
             raise BadInput(f"batch {self.batch}, accumulate {self.accumulate}; expected 1 or more of each")
 
@@ -143,7 +152,7 @@ def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:
         if not rehearsal:
             values["anchor"] = 3.0  # at 0.1 later frames lost 0.7 dB again between steps 100 and 300
     if given.get("random_texture"):
-        values["texture_rate"] = 1e-2
+        values["texture_rate"] = RANDOM_RATE
     return AdaptConfig(**{**values, **given})
 
 
@@ -181,4 +190,6 @@ def prior_config(size: str, vgg: Path | None = None, adversarial: float = 1.0, r
     losses = replace(losses, adversarial=adversarial)
     if rate is not None:
         given["learning_rate"] = rate
+    if given.get("random_texture"):
+        given["texture_rate"] = RANDOM_RATE
     return PriorConfig(GeneratorConfig(width=WIDTHS[size]), losses, **given)

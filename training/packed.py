@@ -206,7 +206,8 @@ class Dataset:
         self.folder = folder
         path = folder / INDEX
         try:
-            data = json.loads(path.read_text())
+            index = path.read_bytes()
+            data, self.hash = json.loads(index), hashlib.sha256(index).hexdigest()
             if data.get("schema") != SCHEMA:
                 raise BadInput(f"{path} has schema {data.get('schema')}; this version reads schema {SCHEMA}")
             self.clips = [ClipFacts(**c) for c in data["clips"]]

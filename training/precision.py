@@ -7,9 +7,19 @@ import time
 import torch
 from torch import nn
 
+from training.distributed import World
 
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial (forward and backward)."""
+
+def choose_dtype(device: torch.device, world: World | None = None) -> torch.dtype:
+    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial; all processes take the first one's."""
+    fastest = _fastest(device)
+    if world is None:
+        return fastest
+    return torch.bfloat16 if world.agree(float(fastest == torch.bfloat16), device) else torch.float32
+
+
+def _fastest(device: torch.device) -> torch.dtype:
+    """Of forward and backward passes of a convolution."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     seconds = {}

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from training.checkpoint import checkpoint_facts
 from training.config import PriorConfig
 from training.curves import Curves
 from training.distributed import World, end_world, start_world
-from training.packed import INDEX, ClipFacts, Dataset, PackedClip
+from training.losses import Perceptual
+from training.packed import ClipFacts, Dataset, PackedClip, read_whole
 from training.precision import choose_dtype
 from training.prior_file import Prior, check_fits, load_prior, save_prior
-from training.run import CHECKPOINT, LOSSES, Count, Run, Show
+from training.run import CHECKPOINT, LOSSES, Count, Run, Show, enough_memory
 from training.trainer import Probe, Trainer, texture_of
 from training.windows import WindowSampler, has_window, still_windows
 from visualdub.errors import BadInput
@@ -59,22 +60,25 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     """
     world, config = start_world(), job.config
     require_writable(job.output)
-    dataset, clips = Dataset(job.dataset), list(open_people(job).values())
-    _require_same_training(job)
+    earlier = check_start(job)
+    dataset, people = Dataset(job.dataset), open_people(job)
+    fingerprint, clips = _fingerprint(job, world.size, earlier), list(people.values())
+    _require_same_training(job, fingerprint)
+    if world.first:
+        for clip in (c for theirs in clips for c in theirs):
+            read_whole(clip.path)  # a damaged shard is named now, not in the middle of the night
     job.run_folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
     starts = _starts(sampler, config, world, device, count)
-    earlier = None if job.start is None else load_prior(job.start)
-    if earlier is not None:
-        check_fits(earlier, config.generator, config.losses, str(job.start))
-    trainer = Trainer(config, sampler, starts, device, choose_dtype(device), earlier, world, job.workers)
-    probes = [_probe(c, config) for c in _open(dataset, "validation", replace(job, keep=0)).values()] if world.first else []
+    with enough_memory(config):
+        trainer = Trainer(config, sampler, starts, device, choose_dtype(device, world), earlier, world, job.workers)
+    probes = [_probe(c, config) for c in _open(dataset, "validation", job, 0).values()] if world.first else []
     log = Curves(job.run_folder) if world.first else None
     shown = Probe(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
-    run = Run(job.run_folder, trainer, _fingerprint(job), probes, shown, time.monotonic(), log, CHECKPOINT_SECONDS)
+    run = Run(job.run_folder, trainer, fingerprint, probes, shown, time.monotonic(), log, CHECKPOINT_SECONDS)
     run.train(show if world.first else None)
-    facts = describe(dataset, run) if world.first else {}
+    facts = describe(dataset, people, run, earlier) if world.first else {}
     if world.first:
         run.save()
         save_prior(job.output, Prior(config.generator, trainer.averaged.state_dict(), trainer.critic.state_dict(), facts))
@@ -84,26 +88,36 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     return facts
 
 
-def _require_same_training(job: PriorJob) -> None:
+def check_start(job: PriorJob) -> Prior | None:
+    """The prior to go on from, None from scratch. Raises `BadInput` where it, or the file of VGG weights, cannot be used."""
+    Perceptual(job.config.losses.vgg_weights)
+    if job.start is None:
+        return None
+    earlier = load_prior(job.start)
+    check_fits(earlier, job.config.generator, job.config.losses, str(job.start))
+    return earlier
+
+
+def _require_same_training(job: PriorJob, fingerprint: str) -> None:
     """Raise `BadInput` where hours of another training would be written over."""
     checkpoint = job.run_folder / CHECKPOINT
-    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != _fingerprint(job):
-        raise BadInput(f"{checkpoint} belongs to another training (other options, size or dataset); "
+    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
+        raise BadInput(f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a step); "
                        "give another -o, or remove that folder")
 
 
 def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:
     """The clips of everyone to train on, by speaker. Raises `BadInput` where those are fewer than `LEAST_PEOPLE`."""
-    people = _open(Dataset(job.dataset), "train", job)
+    people = _open(Dataset(job.dataset), "train", job, job.keep)
     if len(people) < LEAST_PEOPLE:
         raise BadInput(f"{job.dataset} holds {len(people)} people to train on ({', '.join(people) or 'none'}); a prior needs "
                        f"{LEAST_PEOPLE} or more, better 20: with one it would be that person's renderer")
     return people
 
 
-def _open(dataset: Dataset, split: str, job: PriorJob) -> dict[str, list[PackedClip]]:
-    """Every person of one split. A person without a window of frames is left out."""
-    view, people, left = job.config.generator.view, {}, job.keep // max(1, job.workers)
+def _open(dataset: Dataset, split: str, job: PriorJob, keep: int) -> dict[str, list[PackedClip]]:
+    """Every person of one split, about `keep` frames kept in memory. A person without a window of frames is left out."""
+    view, people, left = job.config.generator.view, {}, keep // max(1, job.workers)
     for speaker, clips in dataset.people(split).items():
         opened = []
         for clip in clips:
@@ -159,21 +173,28 @@ def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
     return Probe(windows, texture_of([clip], early, config))
 
 
-def _fingerprint(job: PriorJob) -> str:
+def _fingerprint(job: PriorJob, processes: int, start: Prior | None) -> str:
     """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
     free = ("minutes", "steps", "batch", "accumulate")
     config: dict[str, Any] = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in free}
-    config["windows"] = job.config.batch * job.config.accumulate
-    index = hashlib.sha256((job.dataset / INDEX).read_bytes()).hexdigest()
-    return hashlib.sha256(json.dumps([config, index], sort_keys=True).encode()).hexdigest()
+    config["windows"] = job.config.batch * job.config.accumulate * processes
+    facts = [config, Dataset(job.dataset).hash, start.hash if start else None]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def describe(dataset: Dataset, run: Run) -> dict[str, Any]:
-    """What the prior's file says of its training."""
-    trained: list[ClipFacts] = [c for clips in dataset.people("train").values() for c in clips]
+def describe(dataset: Dataset, people: Mapping[str, Sequence[PackedClip]], run: Run, earlier: Prior | None) -> dict[str, Any]:
+    """What the prior's file says of its training: `people` is who was trained on, `earlier` the prior it went on from."""
+    everybody = dataset.people("train")
+    trained: list[ClipFacts] = [c for name in people for c in everybody[name]]
     config = run.trainer.config
+    stage = {"steps": run.trainer.step_count, "windows": run.trainer.step_count * run.trainer.windows_per_step,
+             "kept_step": run.best_step if config.keep_best else run.trainer.step_count, "hours": round(run.seconds / 3600, 3),
+             "rate": config.learning_rate, "adversarial": config.losses.adversarial, "perceptual": config.losses.perceptual,
+             "passages": config.passages, "seed": config.seed, "start": earlier.hash if earlier else None}
     return {
         "people": len({c.speaker for c in trained}), "clips": len(trained), "frames": sum(c.usable for c in trained),
+        "left_out": sorted(set(everybody) - set(people)),
+        "stages": [*(earlier.facts.get("stages", []) if earlier else []), stage],
         "validation": sorted({c.speaker for c in dataset.clips if c.split == "validation"}),
         "clips_trained_on": [c.name for c in trained],
         "median_face_pixels": sorted(c.face_pixels for c in trained)[len(trained) // 2],

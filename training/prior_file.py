@@ -68,18 +68,22 @@ def load_prior(path: Path) -> Prior:
         raise BadInput(f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}")
     if "config" not in meta or "facts" not in meta:
         raise BadInput(f"{path} is not a prior of vdub train prior: it does not say what it was trained as")
-    config = generator_config(json.loads(meta["config"]))
+    try:
+        config = generator_config(json.loads(meta["config"]))
+    except BadInput as e:
+        raise BadInput(f"{path} is a prior of another version: {e}") from e
     parts = {part: {k.removeprefix(f"{part}/"): v for k, v in tensors.items() if k.startswith(f"{part}/")}
              for part in ("network", "critic")}
     return Prior(config, parts["network"], parts["critic"], json.loads(meta["facts"]),
                  hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def load_weights(prior: Prior, network: nn.Module, critic: nn.Module) -> None:
-    """Put the prior into both networks. Raises `BadInput` where its weights are of another version's."""
+def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = None) -> None:
+    """Put the prior into its networks. Raises `BadInput` where its weights are of another version's."""
     try:
         network.load_state_dict(dict(prior.network))
-        critic.load_state_dict(dict(prior.critic))
+        if critic is not None:
+            critic.load_state_dict(dict(prior.critic))
     except RuntimeError as e:
         reason = " ".join(str(e).split())[:200]
         raise BadInput(f"the prior's weights are not those of this version's network ({reason}); train it again") from e

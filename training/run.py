@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
+from training.config import WIDTHS, RunConfig
 from training.sheet import contact_sheet, save_sheet
 from training.trainer import Probe, Trainer
 from visualdub.errors import Interrupted, VisualDubError
@@ -73,6 +74,22 @@ def between_steps() -> Iterator[Asked]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def enough_memory(config: RunConfig) -> Iterator[None]:
+    """Say what to lower where the memory does not even hold what a run begins with. Raises `VisualDubError`."""
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError) as e:
+        raise VisualDubError(f"out of memory before the first step: {_lower(config)}") from e
+
+
+def _lower(config: RunConfig) -> str:
+    """What takes less memory."""
+    if config.batch > 1:
+        return "lower --batch and raise --accumulate as much"
+    return "take a smaller --size" if config.generator.width > min(WIDTHS.values()) else "end other programs, or give fewer clips"
+
+
 class Run:
     """One training, resumed where an earlier one of the same fingerprint stopped."""
 
@@ -101,6 +118,7 @@ class Run:
             self._spent_before, self.means = float(facts["seconds"]), dict(facts["means"])
             self.started, self.best = float(facts["started"]), float(facts["best"])
             self.best_step, self.without_gain = int(facts["best_step"]), int(facts["without_gain"])
+            trainer.dtype = getattr(torch, facts["precision"])
         elif trainer.world.first:
             for left_over in (folder / LOSSES, folder / BEST):
                 left_over.unlink(missing_ok=True)
@@ -154,9 +172,11 @@ class Run:
                               f"the same command goes on from {self._checkpoint}") from None
         except (torch.cuda.OutOfMemoryError, MemoryError) as e:
             self.save()
-            lower = "lower --batch and raise --accumulate as much" if self.trainer.config.batch > 1 else "take a smaller --size"
             raise VisualDubError(f"out of memory after {self.trainer.step_count} steps; the run is saved in {self._checkpoint}: "
-                                 f"{lower}, and run it again") from e
+                                 f"{_lower(self.trainer.config)}, and run it again") from e
+        except VisualDubError:
+            self.save()  # a damaged shard, say: what was learned so far is not lost
+            raise
 
     @property
     def settled(self) -> bool:
@@ -227,5 +247,6 @@ class Run:
         if not self.trainer.world.first:
             return
         facts = {"fingerprint": self.fingerprint, "step": self.trainer.step_count, "seconds": self.seconds, "means": self.means,
+                 "precision": str(self.trainer.dtype).removeprefix("torch."),
                  "started": self.started, "best": self.best, "best_step": self.best_step, "without_gain": self.without_gain}
         save_checkpoint(self._checkpoint, self.trainer.modules, self.trainer.optimisers, self.trainer.rng, facts)

@@ -76,7 +76,7 @@ def prior(
 ) -> None:
     """Train the network that adaptations start from. Ctrl-C stops, the same command resumes; torchrun spreads it over GPUs."""
     from training.config import prior_config
-    from training.prior import PriorJob, open_people, train_prior
+    from training.prior import PriorJob, check_start, open_people, train_prior
     from training.progress import training_progress
 
     steps = STEPS if steps is None and minutes is None else steps
@@ -84,6 +84,7 @@ def prior(
                           adversarial=adversarial, rate=rate, random_texture=random_texture, seed=seed)
     job = PriorJob(dataset, output, config, start, keep, workers)
     if dry_run:
+        check_start(job)
         print_json({"people": sorted(open_people(job)), "config": asdict(config)})
         return
     with training_progress() as (show, count):
@@ -92,6 +93,7 @@ def prior(
         return
     measured = ", ".join(f"{k} {v:.2f} dB" for k, v in facts["measures"].items() if k.startswith("psnr"))
     out.print(f"{output}: {facts['people']} people, {facts['steps']} steps in {facts['hours']:.2f} hours"
+              + (f"; left out, no five frames in a row with a face: {', '.join(facts['left_out'])}" if facts["left_out"] else "")
               + (f"; people never trained on, before any adaptation: {measured}" if measured else ""))
 
 

@@ -19,6 +19,7 @@ from training.passages import Passage, Start, choose_passages
 from training.uvmap import unpack_uv
 from visualdub.errors import BadInput, NoFace
 
+FEWEST_BLOCKS = 4  # one second of 25 frames has five, four where a frame shows no face
 UNSEEN = 0.75  # share of windows that show only frames outside the passage they are drawn with
 PASSAGES = 77  # of the random numbers that choose passages
 
@@ -183,14 +184,14 @@ def has_window(clips: Sequence[Frames], window: int) -> bool:
 
 
 def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
-    """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than five blocks.
+    """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than `FEWEST_BLOCKS`.
 
     They are the last ones of each clip: between frames that are trained on, frames would tell nothing of later ones.
     """
     blocks = [[(c, i) for i in range(0, len(clip) - window + 1, window) if clip.usable[i:i + window].all()]
               for c, clip in enumerate(clips)]
     whole = [b for of_clip in blocks for b in of_clip]
-    if len(whole) < 5:
+    if len(whole) < FEWEST_BLOCKS:
         return []
     return [b for of_clip in blocks for b in of_clip[len(of_clip) - len(of_clip) // every:]] or whole[-1:]
 

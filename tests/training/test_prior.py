@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +17,15 @@ import torch
 from helpers import portrait_pictures, write_movie
 
 from training.adapt import Job, Source, adapt, rehearsal_people
-from training.config import AdaptConfig, GeneratorConfig, LossConfig, PriorConfig
+from training.config import AdaptConfig, GeneratorConfig, LossConfig, PriorConfig, prior_config
 from training.packed import INDEX, Dataset
 from training.prepare import Settings, prepare_dataset
 from training.prior import PriorJob, train_prior
 from training.prior_file import load_prior
 from training.run import CHECKPOINT, Status
+from training.trainer import Trainer
 from visualdub.actor.record import Consent
-from visualdub.errors import BadInput, Interrupted
+from visualdub.errors import BadInput, Interrupted, VisualDubError
 
 NARROW = GeneratorConfig(width=0.0625)
 
@@ -72,7 +75,7 @@ from pathlib import Path
 sys.path[:0] = {sys.path!r}
 torch.set_num_threads(1)
 import training.prior
-training.prior.choose_dtype = lambda device: torch.float32
+training.prior.choose_dtype = lambda *_: torch.float32
 from training.prior import PriorJob, train_prior
 from test_prior import job
 from training.trainer import Trainer
@@ -81,6 +84,7 @@ def noted(self, progress):
     losses.append(step(self, progress))
     return losses[-1]
 Trainer.step = noted
+sys.modules["mediapipe"] = None  # training reads shards without it
 train_prior(job(Path({str(dataset)!r}), Path(sys.argv[1]), steps=3, batch=int(sys.argv[2]), uv_jitter=0.0))
 Path(sys.argv[1] + "." + os.environ.get("RANK", "0")).write_text(json.dumps(losses))
 """)
@@ -119,7 +123,55 @@ def test_a_damaged_shard_is_named(dataset: Path, tmp_path: Path) -> None:
         train_prior(job(broken, tmp_path / "p.safetensors"))
 
 
-def test_a_checkpoint_of_another_size_starts_anew_and_is_named_on_request(dataset: Path, tmp_path: Path) -> None:
+def test_one_changed_byte_of_a_shard_is_found_before_training(dataset: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(dataset, broken)
+    shard = broken / "anna_1.shard"
+    data = bytearray(shard.read_bytes())
+    data[-2000] ^= 1
+    shard.write_bytes(bytes(data))
+    with pytest.raises(BadInput, match=r"anna_1.shard is damaged"):
+        train_prior(job(broken, tmp_path / "p.safetensors"))
+
+
+def test_the_papers_random_textures_train_too(dataset: Path, tmp_path: Path) -> None:
+    facts = train_prior(job(dataset, tmp_path / "p.safetensors", steps=3, random_texture=True))
+    assert facts["steps"] == 3 and prior_config("small", steps=1, random_texture=True).texture_rate == 1e-2
+
+
+def test_a_second_stage_names_the_first_and_is_not_mistaken_for_another(dataset: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.safetensors"
+    train_prior(job(dataset, first, steps=1, texture_frames=2))
+    facts = train_prior(replace(job(dataset, tmp_path / "second.safetensors", steps=2, texture_frames=2), start=first))
+    hash_ = load_prior(first).hash
+    assert [(s["steps"], s["start"]) for s in facts["stages"]] == [(1, None), (2, hash_)] and facts["left_out"] == []
+    with pytest.raises(BadInput, match="belongs to another training"):
+        train_prior(job(dataset, tmp_path / "second.safetensors", steps=2, texture_frames=2))
+    with pytest.raises(BadInput, match="nowhere"):
+        train_prior(replace(job(dataset, tmp_path / "third.safetensors"), start=tmp_path / "nowhere"))
+
+
+def test_what_the_memory_cannot_hold_says_what_to_lower(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("training.prior.Trainer", full)
+    with pytest.raises(VisualDubError, match="before the first step: lower --batch"):
+        train_prior(job(dataset, tmp_path / "p.safetensors", batch=2, texture_frames=2))
+    monkeypatch.undo()
+    monkeypatch.setattr(Trainer, "step", full)
+    with pytest.raises(VisualDubError, match="the run is saved"):
+        train_prior(job(dataset, tmp_path / "p.safetensors", texture_frames=2))
+    assert (tmp_path / "p.run" / CHECKPOINT).is_file()
+
+
+@pytest.mark.parametrize("wrong", [{"learning_rate": -1.0}, {"seed": -1}, {"losses": LossConfig(perceptual_share=0.0)}])
+def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="expected"):
+        PriorConfig(steps=1, **wrong)
+
+
+def test_a_checkpoint_of_another_size_is_refused(dataset: Path, tmp_path: Path) -> None:
     output = tmp_path / "p.safetensors"
     with pytest.raises(Interrupted):
         train_prior(job(dataset, output), lambda status: (_ for _ in ()).throw(KeyboardInterrupt()))

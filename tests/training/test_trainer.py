@@ -9,7 +9,7 @@ import torch
 from training_scene import TINY, tiny_probe, tiny_trainer
 
 from training.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
-from training.config import GeneratorConfig
+from training.config import GeneratorConfig, LossConfig
 from training.texture import NeuralTexture
 from training.trainer import COOL_TO, rate_factor
 from visualdub.errors import BadInput, OutputError
@@ -27,6 +27,28 @@ def test_all_losses_take_part_and_training_helps() -> None:
     assert set(losses[0]) == {"l1", "l2", "reg", "perceptual", "adversarial", "critic"}
     assert all(v == v for step in losses for v in step.values())
     assert after["psnr_mask"] > before["psnr_mask"] and after["psnr_crop"] > after["psnr_mask"]
+
+
+def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
+    """Its mean over many windows is the same; windows it does not look at give 0, and so do batches of them alone."""
+    def losses(share: float) -> list[float]:
+        trainer = tiny_trainer(losses=LossConfig(crop=32, perceptual_share=share), learning_rate=1e-9, texture_rate=1e-9)
+        return [trainer.step(0.0)["perceptual"] for _ in range(160)]
+
+    whole, some = losses(1.0), losses(0.25)
+    assert 0.12 < sum(x > 0 for x in some) / 160 < 0.4 and min(whole) > 0
+    assert max(some) == pytest.approx(4 * max(whole), rel=0.3)
+    assert sum(some) == pytest.approx(sum(whole), rel=0.4)
+
+
+def test_a_batch_of_windows_looked_at_and_not_is_their_mean() -> None:
+    trainer = tiny_trainer(losses=LossConfig(crop=32, perceptual_share=0.5))
+    batch = trainer.sampler.draw(range(6))
+    drawn = trainer.draw(batch, 0.5)
+    pasted, real = trainer._mouths(batch, drawn)
+    parts = [float(trainer._look(batch[i:i + 1], pasted[i:i + 1], real[i:i + 1]).detach()) for i in range(6)]
+    assert {bool(p) for p in parts} == {True, False}
+    assert float(trainer._look(batch, pasted, real).detach()) == pytest.approx(sum(parts) / 6, rel=1e-4)
 
 
 def test_resume_is_exact(tmp_path: Path) -> None:
@@ -76,7 +98,8 @@ def test_the_rate_warms_up_holds_and_cools() -> None:
 
 
 def test_the_texture_learns_coarse_to_fine() -> None:
-    texture = NeuralTexture(32, 16, torch.rand(16, 32, 32), torch.Generator())
+    texture = NeuralTexture(32, 16, torch.rand(2, 16, 32, 32), torch.Generator())
+    assert torch.equal(texture(passage=1), texture.base[1:])
     texture(0.0).sum().backward()
     assert texture.levels[0].shape[-1] == 4 and texture.levels[0].grad is not None and texture.levels[-1].grad is None
     texture(1.0).sum().backward()

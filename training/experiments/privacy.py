@@ -38,11 +38,12 @@ from scipy.stats import beta, rankdata
 from torch import Tensor
 
 from training.config import GeneratorConfig, PriorConfig
+from training.experiments.study import run_main
 from training.frames import Frames
 from training.generator import TRUST_GAIN, Generator, sample_texture, uv_jumps
 from training.packed import Dataset
 from training.passages import Start
-from training.prior_file import load_prior
+from training.prior_file import load_prior, load_weights
 from training.sheet import as_picture, save_sheet
 from training.texture import NeuralTexture
 from training.trainer import texture_of
@@ -556,7 +557,7 @@ def examine_prior(dataset: Path, prior: Path, output: Path, draws: int, seed: in
     loaded = load_prior(prior)
     torch.manual_seed(seed)
     untrained, trained = Generator(loaded.config), Generator(loaded.config)
-    trained.load_state_dict(dict(loaded.network))
+    load_weights(loaded, trained)
     people = open_people(Dataset(dataset), loaded.config)
     config = PriorConfig(generator=loaded.config, steps=1)
     studio = Studio(people, config, drawing(trained), drawing(untrained), draws, seed)
@@ -597,4 +598,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_main(main)

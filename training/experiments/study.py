@@ -209,14 +209,14 @@ def open_study(name: str, options: argparse.Namespace, given: Sequence[str], nee
     return Study(name, options.output, tuple(options.seeds), options.prior if prior else None, prior, generator, command)
 
 
-def run_main(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Run a script: exit status 0, 2 with one line for what cannot be, 130 on Ctrl-C."""
+def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
+    """Run a script: exit status its own or 0, 2 with one line for what cannot be, 130 on Ctrl-C."""
     try:
-        main(sys.argv[1:])
+        status = main(sys.argv[1:])
     except VisualDubError as e:
         print(e, file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the run it was in", file=sys.stderr)
         raise SystemExit(130) from None
-    raise SystemExit(0)
+    raise SystemExit(status or 0)
