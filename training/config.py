@@ -139,7 +139,7 @@ class RunConfig:
 class AdaptConfig(RunConfig):
     """One adaptation, everything that decides its result apart from the clips and the prior."""
 
-    held_out: int = 10  # one in so many windows of frames, the last of each clip, is kept for the PSNR that is shown and stops it
+    held_out: int = 10  # every n-th window of frames is kept for the PSNR that is shown while training and stops it
 
 
 def adapt_config(prior: bool, rehearsal: bool, **given: Any) -> AdaptConfig:

