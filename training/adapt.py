@@ -36,6 +36,7 @@ from visualdub.face.track import Track
 from visualdub.speech.style import fit_style, rest_pose
 from visualdub.timing import FrameRange
 
+MOST_PREPARATION = 0.5  # of the minutes given: a slow machine that tracked for longer still learns for the rest
 REHEARSED = 8  # people of a dataset that an adaptation is mixed with
 REHEARSAL_FRAMES = 25  # frames that make the starting texture of each of them
 
@@ -93,6 +94,7 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     with torch.random.fork_rng(devices=[]):
         with enough_memory(job.config):
             trainer = make_trainer(job.config, sets, others, prior)
+        began = max(began, time.monotonic() - 60 * MOST_PREPARATION * (job.config.minutes or 0))
         run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets, trainer.sampler.faces[0]), began)
         run.train(show)
         if run.probes:

@@ -22,7 +22,8 @@ def adapt(
                                                show_default=False)],
     actor: Annotated[str, typer.Option("--actor", metavar="NAME", help="Name of the person or role.", show_default=False)],
     frames: Annotated[str | None, typer.Option("--frames", metavar="A:B", help="Of clips that name no frames.")] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="How long, tracking included; 5 by default.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="How long, tracking included; learning gets "
+                                         "half at least. 5 by default.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="How many optimiser steps, instead of --minutes.")] = None,
     consent: Annotated[str | None, typer.Option("--consent", metavar='"WHO, WHEN, SCOPE"', help="Consent of the person.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="The package: NAME.actor.")] = None,
@@ -56,10 +57,7 @@ def adapt(
     folder = output or Path(f"{actor}{SUFFIX}")
     with training_progress() as (show, count):
         record = run(Job(sources, actor, folder, given, config, start, rehearsal), show, count)
-    if record.steps == 0:
-        err.print(f"no time was left to learn after tracking: {folder} is the prior with the actor's starting texture; "
-                  "give more --minutes")
-    elif record.metrics["best_step"] == 0 and "psnr_mask" in record.metrics:
+    if record.metrics["best_step"] == 0 and "psnr_mask" in record.metrics:
         err.print("frames kept aside did not gain by learning: the weights are those it started from")
     figures = ", ".join(f"{k} {v:.2f} dB" for k, v in record.metrics.items() if k.startswith("psnr"))
     out.print(f"{folder}: {record.steps} steps in {record.metrics['seconds'] / 60:.1f} minutes"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import training.adapt
 from training.adapt import Job, Source, adapt
 from training.commands import _consent
 from training.config import AdaptConfig, GeneratorConfig, LossConfig
@@ -14,6 +16,7 @@ from training.run import Status
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted
+from visualdub.face.track import Track
 from visualdub.render.renderer import Renderer
 from visualdub.timing import FrameRange
 
@@ -80,3 +83,16 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
     uv = np.full((5, 256, 256, 2), 0.5, np.float32)
     drawn = renderer.render(np.full((5, 256, 256, 3), 128, np.uint8), uv, mask)
     assert drawn.shape == (5, 256, 256, 3) and np.isfinite(drawn).all()
+
+
+def test_learning_gets_half_the_minutes_however_long_tracking_took(talking: Path, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(source: Source, count: object) -> Track:
+        time.sleep(6.5)
+        return track(source, None)
+
+    track = training.adapt._track
+    monkeypatch.setattr("training.adapt._track", slow)
+    config = AdaptConfig(GeneratorConfig(width=0.0625), LossConfig(perceptual=0.0, adversarial=0.0), minutes=0.1)
+    record = adapt(Job((Source(talking),), "portrait", tmp_path / "portrait.actor", CONSENT, config))
+    assert record.steps >= 1
