@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from visualdub.face.raster import cover, interpolate, rasterise
 
 
+TIE = 1e-9  # the same triangle in two turns differs in depth by rounding alone, which way depends on the processor
+
+
 def plain(points: NDArray[np.float64], triangles: NDArray[np.int32], height: int,
           width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Per pixel, per triangle, no shortcuts."""
@@ -19,7 +22,7 @@ def plain(points: NDArray[np.float64], triangles: NDArray[np.int32], height: int
                     continue
                 w = np.linalg.solve(m, [x + 0.5, y + 0.5, 1])
                 z = w @ [a[2], b[2], c[2]]
-                if (w >= 0).all() and z < depth[y, x]:
+                if (w >= 0).all() and z < depth[y, x] - TIE:
                     index[y, x], depth[y, x] = f, z
     return index, depth
 
