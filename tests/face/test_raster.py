@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from visualdub.face.raster import cover, interpolate, rasterise
 
-
 TIE = 1e-9  # the same triangle in two turns differs in depth by rounding alone, which way depends on the processor
 
 
