@@ -558,8 +558,7 @@ def examine_prior(dataset: Path, prior: Path, output: Path, draws: int, seed: in
     torch.manual_seed(seed)
     untrained, trained = Generator(loaded.config), Generator(loaded.config)
     load_weights(loaded, trained)
-    people = open_people(Dataset(dataset), loaded.config)
-    config = PriorConfig(generator=loaded.config, steps=1)
+    people, config = open_people(Dataset(dataset), loaded.config), PriorConfig(generator=loaded.config, steps=1)
     studio = Studio(people, config, drawing(trained), drawing(untrained), draws, seed)
     faces, pictures = [], []
     for face, picture in studio.shoot():
@@ -577,8 +576,7 @@ def _sheet(pictures: Sequence[tuple[str, Start, NDArray[np.uint8]]], path: Path)
     rows: dict[str, list[NDArray[np.uint8]]] = {}
     for name, _, picture in pictures:
         rows.setdefault(name, []).append(picture)
-    width = min(len(r) for r in rows.values())
-    save_sheet(np.concatenate([np.concatenate(r[:width], 1) for r in rows.values()]), path)
+    save_sheet(np.concatenate([np.concatenate(r[:min(map(len, rows.values()))], 1) for r in rows.values()]), path)
 
 
 def main(args: Sequence[str] | None = None) -> int:
