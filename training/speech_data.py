@@ -19,6 +19,7 @@ from visualdub.face.model import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
+from visualdub.speech.features import FeatureKind
 from visualdub.speech.moving import mouth_moving, tracked_opening
 from visualdub.speech.style import rest_of, speech_parameters, spoken_statistics
 from visualdub.speech.voice import STEP_RATE
@@ -31,7 +32,7 @@ class Sound:
     """A recording as the model hears it, T steps of 20 ms."""
 
     speed: float  # times as fast as it was spoken
-    features: NDArray[np.float32]  # (T, WIDTH)
+    features: NDArray[np.float32]  # (T, width)
     voice: NDArray[np.float32]  # (T,) 1 where somebody speaks
 
 
@@ -76,7 +77,7 @@ class SpeechClip:
 class Hearing:
     """A clip as heard once, T steps of 20 ms."""
 
-    features: NDArray[np.float32]  # (T, WIDTH)
+    features: NDArray[np.float32]  # (T, width)
     motion: NDArray[np.float32]  # (T, m) units of the actor
     weight: NDArray[np.float32]  # (T,) 1 where the mouth is known
     voice: NDArray[np.float32]  # (T,) 1 where somebody speaks
@@ -92,29 +93,30 @@ def hear(clip: SpeechClip, sound: Sound | None = None) -> Hearing:
     return Hearing(sound.features, motion.astype(np.float32), weight.astype(np.float32), sound.voice)
 
 
-def plain_sound(audio: NDArray[np.float32], speed: float = 1.0, noise: NDArray[np.float32] | None = None) -> Sound:
+def plain_sound(audio: NDArray[np.float32], kind: FeatureKind, speed: float = 1.0,
+                noise: NDArray[np.float32] | None = None) -> Sound:
     """A recording played `speed` times as fast, pitch and formants with it, with `noise` (as many samples at least) added.
 
     Half a second of digital silence follows. Raises `BadInput` for a recording that is silent altogether.
     """
     fast = np.interp(np.arange(0, len(audio) - 1, speed), np.arange(len(audio)), audio).astype(np.float32)
     heard = fast if noise is None else fast + noise[:len(fast)]
-    level = features.recording_level(heard)
+    level = kind.level(heard)
     if level is None:
         raise BadInput("a recording to train on is silent; expected speech")
     count = features.feature_count(len(fast)) + STEP_RATE // 2
     voice = np.zeros(count, np.float32)
     voice[:-(STEP_RATE // 2)] = spoken_steps(fast)
-    return Sound(speed, features.speech_features(heard, level, 0, count), voice)
+    return Sound(speed, kind.features(heard, level, 0, count), voice)
 
 
-def sounds_of(audio: NDArray[np.float32], random: np.random.Generator) -> tuple[Sound, ...]:
+def sounds_of(audio: NDArray[np.float32], kind: FeatureKind, random: np.random.Generator) -> tuple[Sound, ...]:
     """A recording as it is; and at every speed, clean and with noise of a random colour 5 to 30 dB below the speech."""
-    sounds = [plain_sound(audio)]
+    sounds = [plain_sound(audio, kind)]
     for speed in SPEEDS:
         below = 10 ** (-random.uniform(5, 30) / 20)
         noise = (coloured_noise(round(len(audio) / speed) + 1, random) * below * audio.std()).astype(np.float32)
-        sounds += [plain_sound(audio, speed)] * (speed != 1.0) + [plain_sound(audio, speed, noise)]
+        sounds += [plain_sound(audio, kind, speed)] * (speed != 1.0) + [plain_sound(audio, kind, speed, noise)]
     return tuple(sounds)
 
 
@@ -128,7 +130,7 @@ def coloured_noise(count: int, random: np.random.Generator) -> NDArray[np.float6
 
 
 @cache
-def unspoken_sounds(seed: int) -> tuple[Sound, ...]:
+def unspoken_sounds(seed: int, kind: FeatureKind) -> tuple[Sound, ...]:
     """Eight seconds each of what is not speech: noises, hums, and chords that come and go."""
     random = np.random.default_rng(seed)
     count, sounds = 8 * features.RATE, []
@@ -140,7 +142,7 @@ def unspoken_sounds(seed: int) -> tuple[Sound, ...]:
             partials = sum(random.uniform(0, 1) * np.sin(2 * np.pi * base * k * time) for k in range(1, 12))
             swell = 1.0 if i % 4 == 1 else np.abs(np.sin(2 * np.pi * random.uniform(0.3, 2.5) * time))
             audio = audio * 0.1 + 0.1 * partials * swell
-        sound = plain_sound(audio.astype(np.float32))
+        sound = plain_sound(audio.astype(np.float32), kind)
         sounds.append(Sound(1.0, sound.features, np.zeros_like(sound.voice)))
     return tuple(sounds)
 
@@ -154,13 +156,13 @@ def spoken_steps(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(decibel > max(loud - 30, min(quiet + 8, loud - 12)), np.float32)
 
 
-def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel) -> list[SpeechClip]:
+def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel, kind: FeatureKind) -> list[SpeechClip]:
     """Every clip of `folder`/clips.json whose sound is its own."""
     listed = json.loads((folder / "clips.json").read_text())
-    return [load_clip(folder, c, tracker(folder / c["file"]), model) for c in listed if c["speech"] == "original"]
+    return [load_clip(folder, c, tracker(folder / c["file"]), model, kind) for c in listed if c["speech"] == "original"]
 
 
-def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceModel) -> SpeechClip:
+def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind) -> SpeechClip:
     """One clip, `entry` being its row in clips.json."""
     values = speech_parameters(track, 1 + model.n_speech)
     usable = track.usable & np.isfinite(values).all(1)
@@ -169,5 +171,5 @@ def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceMode
     given, audio = entry["av_offset_ms"], read_audio(folder / entry["file"])
     return SpeechClip(
         entry["file"], entry["speaker"], track.rate, 0.0 if given is None else float(given) / 1000, given is not None, audio,
-        sounds_of(audio, np.random.default_rng(len(audio))), track, values, usable, centre, gain,
+        sounds_of(audio, kind, np.random.default_rng(len(audio))), track, values, usable, centre, gain,
         centre - rest_of(values[usable], tracked_opening(track)[usable]))

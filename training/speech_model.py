@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from visualdub.speech import features
+from visualdub.speech.features import FeatureKind
 
 OPSET = 17
 
@@ -30,11 +30,12 @@ class Residual(nn.Module):
 
 
 class SpeechNet(nn.Module):
-    """(N, T, WIDTH) features at 50 Hz -> motion (N, T, outputs), voice logits (N, T)."""
+    """(N, T, width) features at 50 Hz -> motion (N, T, outputs), voice logits (N, T)."""
 
-    def __init__(self, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, width: int, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Dropout(dropout / 4), nn.Linear(features.WIDTH, channels))
+        self.width = width
+        self.enter = nn.Sequential(nn.Dropout(dropout / 4), nn.Linear(width, channels))
         self.blocks = nn.Sequential(*(Residual(channels, d, dropout) for d in dilations))
         self.norm = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)
@@ -43,8 +44,8 @@ class SpeechNet(nn.Module):
 
     def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes above."""
-        if heard.ndim != 3 or heard.shape[2] != features.WIDTH:
-            raise ValueError(f"features have the shape {tuple(heard.shape)}; expected (N, T, {features.WIDTH})")
+        if heard.ndim != 3 or heard.shape[2] != self.width:
+            raise ValueError(f"features have the shape {tuple(heard.shape)}; expected (N, T, {self.width})")
         x = self.blocks(self.enter(heard).transpose(1, 2)).transpose(1, 2)
         x = self.dropout(self.norm(x))
         return self.motion(x), self.voice(x)[..., 0]
@@ -61,23 +62,23 @@ class Spoken(nn.Module):
         self.register_buffer("gain", gain)
 
     def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, WIDTH) -> motion (N, T, outputs), voice (N, T) in 0..1."""
+        """(N, T, width) -> motion (N, T, outputs), voice (N, T) in 0..1."""
         found = [member(heard) for member in self.members]
         motion = torch.stack([m for m, _ in found]).mean(0) @ self.gain
         return motion, torch.sigmoid(torch.stack([v for _, v in found]).mean(0))
 
 
-def export_onnx(model: Spoken, path: Path, metadata: dict[str, str]) -> None:
-    """Write the model as ONNX: input `features`, outputs `motion` and `voice`, batch and time dynamic."""
+def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:
+    """Write the model as ONNX: input `features`, of `kind`, outputs `motion` and `voice`, batch and time dynamic."""
     import onnx
 
     model.eval()
     partial = path.with_name(path.name + ".partial")
     axes = {"features": {0: "N", 1: "T"}, "motion": {0: "N", 1: "T"}, "voice": {0: "N", 1: "T"}}
-    torch.onnx.export(model, (torch.zeros(1, 200, features.WIDTH),), str(partial), input_names=["features"],
+    torch.onnx.export(model, (torch.zeros(1, 200, kind.width),), str(partial), input_names=["features"],
                       output_names=["motion", "voice"], dynamic_axes=axes, opset_version=OPSET, dynamo=False)
     proto = onnx.load(str(partial))
-    for key, value in {**metadata, "features": features.NAME}.items():
+    for key, value in {**metadata, "features": kind.name}.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.save(proto, str(partial))

@@ -103,11 +103,13 @@ def speech(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="MODEL.onnx", help="Default: the shipped one.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Of each of the networks that are averaged.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    features: Annotated[str, typer.Option("--features", help="What it listens to: phone, mel, both, or wav2vec2 with its "
+                                          "weights in the folder $VISUALDUB_WAV2VEC2.")] = "both",
 ) -> None:
     """Train the speech model; writes it and, beside it, the record of its training."""
     from training.train_speech import main
 
-    main(clips, output, steps, seed, say=out.print)
+    main(clips, output, steps, seed, say=out.print, listen=features)
 
 
 def _cores() -> int:

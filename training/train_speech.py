@@ -25,6 +25,7 @@ from visualdub.face.model import FaceModel, load_face_model
 from visualdub.face.track import Track
 from visualdub.face.tracker import track_clip
 from visualdub.speech import features
+from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import MODEL, predict_motion
 from visualdub.speech.voice import STEP_RATE
 from visualdub.tracking import cached_track
@@ -35,6 +36,7 @@ HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 class SpeechConfig:
     """How the model is trained."""
 
+    features: str = "both"  # phone, mel, both or wav2vec2
     channels: int = 64
     dilations: tuple[int, ...] = (1, 2, 4, 8)  # in steps of 20 ms
     dropout: float = 0.4
@@ -75,16 +77,17 @@ class Windows:
 
     def __init__(self, clips: list[SpeechClip], model: FaceModel, config: SpeechConfig) -> None:
         self.config, self.random = config, np.random.default_rng(config.seed)
+        self.kind = feature_kind(config.features)
         self.hearings = [[hear(c, sound) for sound in c.sounds] for c in clips]
         self.jacobian = [lip_jacobian(model, c).astype(np.float32) for c in clips]
         seconds = np.array([len(c.audio) for c in clips], float)
         self.chance = seconds**0.7 / (seconds**0.7).sum()  # long clips more often, but one speaker must not fill the batch
         width = len(clips[0].gain)
         self.unspoken = [Hearing(s.features, np.zeros((len(s.voice), width), np.float32), s.voice, s.voice)
-                         for s in unspoken_sounds(config.seed)]
+                         for s in (unspoken_sounds(config.seed, self.kind) if config.unspoken else ())]
 
     def batch(self) -> dict[str, Tensor]:
-        """One batch: features (N, T, WIDTH), motion (N, T, m), weight and voice (N, T), jacobian (N, m, 3 L + 1)."""
+        """One batch: features (N, T, width), motion (N, T, m), weight and voice (N, T), jacobian (N, m, 3 L + 1)."""
         rows = [self._sample(int(self.random.choice(len(self.chance), p=self.chance))) for _ in range(self.config.batch)]
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
 
@@ -104,17 +107,32 @@ class Windows:
                 "weight": window(hearing.weight, 0.0), "voice": window(hearing.voice, 0.0), "jacobian": self.jacobian[i]}
 
     def _augment(self, heard: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Another microphone and a worse recogniser: tilt and wobble of the bands, phones less sure, masked bands and phones."""
-        r, bands = self.random, features.BANDS
-        mel, phones = (part.astype(np.float64) for part in (heard[:, :bands], heard[:, bands:]))
+        """Another microphone and a worse recogniser: the bands, the phones and what else there is, each in its own way."""
+        bands, end = self.kind.bands, self.kind.bands + self.kind.phones
+        mel, phones, other = (part.astype(np.float64) for part in (heard[:, :bands], heard[:, bands:end], heard[:, end:]))
+        if bands:
+            self._augment_bands(mel)
+        if self.kind.phones:
+            phones = self._augment_columns(phones - 1, 0.08, -1.5) + 1
+        if other.shape[1]:
+            other = self._augment_columns(other, 0.1, 0.0)
+        return np.asarray(np.concatenate([np.maximum(mel, -1.0), phones, other], 1), np.float32)
+
+    def _augment_bands(self, mel: NDArray[np.float64]) -> None:
+        """Tilt and wobble of the bands, some of them masked. (T, bands), in place."""
+        r, bands = self.random, mel.shape[1]
         wobble = np.convolve(r.normal(0, 0.12, bands), np.ones(5) / 5, "same")
         tilt = np.linspace(-1, 1, bands) * float(r.normal(0, 0.08))
         mel += wobble + tilt + float(r.normal(0, 0.03))
         start, width = int(r.integers(0, bands)), int(r.integers(0, 9))
         mel[:, start:start + width] = -1.0 if r.random() < 0.3 else mel.mean()
-        phones = 1 + (phones - 1) * r.uniform(0.6, 1.2) + r.normal(0, 0.08, phones.shape)
-        phones[:, np.flatnonzero(r.random(size=phones.shape[1]) < 0.1)] = -0.5
-        return np.asarray(np.concatenate([np.maximum(mel, -1.0), phones], 1), np.float32)
+
+    def _augment_columns(self, values: NDArray[np.float64], noise: float, masked: float) -> NDArray[np.float64]:
+        """Values (T, C) less or more sure, noise of this deviation added, one column in ten `masked`."""
+        r = self.random
+        values = values * r.uniform(0.6, 1.2) + r.normal(0, noise, values.shape)
+        values[:, np.flatnonzero(r.random(size=values.shape[1]) < 0.1)] = masked
+        return values
 
 
 def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> Tensor:
@@ -135,7 +153,7 @@ def train_member(clips: list[SpeechClip], model: FaceModel, config: SpeechConfig
                  progress: Callable[[int, float], None] | None = None) -> SpeechNet:
     """One network, from `config.seed`."""
     torch.manual_seed(config.seed)
-    net = SpeechNet(len(clips[0].gain), config.channels, config.dilations, config.dropout)
+    net = SpeechNet(feature_kind(config.features).width, len(clips[0].gain), config.channels, config.dilations, config.dropout)
     windows = Windows(clips, model, config)
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps, pct_start=0.1)
@@ -215,19 +233,20 @@ def rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 def main(clips: Path, out: Path | None = None, steps: int | None = None, seed: int = 0, tracks: Path | None = None,
-         say: Callable[[str], None] = print) -> dict[str, Any]:
+         say: Callable[[str], None] = print, listen: str = "both") -> dict[str, Any]:
     """Train on the clips listed in `clips`/clips.json whose sound is their own; write `out` (.onnx) and its record (.json).
 
     out: by default the model inside the package. steps: of each network, by default the configuration's. tracks: folder that
-    keeps the tracks of the clips, by default the common cache. Speakers in HELD_OUT are measured, never trained on. Returns
-    the record. Raises `BadInput` where `clips` holds no list of clips.
+    keeps the tracks of the clips, by default the common cache. listen: the features, as `feature_kind` names them. Speakers in
+    HELD_OUT are measured, never trained on. Returns the record. Raises `BadInput` where `clips` holds no list of clips.
     """
     start = time.monotonic()
-    config = SpeechConfig(seed=seed) if steps is None else SpeechConfig(seed=seed, steps=steps)
+    config = SpeechConfig(features=listen, seed=seed)
+    config, kind = config if steps is None else replace(config, steps=steps), feature_kind(listen)
     model, out = load_face_model(), out or MODEL
     if not (clips / "clips.json").is_file():
         raise BadInput(f"{clips} holds no clips.json; expected a folder of clips with their list")
-    loaded = load_clips(clips, clip_tracker(tracks), model)
+    loaded = load_clips(clips, clip_tracker(tracks), model, kind)
     training, held = ([c for c in loaded if (c.speaker in HELD_OUT) == side] for side in (False, True))
     slopes = {c.file: lip_jacobian(model, c)[:, -1] for c in loaded}
     quick = replace(config, steps=max(1, config.steps // 2))
@@ -241,10 +260,10 @@ def main(clips: Path, out: Path | None = None, steps: int | None = None, seed: i
         members.append(train_member(aligned.clips, model, replace(config, seed=seed + i), progress))
     gain = config.spread / aligned.shrinkage(config.members)
     spoken = Spoken(members, opening_gain(aligned.clips, slopes, gain))
-    export_onnx(spoken, out, {"face_model": model.name, "n_speech": str(model.n_speech)})
+    export_onnx(spoken, out, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
     mean, rows = validate(held, model, out, say)
     record = {
-        "format": 1, "face_model": model.name, "n_speech": model.n_speech, "features": features.NAME, "config": asdict(config),
+        "format": 1, "face_model": model.name, "n_speech": model.n_speech, "features": kind.name, "config": asdict(config),
         "clips": {c.file: {"speaker": c.speaker, "offset_ms": round(1000 * c.offset), "offset_given": c.offset_known}
                   for c in aligned.clips},
         "skipped": aligned.skipped, "held_out_speakers": list(HELD_OUT), "opening_gain": round(gain, 3),
@@ -272,8 +291,8 @@ if __name__ == "__main__":
     import typer
 
     def command(clips: Path, out: Path | None = None, steps: int | None = None, seed: int = 0,
-                tracks: Path | None = None) -> None:
+                tracks: Path | None = None, features: str = "both") -> None:
         """Train the speech model on a folder of clips with their list."""
-        main(clips, out, steps, seed, tracks)
+        main(clips, out, steps, seed, tracks, listen=features)
 
     typer.run(command)

@@ -26,7 +26,11 @@ NEEDED = (
     "psutil",
     "pillow",
 )
-OPTIONAL = {"torch": "vdub adapt, vdub train, vdub export (extra: training)", "onnx": "vdub export (extra: exporters)"}
+OPTIONAL = {
+    "torch": "vdub adapt, vdub train, vdub export (extra: training)",
+    "onnx": "vdub export (extra: exporters)",
+    "transformers": "speech models that listen to wav2vec2 (extra: wav2vec2)",
+}
 LEAST_DISK_GIB, LEAST_MEMORY_GIB = 2.0, 3.0
 
 

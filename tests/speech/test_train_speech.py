@@ -19,18 +19,20 @@ from visualdub.errors import BadInput  # noqa: E402
 from visualdub.face.landmarks import LIPS  # noqa: E402
 from visualdub.face.model import load_face_model  # noqa: E402
 from visualdub.speech import features  # noqa: E402
+from visualdub.speech.features import KINDS, feature_kind  # noqa: E402
 
-MODEL = load_face_model()
+MODEL, BOTH = load_face_model(), feature_kind("both")
 
 
-def scene_clip(opening: np.ndarray, offset: float = 0.0, speaker: str = "one") -> SpeechClip:
+def scene_clip(opening: np.ndarray, offset: float = 0.0, speaker: str = "one", listen: str = "both") -> SpeechClip:
     track = scene_track(opening)
     random = np.random.default_rng(1)
     values = np.column_stack([track.jaw, random.normal(0, 0.3, (len(opening), MODEL.n_speech))])
     values[5] = values[:5].mean(0)
     audio = counting()
-    return SpeechClip(f"{speaker}.mp4", speaker, track.rate, offset, True, audio, (plain_sound(audio),), track, values,
-                      track.usable, values.mean(0), values.std(0), np.zeros(values.shape[1]))
+    sound = plain_sound(audio, feature_kind(listen))
+    return SpeechClip(f"{speaker}.mp4", speaker, track.rate, offset, True, audio, (sound,), track, values, track.usable,
+                      values.mean(0), values.std(0), np.zeros(values.shape[1]))
 
 
 def wave(n: int = 125) -> np.ndarray:
@@ -51,7 +53,7 @@ def test_a_late_picture_shows_earlier_sound() -> None:
 
 def test_faster_speech_moves_the_mouth_faster() -> None:
     clip = scene_clip(wave())
-    fast = hear(clip, plain_sound(clip.audio, 1.25))
+    fast = hear(clip, plain_sound(clip.audio, BOTH, 1.25))
     assert len(fast.features) == features.feature_count(int(80000 / 1.25)) + 25  # and half a second of silence
     assert (fast.voice[-25:] == 0).all() and (fast.weight[-25:] == 0).all() and fast.voice.mean() > 0.3
     assert fast.motion[8] == pytest.approx(clip.motion[5], abs=1e-5)  # frame 5, 200 ms, now at 160 ms
@@ -66,7 +68,7 @@ def test_unseen_frames_teach_nothing() -> None:
 
 
 def test_noise_and_music_say_nothing() -> None:
-    sounds = unspoken_sounds(0)
+    sounds = unspoken_sounds(0, BOTH)
     assert len(sounds) == 24 and all((s.voice == 0).all() and np.isfinite(s.features).all() for s in sounds)
 
 
@@ -130,24 +132,25 @@ def test_a_perfect_and_a_still_mouth() -> None:
 
 def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    members = [SpeechNet(5, 16, (1, 2), 0.3).eval() for _ in range(2)]
+    members = [SpeechNet(BOTH.width, 5, 16, (1, 2), 0.3).eval() for _ in range(2)]
     model = Spoken(members, torch.eye(5) * 2).eval()
-    export_onnx(model, tmp_path / "m.onnx", {"face_model": "x"})
-    heard = torch.randn(2, 123, features.WIDTH)
+    export_onnx(model, tmp_path / "m.onnx", BOTH, {"face_model": "x"})
+    heard = torch.randn(2, 123, BOTH.width)
     with torch.no_grad():
         expected = model(heard)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
     found = session.run(["motion", "voice"], {"features": heard.numpy()})
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(a.numpy(), b, atol=2e-5)
-    assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": features.NAME}
+    assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": BOTH.name}
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_training_learns_a_clip() -> None:
-    clip = scene_clip(wave())
+@pytest.mark.parametrize("listen", KINDS)
+def test_training_learns_a_clip(listen: str) -> None:
+    clip = scene_clip(wave(), listen=listen)
     losses: list[float] = []
-    config = SpeechConfig(channels=16, dilations=(1,), dropout=0.0, steps=100, batch=4, window=60, unspoken=0.0, rate=1e-2)
+    config = SpeechConfig(listen, 16, (1,), dropout=0.0, steps=100, batch=4, window=60, unspoken=0.0, rate=1e-2)
     train_member([clip], MODEL, config, lambda step, loss: losses.append(loss))
     assert len(losses) == 100 and np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 

@@ -1,9 +1,14 @@
-"""What the speech model hears, 50 times a second: log-mel and phone scores, the same however the recording is cut."""
+"""What a speech model hears, 50 times a second, the same however the recording is cut: log-mel, phone scores, both, wav2vec2.
+
+`feature_kind` gives one of them behind the one interface `FeatureKind`; its name, with a version, stands in every model.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +16,14 @@ from numpy.typing import NDArray
 from scipy.fft import rfft
 
 from visualdub.errors import BadInput
-from visualdub.speech.phones import cepstra, phone_scores
+from visualdub.speech.phones import acoustic_model, cepstra, phone_scores
 
-NAME = "mel40+phone42-1"  # name and version of these features; a model trained on others is refused
 RATE = 16000  # samples per second
 HOP = 320  # samples: 50 features per second
 WINDOW = 640  # samples, 40 ms
 FFT = 1024
 BANDS = 40
-WIDTH = BANDS + 42  # of one feature: the bands, then PocketSphinx's phones
+PHONES = 42  # of PocketSphinx's acoustic model
 LOW_HZ, HIGH_HZ = 60.0, 7600.0
 POWER_FLOOR = 1e-10  # of one band, about -100 dBFS
 DEPTH = 7.0  # nepers of power kept below the loud frames' mean; what is fainter counts as this faint
@@ -77,6 +81,8 @@ class Level:
     gain: float  # samples are multiplied by this first, which makes all recordings equally loud
     mel: NDArray[np.float32]  # (BANDS,) mean log-mel of the loud frames
     cepstra: NDArray[np.float32]  # (13,) mean cepstra of all frames looked at
+    mean: float  # of the samples looked at, as recorded
+    deviation: float  # of the samples looked at, as recorded
 
 
 def recording_level(audio: NDArray[np.float32]) -> Level | None:
@@ -97,7 +103,9 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
     spectra = np.concatenate([cepstra(_scaled(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside])
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
-    return Level(gain, np.maximum(loud, quietest), spectra[:2 * feature_count(len(audio))].mean(0))
+    looked_at = np.concatenate([audio[s * HOP:(s + per_second) * HOP] for s in inside])
+    return Level(gain, np.maximum(loud, quietest), spectra[:2 * feature_count(len(audio))].mean(0),
+                 float(looked_at.mean(dtype=np.float64)), float(looked_at.std(dtype=np.float64)))
 
 
 def _scaled(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
@@ -113,18 +121,74 @@ def _scaled(audio: NDArray[np.float32], gain: float, first: int, count: int) -> 
     return piece
 
 
-def speech_features(audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
-    """(count, WIDTH) features `first`.. of a recording: log-mel relative to its level, floored at -DEPTH and scaled to about
-    -1..1; then log posteriors of the phones, scaled to about -1..1."""
-    piece = _scaled(audio, level.gain, first, count)
-    mel = np.maximum(log_mel(piece, CONTEXT, count) - level.mel, -DEPTH) / DEPTH
-    phones = phone_scores(piece, CONTEXT * 2, count, level.cepstra) / 4.5 + 1
-    return np.asarray(np.concatenate([mel, phones], 1), np.float32)
+def relative_mel(audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
+    """(count, BANDS) log-mel relative to the recording's level, floored at -DEPTH and scaled to about -1..1."""
+    mel = log_mel(_scaled(audio, level.gain, first, count), CONTEXT, count)
+    return np.asarray(np.maximum(mel - level.mel, -DEPTH) / DEPTH, np.float32)
 
 
-def audible(heard: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(n,) False where features (n, WIDTH) lie so far below the recording's loud frames that nothing can be spoken there."""
-    return np.asarray(heard[:, :BANDS].mean(1) > FAINT)
+@dataclass(frozen=True)
+class FeatureKind(ABC):
+    """One kind of speech features: RATE / HOP a second, feature k is centred on sample k * HOP of a recording at RATE."""
+
+    name: str  # with a version; a model trained on another is refused
+    width: int  # numbers of one feature
+    bands: int  # the first so many of them are log-mel, -1..
+    phones: int  # the next so many are phone scores, -1..1
+
+    def level(self, audio: NDArray[np.float32]) -> Level | None:
+        """The level of a whole recording, which `features` and `audible` want; None where there is nothing to hear."""
+        return recording_level(audio)
+
+    @abstractmethod
+    def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
+        """(count, width) features `first`.. of a recording (n,) in -1..1; silence lies outside it, so any `first` is allowed."""
+
+    def audible(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.bool_]:
+        """(count,) False where the sound lies so far below the recording's loud frames that nothing can be spoken there."""
+        return np.asarray(relative_mel(audio, level, first, count).mean(1) > FAINT)
+
+
+@dataclass(frozen=True)
+class MelPhone(FeatureKind):
+    """Log-mel, log posteriors of the phones scaled to about -1..1, or first the one and then the other."""
+
+    misread: bool = False  # phones by mixture weights out of step, as the first version had them
+
+    def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
+        """As `FeatureKind.features`."""
+        parts = [relative_mel(audio, level, first, count)] if self.bands else []
+        if self.phones:
+            piece = _scaled(audio, level.gain, first, count)
+            parts.append(phone_scores(piece, CONTEXT * 2, count, level.cepstra, acoustic_model(self.misread)) / 4.5 + 1)
+        return np.asarray(np.concatenate(parts, 1), np.float32)
+
+
+KINDS = {
+    "phone": MelPhone("phone42-2", PHONES, 0, PHONES),
+    "mel": MelPhone("mel40-1", BANDS, BANDS, 0),
+    "both": MelPhone("mel40+phone42-2", BANDS + PHONES, BANDS, PHONES),
+}
+NAMED = {k.name: k for k in (*KINDS.values(), MelPhone("mel40+phone42-1", BANDS + PHONES, BANDS, PHONES, misread=True))}
+
+
+def feature_kind(name: str, weights: Path | None = None) -> FeatureKind:
+    """The features called `name`: `phone`, `mel`, `both` or `wav2vec2` for the latest version, or a name out of a model.
+
+    weights: the folder of a wav2vec2 network, by default $VISUALDUB_WAV2VEC2. Raises `BadInput` for an unknown name, and for
+    wav2vec2 whose weights are missing or are not the ones that `name` tells of.
+    """
+    known = KINDS.get(name) or NAMED.get(name)
+    if known is not None:
+        return known
+    if name.split("-")[0] != "wav2vec2":
+        raise BadInput(f"unknown speech features {name!r}; expected one of {', '.join([*KINDS, 'wav2vec2', *NAMED])}")
+    from visualdub.speech.wav2vec2 import open_wav2vec2
+
+    kind = open_wav2vec2(weights)
+    if name not in ("wav2vec2", kind.name):
+        raise BadInput(f"the model listens to {name}; the weights in {kind.folder} make {kind.name}")
+    return kind
 
 
 def check_audio(audio: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -46,8 +46,8 @@ def model_record() -> dict[str, Any]:
 
 
 @cache
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    """The model, checked to speak our features. Raises `BadInput` for any other file."""
+def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.FeatureKind]:
+    """The model and the features it listens to. Raises `BadInput` for any other file, and for features that cannot be made."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -55,23 +55,32 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as e:  # ONNX Runtime has no common base for its errors
         raise BadInput(f"{path} is not a speech model: {str(e).splitlines()[0]}") from e
-    found = session.get_modelmeta().custom_metadata_map.get("features")
-    if found != features.NAME:
-        raise BadInput(f"{path} is a model for the features {found!r}; this version makes {features.NAME!r}")
-    return session
+    name = session.get_modelmeta().custom_metadata_map.get("features")
+    if name is None:
+        raise BadInput(f"{path} does not say which features it listens to; expected a speech model")
+    try:
+        kind = features.feature_kind(name)
+    except BadInput as e:
+        raise BadInput(f"{path} cannot be used: {e}") from e
+    width = session.get_inputs()[0].shape[-1]
+    if width != kind.width:
+        raise BadInput(f"{path} listens to {width} numbers at a time; expected {kind.width}, as {kind.name} has them")
+    return session, kind
 
 
 def _blocks(audio: NDArray[np.float32], steps: int, model: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """The model's motion (BLOCK, 1 + n_speech) and voice (BLOCK,) for one block of steps after another."""
-    session, level = _session(model), features.recording_level(audio)
+    session, kind = _session(model)
+    level = kind.level(audio)
     for first in range(0, steps, BLOCK):
         if level is None:  # nothing to hear: the mean mouth, not spoken with
             yield np.zeros((BLOCK, _width(session)), np.float32), np.zeros(BLOCK, np.float32)
             continue
-        heard = features.speech_features(audio, level, first - CONTEXT, BLOCK + 2 * CONTEXT)
+        span = first - CONTEXT, BLOCK + 2 * CONTEXT
+        heard = kind.features(audio, level, *span)
         motion, voice = session.run(["motion", "voice"], {"features": heard[None]})
         inner = slice(CONTEXT, CONTEXT + BLOCK)
-        yield motion[0, inner], voice[0, inner] * features.audible(heard[inner])
+        yield motion[0, inner], (voice[0] * kind.audible(audio, level, *span))[inner]
 
 
 def _width(session: onnxruntime.InferenceSession) -> int:
@@ -94,7 +103,7 @@ def predict_motion(audio: NDArray[np.float32], rate: Fraction, frame_count: int,
     steps = int(times[-1]) + 2 if frame_count else 0
     blocks = list(_blocks(heard[:length], steps, model))
     if not blocks:
-        width = _width(_session(model))
+        width = _width(_session(model)[0])
         return SpeechMotion(np.zeros(0), np.zeros((0, width - 1)), np.zeros(0), unheard)
     motion = np.concatenate([m for m, _ in blocks])[:steps].astype(np.float64)
     voice = voice_envelope(np.concatenate([v for _, v in blocks])[:steps])
