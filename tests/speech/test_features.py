@@ -58,6 +58,20 @@ def test_gain_does_not_matter(kind: FeatureKind) -> None:
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.98
 
 
+def test_digital_silence_around_a_recording_does_not_matter() -> None:
+    audio, silence = counting(), np.zeros(80000, np.float32)
+    longer = np.concatenate([silence, audio, silence])
+    found = {}
+    for name in ("phone42-2", "mel40+phone42-1"):
+        kind = feature_kind(name)
+        plain, within = kind.level(audio), kind.level(longer)
+        assert plain is not None and within is not None
+        a, b = kind.features(audio, plain, 0, 250)[:, -42:], kind.features(longer, within, 250, 250)[:, -42:]
+        spoken = kind.audible(audio, plain, 0, 250)
+        found[name] = float(np.corrcoef(a[spoken].ravel(), b[spoken].ravel())[0, 1])
+    assert found["phone42-2"] > 0.98 and found["mel40+phone42-1"] < 0.95, found
+
+
 def test_both_is_mel_and_then_phone() -> None:
     audio = counting()
     level = features.recording_level(audio)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,9 @@ def open_wav2vec2(folder: Path | None = None) -> Wav2Vec2:
     layer = max(1, round(DEPTH * config["num_hidden_layers"]))
     with weights.open("rb") as f:
         digest = hashlib.file_digest(f, "sha256").hexdigest()[:12]
-    width = int(config["hidden_size"])
+    normalise, width = _normalise(chosen), int(config["hidden_size"])
     name = f"wav2vec2-layer{layer}x{width}-{digest}-{VERSION}"
-    return Wav2Vec2(name, width, 0, 0, chosen, _network(chosen, layer), _normalise(chosen))
+    return Wav2Vec2(name, width, 0, 0, chosen, _network(chosen, layer, digest), normalise)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -109,8 +110,9 @@ def _normalise(folder: Path) -> bool:
     return normalise
 
 
-def _network(folder: Path, layers: int) -> Any:
-    """The network up to its layer number `layers`, on the CPU. Raises `BadInput`."""
+@lru_cache(maxsize=1)
+def _network(folder: Path, layers: int, _digest: str) -> Any:
+    """The network up to its layer number `layers`, on the CPU, read once as long as the file's hash stays. Raises `BadInput`."""
     try:
         from transformers import Wav2Vec2Config, Wav2Vec2Model
         from transformers.utils import logging
