@@ -92,6 +92,8 @@ def dub_clip(shot: Shot, dialogue: Path, actor: Actor, output: Output, progress:
     notes = []
     if motion.unheard_seconds > 0:
         notes.append(f"{dialogue.name} is {motion.unheard_seconds:.2f} s longer than the clip; its end is not heard")
+    if not motion.voice.any():
+        notes.append(f"no speech is heard in {dialogue.name}; the mouth rests")
     return write_performance(shot, performance, actor, output, dialogue, clock, notes, progress)
 
 
