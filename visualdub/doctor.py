@@ -29,7 +29,7 @@ NEEDED = (
 OPTIONAL = {
     "torch": "vdub adapt, vdub train, vdub export (extra: training)",
     "onnx": "vdub export (extra: exporters)",
-    "transformers": "speech models that listen to wav2vec2 (extra: wav2vec2)",
+    "transformers": "preparing wav2vec2 weights for speech models that listen to them (extra: wav2vec2)",
 }
 LEAST_DISK_GIB, LEAST_MEMORY_GIB = 2.0, 3.0
 

@@ -13,12 +13,13 @@ from speech_scene import counting
 
 from visualdub.errors import BadInput
 from visualdub.speech.features import feature_kind
-from visualdub.speech.predict import predict_motion
+from visualdub.speech.predict import MODEL, predict_motion
 
-torch = pytest.importorskip("torch", reason="wav2vec2 runs in torch, which is not installed (extra: wav2vec2)")
+torch = pytest.importorskip("torch", reason="wav2vec2 is exported by torch, which is not installed (extra: wav2vec2)")
 pytest.importorskip("transformers", reason="wav2vec2 comes from transformers, which is not installed (extra: wav2vec2)")
 
-from visualdub.speech.wav2vec2 import BLOCK, FOLDER, Wav2Vec2, open_wav2vec2  # noqa: E402
+from exporters.wav2vec2 import export_wav2vec2  # noqa: E402
+from visualdub.speech.wav2vec2 import BLOCK, FOLDER, NETWORK, Wav2Vec2, open_wav2vec2  # noqa: E402
 
 SMALL = {
     "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
@@ -36,7 +37,9 @@ def write_network(folder: Path, seed: int = 0, **changes: object) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_network(tmp_path_factory.mktemp("weights") / "small")
+    weights = write_network(tmp_path_factory.mktemp("weights") / "small")
+    assert export_wav2vec2(weights) == weights / NETWORK
+    return weights
 
 
 def made(kind: Wav2Vec2, audio: np.ndarray, first: int, count: int) -> np.ndarray:
@@ -79,6 +82,7 @@ def test_the_name_tells_the_weights(folder: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv(FOLDER, str(folder))
     assert feature_kind("wav2vec2").name == feature_kind(kind.name).name == kind.name
     other = write_network(tmp_path / "other", seed=1)
+    export_wav2vec2(other)
     assert feature_kind("wav2vec2", other).name != kind.name
     with pytest.raises(BadInput, match=rf"listens to {kind.name}; the weights in .*other make wav2vec2-layer2x24-"):
         feature_kind(kind.name, other)
@@ -88,39 +92,50 @@ def test_missing_and_foreign_folders_are_refused(folder: Path, tmp_path: Path, m
     monkeypatch.delenv(FOLDER, raising=False)
     with pytest.raises(BadInput, match=f"set {FOLDER} to a folder"):
         feature_kind("wav2vec2")
+    with pytest.raises(BadInput, match=r"nowhere.wav2vec2\.onnx cannot be read .*python -m exporters\.wav2vec2"):
+        feature_kind("wav2vec2", tmp_path / "nowhere")
     with pytest.raises(BadInput, match=r"no config\.json"):
-        open_wav2vec2(tmp_path / "nowhere")
+        export_wav2vec2(tmp_path / "nowhere")
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(BadInput, match="cannot be read as wav2vec2 weights"):
-        open_wav2vec2(copy)
+        export_wav2vec2(copy)
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
     with pytest.raises(BadInput, match=r"no model\.safetensors"):
-        open_wav2vec2(copy)
+        export_wav2vec2(copy)
     (copy / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 8}))
     with pytest.raises(BadInput, match="lacks what one has"):
-        open_wav2vec2(copy)
+        export_wav2vec2(copy)
     (copy / "config.json").write_text("not JSON")
     with pytest.raises(BadInput, match="not a folder of wav2vec2 weights"):
-        open_wav2vec2(copy)
+        export_wav2vec2(copy)
+
+
+def test_another_file_is_refused_as_network(tmp_path: Path) -> None:
+    (tmp_path / NETWORK).write_text("hello\n")
+    with pytest.raises(BadInput, match="is not a wav2vec2 network"):
+        open_wav2vec2(tmp_path)
+    shutil.copy(MODEL, tmp_path / NETWORK)
+    with pytest.raises(BadInput, match=r"expected a network that this version's exporters\.wav2vec2 wrote"):
+        open_wav2vec2(tmp_path)
 
 
 def test_another_architecture_is_refused(folder: Path, tmp_path: Path) -> None:
     slow = write_network(tmp_path / "slow", conv_stride=(5, 2, 2, 2, 2, 2, 1))
     with pytest.raises(BadInput, match="a feature every 160 samples"):
-        open_wav2vec2(slow)
+        export_wav2vec2(slow)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 8000}))
     with pytest.raises(BadInput, match="8000 Hz; expected 16000"):
-        open_wav2vec2(copy)
+        export_wav2vec2(copy)
     shutil.copy(write_network(tmp_path / "wide", hidden_size=32) / "config.json", copy / "config.json")
     (copy / "preprocessor_config.json").unlink()
     with pytest.raises(BadInput, match="cannot be read as wav2vec2 weights"):
-        open_wav2vec2(copy)
+        export_wav2vec2(copy)
     few = write_network(tmp_path / "few", num_hidden_layers=1)
     shutil.copy(folder / "config.json", few / "config.json")
     with pytest.raises(BadInput, match=r"lacks .* weights of a wav2vec2 network"):
-        open_wav2vec2(few)
+        export_wav2vec2(few)
 
 
 def test_a_model_that_listens_to_it_speaks(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
