@@ -73,7 +73,7 @@ def missing() -> str | None:
 def _run(wanted: dict[str, object]) -> tuple[list[tuple[str, int]], Samples, int]:
     """Markers, samples and their rate of one sentence, made by a process of its own."""
     try:
-        done = subprocess.run([sys.executable, "-I", str(Path(espeak_speaker.__file__))], input=json.dumps(wanted).encode(),
+        done = subprocess.run([sys.executable, "-I", "-S", str(Path(espeak_speaker.__file__))], input=json.dumps(wanted).encode(),
                               capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as e:
         raise VisualDubError(f"espeak-ng did not finish {wanted['text']!r} within {SECONDS} s") from e
@@ -134,8 +134,11 @@ def phone_spans(markers: Sequence[tuple[str, int]], audio: Samples, rate: int) -
 
 
 def _named(markers: Sequence[tuple[str, int]], audio: Samples) -> tuple[list[str], list[int]]:
-    """Names and samples from 0 on, each phone longer than nothing; nameless sound joined to the phone that follows."""
-    spans = [(name.strip("ˈˌ ˑ"), max(0, at)) for name, at in markers if at < len(audio)]
+    """Names and samples from 0 on, each phone longer than nothing; nameless sound joined to the phone that follows.
+
+    Markers such as "(en)", a change of language within a sentence, are no phones.
+    """
+    spans = [(_cleaned(name), max(0, at)) for name, at in markers if at < len(audio) and not name.startswith("(")]
     if not spans or spans[0][1] > 0:
         spans.insert(0, (SILENCE, 0))
     names: list[str] = []
@@ -150,6 +153,12 @@ def _named(markers: Sequence[tuple[str, int]], audio: Samples) -> tuple[list[str
             names.append(name)
             starts.append(at)
     return names, starts
+
+
+def _cleaned(name: str) -> str:
+    """IPA of espeak's name: without stress, aspirates (its Korean ph) with the modifier."""
+    bare = name.strip("ˈˌ ˑ").replace("?", "ʔ")
+    return f"{bare[0]}ʰ" if len(bare) == 2 and bare[0] in PLOSIVES and bare[1] == "h" else bare
 
 
 def _closure_start(audio: Samples, rate: int, names: Sequence[str], starts: Sequence[int], i: int) -> int:
@@ -203,13 +212,25 @@ def _last(name: str) -> str:
 # ---- sets -------------------------------------------------------------------------------------------------------------
 
 
+VARIANTS = (*(f"m{i}" for i in range(1, 8)), *(f"f{i}" for i in range(1, 6)))
+SENTENCES = Path(__file__).parent / "sentences.json"  # {"test" or "train": {language: sentences}}, none in both
+
+
+def sentences(use: str, language: str) -> list[str]:
+    """Everyday sentences rich in p, b, m and a, written for this. use: "test" or "train".
+
+    Raises `BadInput` for a language without any.
+    """
+    known: dict[str, dict[str, list[str]]] = json.loads(SENTENCES.read_text(encoding="utf-8"))
+    if language not in known.get(use, {}):
+        raise BadInput(f"there are no {use} sentences in {language!r}; expected one of {', '.join(known.get(use, known))}")
+    return known[use][language]
+
+
 def random_voice(language: str, seed: int) -> Voice:
     """A speaker drawn by `seed`: one of twelve variants, pitch 25..75, 130..210 words per minute."""
     draw = np.random.default_rng([seed, zlib.crc32(language.encode())])
     return Voice(language, VARIANTS[int(draw.integers(len(VARIANTS)))], int(draw.integers(25, 76)), int(draw.integers(130, 211)))
-
-
-VARIANTS = (*(f"m{i}" for i in range(1, 8)), *(f"f{i}" for i in range(1, 6)))
 
 
 def synthetic_set(voices: Sequence[Voice], sentences: Sequence[str], folder: Path | None = None) -> list[Synthetic]:
