@@ -48,7 +48,7 @@ class Articulation:
     @property
     def rounded(self) -> bool:
         """Lips drawn together from the sides."""
-        return self.width <= -0.3
+        return self.width <= -0.3 + 1e-9
 
     @property
     def spread(self) -> bool:

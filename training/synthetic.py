@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from scipy.signal import butter, resample_poly, sosfilt
 
 from training import espeak_speaker
 from training.articulation import SILENCE, PhoneSpan, articulations
@@ -119,14 +119,14 @@ def phone_spans(markers: Sequence[tuple[str, int]], audio: Samples, rate: int) -
     nameless marker is a pause only where nothing sounds. audio: (n,) at `rate`, in -1..1.
     """
     names, starts = _named(markers, audio)
-    bright = _brightness(audio, rate)
+    power = _bright_power(audio, rate)
     closures = [_closure_start(audio, rate, names, starts, i) for i in range(len(names))]
     ends = [*starts[1:], len(audio)]
     for i in range(1, len(names)):
         if _last(names[i - 1]) in NASALS | LIQUIDS and _is_vowel(names[i]):
             floor = max(starts[i - 1] + rate // 100, starts[i] - round(LATE_SECONDS * rate))
-            closures[i] = _opens(bright, rate, floor, starts[i]) or starts[i]
-    releases = [_release(bright, rate, names[i], closures[i], starts[i], ends[i]) for i in range(len(names))]
+            closures[i] = _opens(power, rate, floor, starts[i]) or starts[i]
+    releases = [_release(power, rate, names[i], closures[i], starts[i], ends[i]) for i in range(len(names))]
     ends = [*closures[1:], len(audio)]
     return tuple(
         PhoneSpan(name, a / rate, b / rate, None if release is None else min(max(release, a), b) / rate)
@@ -170,9 +170,9 @@ def _closure_start(audio: Samples, rate: int, names: Sequence[str], starts: Sequ
     return floor + int(loud[-1]) + 1 if len(loud) else floor
 
 
-def _brightness(audio: Samples, rate: int) -> NDArray[np.float64]:
-    """(n,) natural log of power above 500 Hz, where voice behind shut lips is weak and an open mouth strong."""
-    high = sosfiltfilt(butter(4, 500, "high", fs=rate, output="sos"), audio.astype(np.float64))
+def _bright_power(audio: Samples, rate: int) -> NDArray[np.float64]:
+    """(n,) power above 500 Hz, where voice behind shut lips is weak and an open mouth strong; nothing rings ahead of a rise."""
+    high = sosfilt(butter(4, 500, "high", fs=rate, output="sos"), audio.astype(np.float64))
     return np.asarray(high**2 + 1e-9)
 
 
