@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.articulation import Sound, sounds
+from training.articulation import Sound, opening_curve, sounds
 from training.experiments.study import run_main, words
 from training.experiments.subjects import append_rows
-from training.experiments.tables import markdown, number, write_page
+from training.experiments.tables import NONE, markdown, number, write_page
+from training.speech_measure import best_lag
 from training.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
@@ -44,6 +45,7 @@ class LanguageRow:
     open_vowels: int
     above: float  # per cent whose opening at their middle is above the median
     above_widest: float  # per cent whose widest opening is: the laxer reading
+    lag_ms: float  # how late the mouth follows `opening_curve` of the phones, median over sentences
 
 
 # ---- one sentence -----------------------------------------------------------------------------------------------------
@@ -91,6 +93,13 @@ def spoken_frames(spoken: Synthetic, count: int, rate: Fraction) -> NDArray[np.b
     return found
 
 
+def lag_of(spoken: Synthetic, opening: Array, rate: Fraction) -> float:
+    """Seconds within 0.2 by which the mouth is later than the phones' own `opening_curve`; not a number for a still mouth."""
+    if np.ptp(opening) == 0:
+        return float("nan")
+    return best_lag(opening, opening_curve(spoken.phones, float(rate), len(opening)), float(rate))[0]
+
+
 # ---- one language -----------------------------------------------------------------------------------------------------
 
 
@@ -112,7 +121,8 @@ def measure_language(language: str, said: Sequence[Synthetic], openings: Sequenc
     closed = np.array(smallest) < CLOSED_SHARE * median
     return LanguageRow(
         language, len(said), round(median, 4), len(smallest), _per_cent(closed), round(float(np.median(smallest)) / median, 3),
-        len(middle), _per_cent(np.array(middle) > median), _per_cent(np.array(widest) > median))
+        len(middle), _per_cent(np.array(middle) > median), _per_cent(np.array(widest) > median),
+        round(1000 * float(np.median([lag_of(s, o, rate) for s, o in zip(said, openings, strict=True)])), 1))
 
 
 def _per_cent(found: NDArray[np.bool_]) -> float:
@@ -121,24 +131,23 @@ def _per_cent(found: NDArray[np.bool_]) -> float:
 
 def languages_table(rows: Sequence[LanguageRow]) -> str:
     """The rows as a page's table, with all languages together below."""
-    def line(name: str, bilabials: int, closed: float, smallest: str, vowels: int, above: float, widest: float) -> list[str]:
-        return [name, str(bilabials), number(closed, 1), smallest, str(vowels), number(above, 1), number(widest, 1)]
+    def all_of(share: str, count: str) -> str:
+        return number(float(np.average([getattr(r, share) for r in rows], weights=[getattr(r, count) for r in rows])), 1)
 
-    lines = [line(LANGUAGES.get(r.language, r.language), r.bilabials, r.closed, number(r.smallest), r.open_vowels, r.above,
-                  r.above_widest) for r in rows]
-    bilabials, vowels = [r.bilabials for r in rows], [r.open_vowels for r in rows]
-    lines.append(line("**all**", sum(bilabials), float(np.average([r.closed for r in rows], weights=bilabials)), "–", sum(vowels),
-                      float(np.average([r.above for r in rows], weights=vowels)),
-                      float(np.average([r.above_widest for r in rows], weights=vowels))))
+    lines: list[list[object]] = [
+        [LANGUAGES.get(r.language, r.language), r.bilabials, number(r.closed, 1), number(r.smallest), r.open_vowels,
+         number(r.above, 1), number(r.above_widest, 1), number(r.lag_ms, 0)] for r in rows]
+    lines.append(["**all**", sum(r.bilabials for r in rows), all_of("closed", "bilabials"), NONE,
+                  sum(r.open_vowels for r in rows), all_of("above", "open_vowels"), all_of("above_widest", "open_vowels"), NONE])
     return markdown(["language", "bilabials", "closed, %", "smallest / median", "open vowels",
-                     "above the median at their middle, %", "at their widest, %"], lines)
+                     "above the median at their middle, %", "at their widest, %", "mouth late by, ms"], lines)
 
 
 def run(model: Path, languages: Sequence[str], rate: Fraction, count: int | None = None) -> list[LanguageRow]:
     """Every language's row. count: of sentences of each, all where None. Raises `BadInput` without espeak-ng or sentences."""
+    style, rows = generic_style(model), list[LanguageRow]()
     if reason := missing():
         raise BadInput(reason)
-    style, rows = generic_style(model), []
     for language in languages:
         said = synthetic_set([Voice(language)], sentences("test", language)[:count])
         rows.append(measure_language(language, said, [opening_of(s, model, style, rate) for s in said], rate))
