@@ -77,24 +77,26 @@ def best_path(blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: f
     shortest = min(shortest, steps)
     best = np.concatenate([[0.0], np.full(steps, -np.inf)])  # of the first t steps' paths the largest sum
     last = np.zeros(steps + 1, np.int64)  # the phone that path ends in
-    entered: list[NDArray[np.bool_]] = []  # (P,) per step: the best path to this phone came from another `shortest` steps ago
     t = 0
     for block in blocks:
         if t == 0:
-            total, recent = np.full(block.shape[1], -np.inf), np.zeros((shortest, block.shape[1]))
+            count = block.shape[1]
+            total, recent = np.full(count, -np.inf), np.zeros((shortest, count))
+            entered = np.zeros((steps, count), bool)  # the best path to this phone came from another `shortest` steps ago
         for score in block:
             recent[t % shortest] = score
             t += 1
             total = total + score
-            change = best[max(t - shortest, 0)] - switch + recent.sum(0) if t >= shortest else total
-            entered.append(change > total)
-            total = np.maximum(total, change)
+            if t >= shortest:
+                change = best[t - shortest] - switch + recent.sum(0)
+                entered[t - 1] = change > total
+                total = np.maximum(total, change)
             last[t] = total.argmax()
             best[t] = total[last[t]]
     path = np.empty(steps, np.int64)
     phone = last[t]
     while t > 0:
-        if entered[t - 1][phone]:
+        if entered[t - 1, phone]:
             path[t - shortest:t] = phone
             t -= shortest
             phone = last[t]
