@@ -87,6 +87,7 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, check_output, dub_clip
+    from visualdub.speech.curves import Curves
     from visualdub.speech.shaping import Shaping
     from visualdub.timing import FrameRange
 
@@ -99,6 +100,8 @@ def command(
         check_dialogue(wav)
         check_output(job, clip)
     shot = track_shot(clip, face, span)
+    if isinstance(mouth, Curves):
+        mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if known is None:
         known = load_actor(adapt_first(clip, output, minutes, consent, face))
     reports = []
