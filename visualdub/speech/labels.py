@@ -35,7 +35,7 @@ def phone_labels(audio: NDArray[np.float32]) -> list[PhoneSpan]:
     audio: (n,) mono at 16 kHz, -1..1. A recognised phone, not a known one: on eight sentences aligned with their text, 42 % of
     the spoken time carries the very phone and 59 % one of the same shape of the mouth. Phones are English whatever is spoken.
     A recording too quiet for speech is one silence; an empty one has no spans. Works in blocks: beside the audio, memory grows
-    by some 60 bytes each 10 ms. Raises `BadInput` for audio that is not one row of finite numbers.
+    by less than 200 bytes each 10 ms. Raises `BadInput` for audio that is not one row of finite numbers.
     """
     heard = features.check_audio(audio)
     steps = -(-len(heard) // phones.HOP)
