@@ -31,13 +31,14 @@ def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
         return None
     seconds, offset = time.process_time() - begun, round(1000 * sync.offset)
     error = f"known {known:+5d} error {offset - known:+4d}" if known is not None else " " * 22
+    verdict = "found" if sync.found else "-----"
     print(f"{entry['file']:26} {entry['speech']:8} {error} offset {offset:+5d} correlation {sync.correlation:.2f} confidence "
-          f"{sync.confidence:.4f} {'found' if sync.found else '-----'} {sync.speech_seconds:4.1f} s spoken, {seconds:.2f} s of CPU")
+          f"{sync.confidence:.4f} {verdict} {sync.speech_seconds:4.1f} s spoken, {seconds:.2f} s of CPU")
     return sync, track
 
 
 def unrelated(folder: Path, entries: list[dict[str, Any]], tracks: dict[str, Track], others: int) -> list[float]:
-    """Scores of every track with the sound of `others` other speakers. GRID's speakers say one sentence: they are no strangers."""
+    """Scores of every track with the sound of `others` other speakers; GRID's sounds are left out, they are all one sentence."""
     scores = []
     sounds = {e["file"]: read_audio(folder / e["file"]) for e in entries}
     for i, entry in enumerate(entries):
@@ -69,8 +70,9 @@ def main() -> None:
     results = {e["file"]: found for e in entries if (found := measure(folder, e)) is not None}
     own = [e for e in entries if e["speech"] == "original" and e["file"] in results]
     errors = np.array([1000 * results[e["file"]][0].offset - e["av_offset_ms"] for e in own if e["av_offset_ms"] is not None])
-    print(f"own sound: found in {sum(results[e['file']][0].found for e in own)} of {len(own)}; against {len(errors)} known offsets: "
-          f"mean error {errors.mean():+.0f} ms, mean absolute error {np.abs(errors).mean():.0f} ms, largest {np.abs(errors).max():.0f} ms")
+    count, apart = sum(results[e["file"]][0].found for e in own), np.abs(errors)
+    print(f"own sound: found in {count} of {len(own)}; against {len(errors)} known offsets: mean error {errors.mean():+.0f} ms, "
+          f"mean absolute error {apart.mean():.0f} ms, largest {apart.max():.0f} ms")
     scores = np.array(unrelated(folder, own, {f: track for f, (_, track) in results.items()}, arguments.others))
     quantiles = ", ".join(f"{q:g} %: {np.quantile(scores, q / 100):.2f}" for q in (50, 90, 95, 99))
     confident = np.exp(-np.exp(-(scores - NULL_MODE) / NULL_SCALE))

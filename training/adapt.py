@@ -92,7 +92,8 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None,
     own = {t.source_hash for t in tracks}
     others = rehearsal_people(job.rehearsal, job.config, own) if job.rehearsal is not None else []
     view = job.config.generator.view
-    offsets = [_offset(source, track, say) for source, track in zip(job.sources, tracks, strict=True)]
+    found = {key: _offset(*key, say) for key in dict.fromkeys((s.path, s.face) for s in job.sources)}
+    offsets = [found[s.path, s.face] for s in job.sources]
     sets = [read_frame_set(source.path, track, view, _counter(count, "reading"), (offset or 0.0) / 1000)
             for source, track, offset in zip(job.sources, tracks, offsets, strict=True)]
     with torch.random.fork_rng(devices=[]):
@@ -182,9 +183,11 @@ def _track(source: Source, count: Count | None) -> Track:
     return track
 
 
-def _offset(source: Source, track: Track, say: Callable[[str], None] | None) -> float | None:
-    """How many ms the clip's picture is late against its sound; None where that cannot be found."""
-    found, line = trusted_offset(source.path, track)
+def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> float | None:
+    """How many ms the clip's picture is late against its sound, by all of its frames; None where that cannot be found."""
+    from visualdub.tracking import cached_track
+
+    found, line = trusted_offset(path, cached_track(path, face)[0])
     if say is not None:
         say(line)
     return None if found is None else round(1000 * found)
