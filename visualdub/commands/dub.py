@@ -80,6 +80,9 @@ def command(
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
+    check_sync: Annotated[
+        bool, typer.Option("--check-sync", help="Track the finished movie and measure its picture against its sound.")
+    ] = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -108,6 +111,8 @@ def command(
     for wav, job in jobs:
         with frame_progress(f"dubbing {wav.stem}") as progress:
             reports.append(dub_clip(shot, wav, known, job, progress, mouth))
+        if check_sync:
+            measure_sync(reports[-1], job.path, face)
         if not json:
             say(reports[-1], profile)
     if json:
@@ -179,6 +184,22 @@ def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, f
     args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
     find.run_command("adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])])
     return folder
+
+
+def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
+    """Track the finished `movie` and note in its report how late its picture is against its sound."""
+    from visualdub.face.tracker import track_clip
+    from visualdub.report import write_report
+    from visualdub.speech.sync import clip_sync
+
+    try:
+        with frame_progress("checking sync") as progress:
+            sync = clip_sync(movie, track_clip(movie, face=face, progress=progress))
+        report.sync = sync.as_dict()
+        report.notes.append(f"sync of the finished movie: {sync.summary()}")
+    except BadInput as e:
+        report.notes.append(f"sync of the finished movie cannot be measured: {e}")
+    write_report(report, movie)
 
 
 def say(report: DubReport, profile: bool) -> None:
