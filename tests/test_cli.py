@@ -16,7 +16,7 @@ from visualdub.commands import find
 from visualdub.errors import BadInput, Interrupted, OutputError
 from visualdub.files import require_writable, write_json, write_text
 
-COMMANDS = ("demo", "track", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
+COMMANDS = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
 
 
 def test_help_lists_every_command_in_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
 from visualdub.speech.style import fit_style, rest_pose
+from visualdub.speech.sync import trusted_offset
 from visualdub.timing import FrameRange
 
 MOST_PREPARATION = 0.5  # of the minutes given: a slow machine that tracked for longer still learns for the rest
@@ -75,8 +76,9 @@ class Job:
         return self.output.with_name(self.output.name.removesuffix(SUFFIX) + ".run")
 
 
-def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> ActorRecord:
-    """Track, train, export, package. Returns the record of the package at `job.output`.
+def adapt(job: Job, show: Show | None = None, count: Count | None = None,
+          say: Callable[[str], None] | None = None) -> ActorRecord:
+    """Track, train, export, package. Returns the record of the package at `job.output`. `say` gets what a user should know.
 
     Raises `NoFace` and `MediaError` for clips it cannot use, `BadInput` for impossible ranges, `Interrupted` on Ctrl-C once the
     checkpoint is written: the same job then goes on where it stopped.
@@ -90,17 +92,21 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None) -> Act
     own = {t.source_hash for t in tracks}
     others = rehearsal_people(job.rehearsal, job.config, own) if job.rehearsal is not None else []
     view = job.config.generator.view
-    sets = [read_frame_set(s.path, t, view, _counter(count, "reading")) for s, t in zip(job.sources, tracks, strict=True)]
+    found = {key: _offset(*key, say) for key in dict.fromkeys((s.path, s.face) for s in job.sources)}
+    offsets = [found[s.path, s.face] for s in job.sources]
+    sets = [read_frame_set(source.path, track, view, _counter(count, "reading"), (offset or 0.0) / 1000)
+            for source, track, offset in zip(job.sources, tracks, offsets, strict=True)]
     with torch.random.fork_rng(devices=[]):
         with enough_memory(job.config):
             trainer = make_trainer(job.config, sets, others, prior)
         began = max(began, time.monotonic() - 60 * MOST_PREPARATION * (job.config.minutes or 0))
-        run = Run(job.run_folder, trainer, _fingerprint(job, tracks, prior), *_looks(job, sets, trainer.sampler.faces[0]), began)
+        fingerprint = _fingerprint(job, tracks, offsets, prior)
+        run = Run(job.run_folder, trainer, fingerprint, *_looks(job, sets, trainer.sampler.faces[0]), began)
         run.train(show)
         if run.probes:
             trainer.crispness = choose_crispness(trainer, run.probes[0], run.started)
             run.metrics = run.measure() | {"crispness": trainer.crispness}
-    return _package(job, run, tracks, sets, prior, len(others))
+    return _package(job, run, tracks, offsets, sets, prior, len(others))
 
 
 def _prior(job: Job) -> Prior | None:
@@ -177,25 +183,35 @@ def _track(source: Source, count: Count | None) -> Track:
     return track
 
 
+def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> float | None:
+    """How many ms the clip's picture is late against its sound, by all of its frames; None where that cannot be found."""
+    from visualdub.tracking import cached_track
+
+    found, line = trusted_offset(path, cached_track(path, face)[0])
+    if say is not None:
+        say(line)
+    return None if found is None else round(1000 * found)
+
+
 def _counter(count: Count | None, stage: str) -> Callable[[int, int], None] | None:
     return None if count is None else lambda done, total: count(stage, done, total)
 
 
-def _fingerprint(job: Job, tracks: Sequence[Track], prior: Prior | None) -> str:
+def _fingerprint(job: Job, tracks: Sequence[Track], offsets: Sequence[float | None], prior: Prior | None) -> str:
     """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
     config = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in ("minutes", "steps")}
     facts: dict[str, Any] = {"config": config, "prior": prior.hash if prior else None,
                              "rehearsal": Dataset(job.rehearsal).hash if job.rehearsal else None,
-                             "frames": [(t.source_hash, str(t.frames), t.face_model) for t in tracks]}
+                             "frames": [(t.source_hash, str(t.frames), t.face_model) for t in tracks], "offsets": list(offsets)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 # ---- the package ------------------------------------------------------------------------------------------------------
 
 
-def _package(job: Job, run: Run, tracks: Sequence[Track], sets: Sequence[FrameSet], prior: Prior | None,
-             others: int) -> ActorRecord:
-    record, trainer = _record(job, run, tracks, prior, others), run.trainer
+def _package(job: Job, run: Run, tracks: Sequence[Track], offsets: Sequence[float | None], sets: Sequence[FrameSet],
+             prior: Prior | None, others: int) -> ActorRecord:
+    record, trainer = _record(job, run, tracks, offsets, prior, others), run.trainer
     longest = max(tracks, key=lambda t: int(t.usable.sum()))
     jaw, expression = rest_pose(longest)
     with actor_folder(job.output) as folder:
@@ -220,11 +236,13 @@ def _references(job: Job, sets: Sequence[FrameSet]) -> NDArray[np.uint8]:
     return np.stack([sets[c].crops[i] for c, i in pick_references(sets, job.config.generator.references)])
 
 
-def _record(job: Job, run: Run, tracks: Sequence[Track], prior: Prior | None, others: int) -> ActorRecord:
+def _record(job: Job, run: Run, tracks: Sequence[Track], offsets: Sequence[float | None], prior: Prior | None,
+            others: int) -> ActorRecord:
     generator = job.config.generator
     size = next((name for name, width in WIDTHS.items() if width == generator.width), f"width {generator.width:g}")
     losses = {**dataclasses.asdict(job.config.losses), "perceptual_network": f"VGG16, {run.trainer.perceptual.weights} weights"}
-    frames = tuple(SourceFrames(t.source, t.source_hash, t.start, t.frames.end_exclusive) for t in tracks)
+    frames = tuple(SourceFrames(track.source, track.source_hash, track.start, track.frames.end_exclusive, offset)
+                   for track, offset in zip(tracks, offsets, strict=True))
     metrics = {**run.metrics, **{f"loss_{k}": v for k, v in run.means.items()}, "seconds": run.seconds,
                "best_step": run.best_step}
     return ActorRecord(job.name, job.consent, frames, run.trainer.step_count, size, generator.width, generator.window,

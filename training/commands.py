@@ -55,8 +55,11 @@ def adapt(
                           random_texture=random_texture, seed=seed)
     sources = tuple(Source.parse(c, frames, face) for c in clips)
     folder = output or Path(f"{actor}{SUFFIX}")
+    notes: list[str] = []
     with training_progress() as (show, count):
-        record = run(Job(sources, actor, folder, given, config, start, rehearsal), show, count)
+        record = run(Job(sources, actor, folder, given, config, start, rehearsal), show, count, notes.append)
+    for note in notes:
+        err.print(note)
     if record.metrics["best_step"] == 0 and "psnr_mask" in record.metrics:
         err.print("frames kept aside did not gain by learning: the weights are those it started from")
     figures = ", ".join(f"{k} {v:.2f} dB" for k, v in record.metrics.items() if k.startswith("psnr"))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import GeneratorConfig
-from training.mel import frame_mels
+from training.mel import RATE, frame_mels
 from training.uvmap import NO_MESH, pack_uv
 from visualdub.errors import NoFace
 from visualdub.face.crop import stable_crop, warp_crop
@@ -75,10 +75,11 @@ class FrameSet:
 
 
 def read_frame_set(path: Path, track: Track, see: tuple[int, int, int, int],
-                   progress: Callable[[int, int], None] | None = None) -> FrameSet:
+                   progress: Callable[[int, int], None] | None = None, offset: float = 0.0) -> FrameSet:
     """Decode the frames of `track` once and compute everything the training needs of them.
 
-    `path` is the clip the track was made of; `see` the view. Raises `NoFace` where no tracked frame has a usable face.
+    `path` is the clip the track was made of; `see` the view; `offset` how many seconds its picture is late against
+    its sound. Raises `NoFace` where no tracked frame has a usable face.
     """
     from visualdub.media.decode import read_frames
     from visualdub.media.pixels import frame_rgb
@@ -99,7 +100,7 @@ def read_frame_set(path: Path, track: Track, see: tuple[int, int, int, int],
             mouth[i] = mouth_box(track.landmarks[i], crop.affine[i], crop.size)
         if progress is not None:
             progress(i + 1, n)
-    return FrameSet(crops, uv, mask, mouth, track.usable.copy(), own_mel(path, track), see)
+    return FrameSet(crops, uv, mask, mouth, track.usable.copy(), own_mel(path, track, offset), see)
 
 
 def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
@@ -111,11 +112,12 @@ def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[
     return np.asarray(np.clip(box, 0, size), np.int32)
 
 
-def own_mel(path: Path, track: Track) -> NDArray[np.float32] | None:
-    """(n, 80, 16) of the track's frames, None where the clip has no sound."""
+def own_mel(path: Path, track: Track, offset: float = 0.0) -> NDArray[np.float32] | None:
+    """(n, 80, 16) of the track's frames, None where the clip has no sound. offset: seconds its picture is late against it."""
     from visualdub.media.audio import AudioMissing, read_audio
+    from visualdub.speech.sync import shifted_sound
 
     try:
-        return frame_mels(read_audio(path), track.rate, track.start, len(track))
+        return frame_mels(shifted_sound(read_audio(path, RATE), offset, RATE), track.rate, track.start, len(track))
     except AudioMissing:
         return None

@@ -48,17 +48,20 @@ class ClipFacts:
     face_pixels: float  # median height and width of the crop in pixels of the clip: 256 = as large as the crop
     source_hash: str
     sound: bool
+    av_offset_ms: float | None = None  # how late its picture is against its sound, made good in the shard; None: not known
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write_shard(path: Path, track: Track, affine: NDArray[np.float64], crops: Iterable[NDArray[np.uint8]],
-                mouth: NDArray[np.int32], mel: NDArray[np.float32] | None, quality: int, recipe: str = "") -> None:
+                mouth: NDArray[np.int32], mel: NDArray[np.float32] | None, quality: int, recipe: str = "",
+                av_offset_ms: float | None = None) -> None:
     """Write the frames of `track` (already at `RATE`), one crop (S, S, 3) each; the file is whole or absent.
 
     affine (n, 2, 3) clip to crop pixels, mouth (n, 4) lips' boxes, mel (n, 80, 16) or None, quality of WebP 1..100. recipe: what
-    else the shard's making depended on, kept with it. Raises `OutputError` where it cannot be written.
+    else the shard's making depended on. av_offset_ms: how late the picture was against the sound, made good in `mel`. Both are
+    kept with it. Raises `OutputError` where it cannot be written.
     """
     pictures = [cv2.imencode(".webp", np.ascontiguousarray(c[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])[1] for c in crops]
     ends = np.cumsum([0, *(len(p) for p in pictures)]).astype(np.int64)
@@ -67,7 +70,8 @@ def write_shard(path: Path, track: Track, affine: NDArray[np.float64], crops: It
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)
     meta = {"schema": str(SCHEMA), "quality": str(quality), "face_model": track.face_model, "source": track.source,
-            "source_hash": track.source_hash, "size": json.dumps(track.size), "rate": str(track.rate), "recipe": recipe}
+            "source_hash": track.source_hash, "size": json.dumps(track.size), "rate": str(track.rate), "recipe": recipe,
+            "av_offset_ms": json.dumps(av_offset_ms)}
     partial = path.with_name(path.name + ".partial")
     try:
         facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)

@@ -34,6 +34,7 @@ from visualdub.files import require_writable, write_json, write_text
 from visualdub.media.decode import read_frames
 from visualdub.media.pixels import frame_rgb
 from visualdub.media.probe import content_hash, probe
+from visualdub.speech.sync import trusted_offset
 from visualdub.timing import FrameRange
 
 LEAST = 25  # frames with a face, below which a clip is refused
@@ -85,11 +86,13 @@ class Prepared:
 
 
 def pack_clip(path: Path, track: Track, folder: Path, name: str, speaker: str, split: str, most: int, quality: int,
-              own_sound: bool, recipe: str = "", progress: Progress | None = None) -> ClipFacts:
+              own_sound: bool, recipe: str = "", progress: Progress | None = None, listed_ms: float | None = None) -> ClipFacts:
     """Write the shard of one clip and return what the index says of it.
 
     track: of consecutive frames of `path`. most: frames to keep. own_sound: False where the clip's sound is not the person's.
-    recipe: see `write_shard`. Raises `NoFace` where fewer than `LEAST` frames are usable.
+    recipe: see `write_shard`. listed_ms: how late a list says the picture is against the sound, taken where that cannot be
+    measured (lists are rounded, and made with decoders that start the sound elsewhere).
+    Raises `NoFace` where fewer than `LEAST` frames are usable.
     """
     crop = stable_crop(track)
     thin, rows = thinned(track, most)
@@ -99,11 +102,18 @@ def pack_clip(path: Path, track: Track, folder: Path, name: str, speaker: str, s
     mouth = np.zeros((len(rows), 4), np.int32)
     for i in np.flatnonzero(thin.usable):
         mouth[i] = mouth_box(thin.landmarks[i], affine[i], SIZE)
-    sound = own_mel(path, track) if own_sound else None
+    offset_ms = _av_offset(path, track, listed_ms) if own_sound else None
+    sound = own_mel(path, track, (offset_ms or 0.0) / 1000) if own_sound else None
     mel = None if sound is None else sound[rows]
     crops = _crops(path, track, thin.usable, affine, rows, progress)
-    write_shard(folder / f"{name}{SUFFIX}", thin, affine, crops, mouth, mel, quality, recipe)
-    return _facts(name, speaker, split, track.source_hash, thin.usable, affine, mel is not None)
+    write_shard(folder / f"{name}{SUFFIX}", thin, affine, crops, mouth, mel, quality, recipe, offset_ms)
+    return _facts(name, speaker, split, track.source_hash, thin.usable, affine, mel is not None, offset_ms)
+
+
+def _av_offset(path: Path, track: Track, listed_ms: float | None) -> float | None:
+    """How many ms the picture is late against the sound: measured, else as listed."""
+    found, _ = trusted_offset(path, track)
+    return listed_ms if found is None else round(1000 * found)
 
 
 def _crops(path: Path, track: Track, usable: NDArray[np.bool_], affine: NDArray[np.float64], rows: NDArray[np.int64],
@@ -119,9 +129,9 @@ def _crops(path: Path, track: Track, usable: NDArray[np.bool_], affine: NDArray[
 
 
 def _facts(name: str, speaker: str, split: str, source_hash: str, usable: NDArray[np.bool_], affine: NDArray[np.float64],
-           sound: bool) -> ClipFacts:
+           sound: bool, offset_ms: float | None) -> ClipFacts:
     pixels = float(SIZE / np.median(affine[usable, 0, 0]))
-    return ClipFacts(name, speaker, split, len(usable), int(usable.sum()), round(pixels, 1), source_hash, sound)
+    return ClipFacts(name, speaker, split, len(usable), int(usable.sum()), round(pixels, 1), source_hash, sound, offset_ms)
 
 
 # ---- in a worker ------------------------------------------------------------------------------------------------------
@@ -166,7 +176,8 @@ class Job:
     def recipe(self) -> str:
         """What the shard's bytes depend on besides the source, the quality and the face model."""
         area = asdict(self.source.area) if self.source.area else None
-        return json.dumps({"most": self.most, "tracked": str(self.tracked), "area": area, "own_sound": self.source.own_sound})
+        return json.dumps({"most": self.most, "tracked": str(self.tracked), "area": area, "own_sound": self.source.own_sound,
+                           "av_offset_ms": self.source.av_offset_ms})
 
     def kept(self) -> ClipFacts | None:
         """The facts of the shard that a former run left, None where it has to be made."""
@@ -179,7 +190,7 @@ class Job:
         if any(meta.get(k) != v for k, v in wanted.items()):
             return None
         return _facts(self.source.name, self.source.speaker, self.split, self.survey.source_hash, tensors["confidence"] > 0,
-                      tensors["affine"], "mel" in tensors)
+                      tensors["affine"], "mel" in tensors, json.loads(meta["av_offset_ms"]))
 
 
 @dataclass(frozen=True)
@@ -220,7 +231,8 @@ def _make(job: Job) -> Outcome:
     try:
         track = _track(job, lambda done, total: work.done(done / total / 2))
         facts = pack_clip(source.path, track, job.folder, source.name, source.speaker, job.split, job.most, job.quality,
-                          source.own_sound, job.recipe(), lambda done, total: work.done(0.5 + done / total / 2))
+                          source.own_sound, job.recipe(), lambda done, total: work.done(0.5 + done / total / 2),
+                          source.av_offset_ms)
         return Outcome(facts)
     except BadInput as e:
         return Outcome(None, str(e))

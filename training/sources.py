@@ -47,6 +47,7 @@ class Source:
     seconds: tuple[int, int] | None = None  # passage of the clip, the end not included; None: all of it
     area: FaceArea | None = None  # where the face is; None: the face that is largest for longest
     refused: str = ""  # why it cannot be used, known before it is opened
+    av_offset_ms: float | None = None  # how late a list says the picture is against the sound
 
 
 def find_sources(folders: Sequence[Path]) -> list[Source]:
@@ -72,14 +73,14 @@ def find_sources(folders: Sequence[Path]) -> list[Source]:
 
 def folder_sources(folder: Path) -> Iterator[Source]:
     """The clips below `folder`. Raises `BadInput` for a list of clips that cannot be read."""
-    listed: dict[Path, tuple[str, bool]] = {}
+    listed: dict[Path, tuple[str, bool, float | None]] = {}
     for path in sorted(folder.rglob(LIST)):
         listed |= _read_list(path)
     for path in videos(folder):
         relative = path.relative_to(folder)
-        speaker, own_sound = listed.pop(path, (_speaker(relative), True))
-        yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound)
-    for path, (speaker, own_sound) in listed.items():
+        speaker, own_sound, offset = listed.pop(path, (_speaker(relative), True, None))
+        yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound, av_offset_ms=offset)
+    for path, (speaker, own_sound, _) in listed.items():
         relative = path.relative_to(folder)
         reason = "is named in clips.json, but the file is missing" if not path.is_file() else "is no video by its suffix"
         yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound, refused=reason)
@@ -99,15 +100,17 @@ def _speaker(relative: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else re.sub(r"(?<=.)_\d+$", "", relative.stem)
 
 
-def _read_list(path: Path) -> dict[Path, tuple[str, bool]]:
-    """Speaker, and whether the sound is the speaker's own, by clip."""
+def _read_list(path: Path) -> dict[Path, tuple[str, bool, float | None]]:
+    """Speaker, whether the sound is the speaker's own, and how many ms the picture is late against it, by clip."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise TypeError("it is not a list of objects")
-        return {path.parent / str(e["file"]): (str(e["speaker"]), e.get("speech", "original") == "original") for e in entries}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError, KeyError) as e:
-        raise BadInput(f"{path} is not a list of clips, [{{file, speaker, speech}}, ...]: {e!r}") from e
+        return {path.parent / str(e["file"]): (str(e["speaker"]), e.get("speech", "original") == "original",
+                                               None if e.get("av_offset_ms") is None else float(e["av_offset_ms"]))
+                for e in entries}
+    except (OSError, ValueError, TypeError, KeyError) as e:  # ValueError: no UTF-8, no JSON, no number
+        raise BadInput(f"{path} is not a list of clips, [{{file, speaker, speech, av_offset_ms}}, ...]: {e!r}") from e
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:

@@ -16,8 +16,8 @@ from visualdub import __version__
 from visualdub.commands import find
 from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
 
-OWN = ("demo", "track", "dub", "reenact", "evaluate", "actor", "doctor")  # each a module of visualdub.commands
-ORDER = ("demo", "track", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
+OWN = ("demo", "track", "sync", "dub", "reenact", "evaluate", "actor", "doctor")  # each a module of visualdub.commands
+ORDER = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
 BAD_INPUT, INTERRUPTED = 2, 130
 ClickException: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"

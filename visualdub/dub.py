@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
 from visualdub.errors import BadInput
+from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.files import require_writable
 from visualdub.media.audio import read_audio
@@ -26,13 +28,17 @@ from visualdub.redraw import Redrawer, Redrawn
 from visualdub.render.provenance import Provenance, WatermarkRecord, job_payload, sidecar_path, write_provenance
 from visualdub.render.watermark import Watermark, payload_from_text
 from visualdub.report import DubReport, make_report, report_path, write_report
+from visualdub.speech.curves import Curves, write_curves
+from visualdub.speech.labels import labels_at, phone_labels
 from visualdub.speech.perform import perform
 from visualdub.speech.predict import SpeechMotion, predict_motion
+from visualdub.speech.shaping import AS_PREDICTED, Shaping, motion_at, smooth_motion
 from visualdub.streams import prefetch
 from visualdub.timing import FrameRange
 from visualdub.tracking import Progress, cached_track, require_face
 
 AUDIO_RATE = 16000  # Hz, what the speech model listens to
+FINER = 4  # times the clip's rate: how often a mouth is predicted that is moved by a part of a frame
 SCHEME = "DWT-DCT-SVD on luma, blocks of 8 x 8"
 
 
@@ -45,6 +51,7 @@ class Output:
     crf: int = 16  # quality of h264, lower is better
     matte: Path | None = None  # a second, grey movie of where pixels were changed
     watermark: bool = True
+    performance: Path | None = None  # what the mouth does in each frame, see `speech.curves`
 
 
 @dataclass(frozen=True)
@@ -79,22 +86,43 @@ def cut_shot(shot: Shot, frames: FrameRange) -> Shot:
     return Shot(shot.clip, shot.info.part(frames), shot.track.span(frames), shot.from_cache, begins)
 
 
-def dub_clip(shot: Shot, dialogue: Path, actor: Actor, output: Output, progress: Progress | None = None) -> DubReport:
+def dub_clip(
+    shot: Shot,
+    dialogue: Path,
+    actor: Actor,
+    output: Output,
+    progress: Progress | None = None,
+    mouth: Shaping | Curves = AS_PREDICTED,
+) -> DubReport:
     """Second pass: `shot` speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is left behind.
 
-    Raises `MediaError` for a recording that cannot be heard, `OutputError` where the result cannot be written.
+    mouth: how the predicted performance is shaped, or the curves of an edited one, in whose place nothing is predicted.
+    Raises `MediaError` for a recording that cannot be heard, `OutputError` where the result cannot be written, `BadInput`
+    for curves of other frames.
     """
     clock = StageClock()
     check_output(output, shot.clip)
     with clock.stage("speech", len(shot.track)):
-        motion = dialogue_motion(read_audio(dialogue, AUDIO_RATE), shot.info)
-        performance = perform(shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression)
-    notes = []
-    if motion.unheard_seconds > 0:
-        notes.append(f"{dialogue.name} is {motion.unheard_seconds:.2f} s longer than the clip; its end is not heard")
-    if not motion.voice.any():
+        audio = read_audio(dialogue, AUDIO_RATE)
+        if isinstance(mouth, Curves):
+            performance, speaks = mouth.performance(shot.track), True
+        else:
+            performance, speaks = predicted(shot, audio, actor, mouth)
+    notes = [] if mouth == AS_PREDICTED else [f"mouth: {mouth.describe()}"]
+    unheard = unheard_seconds(audio, shot.info)
+    if unheard > 0:
+        notes.append(f"{dialogue.name} is {unheard:.2f} s longer than the clip; its end is not heard")
+    if not speaks:
         notes.append(f"no speech is heard in {dialogue.name}; the mouth rests")
-    return write_performance(shot, performance, actor, output, dialogue, clock, notes, progress)
+    edited = mouth if isinstance(mouth, Curves) else None
+    report = write_performance(shot, performance, actor, output, dialogue, clock, notes, progress, edited)
+    if output.performance is not None:
+        times = shot.info.frame_times()
+        phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
+        rest = np.array([actor.rest_jaw, *actor.rest_expression[: load_face_model().n_speech]])
+        about = {"dialogue": dialogue.name, "actor": actor.record.name, "mouth": mouth.describe()}
+        write_curves(output.performance, shot.track, performance, phones, rest, about)
+    return report
 
 
 def write_performance(
@@ -106,10 +134,11 @@ def write_performance(
     clock: StageClock,
     notes: list[str],
     progress: Progress | None = None,
+    edited: Curves | None = None,
 ) -> DubReport:
     """Render `performance` of `actor` into the frames of `shot` and encode them; decode, network and encode overlap.
 
-    dialogue: the recording that is muxed; None keeps the clip's own sound.
+    dialogue: the recording that is muxed; None keeps the clip's own sound. edited: the file `performance` came from.
     """
     check_actor(shot, actor)
     dialogue_hash = content_hash(dialogue) if dialogue else None
@@ -144,16 +173,46 @@ def write_performance(
             report.drawn,
             report.passed,
             marked,
+            performance=edited.path.name if edited else None,
+            performance_hash=edited.hash if edited else None,
         ),
     )
     return report
 
 
-def dialogue_motion(audio: NDArray[np.float32], info: MediaInfo) -> SpeechMotion:
-    """The mouth that speaks `audio` at the frames of `info`, frames that stay on screen longer than others allowed for."""
-    times = np.rint(info.frame_times() * float(info.rate)).astype(np.int64)
-    motion = predict_motion(audio, info.rate, int(times[-1]) + 1)
+def predicted(shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: Shaping) -> tuple[Performance, bool]:
+    """What the speech model has `actor` do in `shot` while `audio` is heard, shaped; and whether it speaks at all."""
+    motion = dialogue_motion(audio, shot.info, shaping)
+    performance = perform(shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression, shaping.gain)
+    return performance, bool(motion.voice.any())
+
+
+def dialogue_motion(audio: NDArray[np.float32], info: MediaInfo, shaping: Shaping = AS_PREDICTED) -> SpeechMotion:
+    """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain is for `perform`.
+
+    Frames that stay on screen longer than others are allowed for.
+    """
+    times = frame_periods(info)
+    count = int(times[-1]) + 1
+    if shaping.offset_ms == 0:
+        motion = predict_motion(audio, info.rate, count)
+    else:  # of a curve as coarse as the frames, a part of a frame's move would cut the peaks
+        late = shaping.offset_ms / 1000 * float(info.rate)  # frames
+        further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
+        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER)
+        motion = motion_at(often, (np.arange(count) - late) * FINER)
+    motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
     return replace(motion, jaw=motion.jaw[times], expression=motion.expression[times], voice=motion.voice[times])
+
+
+def frame_periods(info: MediaInfo) -> NDArray[np.int64]:
+    """(frame_count,) the frame period, counted from 0, in which each frame of `info` comes on screen."""
+    return np.asarray(np.rint(info.frame_times() * float(info.rate)), np.int64)
+
+
+def unheard_seconds(audio: NDArray[np.float32], info: MediaInfo) -> float:
+    """How much of `audio` lies beyond the last frame's period and is cut."""
+    return max(0.0, len(audio) / AUDIO_RATE - float((int(frame_periods(info)[-1]) + 1) / info.rate))
 
 
 def soundtrack(shot: Shot, dialogue: Path | None) -> AudioSource | None:
@@ -189,12 +248,16 @@ def check_output(output: Output, source: Path) -> None:
     choose_codec(output.path, output.codec, output.crf)
     if output.matte is not None:
         choose_codec(output.matte)
-    for path in (output.path, *([output.matte] if output.matte else [])):
+    taken: dict[Path, str] = {}
+    for path, name in ((output.path, "movie"), (output.matte, "matte"), (output.performance, "performance")):
+        if path is None:
+            continue
         require_writable(path)
         if path.exists() and path.samefile(source):
             raise BadInput(f"{path} is the source clip; a source is never written to, choose another output")
-    if output.matte is not None and output.matte.absolute() == output.path.absolute():
-        raise BadInput(f"{output.path} is given for both the movie and its matte; expected two files")
+        if path.absolute() in taken:
+            raise BadInput(f"{path} is given for both the {taken[path.absolute()]} and its {name}; expected two files")
+        taken[path.absolute()] = name
 
 
 def check_actor(shot: Shot, actor: Actor) -> None:

@@ -39,6 +39,7 @@ class DubReport:
     frames_per_second: float  # finished frames, start-up apart
     stages: dict[str, dict[str, float]]  # seconds, frames, frames/s of each; stages overlap
     peak_memory_mib: float
+    sync: dict[str, Any] | None = None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
 
     def as_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_round_trip_keeps_every_number(tmp_path: Path) -> None:
     assert actor.record.frames[0].frame_count == 50
     assert actor.renderer_path.read_bytes() == b"renderer.onnx"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ada.actor"]
+
+
+def test_the_offset_of_each_clip_is_kept_and_records_from_before_are_read() -> None:
+    frames = (SourceFrames("a.mp4", "feed", 0, 9, -67), SourceFrames("b.mp4", "beef", 0, 9))
+    values = json.loads(json.dumps(replace(make_record(), frames=frames).to_json()))
+    assert ActorRecord.from_json(values, "actor.json").frames == frames
+    for old in values["frames"]:
+        del old["av_offset_ms"]
+    read = ActorRecord.from_json({**values, "av_offset_ms": None}, "actor.json")
+    assert [f.av_offset_ms for f in read.frames] == [None, None] and read.name == "ada"
 
 
 def test_a_failed_write_leaves_the_old_package_and_nothing_else(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import training.adapt
-from training.adapt import Job, Source, adapt
+from training.adapt import Job, Source, _offset, adapt
 from training.commands import _consent
 from training.config import AdaptConfig, GeneratorConfig, LossConfig
 from training.run import Status
@@ -69,7 +69,9 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
         adapt(job(talking, output, 4), stop)
     assert not output.exists() and (tmp_path / "portrait.run" / "checkpoint.safetensors").is_file()
     seen: list[Status] = []
-    record = adapt(job(talking, output, 4), seen.append)
+    said: list[str] = []
+    record = adapt(job(talking, output, 4), seen.append, say=said.append)
+    assert record.frames[0].av_offset_ms is None and len(said) == 1 and said[0].endswith("are paired as they are")
     assert [s.step for s in seen] == [4] and record.steps == 4
     assert not (tmp_path / "portrait.run").exists() and (output / "sheet.png").is_file()
     actor = load_actor(output)
@@ -96,3 +98,9 @@ def test_learning_gets_half_the_minutes_however_long_tracking_took(talking: Path
     config = AdaptConfig(GeneratorConfig(width=0.0625), LossConfig(perceptual=0.0, adversarial=0.0), minutes=0.1)
     record = adapt(Job((Source(talking),), "portrait", tmp_path / "portrait.actor", CONSENT, config))
     assert record.steps >= 1
+
+
+def test_sound_and_pictures_are_paired_by_the_offset_of_the_whole_clip(clips: Path) -> None:
+    said: list[str] = []
+    offset = _offset(clips / "hdtf_roskam.mp4", None, said.append)
+    assert offset is not None and -200 < offset < 100 and f"by {abs(offset)} ms" in said[0]

@@ -35,8 +35,17 @@ def track(talking: Path) -> Track:
 def shard(talking: Path, track: Track, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packed")
     facts = pack_clip(talking, track, folder, "talking", "portrait", "train", 1500, 90, True)
+    assert facts.av_offset_ms is None  # it hums
     assert (facts.frames, facts.usable, facts.sound, facts.source_hash) == (40, int(track.usable.sum()), True, track.source_hash)
     return folder / f"talking{SUFFIX}"
+
+
+def test_the_sound_is_packed_where_the_pictures_show_it(talking: Path, track: Track, shard: Path, tmp_path: Path) -> None:
+    """Nobody speaks in the clip, so that the listed offset stands: pictures one frame late show the sound of a frame earlier."""
+    facts = pack_clip(talking, track, tmp_path, "late", "portrait", "train", 1500, 90, True, listed_ms=40)
+    late, plain = PackedClip(tmp_path / f"late{SUFFIX}", ALL).mel, PackedClip(shard, ALL).mel
+    assert facts.av_offset_ms == 40 and late is not None and plain is not None
+    assert np.array_equal(late[10:], plain[9:-1]) and not np.array_equal(late[10:], plain[10:])
 
 
 # ---- what comes back --------------------------------------------------------------------------------------------------

@@ -235,18 +235,21 @@ def test_speakers_come_from_the_list_the_folder_or_the_name(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "clips.json").write_text(json.dumps([
-        {"file": "b2.mkv", "speaker": "bea", "speech": "other"}, {"file": "gone.mp4", "speaker": "a", "speech": "original"}]))
+        {"file": "b2.mkv", "speaker": "bea", "speech": "other", "av_offset_ms": -40},
+        {"file": "gone.mp4", "speaker": "a", "speech": "original"}]))
     found = {s.label: s for s in find_sources([tmp_path, tmp_path / "c"])}
     assert {k: s.speaker for k, s in found.items()} == {
         "a_1.mp4": "a", "a_02.MOV": "a", "b2.mkv": "bea", "_7.mp4": "_7", "c/x/1.mp4": "c", "c/2.mp4": "c", "d_1.mp4": "d",
         "d_1.mkv": "d", "gone.mp4": "a"}
     assert not found["b2.mkv"].own_sound and found["a_1.mp4"].own_sound
+    assert found["b2.mkv"].av_offset_ms == -40 and found["a_1.mp4"].av_offset_ms is None
     assert "missing" in found["gone.mp4"].refused
     assert {found["d_1.mp4"].name, found["d_1.mkv"].name} == {"d_1", "d_1-2"} and found["c/x/1.mp4"].name == "c-x-1"
     assert check_validation(list(found.values()), ["bea"]) == {"bea"}
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"file": "a.mp4"}]'])
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"file": "a.mp4"}]',
+                                  '[{"file": "a.mp4", "speaker": "a", "av_offset_ms": "late"}]'])
 def test_a_list_of_another_form_names_itself(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.mp4").touch()
     (tmp_path / "clips.json").write_text(text)

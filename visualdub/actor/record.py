@@ -41,6 +41,7 @@ class SourceFrames:
     source_hash: str  # of its bytes, as `Track.source_hash`
     start: int
     end_exclusive: int
+    av_offset_ms: float | None = None  # how late its picture was found to be against its sound; None: not found, taken as 0
 
     @property
     def frame_count(self) -> int:
@@ -64,7 +65,6 @@ class ActorRecord:
     losses: dict[str, Any] = field(default_factory=dict)  # weights, and which perceptual network was used
     rehearsal: str = "none"  # what other people's data was mixed in, or how weights were held near the prior
     metrics: dict[str, float] = field(default_factory=dict)  # on held-out frames of the adaptation, as training measured them
-    av_offset_ms: float | None = None  # how late the picture of the adaptation clip is against its sound
     created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     version: str = ""  # of Visual Dub
     schema: int = SCHEMA

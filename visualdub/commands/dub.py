@@ -18,6 +18,8 @@ from visualdub.errors import ActorError, BadInput
 if TYPE_CHECKING:
     from visualdub.dub import Shot
     from visualdub.report import DubReport
+    from visualdub.speech.curves import Curves
+    from visualdub.speech.shaping import Shaping
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
@@ -54,10 +56,33 @@ def command(
     ] = None,
     frames: Frames = None,
     face: Face = None,
+    performance: Annotated[
+        Path | None,
+        typer.Option("--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."),
+    ] = None,
+    use_performance: Annotated[
+        Path | None,
+        typer.Option(
+            "--use-performance", metavar="JSON", help="Move the mouth as this edited file says; the dialogue is only heard."
+        ),
+    ] = None,
+    mouth_gain: Annotated[
+        float, typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3.")
+    ] = 1.0,
+    smooth: Annotated[
+        float,
+        typer.Option("--smooth", metavar="MS", help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips."),
+    ] = 0.0,
+    offset_ms: Annotated[
+        float, typer.Option("--offset-ms", metavar="MS", help="Move the mouth against the sound, -1000 to 1000; above 0: later.")
+    ] = 0.0,
     matte: Matte = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
+    check_sync: Annotated[
+        bool, typer.Option("--check-sync", help="Track the finished movie and measure its picture against its sound.")
+    ] = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -65,38 +90,64 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, check_output, dub_clip
+    from visualdub.speech.curves import Curves
+    from visualdub.speech.shaping import Shaping
     from visualdub.timing import FrameRange
 
+    mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
     span = FrameRange.parse(frames) if frames else None
-    pairs = list(zip(dialogue, outputs_of(output, matte, dialogue), strict=True))
-    jobs = [(wav, Output(movie, codec, crf, grey, not no_watermark)) for wav, (movie, grey) in pairs]
+    pairs = list(zip(dialogue, outputs_of(output, matte, performance, dialogue), strict=True))
+    jobs = [(wav, Output(movie, codec, crf, grey, not no_watermark, curves)) for wav, (movie, grey, curves) in pairs]
     known = load_actor(find_actor(actor)) if actor else None  # withdrawn consent or a foreign folder ends it here
     for wav, job in jobs:
         check_dialogue(wav)
         check_output(job, clip)
     shot = track_shot(clip, face, span)
+    if isinstance(mouth, Curves):
+        mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if known is None:
         known = load_actor(adapt_first(clip, output, minutes, consent, face))
     reports = []
     for wav, job in jobs:
         with frame_progress(f"dubbing {wav.stem}") as progress:
-            reports.append(dub_clip(shot, wav, known, job, progress))
+            reports.append(dub_clip(shot, wav, known, job, progress, mouth))
+        if check_sync:
+            measure_sync(reports[-1], job.path, face)
         if not json:
             say(reports[-1], profile)
     if json:
         print_json({"outputs": [r.as_dict() for r in reports]})
 
 
-def outputs_of(output: Path, matte: Path | None, dialogue: list[Path]) -> Iterator[tuple[Path, Path | None]]:
-    """The movie and matte of each recording: as given for one, with the recording's name added for several."""
+def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialogues: int) -> Shaping | Curves:
+    """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked for."""
+    from visualdub.speech.curves import read_curves
+    from visualdub.speech.shaping import AS_PREDICTED
+
+    if edited is None:
+        return shaping
+    if dialogues > 1:
+        raise BadInput(f"{edited} is the mouth of one dialogue and {dialogues} are given; expected one --dialogue")
+    if shaping != AS_PREDICTED:
+        raise BadInput(f"--mouth-gain, --smooth and --offset-ms shape the prediction; {edited} is drawn as it is, leave them out")
+    if written is not None:
+        raise BadInput(f"--performance would write {edited} again; expected it or --use-performance, not both")
+    return read_curves(edited)
+
+
+def outputs_of(
+    output: Path, matte: Path | None, performance: Path | None, dialogue: list[Path]
+) -> Iterator[tuple[Path, Path | None, Path | None]]:
+    """The movie, matte and performance of each recording: as given for one, with the recording's name added for several."""
     if len(dialogue) == 1:
-        yield output, matte
+        yield output, matte, performance
         return
     names = [wav.stem for wav in dialogue]
     if len(set(names)) != len(names):
         raise BadInput(f"two of the recordings {', '.join(map(str, dialogue))} have the same name; their dubs would too")
     for name in names:
-        yield output.with_stem(f"{output.stem}-{name}"), matte.with_stem(f"{matte.stem}-{name}") if matte else None
+        grey, curves = (p.with_stem(f"{p.stem}-{name}") if p else None for p in (matte, performance))
+        yield output.with_stem(f"{output.stem}-{name}"), grey, curves
 
 
 def check_dialogue(wav: Path) -> None:
@@ -133,6 +184,22 @@ def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, f
     args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
     find.run_command("adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])])
     return folder
+
+
+def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
+    """Track the finished `movie` and note in its report how late its picture is against its sound."""
+    from visualdub.face.tracker import track_clip
+    from visualdub.report import write_report
+    from visualdub.speech.sync import clip_sync
+
+    try:
+        with frame_progress("checking sync") as progress:
+            sync = clip_sync(movie, track_clip(movie, face=face, progress=progress))
+        report.sync = sync.as_dict()
+        report.notes.append(f"sync of the finished movie: {sync.summary()}")
+    except BadInput as e:
+        report.notes.append(f"sync of the finished movie cannot be measured: {e}")
+    write_report(report, movie)
 
 
 def say(report: DubReport, profile: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from visualdub.commands.console import err, frame_progress, out, print_json
 from visualdub.commands.dub import track_shot
-from visualdub.commands.options import ActorName, Clip, Face
+from visualdub.commands.options import ActorName, Clip, Face, JsonFile
 from visualdub.commands.reenact import PerformanceFrom
 
 
@@ -18,9 +17,7 @@ def command(
     clip: Clip,
     actor: ActorName,
     frames: Annotated[str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)],
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the measures as JSON; - prints them.")
-    ] = None,
+    json: JsonFile = None,
     performance_from: PerformanceFrom = None,
     face: Face = None,
 ) -> None:

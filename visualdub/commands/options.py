@@ -16,6 +16,9 @@ Face = Annotated[
     str | None,
     typer.Option("--face", metavar="N|X,Y", help="Which face: its number, or a point in it. The most present by default."),
 ]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the measures as JSON; - prints them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Codec = Annotated[str | None, typer.Option("--codec", help="ffv1, prores, prores4444 or h264; by the output's suffix otherwise.")]
 Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of h264, lower is better.")]

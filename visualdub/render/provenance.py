@@ -50,6 +50,8 @@ class Provenance:
     drawn: int
     passed: tuple[PassedThrough, ...]
     watermark: WatermarkRecord
+    performance: str | None = None  # the file an edited performance was read from; None = as predicted from the dialogue
+    performance_hash: str | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())

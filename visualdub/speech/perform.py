@@ -21,10 +21,11 @@ HOLD_SECONDS = 0.4  # both must be silent this much longer than two eases and fa
 
 
 def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: float,
-            rest_expression: NDArray[np.floating[Any]]) -> Performance:
+            rest_expression: NDArray[np.floating[Any]], gain: float = 1.0) -> Performance:
     """The performance that dubs `track` with `motion`; n frames, of which the upper face stays the actor's own.
 
     rest_jaw: radians. rest_expression: (n_speech,) or longer, of which the speech components are taken.
+    gain: of the way from the rest pose to the spoken mouth; lips that touch at rest still touch, whatever it is.
 
     Where the dialogue speaks: the style's mouth. Where it is silent and the actor's mouth moves: the rest pose. Where both are
     silent, or no face is usable: draw is 0 and the tracked parameters stand. Toward such frames the parameters ease to the
@@ -40,7 +41,7 @@ def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: fl
     if len(rest) != count or tracked.shape[1] != count:
         found = f"{len(rest)} and {tracked.shape[1]}"
         raise BadInput(f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each")
-    dubbed = rest + motion.voice[:, None] * (spoken - rest)
+    dubbed = rest + gain * motion.voice[:, None] * (spoken - rest)
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     passes = passing_frames((motion.voice > 0) | mouth_moving(track), track.usable, ease + fade, round(HOLD_SECONDS * rate))

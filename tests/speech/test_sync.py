@@ -1,0 +1,222 @@
+"""Picture against sound: on real clips moved by a known amount, on strangers' sound, and part by part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import portrait_pictures, write_movie, write_wav
+
+from visualdub import cli
+from visualdub.commands.dub import measure_sync
+from visualdub.errors import BadInput
+from visualdub.face.track import Track
+from visualdub.media.audio import read_audio
+from visualdub.report import DubReport, report_path
+from visualdub.speech import sync
+from visualdub.speech.sync import (
+    CLOCK,
+    FOUND,
+    REACH,
+    Sync,
+    band_pass,
+    confidence_of,
+    correlations,
+    estimate_sync,
+    peak,
+    shifted_sound,
+    trusted_offset,
+    unrelated_spread,
+)
+from visualdub.tracking import cached_track
+
+RATE = 16000
+CLIP, STRANGER = "hdtf_roskam.mp4", "hdtf_radio4.mp4"  # speakers that are 10 s long, the first never trained on
+
+
+@pytest.fixture(scope="module")
+def speaking(clips: Path) -> tuple[Track, np.ndarray]:
+    """A real speaker's track and sound."""
+    return cached_track(clips / CLIP)[0], read_audio(clips / CLIP)
+
+
+def frame_times(track: Track) -> np.ndarray:
+    return np.arange(len(track)) / float(track.rate)
+
+
+# ---- real clips -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moved", [0.16, -0.12])
+def test_the_estimate_moves_with_the_sound(speaking: tuple[Track, np.ndarray], moved: float) -> None:
+    track, audio = speaking
+    start = estimate_sync(track, frame_times(track), audio)
+    later = estimate_sync(track, frame_times(track), shifted_sound(audio, moved, RATE))
+    assert start.found and later.found
+    assert later.offset - start.offset == pytest.approx(-moved, abs=0.02)  # the sound is heard later: the picture is earlier
+    put_right = estimate_sync(track, frame_times(track), shifted_sound(audio, start.offset, RATE))
+    assert put_right.offset == pytest.approx(0, abs=0.02)
+
+
+def test_frames_that_are_shown_later_make_the_picture_late(speaking: tuple[Track, np.ndarray]) -> None:
+    track, audio = speaking
+    start = estimate_sync(track, frame_times(track), audio)
+    late = estimate_sync(track, frame_times(track) + 0.1, audio)
+    assert late.found and late.offset - start.offset == pytest.approx(0.1, abs=0.02)
+
+
+def test_frames_without_a_face_do_not_count(speaking: tuple[Track, np.ndarray]) -> None:
+    track, audio = speaking
+    confidence, jaw = track.confidence.copy(), track.jaw.copy()
+    confidence[80:120], jaw[80:120] = 0, np.nan
+    whole = estimate_sync(track, frame_times(track), audio)
+    part = estimate_sync(replace(track, confidence=confidence, jaw=jaw), frame_times(track), audio)
+    assert part.found and part.offset == pytest.approx(whole.offset, abs=0.03)
+    assert part.speech_seconds == pytest.approx(whole.speech_seconds - 40 / 25, abs=0.2)
+    assert not part.seen[340:460].any() and part.seen.any()
+
+
+def test_the_sound_of_somebody_else_is_not_found(clips: Path, speaking: tuple[Track, np.ndarray]) -> None:
+    track, audio = speaking
+    stranger = read_audio(clips / STRANGER)
+    found = [estimate_sync(track, frame_times(track), sound) for sound in (stranger, audio[::-1].copy())]
+    assert [s.found for s in found] == [False, False]
+    assert max(s.confidence for s in found) < 0.9
+    assert found[0].speech_seconds > 5 and "not found" in found[0].summary()
+
+
+def test_silence_and_a_moment_of_speech_are_refused(speaking: tuple[Track, np.ndarray]) -> None:
+    track, audio = speaking
+    with pytest.raises(BadInput, match=f"{CLIP}: the sound is silent; expected speech"):
+        estimate_sync(track, frame_times(track), np.zeros(10 * RATE, np.float32))
+    noise = (np.random.default_rng(0).normal(size=10 * RATE) * 0.05).astype(np.float32)
+    with pytest.raises(BadInput, match=r"0\.\d s of speech over a tracked mouth; expected 1 s or more"):
+        estimate_sync(track, frame_times(track), noise)
+    brief = np.zeros_like(audio)
+    brief[4 * RATE:4 * RATE + RATE // 2] = audio[4 * RATE:4 * RATE + RATE // 2]
+    with pytest.raises(BadInput, match="s of speech over a tracked mouth"):
+        estimate_sync(track, frame_times(track), brief)
+    blind = replace(track, confidence=np.zeros_like(track.confidence))
+    with pytest.raises(BadInput, match="no usable face"):
+        estimate_sync(blind, frame_times(track), audio)
+
+
+def test_the_command_prints_a_line_writes_json_and_draws(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the training room")
+    written = ["--json", str(tmp_path / "s.json"), "--plot", str(tmp_path / "s.png")]
+    assert cli.run(["sync", str(clips / CLIP), "--frames", "50:250", *written]) == 0
+    line = capsys.readouterr().out.strip()
+    values = json.loads((tmp_path / "s.json").read_text())
+    assert values["found"] and values["confidence"] >= FOUND and -200 < values["offset_ms"] < 100
+    assert f"by {abs(values['offset_ms'])} ms" in line and "confidence" in line and "\n" not in line
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert cli.run(["sync", str(clips / CLIP), "--frames", "50:65"]) == 2
+    assert "s of speech over a tracked mouth; expected 1 s or more" in capsys.readouterr().err
+
+
+def test_who_pairs_sound_with_pictures_is_told_what_to_use(clips: Path) -> None:
+    track = cached_track(clips / CLIP)[0]
+    offset, line = trusted_offset(clips / CLIP, track)
+    assert offset is not None and -0.2 < offset < 0.1 and line.endswith("sound and picture are paired so")
+    offset, line = trusted_offset(clips / CLIP, track.span(track.frames.__class__(0, 15)))
+    assert offset is None and line.endswith("sound and picture are paired as they are")
+
+
+def test_a_finished_movie_is_measured_into_its_report(clips: Path, tmp_path: Path) -> None:
+    movie = tmp_path / "finished.mp4"
+    movie.write_bytes((clips / CLIP).read_bytes())
+    report = DubReport(CLIP, str(movie), 251, 251, (), True, 0.0, 1.0, 251.0, {}, 0.0)
+    measure_sync(report, movie, None)
+    written = json.loads(report_path(movie).read_text())
+    assert written["sync"]["found"] and written["sync"]["offset_ms"] == pytest.approx(
+        1000 * estimate_sync(cached_track(movie)[0], np.arange(251) / 25, read_audio(movie)).offset, abs=2)
+    assert written["notes"][0].startswith("sync of the finished movie: ") and "confidence" in written["notes"][0]
+
+
+# ---- clips that are no speech -----------------------------------------------------------------------------------------
+
+
+def test_clips_without_sound_or_speech_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = portrait_pictures(12)
+    mute = write_movie(tmp_path / "mute.mkv", pictures)
+    hum = write_movie(tmp_path / "hum.mkv", pictures, audio=write_wav(tmp_path / "hum.wav", 1.2))
+    wall = write_movie(tmp_path / "wall.mkv", [np.full((376, 320, 3), 90, np.uint8)] * 5, audio=tmp_path / "hum.wav")
+    for clip, reason in ((mute, "no audio stream"), (hum, "s of speech over a tracked mouth"), (wall, "no face in 5 frames")):
+        assert cli.run(["sync", str(clip)]) == 2
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert reason in errors[-1] and errors[-1].startswith("vdub: ")
+
+
+def test_a_dub_whose_dialogue_is_no_speech_says_that_it_was_not_measured(
+    talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hum, output = write_wav(tmp_path / "hum.wav", 1.6), tmp_path / "out.mkv"
+    args = ["dub", str(talking), "--dialogue", str(hum), "--actor", str(flat_actor), "-o", str(output), "--check-sync"]
+    assert cli.run(args) == 0
+    written = json.loads(report_path(output).read_text())
+    assert written["sync"] is None and written["notes"][-1].startswith("sync of the finished movie cannot be measured: ")
+    assert written["notes"][-1] in capsys.readouterr().out
+
+
+# ---- parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_curves_are_compared_where_both_are_known() -> None:
+    random, reach = np.random.default_rng(1), 10
+    heard = random.normal(size=(300 + 2 * reach, 2))
+    seen = heard[reach - 4:reach - 4 + 300].copy()  # at its instant i the picture shows what was heard 4 steps earlier
+    known, audible = np.ones(300, bool), np.ones(320, bool)
+    curve = correlations(seen, heard, known, audible)
+    assert len(curve) == 21 and int(curve.argmax()) == reach + 4 and curve.max() == pytest.approx(1)
+    known[:100], audible[250:] = False, False
+    seen[:100], heard[250:] = 0, 0
+    assert correlations(seen, heard, known, audible).max() == pytest.approx(1)
+    assert not correlations(np.zeros_like(seen), heard, known, audible).any()
+
+
+def test_a_peak_between_two_steps_is_found() -> None:
+    x = np.arange(20.0)
+    assert peak(1 - 0.01 * (x - 7.3) ** 2) == pytest.approx((7.3, 1.0))
+    assert peak(x) == (19.0, 19.0)
+
+
+def test_the_spread_of_unrelated_curves_falls_with_their_length() -> None:
+    random = np.random.default_rng(2)
+    short, long = (unrelated_spread(random.normal(size=(n, 1)), random.normal(size=(n, 1))) for n in (100, 10_000))
+    assert short == pytest.approx(0.1, rel=0.2) and long == pytest.approx(0.01, rel=0.1)
+    assert unrelated_spread(np.zeros((50, 1)), np.ones((50, 1))) == 0
+
+
+def test_speech_passes_the_band_and_drift_does_not() -> None:
+    t = np.arange(500) / CLOCK
+    middle = slice(150, 350)
+    passed = band_pass(np.column_stack([np.sin(2 * np.pi * 4 * t), 5 * t]))[middle]
+    assert passed[:, 0] == pytest.approx(np.sin(2 * np.pi * 4 * t)[middle], abs=0.05)
+    assert np.abs(passed[:, 1]).max() < 0.05
+
+
+def test_confidence_grows_with_the_score() -> None:
+    assert confidence_of(-5) == pytest.approx(0, abs=1e-6) and confidence_of(12) == pytest.approx(1, abs=1e-6)
+    assert confidence_of(2) < 0.9 < confidence_of(3) < FOUND < confidence_of(4)
+
+
+def test_sound_is_moved_to_its_pictures() -> None:
+    audio = np.arange(1, 9, dtype=np.float32)
+    assert shifted_sound(audio, 2 / 8, 8).tolist() == [0, 0, *range(1, 9)]
+    assert shifted_sound(audio, -3 / 8, 8).tolist() == [4, 5, 6, 7, 8]
+    assert shifted_sound(audio, 0.0, 8).tolist() == audio.tolist()
+
+
+def test_a_summary_says_which_is_late() -> None:
+    def summary(offset: float, confidence: float) -> str:
+        none = np.zeros(1)
+        return Sync(offset, confidence, 0.5, 9.0, Fraction(25), none, none, none, none, none).summary()
+
+    assert summary(0.08, 0.999) == "the picture is late against the sound by 80 ms (2.0 frames), confidence 0.999"
+    assert summary(-0.1, 0.999) == "the sound is late against the picture by 100 ms (2.5 frames), confidence 0.999"
+    assert summary(0.3, 0.5).startswith("offset not found: confidence 0.500, expected 0.99 or more")
+    assert sync.REACH == REACH == 0.4

@@ -1,0 +1,182 @@
+"""The performance file: what the mouth does in every frame of a dub, as JSON that an artist can edit and a script can read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import BadInput
+from visualdub.face.model import load_face_model
+from visualdub.face.track import Performance, Track
+from visualdub.files import write_text
+from visualdub.media.probe import content_hash
+from visualdub.timing import FrameRange
+
+FORMAT, VERSION = "visualdub performance", 1
+MOST_RADIANS, MOST_DEVIATIONS = 1.5, 100.0  # further than any mouth opens or turns; catches a slip of the keyboard
+UNITS = {
+    "frame": "number in the clip, counted from 0 in order of presentation, as --frames counts",
+    "phone": "what the dialogue sounds like when the frame comes on screen (ARPABET); to read, not used",
+    "draw": "1 = the mouth is redrawn, 0 = the frame keeps its pixels, between = cross-fade",
+    "jaw": "radians, positive opens",
+    "speech_NN": "mouth component NN of the face model, standard deviations over many speakers",
+    "rest": "the actor's closed mouth, to copy from; not used",
+}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a performance file holds of `frames`, n frames of a clip."""
+
+    path: Path
+    hash: str  # of the file's bytes, for the record
+    frames: FrameRange
+    rate: Fraction
+    face_model: str
+    mouth: NDArray[np.float64]  # (n, 1 + n_speech) jaw in radians, then the face model's speech components
+    draw: NDArray[np.float64]  # (n,) as in `Performance`
+
+    def describe(self) -> str:
+        """Where the mouth comes from, for the report."""
+        return f"as {self.path.name} has it"
+
+    def performance(self, track: Track) -> Performance:
+        """These curves over `track`, whose upper face stays. Raises `BadInput` where they are not of the track's frames."""
+        if self.face_model != track.face_model:
+            raise BadInput(f"{self.path} moves face model {self.face_model}; {track.source} is tracked with {track.face_model}")
+        if self.rate != track.rate:
+            raise BadInput(f"{self.path} has {self.rate} frames/s; expected {track.rate}, the rate of {track.source}")
+        if self.frames != track.frames:
+            raise BadInput(f"{self.path} holds frames {self.frames}; expected {track.frames}, what is dubbed of {track.source}")
+        lost = np.flatnonzero((self.draw > 0) & ~track.usable)
+        if len(lost):
+            raise BadInput(f"{self.path}: frame {track.start + lost[0]} is to be drawn, but has no usable face; expected draw 0")
+        expression = track.expression.copy()
+        expression[:, :self.mouth.shape[1] - 1] = self.mouth[:, 1:]
+        return Performance(self.mouth[:, 0].copy(), expression, self.draw.copy())
+
+
+def parameter_names() -> list[str]:
+    """The mouth's parameters in a row: jaw, speech_00, speech_01, ..."""
+    return ["jaw", *(f"speech_{i:02d}" for i in range(load_face_model().n_speech))]
+
+
+# ---- writing ------------------------------------------------------------------------------------------------------------
+
+
+def write_curves(
+    path: Path, track: Track, performance: Performance, phones: list[str], rest: NDArray[np.float64], about: dict[str, Any]
+) -> None:
+    """Write the mouth of `performance` over `track`, one line a frame, whole or not at all; no digit of a number is lost.
+
+    phones: one for each frame. rest: (1 + n_speech,) the closed mouth. about: further facts for the head of the file.
+    Raises `OutputError` where it cannot be written.
+    """
+    names = parameter_names()
+    mouth = np.column_stack([performance.jaw, performance.expression[:, :len(names) - 1]])
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "clip": track.source,
+        **about,
+        "rate": str(track.rate),
+        "frames": str(track.frames),
+        "face_model": track.face_model,
+        "units": UNITS,
+    }
+    lines = [f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
+    lines.append(f' "rest": {json.dumps(dict(zip(names, rest.tolist(), strict=True)))},\n "curves": [\n')
+    rows = [
+        {"frame": frame, "phone": phone, "draw": draw, **dict(zip(names, values, strict=True))}
+        for frame, phone, draw, values in zip(track.frames, phones, performance.draw.tolist(), mouth.tolist(), strict=True)
+    ]
+    write_text(path, "{\n" + "".join(lines) + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]\n}\n")
+
+
+# ---- reading ------------------------------------------------------------------------------------------------------------
+
+
+def read_curves(path: Path) -> Curves:
+    """Read what `write_curves` wrote and somebody may have edited; the rows may stand in any order.
+
+    Raises `BadInput` that names the frame and the parameter at fault.
+    """
+    found_hash = content_hash(path)
+    values = _document(path)
+    head = {k: values.get(k) for k in ("rate", "frames", "face_model")}
+    try:
+        rate, frames = Fraction(str(head["rate"])), FrameRange.parse(str(head["frames"]))
+    except (ValueError, ZeroDivisionError) as e:
+        raise BadInput(f"{path} has rate {head['rate']!r}, frames {head['frames']!r}; expected text like 25 and 0:40") from e
+    if head["face_model"] != load_face_model().name:
+        raise BadInput(f"{path} moves face model {head['face_model']!r}; this version moves {load_face_model().name!r}")
+    rows = values.get("curves")
+    if not isinstance(rows, list):
+        raise BadInput(f"{path} has no curves; expected a list of one row for each frame")
+    names = ["draw", *parameter_names()]
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        frame = _frame_of(row, frames, path)
+        if frame in found:
+            raise BadInput(f"{path} has frame {frame} twice; expected each of {frames} once")
+        found[frame] = _numbers(row, names, f"{path}: frame {frame}")
+    missing = next((f for f in frames if f not in found), None)
+    if missing is not None:
+        raise BadInput(f"{path} lacks frame {missing}; expected each of {frames} once")
+    table = np.array([found[f] for f in frames])
+    return Curves(path, found_hash, frames, rate, str(head["face_model"]), table[:, 1:], table[:, 0])
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, checked to be a performance of this version."""
+
+    def no_number(text: str) -> NoReturn:
+        raise BadInput(f"{path} holds {text}; expected numbers")
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_number)
+    except UnicodeDecodeError as e:
+        raise BadInput(f"{path} is not text; expected a performance written by vdub dub --performance") from e
+    except json.JSONDecodeError as e:
+        raise BadInput(f"{path} is not JSON: line {e.lineno}, column {e.colno}: {e.msg}") from e
+    except (RecursionError, ValueError) as e:
+        if isinstance(e, BadInput):
+            raise
+        raise BadInput(f"{path} is JSON of another kind; expected a performance written by vdub dub --performance") from e
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise BadInput(f"{path} is JSON of another kind; expected a performance written by vdub dub --performance")
+    if values.get("version") != VERSION:
+        raise BadInput(f"{path} is a performance of version {values.get('version')!r}; this version reads {VERSION}")
+    return values
+
+
+def _frame_of(row: Any, frames: FrameRange, path: Path) -> int:
+    """The number of the frame that `row` is for."""
+    frame = row.get("frame") if isinstance(row, dict) else None
+    if not isinstance(frame, int) or isinstance(frame, bool):
+        found = json.dumps(row)[:60]
+        raise BadInput(f"{path} has a row without a frame number, {found}; expected {{\"frame\": N, ...}}")
+    if frame not in range(frames.start, frames.end_exclusive):
+        raise BadInput(f"{path} has a row for frame {frame}; expected frames {frames} alone")
+    return frame
+
+
+def _numbers(row: dict[str, Any], names: list[str], where: str) -> list[float]:
+    """The numbers of one row in the order of `names`, each within its range."""
+    unknown = [k for k in row if k not in names and k not in ("frame", "phone")]
+    missing = [n for n in names if n not in row]
+    if missing or unknown:
+        found = f"lacks {missing[0]}" if missing else f"has {unknown[0]}"
+        raise BadInput(f"{where} {found}; expected frame, draw, jaw and {names[2]} to {names[-1]}")
+    for name in names:
+        low, high = {"draw": (0.0, 1.0), "jaw": (-MOST_RADIANS, MOST_RADIANS)}.get(name, (-MOST_DEVIATIONS, MOST_DEVIATIONS))
+        value = row[name]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            raise BadInput(f"{where}: {name} is {json.dumps(value)[:40]}; expected a number from {low:g} to {high:g}")
+    return [float(row[n]) for n in names]
