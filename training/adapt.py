@@ -27,13 +27,14 @@ from training.passages import Start
 from training.precision import choose_dtype
 from training.prior_file import Prior, check_fits, load_prior
 from training.run import CONFIG, LOSSES, SHEET, Count, Run, Show, enough_memory
+from training.speech_style import source_style
 from training.trainer import Probe, Trainer, texture_of
 from training.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
-from visualdub.speech.style import fit_style, rest_pose
+from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
 from visualdub.timing import FrameRange
 
@@ -106,7 +107,7 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None,
         if run.probes:
             trainer.crispness = choose_crispness(trainer, run.probes[0], run.started)
             run.metrics = run.measure() | {"crispness": trainer.crispness}
-    return _package(job, run, tracks, offsets, sets, prior, len(others))
+    return _package(job, run, tracks, offsets, sets, prior, len(others), say)
 
 
 def _prior(job: Job) -> Prior | None:
@@ -210,12 +211,16 @@ def _fingerprint(job: Job, tracks: Sequence[Track], offsets: Sequence[float | No
 
 
 def _package(job: Job, run: Run, tracks: Sequence[Track], offsets: Sequence[float | None], sets: Sequence[FrameSet],
-             prior: Prior | None, others: int) -> ActorRecord:
+             prior: Prior | None, others: int, say: Callable[[str], None] | None) -> ActorRecord:
     record, trainer = _record(job, run, tracks, offsets, prior, others), run.trainer
-    longest = max(tracks, key=lambda t: int(t.usable.sum()))
+    i = max(range(len(tracks)), key=lambda k: int(tracks[k].usable.sum()))
+    longest, late = tracks[i], offsets[i]
     jaw, expression = rest_pose(longest)
+    style, line = source_style(job.sources[i].path, longest, None if late is None else late / 1000)
+    if say is not None:
+        say(line)
     with actor_folder(job.output) as folder:
-        write_package(folder, record, longest.identity, jaw, expression, _references(job, sets), fit_style(longest))
+        write_package(folder, record, longest.identity, jaw, expression, _references(job, sets), style)
         meta = {"config": json.dumps(dataclasses.asdict(job.config.generator))}
         texture = trainer.averaged_texture().detach().cpu().contiguous()
         save_file({"texture": texture, "crispness": torch.tensor(trainer.crispness)}, folder / TEXTURE)

@@ -13,17 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
+from scipy.signal import butter, fftconvolve, sosfilt
 
-from visualdub.errors import BadInput
-from visualdub.face.model import FaceModel
+from training.articulation import PhoneSpan, contact_curve, opening_curve
+from training.speech_words import BILABIALS, grid_words, spoken_phones
+from training.synthetic import random_voice, sentences, speak
+from visualdub.errors import BadInput, VisualDubError
+from visualdub.face.fit import fit_shot
+from visualdub.face.model import Face468, FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
 from visualdub.speech.features import FeatureKind
 from visualdub.speech.moving import mouth_moving, tracked_opening
 from visualdub.speech.style import rest_of, speech_parameters, spoken_statistics
+from visualdub.speech.sync import clip_sync
 from visualdub.speech.voice import STEP_RATE
 
+LANGUAGES = ("fr", "de", "es", "it", "ja", "ru", "ko", "en-us")  # of the synthetic sentences, by espeak-ng's voices
+OWN_CORRELATION = 0.3  # of the lips seen and heard, from which a clip that is not listed so counts as its speaker's own sound
 SPEEDS = (0.88, 1.0, 1.12)  # a clip is also heard slower and deeper, faster and higher, its mouth moving as fast
 
 
@@ -44,7 +52,7 @@ class SpeechClip:
     speaker: str
     rate: Fraction
     offset: float  # seconds the picture is late against the sound
-    offset_known: bool  # given with the clips, not found by us
+    listed: bool  # in the list of clips as its speaker's own sound; others were found to be
     audio: NDArray[np.float32]  # 16 kHz
     sounds: tuple[Sound, ...]  # the recording as it is, then other ways it might have sounded
     track: Track
@@ -53,6 +61,7 @@ class SpeechClip:
     centre: NDArray[np.float64]  # (m,) mean while the mouth moves
     gain: NDArray[np.float64]  # (m,) standard deviation while the mouth moves
     lift: NDArray[np.float64]  # (m,) centre minus rest
+    phones: tuple[PhoneSpan, ...] = ()  # as heard in `audio`, in IPA, bilabials alone; () where no words are understood
 
     @property
     def motion(self) -> NDArray[np.float64]:
@@ -81,6 +90,8 @@ class Hearing:
     motion: NDArray[np.float32]  # (T, m) units of the actor
     weight: NDArray[np.float32]  # (T,) 1 where the mouth is known
     voice: NDArray[np.float32]  # (T,) 1 where somebody speaks
+    contact: NDArray[np.float32]  # (T,) 1 while the lips touch in p, b and m
+    heard: bool  # whether the words were understood: otherwise `contact` says nothing
 
 
 def hear(clip: SpeechClip, sound: Sound | None = None) -> Hearing:
@@ -90,7 +101,24 @@ def hear(clip: SpeechClip, sound: Sound | None = None) -> Hearing:
     seen = np.where(clip.usable[:, None], clip.motion, 0.0)
     motion = np.stack([np.interp(steps, times, column) for column in seen.T], 1)
     weight = np.interp(steps, times, clip.usable.astype(float), left=0.0, right=0.0) >= 0.999
-    return Hearing(sound.features, motion.astype(np.float32), weight.astype(np.float32), sound.voice)
+    phones = [PhoneSpan(p.ipa, p.start / sound.speed, p.end / sound.speed, _faster(p.release, sound.speed)) for p in clip.phones]
+    contact = contact_curve(phones, STEP_RATE, len(steps)).astype(np.float32)
+    return Hearing(sound.features, motion.astype(np.float32), weight.astype(np.float32), sound.voice, contact, bool(clip.phones))
+
+
+def _faster(seconds: float | None, speed: float) -> float | None:
+    return None if seconds is None else seconds / speed
+
+
+def bilabials(audio: NDArray[np.float32], words: str | None) -> tuple[PhoneSpan, ...]:
+    """The p, b and m that PocketSphinx hears in a recording, by `words` where they are known. Plosives open in their last third.
+    """
+    found = []
+    for phone in spoken_phones(audio, words):
+        if phone.phone in BILABIALS:
+            release = phone.end if phone.phone == "M" else phone.end - (phone.end - phone.start) / 3
+            found.append(PhoneSpan(phone.phone.lower(), phone.start, phone.end, release))
+    return tuple(found)
 
 
 def plain_sound(audio: NDArray[np.float32], kind: FeatureKind, speed: float = 1.0,
@@ -111,13 +139,38 @@ def plain_sound(audio: NDArray[np.float32], kind: FeatureKind, speed: float = 1.
 
 
 def sounds_of(audio: NDArray[np.float32], kind: FeatureKind, random: np.random.Generator) -> tuple[Sound, ...]:
-    """A recording as it is; and at every speed, clean and with noise of a random colour 5 to 30 dB below the speech."""
+    """A recording as it is; at every speed, clean and in noise; then in a room, through a narrow band, and through both."""
     sounds = [plain_sound(audio, kind)]
     for speed in SPEEDS:
-        below = 10 ** (-random.uniform(5, 30) / 20)
-        noise = (coloured_noise(round(len(audio) / speed) + 1, random) * below * audio.std()).astype(np.float32)
-        sounds += [plain_sound(audio, kind, speed)] * (speed != 1.0) + [plain_sound(audio, kind, speed, noise)]
+        sounds += [plain_sound(audio, kind, speed)] * (speed != 1.0) + [_noisy(audio, kind, speed, (5, 30), random)]
+    for room, band in ((True, False), (False, True), (True, True)):
+        worse = in_a_room(audio, random) if room else audio
+        worse = through_a_band(worse, random) if band else worse
+        sounds.append(_noisy(worse, kind, float(random.uniform(0.85, 1.15)), (10, 35), random))
     return tuple(sounds)
+
+
+def _noisy(audio: NDArray[np.float32], kind: FeatureKind, speed: float, below: tuple[float, float],
+           random: np.random.Generator) -> Sound:
+    """`plain_sound` with noise of a random colour, so many dB below the speech."""
+    strength = 10 ** (-random.uniform(*below) / 20) * audio.std()
+    noise = coloured_noise(round(len(audio) / speed) + 1, random) * strength
+    return plain_sound(audio, kind, speed, noise.astype(np.float32))
+
+
+def in_a_room(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """The sound with the reverberation of a random room: 0.15 to 0.6 s to fall by 60 dB, 7 to 20 dB below the direct sound."""
+    count = int(random.uniform(0.15, 0.6) * features.RATE)
+    response = random.normal(size=count) * np.exp(-6.9 * np.arange(count) / count)
+    response *= random.uniform(0.1, 0.45) / np.sqrt((response**2).sum())
+    response[0] = 1
+    return np.asarray(fftconvolve(audio, response)[:len(audio)], np.float32)
+
+
+def through_a_band(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """The sound of a narrow line: nothing below 80 to 300 Hz, nothing above 2.8 to 5 kHz."""
+    edges = (random.uniform(80, 300), random.uniform(2800, 5000))
+    return np.asarray(sosfilt(butter(4, edges, "bandpass", fs=features.RATE, output="sos"), audio), np.float32)
 
 
 def coloured_noise(count: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -156,20 +209,93 @@ def spoken_steps(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(decibel > max(loud - 30, min(quiet + 8, loud - 12)), np.float32)
 
 
-def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel, kind: FeatureKind) -> list[SpeechClip]:
-    """Every clip of `folder`/clips.json whose sound is its own."""
-    listed = json.loads((folder / "clips.json").read_text())
-    return [load_clip(folder, c, tracker(folder / c["file"]), model, kind) for c in listed if c["speech"] == "original"]
+@dataclass(frozen=True)
+class SyntheticSound:
+    """A synthetic sentence as heard once, T steps of 20 ms, and what the lips should do in it."""
+
+    features: NDArray[np.float32]  # (T, width)
+    opening: NDArray[np.float32]  # (T,) by the phones, mean 0 and deviation 1 over the whole set
+    contact: NDArray[np.float32]  # (T,) 1 while the lips touch
 
 
-def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind) -> SpeechClip:
-    """One clip, `entry` being its row in clips.json."""
+def synthetic_sounds(kind: FeatureKind, seed: int, voices: int = 3) -> list[SyntheticSound]:
+    """Every sentence to train on in every language, by `voices` speakers each; one in four clean, the others worse.
+
+    Raises `BadInput` where espeak-ng is not installed.
+    """
+    random, made = np.random.default_rng(seed), []
+    for language in LANGUAGES:
+        for turn in range(voices):
+            for i, text in enumerate(sentences("train", language.split("-")[0])):
+                voice = random_voice(language, 1000 * turn + i)
+                spoken = speak(text, voice.language, voice.pitch, voice.rate, voice.variant)
+                made.append((_worse(spoken.audio, random), spoken))
+    found = []
+    for audio, spoken in made:
+        level, count = kind.level(audio), features.feature_count(len(audio))
+        if level is not None:
+            curves = [f(spoken.phones, STEP_RATE, count).astype(np.float32) for f in (opening_curve, contact_curve)]
+            found.append(SyntheticSound(kind.features(audio, level, 0, count), *curves))
+    every = np.concatenate([f.opening for f in found])
+    return [replace(f, opening=((f.opening - every.mean()) / every.std()).astype(np.float32)) for f in found]
+
+
+def _worse(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """The recording as it is, in noise, or in noise and a room or a narrow band, one as likely as the other."""
+    kind = int(random.integers(4))
+    if kind == 0:
+        return audio
+    worse = {1: in_a_room, 2: through_a_band}.get(kind, lambda a, r: a)(audio, random)
+    noise = coloured_noise(len(audio), random) * 10 ** (-random.uniform(8, 35) / 20) * audio.std()
+    return np.asarray(worse + noise, np.float32)
+
+
+def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel, kind: FeatureKind,
+               say: Callable[[str], None]) -> list[SpeechClip]:
+    """Every clip of `folder`/clips.json whose sound is its own: listed so, or found so by `sync` however it is listed."""
+    clips = []
+    for entry in json.loads((folder / "clips.json").read_text()):
+        track = tracker(folder / entry["file"])
+        offset, line = own_sound(folder / entry["file"], track, entry["speech"] == "original")
+        say(line)
+        if offset is not None:
+            clips.append(load_clip(folder, entry, track, model, kind, offset))
+    return clips
+
+
+def own_sound(path: Path, track: Track, listed: bool) -> tuple[float | None, str]:
+    """Seconds the picture is late, None where the sound is not the speaker's; and a line. A clip listed so is believed."""
+    try:
+        sync = clip_sync(path, track)
+    except VisualDubError as e:
+        return None, f"{path.name}: not used: {e}"
+    if listed or (sync.found and sync.correlation >= OWN_CORRELATION):
+        return sync.offset, f"{path.name}: {sync.summary()}"
+    return None, f"{path.name}: not used, its sound is not its speaker's: {sync.summary()}"
+
+
+def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind,
+              offset: float) -> SpeechClip:
+    """One clip, `entry` being its row in clips.json; offset: seconds its picture is late."""
+    audio = read_audio(folder / entry["file"])
+    return SpeechClip(entry["file"], entry["speaker"], track.rate, offset, entry["speech"] == "original", audio,
+                      sounds_of(audio, kind, np.random.default_rng(len(audio))), track, *_mouth(track, model),
+                      bilabials(audio, grid_words(entry["file"])))
+
+
+def _mouth(track: Track, model: FaceModel) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64],
+                                                    NDArray[np.float64], NDArray[np.float64]]:
+    """Values, usable, centre, gain and lift of a `SpeechClip`."""
     values = speech_parameters(track, 1 + model.n_speech)
     usable = track.usable & np.isfinite(values).all(1)
     moving = usable & mouth_moving(track)
     centre, gain = spoken_statistics(values, moving if moving.sum() > 25 else usable)
-    given, audio = entry["av_offset_ms"], read_audio(folder / entry["file"])
-    return SpeechClip(
-        entry["file"], entry["speaker"], track.rate, 0.0 if given is None else float(given) / 1000, given is not None, audio,
-        sounds_of(audio, kind, np.random.default_rng(len(audio))), track, values, usable, centre, gain,
-        centre - rest_of(values[usable], tracked_opening(track)[usable]))
+    return values, usable, centre, gain, centre - rest_of(values[usable], tracked_opening(track)[usable])
+
+
+def fitted_again(clip: SpeechClip, model: Face468) -> SpeechClip:
+    """The same clip with its mouth in the parameters of another face model, by the landmarks that were tracked."""
+    fit = fit_shot(model, clip.track.landmarks)
+    track = replace(clip.track, identity=fit.identity, jaw=fit.jaw, expression=fit.expression, face_model=model.name)
+    values, usable, centre, gain, lift = _mouth(track, model)
+    return replace(clip, track=track, values=values, usable=usable, centre=centre, gain=gain, lift=lift)

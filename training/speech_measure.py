@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training.speech_data import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
 from visualdub.face.model import FaceModel
+from visualdub.speech.lips import bring_together
 from visualdub.speech.predict import SpeechMotion
 
 Array = NDArray[np.float64]
@@ -71,8 +72,8 @@ def mean_figures(rows: list[SpeechFigures]) -> dict[str, float]:
     return {k: round(float(np.mean(v)), 4) for k, v in table.items()}
 
 
-def style_values(clip: SpeechClip, motion: SpeechMotion) -> Array:
+def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Array:
     """(n, m) the clip's actor speaking `motion`, with the actor's own statistics; in silence the mean of the rest frames."""
     spoken = clip.centre + clip.gain * np.column_stack([motion.jaw, motion.expression])
     rest = clip.centre - clip.lift
-    return np.asarray(rest + motion.voice[:, None] * (spoken - rest))
+    return bring_together(model, clip.track.identity, rest + motion.voice[:, None] * (spoken - rest), motion.contact, clip.gain)

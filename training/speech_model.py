@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from visualdub.speech.features import FeatureKind
+from visualdub.speech.predict import OUTPUTS
 
 OPSET = 17
 
@@ -30,25 +31,32 @@ class Residual(nn.Module):
 
 
 class SpeechNet(nn.Module):
-    """(N, T, width) features at 50 Hz -> motion (N, T, outputs), voice logits (N, T)."""
+    """(N, T, width) features at 50 Hz -> motion (N, T, outputs), logits of voice and of touching lips (N, T)."""
 
     def __init__(self, width: int, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float) -> None:
         super().__init__()
         self.width = width
-        self.enter = nn.Sequential(nn.Dropout(dropout / 4), nn.Linear(width, channels))
+        self.enter = nn.Sequential(nn.Dropout(dropout / 3), nn.Linear(width, channels))
         self.blocks = nn.Sequential(*(Residual(channels, d, dropout) for d in dilations))
         self.norm = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)
         self.motion = nn.Linear(channels, outputs)
         self.voice = nn.Linear(channels, 1)
+        self.contact = nn.Linear(channels, 1)
+        with torch.no_grad():
+            self.motion.weight *= 0.3  # starts near a still mouth
 
-    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes above."""
+    def hidden(self, heard: Tensor) -> Tensor:
+        """(N, T, width) -> (N, T, channels), what the last layers read."""
         if heard.ndim != 3 or heard.shape[2] != self.width:
             raise ValueError(f"features have the shape {tuple(heard.shape)}; expected (N, T, {self.width})")
-        x = self.blocks(self.enter(heard).transpose(1, 2)).transpose(1, 2)
-        x = self.dropout(self.norm(x))
-        return self.motion(x), self.voice(x)[..., 0]
+        found: Tensor = self.norm(self.blocks(self.enter(heard).transpose(1, 2)).transpose(1, 2))
+        return found
+
+    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes above."""
+        x = self.dropout(self.hidden(heard))
+        return self.motion(x), self.voice(x)[..., 0], self.contact(x)[..., 0]
 
 
 class Spoken(nn.Module):
@@ -61,22 +69,26 @@ class Spoken(nn.Module):
         self.members = nn.ModuleList(members)
         self.register_buffer("gain", gain)
 
-    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T, width) -> motion (N, T, outputs), voice (N, T) in 0..1."""
-        found = [member(heard) for member in self.members]
-        motion = torch.stack([m for m, _ in found]).mean(0) @ self.gain
-        return motion, torch.sigmoid(torch.stack([v for _, v in found]).mean(0))
+    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(N, T, width) -> motion (N, T, outputs), voice and contact (N, T) in 0..1, hidden (N, T, H) of all networks."""
+        hidden = [member.hidden(heard) for member in self.members]  # type: ignore[operator]
+
+        def mean(layer: str) -> Tensor:
+            return torch.stack([getattr(m, layer)(h) for m, h in zip(self.members, hidden, strict=True)]).mean(0)
+
+        voice, contact = (torch.sigmoid(mean(layer))[..., 0] for layer in ("voice", "contact"))
+        return mean("motion") @ self.gain, voice, contact, torch.cat(hidden, -1)
 
 
 def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:
-    """Write the model as ONNX: input `features`, of `kind`, outputs `motion` and `voice`, batch and time dynamic."""
+    """Write the model as ONNX: input `features`, of `kind`, outputs `OUTPUTS`, batch and time dynamic."""
     import onnx
 
     model.eval()
     partial = path.with_name(path.name + ".partial")
-    axes = {"features": {0: "N", 1: "T"}, "motion": {0: "N", 1: "T"}, "voice": {0: "N", 1: "T"}}
+    axes = {name: {0: "N", 1: "T"} for name in ("features", *OUTPUTS)}
     torch.onnx.export(model, (torch.zeros(1, 200, kind.width),), str(partial), input_names=["features"],
-                      output_names=["motion", "voice"], dynamic_axes=axes, opset_version=OPSET, dynamo=False)
+                      output_names=list(OUTPUTS), dynamic_axes=axes, opset_version=OPSET, dynamo=False)
     proto = onnx.load(str(partial))
     for key, value in {**metadata, "features": kind.name}.items():
         entry = proto.metadata_props.add()

@@ -182,27 +182,29 @@ def write_performance(
 
 def predicted(shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: Shaping) -> tuple[Performance, bool]:
     """What the speech model has `actor` do in `shot` while `audio` is heard, shaped; and whether it speaks at all."""
-    motion = dialogue_motion(audio, shot.info, shaping)
+    motion = dialogue_motion(audio, shot.info, shaping, actor.style.own_layer())
     performance = perform(shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression, shaping.gain)
     return performance, bool(motion.voice.any())
 
 
-def dialogue_motion(audio: NDArray[np.float32], info: MediaInfo, shaping: Shaping = AS_PREDICTED) -> SpeechMotion:
+def dialogue_motion(audio: NDArray[np.float32], info: MediaInfo, shaping: Shaping = AS_PREDICTED,
+                    layer: NDArray[np.float64] | None = None) -> SpeechMotion:
     """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain is for `perform`.
 
-    Frames that stay on screen longer than others are allowed for.
+    Frames that stay on screen longer than others are allowed for. layer: the actor's own, as `predict_motion` takes it.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
     if shaping.offset_ms == 0:
-        motion = predict_motion(audio, info.rate, count)
+        motion = predict_motion(audio, info.rate, count, layer=layer)
     else:  # of a curve as coarse as the frames, a part of a frame's move would cut the peaks
         late = shaping.offset_ms / 1000 * float(info.rate)  # frames
         further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
-        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER)
+        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, layer=layer)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
-    return replace(motion, jaw=motion.jaw[times], expression=motion.expression[times], voice=motion.voice[times])
+    return replace(motion, jaw=motion.jaw[times], expression=motion.expression[times], voice=motion.voice[times],
+                   contact=motion.contact[times])
 
 
 def frame_periods(info: MediaInfo) -> NDArray[np.int64]:

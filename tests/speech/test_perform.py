@@ -1,5 +1,6 @@
 """The performance of a dub on synthetic tracks at 25 frames/s: ease 5 frames, fade 3, hold 10."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ from speech_scene import scene_track
 from visualdub.errors import BadInput
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
+from visualdub.speech.lips import lip_offsets
 from visualdub.speech.moving import mouth_moving, tracked_opening
 from visualdub.speech.perform import frames_to, passing_frames, perform, smoothstep
 from visualdub.speech.predict import SpeechMotion
@@ -20,11 +22,17 @@ REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 
 
 def motion_of(voice: np.ndarray) -> SpeechMotion:
-    return SpeechMotion(np.full(len(voice), 2.0), np.full((len(voice), N_SPEECH), -1.0), voice.astype(float))
+    n = len(voice)
+    return SpeechMotion(np.full(n, 2.0), np.full((n, N_SPEECH), -1.0), voice.astype(float), np.zeros(n))
 
 
 def dub(track: Track, voice: np.ndarray) -> Performance:
     return perform(track, motion_of(voice), STYLE, REST_JAW, REST)
+
+
+def gap_of(performance: Performance, track: Track) -> np.ndarray:
+    values = np.column_stack([performance.jaw, performance.expression[:, :N_SPEECH]])
+    return lip_offsets(load_face_model(), track.identity, values)[..., 0].mean(1)
 
 
 def still(n: int) -> np.ndarray:
@@ -42,6 +50,19 @@ def test_speech_replaces_speech_parameters_only() -> None:
     assert done.expression[:, :N_SPEECH] == pytest.approx(np.full((60, N_SPEECH), 0.5 - 1.0))
     assert (done.expression[:, N_SPEECH:] == track.expression[:, N_SPEECH:]).all()
     assert (done.draw == 1).all()
+
+
+def test_lips_touch_where_the_motion_says_so_and_only_there() -> None:
+    track, contact = scene_track(talking(60)), np.zeros(60)
+    contact[20:24] = 1
+    motions = [replace(motion_of(np.ones(60)), contact=c) for c in (0 * contact, contact)]
+    apart, together = (perform(track, motion, STYLE, REST_JAW, REST) for motion in motions)
+    gap = gap_of(together, track)
+    assert np.abs(gap[20:24]).max() < 0.002 < gap[0] / 10
+    elsewhere = contact == 0
+    assert (together.jaw[elsewhere] == apart.jaw[elsewhere]).all()
+    louder = perform(track, replace(motion_of(np.ones(60)), contact=contact), STYLE, REST_JAW, REST, gain=1.5)
+    assert np.abs(gap_of(louder, track)[20:24]).max() < 0.003 < gap[0] / 10
 
 
 def test_silence_over_a_moving_mouth_closes_it_to_rest() -> None:

@@ -24,7 +24,7 @@ N_SPEECH = load_face_model().n_speech
 
 def random_motion(voice: np.ndarray) -> SpeechMotion:
     values = np.random.default_rng(3).normal(0, 1, (len(voice), 1 + N_SPEECH))
-    return SpeechMotion(values[:, 0], values[:, 1:], voice.astype(float))
+    return SpeechMotion(values[:, 0], values[:, 1:], voice.astype(float), np.zeros(len(voice)))
 
 
 def table(motion: SpeechMotion) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_no_stretch_is_felt_in_another() -> None:
 def test_a_gaussian_of_the_deviation_asked_for() -> None:
     pulse = np.zeros(81)
     pulse[40] = 1.0
-    smoothed = smooth_motion(SpeechMotion(pulse, np.zeros((81, 1)), np.ones(81)), 3.0).jaw
+    smoothed = smooth_motion(SpeechMotion(pulse, np.zeros((81, 1)), np.ones(81), np.zeros(81)), 3.0).jaw
     assert np.sqrt((smoothed * (np.arange(81) - 40.0) ** 2).sum()) == pytest.approx(3.0, rel=0.01)
 
 
@@ -70,7 +70,7 @@ def test_none_changes_nothing() -> None:
 
 
 def test_between_frames_and_outside() -> None:
-    motion = SpeechMotion(np.array([0.0, 1.0, 3.0]), np.array([[0.0], [10.0], [30.0]]), np.array([1.0, 1.0, 1.0]))
+    motion = SpeechMotion(np.array([0.0, 1.0, 3.0]), np.array([[0.0], [10.0], [30.0]]), np.array([1.0, 1.0, 1.0]), np.zeros(3))
     moved = motion_at(motion, np.array([-0.5, 0.0, 0.5, 1.25, 2.0, 2.25]))
     assert moved.jaw.tolist() == [0.0, 0.0, 0.5, 1.5, 3.0, 3.0]
     assert moved.expression[:, 0].tolist() == [0.0, 0.0, 5.0, 15.0, 30.0, 30.0]

@@ -12,13 +12,13 @@ from visualdub.speech.style import GENERIC_SECONDS, SpeechStyle, fit_style, rest
 
 def test_apply_by_hand() -> None:
     style = SpeechStyle((0.1, 1.0), (0.02, 3.0), 1.0, "m")
-    motion = SpeechMotion(np.array([0.0, 1.0]), np.array([[-1.0], [0.5]]), np.ones(2))
+    motion = SpeechMotion(np.array([0.0, 1.0]), np.array([[-1.0], [0.5]]), np.ones(2), np.zeros(2))
     np.testing.assert_allclose(style.apply(motion), [[0.1, -2.0], [0.12, 2.5]])
 
 
 def test_apply_refuses_another_model() -> None:
     with pytest.raises(BadInput, match="adapt again"):
-        SpeechStyle((0.1,), (0.02,), 1.0, "m").apply(SpeechMotion(np.zeros(2), np.zeros((2, 4)), np.ones(2)))
+        SpeechStyle((0.1,), (0.02,), 1.0, "m").apply(SpeechMotion(np.zeros(2), np.zeros((2, 4)), np.ones(2), np.zeros(2)))
 
 
 def test_fit_weighs_the_actor_against_the_generic_style() -> None:

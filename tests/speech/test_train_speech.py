@@ -10,16 +10,18 @@ from speech_scene import counting, scene_track
 
 torch = pytest.importorskip("torch")
 
-from training.speech_align import Aligned, find_offset, folds_of  # noqa: E402
-from training.speech_data import SpeechClip, hear, plain_sound, unspoken_sounds  # noqa: E402
+from training.experiments.speakers import folds_of  # noqa: E402
+from training.speech_data import SpeechClip, SyntheticSound, hear, in_a_room, plain_sound, through_a_band, unspoken_sounds  # noqa: E402
 from training.speech_measure import best_lag, lip_error, measure_clip  # noqa: E402
 from training.speech_model import SpeechNet, Spoken, export_onnx  # noqa: E402
-from training.train_speech import SpeechConfig, lip_jacobian, main, opening_gain, train_member  # noqa: E402
+from training.speech_windows import Mixture, Windows, lip_jacobian, lip_metric  # noqa: E402
+from training.train_speech import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
 from visualdub.errors import BadInput  # noqa: E402
 from visualdub.face.landmarks import LIPS  # noqa: E402
 from visualdub.face.model import load_face_model  # noqa: E402
 from visualdub.speech import features  # noqa: E402
 from visualdub.speech.features import KINDS, feature_kind  # noqa: E402
+from visualdub.speech.predict import OUTPUTS, last_layer  # noqa: E402
 
 MODEL, BOTH = load_face_model(), feature_kind("both")
 
@@ -72,25 +74,11 @@ def test_noise_and_music_say_nothing() -> None:
     assert len(sounds) == 24 and all((s.voice == 0).all() and np.isfinite(s.features).all() for s in sounds)
 
 
-def test_an_offset_is_found_again() -> None:
-    clip = scene_clip(wave())
-    slope = np.eye(29)[0]
-    opening = np.interp(np.arange(250) / 50, clip.times(), clip.motion @ slope)
-    offset, score = find_offset(clip.shifted(0.12), opening, slope, 0.2)
-    assert offset == pytest.approx(0.0, abs=0.011) and score > 0.95
-
-
-def test_folds_keep_speakers_together() -> None:
+def test_folds_keep_speakers_together_and_leave_unlisted_clips_out() -> None:
     clips = [scene_clip(wave(), speaker=s) for s in ("a", "b", "c", "d", "e", "a")]
-    folds = folds_of(clips)
-    assert sum(len(f) for f in folds) == 6
-    owners = [s for f in folds for s in {c.speaker for c in f}]
-    assert len(owners) == len(set(owners))
-
-
-def test_shrinkage_of_a_mean() -> None:
-    assert Aligned([], [], 0.5, 1.0).shrinkage(4) == pytest.approx(0.5)
-    assert Aligned([], [], 0.5, 0.0).shrinkage(4) == pytest.approx(0.25)
+    folds = folds_of([*clips, replace(scene_clip(wave(), speaker="z"), listed=False)], 4)
+    owners = [s for f in folds for s in f]
+    assert sorted(owners) == ["a", "b", "c", "d", "e"]
 
 
 def test_only_the_opening_is_stretched() -> None:
@@ -139,26 +127,82 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(heard)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
-    found = session.run(["motion", "voice"], {"features": heard.numpy()})
+    found = session.run(list(OUTPUTS), {"features": heard.numpy()})
+    assert [f.shape[-1] for f in found] == [5, 123, 123, 32]
+    layer = last_layer(tmp_path / "m.onnx")
+    np.testing.assert_allclose(found[3] @ layer[:-1] + layer[-1], found[0], atol=1e-4)
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(a.numpy(), b, atol=2e-5)
     assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": BOTH.name}
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
+PLAIN = Mixture(clips=4, synthetic=0, length=60, unspoken=0.0, worse=0.0, noise=0.0, masked=0.0)
+
+
 @pytest.mark.parametrize("listen", KINDS)
 def test_training_learns_a_clip(listen: str) -> None:
     clip = scene_clip(wave(), listen=listen)
     losses: list[float] = []
-    config = SpeechConfig(listen, 16, (1,), dropout=0.0, steps=100, batch=4, window=60, unspoken=0.0, rate=1e-2)
-    train_member([clip], MODEL, config, lambda step, loss: losses.append(loss))
+    config = SpeechConfig(listen, 16, (1,), dropout=0.0, steps=100, mixture=PLAIN, rate=1e-2)
+    train_member([clip], MODEL, config, [], lambda step, loss: losses.append(loss))
     assert len(losses) == 100 and np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+
+
+def synthetic(n: int = 90) -> SyntheticSound:
+    contact = np.zeros(n, np.float32)
+    contact[30:36] = 1
+    return SyntheticSound(np.random.default_rng(0).normal(0, 1, (n, BOTH.width)).astype(np.float32),
+                          np.sin(np.arange(n)).astype(np.float32), contact)
+
+
+def test_touching_lips_are_learned_from_synthetic_speech() -> None:
+    config = SpeechConfig("both", 16, (1,), dropout=0.0, steps=120, rate=1e-2, mixture=replace(PLAIN, synthetic=4))
+    said = synthetic()
+    net = train_member([scene_clip(wave())], MODEL, config, [said])
+    with torch.no_grad():
+        contact = torch.sigmoid(net(torch.from_numpy(said.features)[None])[2])[0].numpy()
+    assert contact[31:35].min() > 0.5 and np.median(contact[said.contact == 0]) < 0.1
+
+
+def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> None:
+    config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2, unspoken=0.2, worse=0.3, noise=0.1, masked=0.1))
+    clip = scene_clip(wave())
+    windows = Windows([clip], MODEL, BOTH, config.mixture, 0, [synthetic()])
+    batch, m = windows.batch(), len(clip.gain)
+    shapes = {k: tuple(v.shape) for k, v in batch.items()}
+    assert shapes == {"features": (6, 60, BOTH.width), "motion": (4, 60, m), "weight": (4, 60), "voice": (4, 60),
+                      "touch": (4, 60), "heard": (4, 60), "metric": (4, m, m), "slope": (4, m), "opening": (2, 60),
+                      "contact": (2, 60), "spoken": (2, 60),
+                      "generic_slope": (m,)}
+    net = SpeechNet(BOTH.width, m, 8, (1,), 0.0).eval()
+    with torch.no_grad():
+        whole = float(loss_of(net, batch, config))
+        unknown = batch["weight"] == 0
+        batch["motion"][unknown] = 1e3  # nobody knows the mouth there: it must not count
+        assert float(loss_of(net, batch, config)) == pytest.approx(whole)
+
+
+def test_the_metric_measures_what_the_lips_vertices_do() -> None:
+    jacobian = lip_jacobian(MODEL, scene_clip(wave()))
+    error = np.random.default_rng(0).normal(size=29)
+    assert np.linalg.norm(error @ lip_metric(jacobian)) == pytest.approx(np.linalg.norm(error @ jacobian[:, :-1]), rel=1e-3)
+
+
+def test_rooms_ring_and_lines_are_narrow() -> None:
+    random, click = np.random.default_rng(0), np.zeros(16000, np.float32)
+    click[1000] = 1
+    room = in_a_room(click, random)
+    assert room[1000] == pytest.approx(1, abs=1e-3) and (np.abs(room[:1000]) < 1e-6).all()
+    assert np.abs(room[1001:3000]).max() > 1e-3
+    spectrum = np.abs(np.fft.rfft(through_a_band(click, random)))  # 1 Hz a bin
+    assert spectrum[1000] > 0.9 and spectrum[7000] < 0.1 and spectrum[20] < 0.1
 
 
 def test_training_is_the_same_twice() -> None:
     clip = scene_clip(wave())
-    config = SpeechConfig(channels=8, dilations=(1,), steps=2, batch=2, window=40)
-    a, b = (train_member([clip], MODEL, config).state_dict() for _ in range(2))
+    config = SpeechConfig(channels=8, dilations=(1,), steps=2, mixture=replace(PLAIN, clips=2, length=40))
+    a, b = (train_member([clip], MODEL, config, []).state_dict() for _ in range(2))
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 

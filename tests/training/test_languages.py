@@ -64,7 +64,7 @@ def test_nothing_to_count_is_said() -> None:
 def test_the_mouth_rests_in_silence_and_is_the_style_s_in_speech() -> None:
     face, style = load_face_model(), generic_style(MODEL)
     n = face.n_speech
-    motion = SpeechMotion(np.array([0.0, 3.0, 3.0]), np.zeros((3, n)), np.array([1.0, 1.0, 0.0]))
+    motion = SpeechMotion(np.array([0.0, 3.0, 3.0]), np.zeros((3, n)), np.array([1.0, 1.0, 0.0]), np.zeros(3))
     mean, wide, silent = mouth_opening(motion, style)
     assert silent == pytest.approx(float(lip_opening(face.template))) and wide > mean + 0.02
     expression = np.zeros((1, face.n_expression))

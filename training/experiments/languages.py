@@ -23,6 +23,7 @@ from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.model import load_face_model
 from visualdub.speech.features import RATE
+from visualdub.speech.lips import bring_together
 from visualdub.speech.predict import MODEL, SpeechMotion, predict_motion
 from visualdub.speech.style import SpeechStyle
 
@@ -66,6 +67,7 @@ def mouth_opening(motion: SpeechMotion, style: SpeechStyle) -> Array:
     """(n,) lip opening of the neutral face that speaks `motion`, put together as `visualdub.speech.perform` does."""
     face, spoken = load_face_model(), style.apply(motion)
     values = motion.voice[:, None] * spoken  # the neutral face rests at zeros
+    values = bring_together(face, face.template, values, motion.contact, np.asarray(style.gain))
     expression = np.zeros((len(values), face.n_expression))
     expression[:, :face.n_speech] = values[:, 1:]
     return np.asarray(lip_opening(face.vertices(face.template, values[:, 0], expression)), np.float64)

@@ -117,12 +117,17 @@ class Face468:
 @lru_cache(maxsize=1)
 def load_face_model() -> Face468:
     """The built-in face model, read once."""
-    with np.load(DATA, allow_pickle=False) as z:
+    return read_face_model(DATA, "face468-1")
+
+
+def read_face_model(path: Path, name: str) -> Face468:
+    """A face model out of the file that `training/build_face_model.py` wrote, under a name of its own."""
+    with np.load(path, allow_pickle=False) as z:
         a = {k: z[k] for k in z.files}
 
     def real(key: str) -> NDArray[np.float64]:
         return np.asarray(a[key], np.float64)
 
     return Face468(
-        "face468-1", a["triangles"], a["uv"], real("template"), real("anchors"), real("offsets"), a["parts"], real("jaw_weights"),
+        name, a["triangles"], a["uv"], real("template"), real("anchors"), real("offsets"), a["parts"], real("jaw_weights"),
         real("jaw_joint"), float(a["jaw_limit"]), real("basis"), int(a["n_speech"]), a["stable"], real("mask_weight"))

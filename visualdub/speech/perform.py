@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt
 
 from visualdub.errors import BadInput
+from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
+from visualdub.speech.lips import bring_together
 from visualdub.speech.moving import mouth_moving
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle, speech_parameters
@@ -25,12 +27,13 @@ def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: fl
     """The performance that dubs `track` with `motion`; n frames, of which the upper face stays the actor's own.
 
     rest_jaw: radians. rest_expression: (n_speech,) or longer, of which the speech components are taken.
-    gain: of the way from the rest pose to the spoken mouth; lips that touch at rest still touch, whatever it is.
+    gain: of the way from the rest pose to the spoken mouth; lips that touch still touch, whatever it is.
 
-    Where the dialogue speaks: the style's mouth. Where it is silent and the actor's mouth moves: the rest pose. Where both are
-    silent, or no face is usable: draw is 0 and the tracked parameters stand. Toward such frames the parameters ease to the
-    tracked ones first (draw 1), then draw falls to 0. Silence too short for that is drawn at rest. Raises `BadInput` where the
-    motion has not as many frames as the track, or the models differ.
+    Where the dialogue speaks: the style's mouth, its lips together where the motion says that they touch. Where it is silent
+    and the actor's mouth moves: the rest pose. Where both are silent, or no face is usable: draw is 0 and the tracked
+    parameters stand. Toward such frames the parameters ease to the tracked ones first (draw 1), then draw falls to 0. Silence
+    too short for that is drawn at rest. Raises `BadInput` where the motion has not as many frames as the track, or the models
+    differ.
     """
     if len(motion) != len(track):
         raise BadInput(f"{track.source}: the dialogue's motion has {len(motion)} frames; expected the track's {len(track)}")
@@ -42,6 +45,7 @@ def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: fl
         found = f"{len(rest)} and {tracked.shape[1]}"
         raise BadInput(f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each")
     dubbed = rest + gain * motion.voice[:, None] * (spoken - rest)
+    dubbed = bring_together(load_face_model(), track.identity, dubbed, motion.contact, np.asarray(style.gain))
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     passes = passing_frames((motion.voice > 0) | mouth_moving(track), track.usable, ease + fade, round(HOLD_SECONDS * rate))

@@ -71,4 +71,5 @@ def motion_at(motion: SpeechMotion, positions: NDArray[np.float64]) -> SpeechMot
 
     voice = np.interp(positions, frames, motion.voice, left=0.0, right=0.0)
     expression = np.stack([at(column) for column in motion.expression.T], 1)
-    return replace(motion, jaw=at(motion.jaw), expression=expression, voice=voice)
+    contact = np.interp(positions, frames, motion.contact, left=0.0, right=0.0)
+    return replace(motion, jaw=at(motion.jaw), expression=expression, voice=voice, contact=contact)

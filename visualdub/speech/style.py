@@ -11,35 +11,51 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.speech.moving import mouth_moving, tracked_opening
-from visualdub.speech.predict import SpeechMotion, model_record
+from visualdub.speech.predict import MODEL, SpeechMotion, model_hash, model_record
 
 GENERIC_SECONDS = 2.0  # of the actor speaking: the generic style weighs as much as this
 
 
 @dataclass(frozen=True)
 class SpeechStyle:
-    """Parameter = centre + gain * motion, jaw (radians) first, then the face model's speech components. m = 1 + n_speech."""
+    """Parameter = centre + gain * motion, jaw (radians) first, then the face model's speech components. m = 1 + n_speech.
+
+    The paper's last layer, one linear transform for each parameter, is `layer`: what the actor's way of speaking adds to the
+    generic motion, by what the speech model's networks hear.
+    """
 
     centre: tuple[float, ...]  # (m,) the actor's mean while speaking
     gain: tuple[float, ...]  # (m,) the actor's standard deviation while speaking
     seconds: float  # of the actor speaking that this was measured on; 0 = the generic style
     face_model: str
+    layer: tuple[tuple[float, ...], ...] = ()  # (H + 1, m) as `predict_motion` takes it; empty: the generic way of speaking
+    speech_model: str = ""  # `model_hash` of the model that the layer belongs to
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `actor.json`."""
-        return {"centre": list(self.centre), "gain": list(self.gain), "seconds": self.seconds, "face_model": self.face_model}
+        layer = {"layer": [list(row) for row in self.layer], "speech_model": self.speech_model} if self.layer else {}
+        numbers = {"centre": list(self.centre), "gain": list(self.gain), "seconds": self.seconds}
+        return {**numbers, "face_model": self.face_model, **layer}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SpeechStyle:
         """What `to_json` gave. Raises `BadInput` for anything else."""
         try:
             centre, gain = (tuple(float(x) for x in values[k]) for k in ("centre", "gain"))
-            style = cls(centre, gain, float(values["seconds"]), str(values["face_model"]))
+            layer = tuple(tuple(float(x) for x in row) for row in values.get("layer", ()))
+            model = str(values.get("speech_model", ""))
+            style = cls(centre, gain, float(values["seconds"]), str(values["face_model"]), layer, model)
         except (KeyError, TypeError, ValueError) as e:
             raise BadInput(f"speech style cannot be read: {e!r}; expected centre, gain, seconds and face_model") from e
         if len(centre) != len(gain) or not centre:
             raise BadInput(f"the actor's speech style has {len(centre)} centres and {len(gain)} gains; expected as many of each")
+        if any(len(row) != len(centre) for row in layer):
+            raise BadInput(f"the actor's speech layer does not have {len(centre)} numbers in each row; adapt again")
         return style
+
+    def own_layer(self) -> NDArray[np.float64] | None:
+        """The actor's layer for `predict_motion`; None where there is none, or it was made for another speech model than ours."""
+        return np.array(self.layer) if self.layer and self.speech_model == model_hash(MODEL) else None
 
     def apply(self, motion: SpeechMotion) -> NDArray[np.float64]:
         """(n, m) jaw and speech components of this actor speaking `motion`. Raises `BadInput` where the models differ."""
@@ -59,14 +75,16 @@ def spoken_statistics(values: NDArray[np.float64], spoken: NDArray[np.bool_]) ->
     return values[spoken].mean(0), values[spoken].std(0)
 
 
-def fit_style(track: Track) -> SpeechStyle:
-    """The style of a tracked actor, from the frames whose mouth moves.
+def fit_style(track: Track, record: dict[str, Any] | None = None) -> SpeechStyle:
+    """The style of a tracked actor, from the frames whose mouth moves, without a layer.
+
+    record: of the speech model, by default the built-in one's.
 
     Mean and standard deviation are pulled toward the generic style (over the actor's own rest) as if that had been seen for
     GENERIC_SECONDS, so that a second of speech does not make a caricature. A track without usable frames gives the generic
     style over the neutral face. Raises `BadInput` for a track of a face model that the speech model was not made for.
     """
-    record = model_record()
+    record = record or model_record()
     if track.face_model != record["face_model"]:
         raise BadInput(f"{track.source} was tracked with {track.face_model}; the speech model moves {record['face_model']}")
     lift, spread = np.array(record["generic"]["lift"]), np.array(record["generic"]["gain"])

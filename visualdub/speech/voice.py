@@ -1,4 +1,4 @@
-"""From the network's frame-wise voice scores to stretches of speech with soft edges."""
+"""From the network's scores of each step to stretches of speech with soft edges, and to lips that touch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ STEP_RATE = 50  # scores per second
 ON = 0.3  # score above which a step is speech
 GAP_SECONDS = 0.5  # speakers do not close their lips in shorter pauses: at 0.24 the correlation of opening fell by 0.1
 BURST_SECONDS = 0.08  # a shorter sound is a click, not speech
+TOUCH = (0.12, 0.24)  # scores of touching lips between which they close
 EDGE_SECONDS = 0.2  # the mouth takes this long from rest to speech and back
 
 
@@ -41,6 +42,13 @@ def voice_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     window = np.hanning(2 * half + 3)[1:-1]
     grown = _grow(active, half).astype(np.float64)
     return np.asarray(np.clip(convolve1d(grown, window / window.sum(), mode="nearest"), 0.0, 1.0))
+
+
+def contact_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Scores (n,) at STEP_RATE that the lips touch -> (n,) in 0..1 how far they are brought together: 0 up to TOUCH[0], 1 from
+    TOUCH[1] on. Lips that nearly touch look like a lisp, so there is little between."""
+    x = np.clip((np.asarray(scores, np.float64) - TOUCH[0]) / (TOUCH[1] - TOUCH[0]), 0.0, 1.0)
+    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _grow(active: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
