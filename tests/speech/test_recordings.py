@@ -20,7 +20,7 @@ from visualdub.errors import BadInput, MediaError
 from visualdub.media.audio import read_audio
 from visualdub.report import DubReport
 from visualdub.speech.features import feature_kind
-from visualdub.speech.predict import SpeechMotion, predict_motion
+from visualdub.speech.predict import OUTPUTS, SpeechMotion, predict_motion
 
 PAL = Fraction(25)
 
@@ -112,13 +112,14 @@ def test_text_is_refused_by_name(name: str, tmp_path: Path) -> None:
 
 
 def write_model(path: Path, kind_name: str, width: int) -> Path:
-    """A speech model without any learning: the jaw is the features' mean, and so is the voice."""
-    nodes = [helper.make_node("MatMul", ["features", "mean"], ["motion"]),
-             helper.make_node("ReduceMean", ["features"], ["voice"], axes=[2], keepdims=0)]
+    """A speech model without any learning: the jaw is the features' mean, and so are the voice and the touching lips."""
+    nodes = [helper.make_node("MatMul", ["features", "mean"], ["motion"]), helper.make_node("Identity", ["motion"], ["hidden"]),
+             *(helper.make_node("ReduceMean", ["features"], [k], axes=[2], keepdims=0) for k in ("voice", "contact"))]
     mean = onnx.numpy_helper.from_array(np.full((width, 3), 1 / width, np.float32), "mean")
     values = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, s) for k, s in {
-        "features": ["N", "T", width], "motion": ["N", "T", 3], "voice": ["N", "T"]}.items()}
-    graph = helper.make_graph(nodes, "mean", [values["features"]], [values["motion"], values["voice"]], [mean])
+        "features": ["N", "T", width], "motion": ["N", "T", 3], "voice": ["N", "T"], "contact": ["N", "T"],
+        "hidden": ["N", "T", 3]}.items()}
+    graph = helper.make_graph(nodes, "mean", [values["features"]], [values[k] for k in OUTPUTS], [mean])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, {"features": kind_name})
     onnx.checker.check_model(model)

@@ -71,7 +71,8 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
     seen: list[Status] = []
     said: list[str] = []
     record = adapt(job(talking, output, 4), seen.append, say=said.append)
-    assert record.frames[0].av_offset_ms is None and len(said) == 1 and said[0].endswith("are paired as they are")
+    assert record.frames[0].av_offset_ms is None and len(said) == 2 and said[0].endswith("are paired as they are")
+    assert "speaks in the generic way" in said[1]
     assert [s.step for s in seen] == [4] and record.steps == 4
     assert not (tmp_path / "portrait.run").exists() and (output / "sheet.png").is_file()
     actor = load_actor(output)
