@@ -67,3 +67,11 @@ def test_too_little_speech_keeps_the_generic_way_and_says_so() -> None:
 def test_sound_that_is_not_the_actors_teaches_nothing(tmp_path: Path) -> None:
     style, line = source_style(tmp_path / "x.mp4", talking_track(), None)
     assert not style.layer and "could not be matched" in line
+
+
+def test_a_package_keeps_the_layer_to_the_last_bit(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = tuple(tuple(map(float, row)) for row in random.normal(size=(5, 3)))
+    style = SpeechStyle((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), 4.0, "face", rows, "0123456789abcdef")
+    _save_style(style, tmp_path / "style.safetensors")
+    assert _load_style(tmp_path / "style.safetensors") == style
