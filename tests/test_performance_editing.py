@@ -45,7 +45,7 @@ def test_the_performance_is_the_shots(take: Path, talking: Path) -> None:
     assert values["clip"] == talking.name and values["dialogue"] == "counting_fr.wav" and values["actor"] == "flat"
     assert values["mouth"] == "gain 1.2, smoothed over 20 ms, 30 ms earlier than predicted"
     assert [r["frame"] for r in values["curves"]] == list(range(40))
-    assert len({r["jaw"] for r in values["curves"]}) > 20 and len({r["phone"] for r in values["curves"]}) > 3
+    assert len({r["jaw"] for r in values["curves"]}) > 20 and len({r["phone"] for r in values["curves"]}) >= 3
     report = json.loads((take / "out.mkv.report.json").read_text())
     assert report["notes"][0] == f"mouth: {values['mouth']}" and read_provenance(take / "out.mkv").performance is None
 
