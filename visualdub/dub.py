@@ -114,7 +114,7 @@ def dub_clip(
         notes.append(f"{dialogue.name} is {unheard:.2f} s longer than the clip; its end is not heard")
     if not speaks:
         notes.append(f"no speech is heard in {dialogue.name}; the mouth rests")
-    if actor.style.layer and actor.style.own_layer() is None:
+    if not isinstance(mouth, Curves) and actor.style.layer and actor.style.own_layer() is None:
         notes.append(f"{actor.record.name} learned to speak with another speech model and speaks the generic way; adapt again")
     edited = mouth if isinstance(mouth, Curves) else None
     report = write_performance(shot, performance, actor, output, dialogue, clock, notes, progress, edited)
