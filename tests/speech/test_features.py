@@ -61,15 +61,12 @@ def test_gain_does_not_matter(kind: FeatureKind) -> None:
 def test_digital_silence_around_a_recording_does_not_matter() -> None:
     audio, silence = counting(), np.zeros(80000, np.float32)
     longer = np.concatenate([silence, audio, silence])
-    found = {}
-    for name in ("phone42-2", "mel40+phone42-1"):
-        kind = feature_kind(name)
-        plain, within = kind.level(audio), kind.level(longer)
-        assert plain is not None and within is not None
-        a, b = kind.features(audio, plain, 0, 250)[:, -42:], kind.features(longer, within, 250, 250)[:, -42:]
-        spoken = kind.audible(audio, plain, 0, 250)
-        found[name] = float(np.corrcoef(a[spoken].ravel(), b[spoken].ravel())[0, 1])
-    assert found["phone42-2"] > 0.98 and found["mel40+phone42-1"] < 0.95, found
+    kind = feature_kind("phone")
+    plain, within = kind.level(audio), kind.level(longer)
+    assert plain is not None and within is not None
+    a, b = kind.features(audio, plain, 0, 250), kind.features(longer, within, 250, 250)
+    spoken = kind.audible(audio, plain, 0, 250)
+    assert np.corrcoef(a[spoken].ravel(), b[spoken].ravel())[0, 1] > 0.98
 
 
 def test_both_is_mel_and_then_phone() -> None:
@@ -82,13 +79,13 @@ def test_both_is_mel_and_then_phone() -> None:
 
 
 def test_kinds_have_names_of_their_own_and_are_found_by_them() -> None:
-    assert len(NAMED) == len(KINDS) + 1
+    assert len(NAMED) == len(KINDS)
     assert all(feature_kind(name) is kind and kind.name == name for name, kind in NAMED.items())
     assert all(feature_kind(short) is kind for short, kind in KINDS.items())
 
 
 def test_unknown_features_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"'mfcc'; expected one of phone, mel, both, wav2vec2, .*mel40\+phone42-1"):
+    with pytest.raises(BadInput, match=r"'mfcc'; expected one of phone, mel, both, wav2vec2, .*mel40\+phone42-2"):
         feature_kind("mfcc")
 
 

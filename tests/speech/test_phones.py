@@ -43,10 +43,9 @@ def test_a_synthetic_vowel_is_heard_as_one() -> None:
 
 
 def test_the_mixture_weights_of_every_state_sum_to_one() -> None:
-    """In steps of a tenth of a neper, so to about 0.95; those of the first version did not, being out of step."""
+    """In steps of a tenth of a neper, so to about 0.95; read out of step they scatter by a quarter."""
     sums = np.stack([w.sum(1) for w in acoustic_model().weights])
     assert sums.min() > 0.93 and sums.max() < 0.97
-    assert np.stack([w.sum(1) for w in acoustic_model(misread=True).weights]).std() > 0.2
 
 
 def senone_scores(audio: NDArray[np.float32], folder: Path) -> NDArray[np.float64]:
@@ -80,10 +79,5 @@ def test_the_best_phone_is_pocketsphinxs(tmp_path: Path) -> None:
     cepstra = phones.cepstra(from_their_first_centre, 0, len(theirs))
     sounding = cepstra[:, 0] > 0
     mean = cepstra[sounding].mean(0)
-
-    def agreement(misread: bool) -> float:
-        ours = phones.phone_likelihoods(from_their_first_centre, 0, len(theirs), mean, acoustic_model(misread), 1)
-        return float((ours.argmax(1) == theirs)[sounding].mean())
-
-    assert agreement(False) > 0.85
-    assert agreement(True) < 0.5
+    ours = phones.phone_likelihoods(from_their_first_centre, 0, len(theirs), mean, acoustic_model(), 1)
+    assert (ours.argmax(1) == theirs)[sounding].mean() > 0.85

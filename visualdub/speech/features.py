@@ -85,10 +85,9 @@ class Level:
     deviation: float  # of the samples looked at, as recorded
 
 
-def recording_level(audio: NDArray[np.float32], silence_counts: bool = False) -> Level | None:
+def recording_level(audio: NDArray[np.float32]) -> Level | None:
     """The level of a recording; None where nothing in it is loud enough to be speech.
 
-    silence_counts: digital silence has its part in the mean cepstra, as in the first version of the features.
     Looks at `SAMPLED_SECONDS` at most, in seconds spread evenly over the recording, so that memory stays bounded.
     """
     per_second = RATE // HOP
@@ -106,8 +105,7 @@ def recording_level(audio: NDArray[np.float32], silence_counts: bool = False) ->
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
     looked_at = np.concatenate([audio[s * HOP:(s + per_second) * HOP] for s in inside])
     spectra = spectra[:2 * feature_count(len(audio))]
-    sounding = slice(None) if silence_counts else spectra[:, 0] > 0
-    return Level(gain, np.maximum(loud, quietest), spectra[sounding].mean(0),
+    return Level(gain, np.maximum(loud, quietest), spectra[spectra[:, 0] > 0].mean(0),
                  float(looked_at.mean(dtype=np.float64)), float(looked_at.std(dtype=np.float64)))
 
 
@@ -156,19 +154,12 @@ class FeatureKind(ABC):
 class MelPhone(FeatureKind):
     """Log-mel, log posteriors of the phones scaled to about -1..1, or first the one and then the other."""
 
-    first_version: bool = False  # phones as the shipped models of that time heard them: by mixture weights out of step with
-    # their states, and normalised by a mean in which digital silence counts
-
-    def level(self, audio: NDArray[np.float32]) -> Level | None:
-        """As `FeatureKind.level`."""
-        return recording_level(audio, silence_counts=self.first_version)
-
     def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
         """As `FeatureKind.features`."""
         parts = [relative_mel(audio, level, first, count)] if self.bands else []
         if self.phones:
-            piece, model = _scaled(audio, level.gain, first, count), acoustic_model(misread=self.first_version)
-            parts.append(phone_scores(piece, CONTEXT * 2, count, level.cepstra, model) / 4.5 + 1)
+            piece = _scaled(audio, level.gain, first, count)
+            parts.append(phone_scores(piece, CONTEXT * 2, count, level.cepstra, acoustic_model()) / 4.5 + 1)
         return np.asarray(np.concatenate(parts, 1), np.float32)
 
 
@@ -177,7 +168,7 @@ KINDS = {
     "mel": MelPhone("mel40-1", BANDS, BANDS, 0),
     "both": MelPhone("mel40+phone42-2", BANDS + PHONES, BANDS, PHONES),
 }
-NAMED = {k.name: k for k in (*KINDS.values(), MelPhone("mel40+phone42-1", BANDS + PHONES, BANDS, PHONES, first_version=True))}
+NAMED = {k.name: k for k in KINDS.values()}
 
 
 def feature_kind(name: str, weights: Path | None = None) -> FeatureKind:

@@ -52,11 +52,8 @@ def _read_gaussians(path: Path) -> NDArray[np.float64]:
     return data.reshape(phones, STREAMS, gaussians, CEPSTRA).astype(np.float64)
 
 
-def _read_weights(path: Path, phones: int, gaussians: int, misread: bool) -> NDArray[np.float64]:
-    """(STREAMS, G, P, STATES) mixture weights of the context-independent states out of a `sendump` file.
-
-    misread: as the first version of these features had them, one state too many to a row and so out of step.
-    """
+def _read_weights(path: Path, phones: int, gaussians: int) -> NDArray[np.float64]:
+    """(STREAMS, G, P, STATES) mixture weights of the context-independent states out of a `sendump` file."""
     raw, start = path.read_bytes(), 0
     while length := int.from_bytes(raw[start:start + 4], "little"):  # the header: texts behind their lengths, 0 ends it
         start += 4 + length
@@ -66,9 +63,6 @@ def _read_weights(path: Path, phones: int, gaussians: int, misread: bool) -> NDA
     if rows != gaussians or len(raw) - start != STREAMS * gaussians * states:
         found = f"{rows} rows and {len(raw) - start} weights"
         raise ValueError(f"{path} has {found}; expected {STREAMS} times {gaussians} rows of {states}")
-    if misread:
-        states += 1
-        start = len(raw) - STREAMS * gaussians * states
     body = np.frombuffer(raw, np.uint8, offset=start).reshape(STREAMS, gaussians, states)
     weights = np.exp(-WEIGHT_STEP * body[:, :, :phones * STATES].astype(np.float64))
     return np.asarray(weights.reshape(STREAMS, gaussians, phones, STATES))
@@ -83,15 +77,15 @@ def _read_phones(path: Path, count: int) -> tuple[str, ...]:
 
 
 @cache
-def acoustic_model(misread: bool = False) -> AcousticModel:
-    """The English model of the installed PocketSphinx, read once. misread: with the weights of the features' first version."""
+def acoustic_model() -> AcousticModel:
+    """The English model of the installed PocketSphinx, read once."""
     import pocketsphinx
 
     folder = Path(pocketsphinx.get_model_path()) / "en-us" / "en-us"
     means = _read_gaussians(folder / "means")
     variances = np.maximum(_read_gaussians(folder / "variances"), 1e-4)
     phones, _, gaussians, _ = means.shape
-    weights = _read_weights(folder / "sendump", phones, gaussians, misread)
+    weights = _read_weights(folder / "sendump", phones, gaussians)
     quadratic = []
     for s in range(STREAMS):
         mean, var = means[:, s].reshape(-1, CEPSTRA), variances[:, s].reshape(-1, CEPSTRA)

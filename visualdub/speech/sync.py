@@ -18,7 +18,7 @@ from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.media.probe import probe
 from visualdub.speech.features import RATE, recording_level
-from visualdub.speech.predict import model_record, predict_motion
+from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle, fit_style, speech_parameters
 
 Array = NDArray[np.float64]
@@ -105,8 +105,7 @@ def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Syn
     basis = lip_basis(track.identity, style, model)
     clock = times[0] + np.arange(count) / CLOCK
     seen, known = _seen(track, times, clock, style, basis)
-    lead = float(model_record().get("lead_ms", 0.0)) / 1000  # the model's mouths come this much before real ones
-    first = clock[0] - REACH - lead
+    first = clock[0] - REACH
     motion = predict_motion(_piece(audio, first, count + 2 * reach), Fraction(CLOCK), count + 2 * reach)
     heard_at = first + np.arange(count + 2 * reach) / CLOCK
     audible = (heard_at >= 0) & (heard_at <= len(audio) / RATE)
