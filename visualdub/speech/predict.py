@@ -36,7 +36,6 @@ class SpeechMotion:
     expression: NDArray[np.float64]  # (n, n_speech)
     voice: NDArray[np.float64]  # (n,) 1 in speech, 0 in silence, soft edges between
     contact: NDArray[np.float64]  # (n,) 1 where the lips touch (p, b, m), 0 where the rest says how far they are apart
-    unheard_seconds: float = 0.0  # length of the recording that lies beyond the last frame and was cut
 
     def __len__(self) -> int:
         return len(self.jaw)
@@ -120,7 +119,7 @@ def predict_motion(audio: NDArray[np.float32], rate: Fraction, frame_count: int,
     """The motion of the mouth over `frame_count` frames at `rate` frames per second; frame i is at i / rate seconds.
 
     audio: (n,) mono at 16 kHz, -1..1, sample 0 at frame 0. A shorter recording is followed by silence (voice 0); the rest of
-    a longer one is cut and its length given as `unheard_seconds`. Works in blocks of 20 s: beside the audio and the result,
+    a longer one is cut. Works in blocks of 20 s: beside the audio and the result,
     memory does not grow with length. layer: (H + 1, 1 + n_speech), an actor's own, added to the generic motion: what each number
     of `hidden`, and 1, adds to it. Raises `BadInput` for audio that is not one row of finite numbers.
     """
@@ -128,17 +127,16 @@ def predict_motion(audio: NDArray[np.float32], rate: Fraction, frame_count: int,
     if frame_count < 0 or rate <= 0:
         raise BadInput(f"{frame_count} frames at {rate} frames/s were asked for; expected a positive rate, no negative count")
     length = int(frame_count / rate * features.RATE)
-    unheard = max(0.0, (len(heard) - length) / features.RATE)
     times = np.array([float(i * STEP_RATE / rate) for i in range(frame_count)])  # in steps
     steps = int(times[-1]) + 2 if frame_count else 0
     wanted = ["motion", "voice", "contact", *(["hidden"] if layer is not None else [])]
     blocks = [_with_layer(block, layer) for block in heard_blocks(heard[:length], steps, model, wanted)]
     if not blocks:
         width = _width(_session(model)[0])
-        return SpeechMotion(np.zeros(0), np.zeros((0, width - 1)), np.zeros(0), np.zeros(0), unheard)
+        return SpeechMotion(np.zeros(0), np.zeros((0, width - 1)), np.zeros(0), np.zeros(0))
     motion, voice, contact = (np.concatenate(parts)[:steps].astype(np.float64) for parts in zip(*blocks, strict=True))
     at_frames = _interpolate(np.column_stack([motion, voice_envelope(voice), contact_envelope(contact)]), times)
-    return SpeechMotion(at_frames[:, 0], at_frames[:, 1:-2], at_frames[:, -2], at_frames[:, -1], unheard)
+    return SpeechMotion(at_frames[:, 0], at_frames[:, 1:-2], at_frames[:, -2], at_frames[:, -1])
 
 
 def _with_layer(block: list[Array], layer: Array | None) -> tuple[Array, Array, Array]:
