@@ -153,9 +153,14 @@ def sounds_of(audio: NDArray[np.float32], kind: FeatureKind, random: np.random.G
 def _noisy(audio: NDArray[np.float32], kind: FeatureKind, speed: float, below: tuple[float, float],
            random: np.random.Generator) -> Sound:
     """`plain_sound` with noise of a random colour, so many dB below the speech."""
+    return plain_sound(audio, kind, speed, noise_below(audio, round(len(audio) / speed) + 1, below, random))
+
+
+def noise_below(audio: NDArray[np.float32], count: int, below: tuple[float, float],
+                random: np.random.Generator) -> NDArray[np.float32]:
+    """(count,) noise of a random colour, a random number of dB within `below` fainter than the recording."""
     strength = 10 ** (-random.uniform(*below) / 20) * audio.std()
-    noise = coloured_noise(round(len(audio) / speed) + 1, random) * strength
-    return plain_sound(audio, kind, speed, noise.astype(np.float32))
+    return np.asarray(coloured_noise(count, random) * strength, np.float32)
 
 
 def in_a_room(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
@@ -246,8 +251,7 @@ def _worse(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[n
     if kind == 0:
         return audio
     worse = {1: in_a_room, 2: through_a_band}.get(kind, lambda a, r: a)(audio, random)
-    noise = coloured_noise(len(audio), random) * 10 ** (-random.uniform(8, 35) / 20) * audio.std()
-    return np.asarray(worse + noise, np.float32)
+    return worse + noise_below(audio, len(audio), (8, 35), random)
 
 
 def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel, kind: FeatureKind,
