@@ -60,11 +60,14 @@ class SpeechNet(nn.Module):
 
 
 class Spoken(nn.Module):
-    """What is exported: the mean of several networks."""
+    """What is exported: the mean of several networks, motion through the matrix that undoes the regression's shrinking."""
 
-    def __init__(self, members: list[SpeechNet]) -> None:
+    gain: Tensor  # (outputs, outputs)
+
+    def __init__(self, members: list[SpeechNet], gain: Tensor) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.register_buffer("gain", gain)
 
     def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(N, T, width) -> motion (N, T, outputs), voice and contact (N, T) in 0..1, hidden (N, T, H) of all networks."""
@@ -74,7 +77,7 @@ class Spoken(nn.Module):
             return torch.stack([getattr(m, layer)(h) for m, h in zip(self.members, hidden, strict=True)]).mean(0)
 
         voice, contact = (torch.sigmoid(mean(layer))[..., 0] for layer in ("voice", "contact"))
-        return mean("motion"), voice, contact, torch.cat(hidden, -1)
+        return mean("motion") @ self.gain, voice, contact, torch.cat(hidden, -1)
 
 
 def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:

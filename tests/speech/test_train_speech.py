@@ -15,7 +15,7 @@ from training.speech_data import SpeechClip, SyntheticSound, hear, in_a_room, pl
 from training.speech_measure import best_lag, lip_error, measure_clip  # noqa: E402
 from training.speech_model import SpeechNet, Spoken, export_onnx  # noqa: E402
 from training.speech_windows import Mixture, Windows, lip_jacobian, lip_metric  # noqa: E402
-from training.train_speech import SpeechConfig, loss_of, main, train_member  # noqa: E402
+from training.train_speech import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
 from visualdub.errors import BadInput  # noqa: E402
 from visualdub.face.landmarks import LIPS  # noqa: E402
 from visualdub.face.model import load_face_model  # noqa: E402
@@ -81,6 +81,17 @@ def test_folds_keep_speakers_together_and_leave_unlisted_clips_out() -> None:
     assert sorted(owners) == ["a", "b", "c", "d", "e"]
 
 
+def test_only_the_opening_is_stretched() -> None:
+    clip = scene_clip(wave())
+    slope = lip_jacobian(MODEL, clip)[:, -1]
+    matrix = opening_gain([clip], {clip.file: slope}, 2.0).numpy().astype(float)
+    motion = clip.motion
+    assert (motion @ matrix) @ slope == pytest.approx(2 * (motion @ slope), rel=1e-3, abs=1e-3)
+    unrelated = np.eye(29) - np.outer(slope, slope) / (slope @ slope)
+    other = motion @ unrelated
+    np.testing.assert_allclose(other @ matrix, other, atol=1e-3)
+
+
 def test_the_jacobian_is_the_meshes_slope() -> None:
     clip = scene_clip(wave())
     columns = lip_jacobian(MODEL, clip)
@@ -110,7 +121,7 @@ def test_a_perfect_and_a_still_mouth() -> None:
 def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     members = [SpeechNet(BOTH.width, 5, 16, (1, 2), 0.3).eval() for _ in range(2)]
-    model = Spoken(members).eval()
+    model = Spoken(members, torch.eye(5) * 2).eval()
     export_onnx(model, tmp_path / "m.onnx", BOTH, {"face_model": "x"})
     heard = torch.randn(2, 123, BOTH.width)
     with torch.no_grad():
