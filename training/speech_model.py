@@ -60,14 +60,19 @@ class SpeechNet(nn.Module):
 
 
 class Spoken(nn.Module):
-    """What is exported: the mean of several networks, motion through the matrix that undoes the regression's shrinking."""
+    """What is exported: the mean of several networks, motion through the matrix that undoes the regression's shrinking.
+
+    Lips touch where the networks say so and the mouth is low anyway: a vowel heard in passing must not be shut.
+    """
 
     gain: Tensor  # (outputs, outputs)
+    apart: Tensor  # (outputs,) what one unit of each parameter takes off the logit of touching lips
 
-    def __init__(self, members: list[SpeechNet], gain: Tensor) -> None:
+    def __init__(self, members: list[SpeechNet], gain: Tensor, apart: Tensor) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.register_buffer("gain", gain)
+        self.register_buffer("apart", apart)
 
     def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(N, T, width) -> motion (N, T, outputs), voice and contact (N, T) in 0..1, hidden (N, T, H) of all networks."""
@@ -76,8 +81,9 @@ class Spoken(nn.Module):
         def mean(layer: str) -> Tensor:
             return torch.stack([getattr(m, layer)(h) for m, h in zip(self.members, hidden, strict=True)]).mean(0)
 
-        voice, contact = (torch.sigmoid(mean(layer))[..., 0] for layer in ("voice", "contact"))
-        return mean("motion") @ self.gain, voice, contact, torch.cat(hidden, -1)
+        motion = mean("motion")
+        contact = torch.sigmoid(mean("contact")[..., 0] - motion @ self.apart)
+        return motion @ self.gain, torch.sigmoid(mean("voice"))[..., 0], contact, torch.cat(hidden, -1)
 
 
 def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:

@@ -70,14 +70,14 @@ class Windows:
 
     def batch(self) -> dict[str, Tensor]:
         """One batch: features (N, T, width) of clips, then synthetic; of the clips' part motion (n, T, m), weight, voice, touch
-        and heard (n, T), metric (n, m, m), slope (n, m); of the synthetic part opening, contact and spoken (N - n, T);
-        generic_slope (m,)."""
+        and heard (n, T), metric (n, m, m), slope (n, m); of the synthetic part opening, contact, spoken and taught (N - n, T), 1
+        where contact and where opening is known; generic_slope (m,)."""
         rows = [self._clip_row() for _ in range(self.mixture.clips)]
         found = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
         if self.synthetic and self.mixture.synthetic:
             said = [self._synthetic_row() for _ in range(self.mixture.synthetic)]
             found["features"] = np.concatenate([found["features"], [r["features"] for r in said]])
-            found |= {k: np.stack([r[k] for r in said]) for k in ("opening", "contact", "spoken")}
+            found |= {k: np.stack([r[k] for r in said]) for k in ("opening", "contact", "spoken", "taught")}
             found["generic_slope"] = self.generic_slope
         found["features"] = self._augment(found["features"])
         return {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in found.items()}
@@ -99,8 +99,9 @@ class Windows:
 
     def _synthetic_row(self) -> dict[str, Any]:
         said = self.synthetic[int(self.random.integers(len(self.synthetic)))]
-        return self._window({"features": said.features, "opening": said.opening, "contact": said.contact,
-                             "spoken": np.ones(len(said.contact), np.float32)})
+        spoken = np.ones(len(said.contact), np.float32)
+        return self._window({"features": said.features, "opening": said.opening, "contact": said.contact, "spoken": spoken,
+                             "taught": said.taught * spoken})
 
     def _window(self, parts: dict[str, Array]) -> dict[str, Array]:
         """The same random stretch of every part, silence and nothing outside."""

@@ -40,7 +40,7 @@ class SpeechConfig:
     dilations: tuple[int, ...] = (1, 2, 4)  # in steps of 20 ms
     dropout: float = 0.3
     steps: int = 300
-    mixture: Mixture = field(default_factory=lambda: Mixture(16, 6, 128, 0.06, 0.3, 0.15, 0.1))
+    mixture: Mixture = field(default_factory=lambda: Mixture(16, 10, 128, 0.06, 0.3, 0.15, 0.1))
     rate: float = 2e-3  # AdamW, one cycle
     decay: float = 0.05
     members: int = 2  # networks whose mean is shipped
@@ -51,6 +51,7 @@ class SpeechConfig:
     voice_weight: float = 0.3
     synthetic_weight: float = 0.3  # opening by the phones of synthetic sentences
     contact_weight: float = 0.5  # touching lips, in the same
+    apart_weight: float = 1.0  # what a deviation of opening takes off the logit of touching lips
     stretch: float = 1.3  # of the opening, which regression shrinks: a mouth that does less than the real one mumbles
     seed: int = 0
 
@@ -74,7 +75,7 @@ def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> T
 def _synthetic_loss(motion: Tensor, contact: Tensor, batch: dict[str, Tensor], config: SpeechConfig) -> Tensor:
     """Opening and touching lips against what the phones ask for."""
     spoken = batch["spoken"]
-    opening = ((motion @ batch["generic_slope"] - batch["opening"]).square() * spoken).sum() / spoken.sum()
+    opening = ((motion @ batch["generic_slope"] - batch["opening"]).square() * batch["taught"]).sum() / spoken.sum()
     return config.synthetic_weight * opening + config.contact_weight * _touch_loss(contact, batch["contact"], spoken)
 
 
@@ -145,7 +146,8 @@ def train_spoken(clips: list[SpeechClip], model: FaceModel, config: SpeechConfig
 
         members.append(train_member(clips, model, replace(config, seed=config.seed + i), synthetic, progress))
     slopes = {c.file: lip_jacobian(model, c)[:, -1] for c in clips}
-    return Spoken(members, opening_gain(clips, slopes, config.stretch)).eval()
+    apart = config.apart_weight * torch.tensor(np.mean(list(slopes.values()), 0), dtype=torch.float32)
+    return Spoken(members, opening_gain(clips, slopes, config.stretch), apart).eval()
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:

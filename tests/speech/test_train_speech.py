@@ -121,7 +121,7 @@ def test_a_perfect_and_a_still_mouth() -> None:
 def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     members = [SpeechNet(BOTH.width, 5, 16, (1, 2), 0.3).eval() for _ in range(2)]
-    model = Spoken(members, torch.eye(5) * 2).eval()
+    model = Spoken(members, torch.eye(5) * 2, torch.linspace(-1, 1, 5)).eval()
     export_onnx(model, tmp_path / "m.onnx", BOTH, {"face_model": "x"})
     heard = torch.randn(2, 123, BOTH.width)
     with torch.no_grad():
@@ -135,6 +135,18 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
         np.testing.assert_allclose(a.numpy(), b, atol=2e-5)
     assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": BOTH.name}
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_an_open_mouth_is_not_shut() -> None:
+    """A deviation of opening takes its share off the logit of touching lips; the motion itself is the same."""
+    torch.manual_seed(0)
+    members, apart = [SpeechNet(BOTH.width, 5, 16, (1,), 0.0).eval()], torch.tensor([0.5, 0.0, 1.0, 0.0, -0.2])
+    heard = torch.randn(1, 50, BOTH.width)
+    with torch.no_grad():
+        motion, _, free, _ = Spoken(members, torch.eye(5), torch.zeros(5))(heard)
+        same, _, held, _ = Spoken(members, torch.eye(5), apart)(heard)
+    assert torch.equal(motion, same)
+    torch.testing.assert_close(torch.logit(free) - torch.logit(held), motion @ apart, atol=1e-4, rtol=1e-4)
 
 
 PLAIN = Mixture(clips=4, synthetic=0, length=60, unspoken=0.0, worse=0.0, noise=0.0, masked=0.0)
@@ -174,13 +186,26 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
     assert shapes == {"features": (6, 60, BOTH.width), "motion": (4, 60, m), "weight": (4, 60), "voice": (4, 60),
                       "touch": (4, 60), "heard": (4, 60), "metric": (4, m, m), "slope": (4, m), "opening": (2, 60),
                       "contact": (2, 60), "spoken": (2, 60),
-                      "generic_slope": (m,)}
+                      "taught": (2, 60), "generic_slope": (m,)}
     net = SpeechNet(BOTH.width, m, 8, (1,), 0.0).eval()
     with torch.no_grad():
         whole = float(loss_of(net, batch, config))
         unknown = batch["weight"] == 0
         batch["motion"][unknown] = 1e3  # nobody knows the mouth there: it must not count
         assert float(loss_of(net, batch, config)) == pytest.approx(whole)
+
+
+def test_an_opening_that_is_not_taught_does_not_count() -> None:
+    config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2))
+    clip = scene_clip(wave())
+    net = SpeechNet(BOTH.width, len(clip.gain), 8, (1,), 0.0).eval()
+    losses = []
+    for taught, height in ((True, 1.0), (True, 5.0), (False, 1.0), (False, 5.0)):
+        said = replace(synthetic(), taught=taught, opening=np.full(90, height, np.float32))
+        batch = Windows([clip], MODEL, BOTH, config.mixture, 0, [said]).batch()
+        with torch.no_grad():
+            losses.append(float(loss_of(net, batch, config)))
+    assert losses[0] < losses[1] and losses[2] == losses[3] < losses[0]
 
 
 def test_the_metric_measures_what_the_lips_vertices_do() -> None:

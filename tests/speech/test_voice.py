@@ -29,22 +29,22 @@ def test_drop_bursts(before: str, shortest: int, after: str) -> None:
 
 
 def test_speech_is_whole_and_silence_is_nothing() -> None:
-    """Five steps of lengthening, then a window of eleven: ten steps, 0.2 s, from rest to speech."""
-    scores = np.zeros(200)
-    scores[80:120] = 0.9
+    """Twenty steps of lengthening, then a window of 41: forty steps, 0.8 s, from rest to speech."""
+    scores = np.zeros(300)
+    scores[120:160] = 0.9
     voice = voice_envelope(scores)
-    assert voice[80:120] == pytest.approx(np.ones(40))
-    assert (voice[:70] == 0).all() and (voice[130:] == 0).all()
-    assert (np.diff(voice[69:81]) > 0).all()
+    assert voice[120:160] == pytest.approx(np.ones(40))
+    assert (voice[:80] == 0).all() and (voice[200:] == 0).all()
+    assert (np.diff(voice[79:121]) > 0).all()
 
 
 def test_a_click_opens_nothing_and_a_stop_closes_nothing() -> None:
-    scores = np.zeros(200)
-    scores[20:22] = 1.0
-    scores[60:90] = scores[114:130] = 1.0
+    scores = np.zeros(300)
+    scores[50:52] = 1.0
+    scores[160:190] = scores[214:230] = 1.0
     voice = voice_envelope(scores)
-    assert (voice[:50] == 0).all()
-    assert voice[60:130].min() == pytest.approx(1.0)
+    assert (voice[:120] == 0).all()
+    assert voice[160:230].min() == pytest.approx(1.0)
 
 
 def test_no_steps() -> None:

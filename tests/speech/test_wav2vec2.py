@@ -143,7 +143,7 @@ def test_a_model_that_listens_to_it_speaks(folder: Path, tmp_path: Path, monkeyp
 
     kind, path = open_wav2vec2(folder), tmp_path / "speech.onnx"
     net = SpeechNet(kind.width, 5, 8, (1,), 0.0).eval()
-    export_onnx(Spoken([net], torch.eye(5)), path, kind, {})
+    export_onnx(Spoken([net], torch.eye(5), torch.zeros(5)), path, kind, {})
     monkeypatch.setenv(FOLDER, str(tmp_path / "nowhere"))
     with pytest.raises(BadInput, match=r"speech\.onnx cannot be used: .*nowhere"):
         predict_motion(counting(), Fraction(25), 50, path)

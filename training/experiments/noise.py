@@ -39,7 +39,7 @@ class NoiseRow:
 def opening_of(audio: NDArray[np.float32], model: Path) -> tuple[NDArray[np.float64], float]:
     """(n,) lip opening of the neutral face that speaks a recording, 25 frames/s; and the share of frames in which it speaks."""
     motion = predict_motion(audio, FRAMES, int(len(audio) / RATE * FRAMES), model)
-    return mouth_opening(motion, generic_style(model)), float((motion.voice > 0.5).mean())
+    return mouth_opening(motion, generic_style(model)), float((motion.voice == 1).mean())
 
 
 def compared(words: str, noise: str, clean: NDArray[np.float32], noisy: NDArray[np.float32], model: Path) -> NoiseRow:

@@ -109,7 +109,7 @@ def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Syn
     motion = predict_motion(_piece(audio, first, count + 2 * reach), Fraction(CLOCK), count + 2 * reach)
     heard_at = first + np.arange(count + 2 * reach) / CLOCK
     audible = (heard_at >= 0) & (heard_at <= len(audio) / RATE)
-    speech = float((known & (motion.voice[reach:reach + count] > 0.5)).sum() / CLOCK)
+    speech = float((known & (motion.voice[reach:reach + count] == 1)).sum() / CLOCK)
     if speech < LEAST_SPEECH:
         raise BadInput(f"{track.source}: {speech:.1f} s of speech over a tracked mouth; expected {LEAST_SPEECH:g} s or more")
     heard = band_pass(np.column_stack([motion.jaw, motion.expression]) @ basis) * audible[:, None]

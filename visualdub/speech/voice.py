@@ -12,8 +12,8 @@ STEP_RATE = 50  # scores per second
 ON = 0.3  # score above which a step is speech
 GAP_SECONDS = 0.5  # speakers do not close their lips in shorter pauses: at 0.24 the correlation of opening fell by 0.1
 BURST_SECONDS = 0.08  # a shorter sound is a click, not speech
-TOUCH = (0.12, 0.24)  # scores of touching lips between which they close
-EDGE_SECONDS = 0.2  # the mouth takes this long from rest to speech and back
+TOUCH = (0.17, 0.34)  # scores of touching lips between which they close
+EDGE_SECONDS = 0.8  # from rest to speech and back: lips part well before the first sound; 0.2 cost 0.09 of the lip error
 
 
 def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
@@ -41,7 +41,7 @@ def voice_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     half = round(EDGE_SECONDS * STEP_RATE / 2)
     window = np.hanning(2 * half + 3)[1:-1]
     grown = _grow(active, half).astype(np.float64)
-    return np.asarray(np.clip(convolve1d(grown, window / window.sum(), mode="nearest"), 0.0, 1.0))
+    return np.asarray(np.clip(np.round(convolve1d(grown, window / window.sum(), mode="nearest"), 9), 0.0, 1.0))  # 1 is 1
 
 
 def contact_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

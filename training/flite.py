@@ -1,0 +1,88 @@
+"""Synthetic English whose phones and their times are known, by flite: voices made from recorded people, closer to them than
+espeak-ng's, with which a network learns to tell p, b, m from n, ng, g."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import wave
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pocketsphinx
+from scipy.signal import resample_poly
+
+from training.articulation import SILENCE, PhoneSpan
+from training.synthetic import Synthetic, sentences
+from visualdub.errors import BadInput, VisualDubError
+from visualdub.speech.features import RATE
+
+PROGRAM = "flite"
+VOICES = ("slt", "rms", "awb", "kal16")  # two women's and men's voices of CMU's, a Scot's, and one of diphones
+MISSING = f"{PROGRAM} is not installed; expected it, as by: apt-get install flite"
+SECONDS = 60  # one sentence may take so long
+WORDS = 9  # of a row of words
+RELEASE = 2 / 3  # of a plosive's time its closure lasts
+PHONES = {
+    "aa": "ɑ", "ae": "æ", "ah": "ɐ", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "ay": "aɪ", "b": "b", "ch": "tʃ", "d": "d", "dh": "ð",
+    "eh": "ɛ", "el": "l", "em": "m", "en": "n", "er": "ɝ", "ey": "eɪ", "f": "f", "g": "ɡ", "hh": "h", "ih": "ɪ", "iy": "i",
+    "jh": "dʒ", "k": "k", "l": "l", "m": "m", "n": "n", "ng": "ŋ", "ow": "oʊ", "oy": "ɔɪ", "p": "p", "pau": SILENCE, "r": "ɹ",
+    "s": "s", "sh": "ʃ", "t": "t", "th": "θ", "uh": "ʊ", "uw": "u", "v": "v", "w": "w", "y": "j", "z": "z", "zh": "ʒ"}
+
+
+@cache
+def missing() -> str | None:
+    """Why flite cannot be used on this machine, in one line; None where it can."""
+    return None if shutil.which(PROGRAM) else MISSING
+
+
+def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
+    """English `text` by one of `VOICES`, `stretch` times as slow as the voice speaks, with the phones' times.
+
+    Raises `BadInput` where flite is not installed, has no such voice, or nothing is spoken; `VisualDubError` where it fails.
+    """
+    if missing():
+        raise BadInput(MISSING)
+    if voice not in VOICES:
+        raise BadInput(f"flite has no voice {voice!r} here; expected one of {', '.join(VOICES)}")
+    if not any(c.isalpha() for c in text):
+        raise BadInput(f"the text to speak is {text!r}; expected words")
+    with TemporaryDirectory() as folder:
+        sound = Path(folder) / "said.wav"
+        wanted = [PROGRAM, "-voice", voice, "--setf", f"duration_stretch={stretch}", "-psdur", "-t", text, "-o", str(sound)]
+        try:
+            done = subprocess.run(wanted, capture_output=True, text=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired as e:
+            raise VisualDubError(f"flite did not finish {text!r} within {SECONDS} s") from e
+        if done.returncode != 0 or not sound.is_file():
+            raise VisualDubError(f"flite ended with status {done.returncode} at {text!r}: {done.stderr.strip()}")
+        with wave.open(str(sound)) as f:
+            rate, samples = f.getframerate(), f.readframes(f.getnframes())
+    audio = np.frombuffer(samples, "<i2").astype(np.float32) / 32768
+    divisor = int(np.gcd(RATE, rate))
+    return Synthetic(text, "en-us", voice, resample_poly(audio, RATE // divisor, rate // divisor).astype(np.float32),
+                     phones_of(done.stdout))
+
+
+def phones_of(segments: str) -> tuple[PhoneSpan, ...]:
+    """Flite's segments, "pau:0.184 dh:0.246 ...", each with the second it ends at. Raises `VisualDubError` for a phone that
+    flite's English does not have."""
+    found, start = [], 0.0
+    for segment in segments.split():
+        name, _, until = segment.rpartition(":")
+        if name not in PHONES:
+            raise VisualDubError(f"flite spoke the phone {name!r}; expected one of its English ones")
+        end = float(until)
+        found.append(PhoneSpan(PHONES[name], start, end, start + RELEASE * (end - start) if name in ("p", "b") else None))
+        start = end
+    return tuple(found)
+
+
+def texts(rows: int, seed: int) -> list[str]:
+    """The English sentences to train on, and `rows` rows of words out of PocketSphinx's dictionary."""
+    dictionary = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8")
+    words = [line.split()[0] for line in dictionary.splitlines() if line.strip()]
+    known, random = [w for w in words if w.isalpha()], np.random.default_rng(seed)
+    return [*sentences("train", "en"), *(" ".join(random.choice(known, WORDS)) for _ in range(rows))]
