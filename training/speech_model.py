@@ -31,11 +31,15 @@ class Residual(nn.Module):
 
 
 class SpeechNet(nn.Module):
-    """(N, T, width) features at 50 Hz -> motion (N, T, outputs), logits of voice and of touching lips (N, T)."""
+    """(N, T, width) features at 50 Hz -> motion (N, T, outputs), logits of voice and of touching lips (N, T).
 
-    def __init__(self, width: int, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float) -> None:
+    Each of `people` trained on has a style code, which takes up what is that person's own; zeros are how strangers speak.
+    """
+
+    def __init__(self, width: int, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float, people: int) -> None:
         super().__init__()
         self.width = width
+        self.style = nn.Embedding(people, channels)
         self.enter = nn.Sequential(nn.Dropout(dropout / 3), nn.Linear(width, channels))
         self.blocks = nn.Sequential(*(Residual(channels, d, dropout) for d in dilations))
         self.norm = nn.LayerNorm(channels)
@@ -45,17 +49,27 @@ class SpeechNet(nn.Module):
         self.contact = nn.Linear(channels, 1)
         with torch.no_grad():
             self.motion.weight *= 0.3  # starts near a still mouth
+            self.style.weight *= 0.05
 
-    def hidden(self, heard: Tensor) -> Tensor:
-        """(N, T, width) -> (N, T, channels), what the last layers read."""
+    def styles(self, person: Tensor, count: int, unstyled: float) -> Tensor:
+        """(count, channels) codes: of the first windows those of their speakers `person` (n,), of the others zeros. In training
+        a share `unstyled` of the first is zeros too."""
+        codes: Tensor = self.style(person)
+        if self.training:
+            codes = codes * (torch.rand(len(person), 1) >= unstyled)
+        return torch.cat([codes, codes.new_zeros(count - len(codes), codes.shape[1])])
+
+    def hidden(self, heard: Tensor, style: Tensor | None = None) -> Tensor:
+        """(N, T, width), style codes (N, channels) or none -> (N, T, channels), what the last layers read."""
         if heard.ndim != 3 or heard.shape[2] != self.width:
             raise ValueError(f"features have the shape {tuple(heard.shape)}; expected (N, T, {self.width})")
-        found: Tensor = self.norm(self.blocks(self.enter(heard).transpose(1, 2)).transpose(1, 2))
+        entered = self.enter(heard) if style is None else self.enter(heard) + style[:, None]
+        found: Tensor = self.norm(self.blocks(entered.transpose(1, 2)).transpose(1, 2))
         return found
 
-    def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, heard: Tensor, style: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Shapes above."""
-        x = self.dropout(self.hidden(heard))
+        x = self.dropout(self.hidden(heard, style))
         return self.motion(x), self.voice(x)[..., 0], self.contact(x)[..., 0]
 
 

@@ -59,6 +59,8 @@ class Windows:
     def __init__(self, clips: list[SpeechClip], model: FaceModel, kind: FeatureKind, mixture: Mixture, seed: int,
                  synthetic: list[SyntheticSound]) -> None:
         self.kind, self.mixture, self.random, self.synthetic = kind, mixture, np.random.default_rng(seed), synthetic
+        self.people = sorted({c.speaker for c in clips})
+        self.person = [self.people.index(c.speaker) for c in clips]
         self.hearings = [[hear(c, sound) for sound in c.sounds] for c in clips]
         jacobians = [lip_jacobian(model, c) for c in clips]
         self.metric = [lip_metric(j).astype(np.float32) for j in jacobians]
@@ -70,8 +72,8 @@ class Windows:
 
     def batch(self) -> dict[str, Tensor]:
         """One batch: features (N, T, width) of clips, then synthetic; of the clips' part motion (n, T, m), weight, voice, touch
-        and heard (n, T), metric (n, m, m), slope (n, m); of the synthetic part opening, contact, spoken and taught (N - n, T), 1
-        where contact and where opening is known; generic_slope (m,)."""
+        and heard (n, T), metric (n, m, m), slope (n, m), person (n,), which of `people`; of the synthetic part opening, contact,
+        spoken and taught (N - n, T), 1 where contact and where opening is known; generic_slope (m,)."""
         rows = [self._clip_row() for _ in range(self.mixture.clips)]
         found = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
         if self.synthetic and self.mixture.synthetic:
@@ -80,7 +82,8 @@ class Windows:
             found |= {k: np.stack([r[k] for r in said]) for k in ("opening", "contact", "spoken", "taught")}
             found["generic_slope"] = self.generic_slope
         found["features"] = self._augment(found["features"])
-        return {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in found.items()}
+        batch = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in found.items()}
+        return {**batch, "person": batch["person"].long()}
 
     def _clip_row(self) -> dict[str, Any]:
         i = int(self.random.choice(len(self.chance), p=self.chance))
@@ -95,7 +98,7 @@ class Windows:
             hearing = self.hearings[i][int(self.random.integers(len(self.hearings[i]))) if worse else 0]
             parts = {"features": hearing.features, "motion": hearing.motion, "weight": hearing.weight, "voice": hearing.voice,
                      "touch": hearing.contact, "heard": np.full(len(hearing.voice), hearing.heard, np.float32)}
-        return {**self._window(parts), "metric": metric, "slope": slope}
+        return {**self._window(parts), "metric": metric, "slope": slope, "person": self.person[i]}
 
     def _synthetic_row(self) -> dict[str, Any]:
         said = self.synthetic[int(self.random.integers(len(self.synthetic)))]

@@ -53,12 +53,14 @@ class SpeechConfig:
     contact_weight: float = 0.5  # touching lips, in the same
     apart_weight: float = 1.0  # what a deviation of opening takes off the logit of touching lips
     stretch: float = 1.3  # of the opening, which regression shrinks: a mouth that does less than the real one mumbles
+    unstyled: float = 0.5  # share of the clips' windows heard without their speaker's style code, as strangers are
     seed: int = 0
 
 
 def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> Tensor:
     """The sum of all terms; those of clips are about 1 for a still mouth."""
-    motion, voice, contact = net(batch["features"])
+    style = net.styles(batch["person"], len(batch["features"]), config.unstyled)
+    motion, voice, contact = net(batch["features"], style)
     count, weight = len(batch["motion"]), batch["weight"]
     error = (motion[:count] - batch["motion"]) * weight[..., None]
     lips, opening = error @ batch["metric"], (error * batch["slope"][:, None]).sum(-1)
@@ -91,8 +93,9 @@ def train_member(clips: list[SpeechClip], model: FaceModel, config: SpeechConfig
     """One network, from `config.seed`."""
     torch.manual_seed(config.seed)
     kind = feature_kind(config.features)
-    net = SpeechNet(kind.width, len(clips[0].gain), config.channels, config.dilations, config.dropout)
     windows = Windows(clips, model, kind, config.mixture, config.seed, synthetic)
+    people = len(windows.people)
+    net = SpeechNet(kind.width, len(clips[0].gain), config.channels, config.dilations, config.dropout, people)
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps, pct_start=0.1)
     for step in range(config.steps):

@@ -120,7 +120,7 @@ def test_a_perfect_and_a_still_mouth() -> None:
 
 def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    members = [SpeechNet(BOTH.width, 5, 16, (1, 2), 0.3).eval() for _ in range(2)]
+    members = [SpeechNet(BOTH.width, 5, 16, (1, 2), 0.3, 3).eval() for _ in range(2)]
     model = Spoken(members, torch.eye(5) * 2, torch.linspace(-1, 1, 5)).eval()
     export_onnx(model, tmp_path / "m.onnx", BOTH, {"face_model": "x"})
     heard = torch.randn(2, 123, BOTH.width)
@@ -137,10 +137,23 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
+def test_a_style_code_is_one_persons_and_strangers_have_none() -> None:
+    net = SpeechNet(BOTH.width, 5, 16, (1,), 0.0, 3)
+    person = torch.tensor([2, 0, 2])
+    codes = net.eval().styles(person, 5, 0.5)
+    assert torch.equal(codes[:3], net.style.weight[person]) and (codes[3:] == 0).all()
+    heard = torch.randn(5, 40, BOTH.width)
+    with torch.no_grad():
+        styled, plain = net.hidden(heard, codes), net.hidden(heard)
+    assert torch.equal(styled[3:], plain[3:]) and not torch.allclose(styled[:3], plain[:3])
+    bare = net.train().styles(torch.zeros(2000, dtype=torch.long), 2000, 0.5).abs().sum(1) == 0
+    assert 0.4 < float(bare.float().mean()) < 0.6
+
+
 def test_an_open_mouth_is_not_shut() -> None:
     """A deviation of opening takes its share off the logit of touching lips; the motion itself is the same."""
     torch.manual_seed(0)
-    members, apart = [SpeechNet(BOTH.width, 5, 16, (1,), 0.0).eval()], torch.tensor([0.5, 0.0, 1.0, 0.0, -0.2])
+    members, apart = [SpeechNet(BOTH.width, 5, 16, (1,), 0.0, 1).eval()], torch.tensor([0.5, 0.0, 1.0, 0.0, -0.2])
     heard = torch.randn(1, 50, BOTH.width)
     with torch.no_grad():
         motion, _, free, _ = Spoken(members, torch.eye(5), torch.zeros(5))(heard)
@@ -184,10 +197,9 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
     batch, m = windows.batch(), len(clip.gain)
     shapes = {k: tuple(v.shape) for k, v in batch.items()}
     assert shapes == {"features": (6, 60, BOTH.width), "motion": (4, 60, m), "weight": (4, 60), "voice": (4, 60),
-                      "touch": (4, 60), "heard": (4, 60), "metric": (4, m, m), "slope": (4, m), "opening": (2, 60),
-                      "contact": (2, 60), "spoken": (2, 60),
-                      "taught": (2, 60), "generic_slope": (m,)}
-    net = SpeechNet(BOTH.width, m, 8, (1,), 0.0).eval()
+                      "touch": (4, 60), "heard": (4, 60), "metric": (4, m, m), "slope": (4, m), "person": (4,),
+                      "opening": (2, 60), "contact": (2, 60), "spoken": (2, 60), "taught": (2, 60), "generic_slope": (m,)}
+    net = SpeechNet(BOTH.width, m, 8, (1,), 0.0, 1).eval()
     with torch.no_grad():
         whole = float(loss_of(net, batch, config))
         unknown = batch["weight"] == 0
@@ -198,7 +210,7 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
 def test_an_opening_that_is_not_taught_does_not_count() -> None:
     config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2))
     clip = scene_clip(wave())
-    net = SpeechNet(BOTH.width, len(clip.gain), 8, (1,), 0.0).eval()
+    net = SpeechNet(BOTH.width, len(clip.gain), 8, (1,), 0.0, 1).eval()
     losses = []
     for taught, height in ((True, 1.0), (True, 5.0), (False, 1.0), (False, 5.0)):
         said = replace(synthetic(), taught=taught, opening=np.full(90, height, np.float32))

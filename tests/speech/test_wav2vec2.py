@@ -142,7 +142,7 @@ def test_a_model_that_listens_to_it_speaks(folder: Path, tmp_path: Path, monkeyp
     from training.speech_model import SpeechNet, Spoken, export_onnx
 
     kind, path = open_wav2vec2(folder), tmp_path / "speech.onnx"
-    net = SpeechNet(kind.width, 5, 8, (1,), 0.0).eval()
+    net = SpeechNet(kind.width, 5, 8, (1,), 0.0, 1).eval()
     export_onnx(Spoken([net], torch.eye(5), torch.zeros(5)), path, kind, {})
     monkeypatch.setenv(FOLDER, str(tmp_path / "nowhere"))
     with pytest.raises(BadInput, match=r"speech\.onnx cannot be used: .*nowhere"):
