@@ -45,7 +45,8 @@ class Mixture:
     """What a batch is made of."""
 
     clips: int  # windows of clips, noise and music
-    synthetic: int  # of synthetic sentences
+    synthetic: int  # of synthetic sentences in all languages
+    english: int  # of synthetic English that teaches touching lips alone
     length: int  # steps of 20 ms of a window
     unspoken: float  # share of the first that is noise or music
     worse: float  # share of the clips' windows heard otherwise than recorded: faster, in noise, in a room, through a narrow line
@@ -76,8 +77,10 @@ class Windows:
         spoken and taught (N - n, T), 1 where contact and where opening is known; generic_slope (m,)."""
         rows = [self._clip_row() for _ in range(self.mixture.clips)]
         found = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
-        if self.synthetic and self.mixture.synthetic:
-            said = [self._synthetic_row() for _ in range(self.mixture.synthetic)]
+        many, english = ([s for s in self.synthetic if s.taught is taught] for taught in (True, False))
+        said = [self._synthetic_row(many) for _ in range(self.mixture.synthetic if many else 0)]
+        said += [self._synthetic_row(english) for _ in range(self.mixture.english if english else 0)]
+        if said:
             found["features"] = np.concatenate([found["features"], [r["features"] for r in said]])
             found |= {k: np.stack([r[k] for r in said]) for k in ("opening", "contact", "spoken", "taught")}
             found["generic_slope"] = self.generic_slope
@@ -100,8 +103,8 @@ class Windows:
                      "touch": hearing.contact, "heard": np.full(len(hearing.voice), hearing.heard, np.float32)}
         return {**self._window(parts), "metric": metric, "slope": slope, "person": self.person[i]}
 
-    def _synthetic_row(self) -> dict[str, Any]:
-        said = self.synthetic[int(self.random.integers(len(self.synthetic)))]
+    def _synthetic_row(self, sounds: list[SyntheticSound]) -> dict[str, Any]:
+        said = sounds[int(self.random.integers(len(sounds)))]
         spoken = np.ones(len(said.contact), np.float32)
         return self._window({"features": said.features, "opening": said.opening, "contact": said.contact, "spoken": spoken,
                              "taught": said.taught * spoken})

@@ -40,7 +40,7 @@ class SpeechConfig:
     dilations: tuple[int, ...] = (1, 2, 4)  # in steps of 20 ms
     dropout: float = 0.3
     steps: int = 300
-    mixture: Mixture = field(default_factory=lambda: Mixture(16, 10, 128, 0.06, 0.3, 0.15, 0.1))
+    mixture: Mixture = field(default_factory=lambda: Mixture(16, 6, 6, 128, 0.06, 0.3, 0.15, 0.1))
     rate: float = 2e-3  # AdamW, one cycle
     decay: float = 0.05
     members: int = 2  # networks whose mean is shipped
@@ -174,7 +174,7 @@ def main(clips: Path, out: Path | None = None, steps: int | None = None, seed: i
         raise BadInput(f"{clips} holds no clips.json; expected a folder of clips with their list")
     loaded = load_clips(clips, clip_tracker(tracks), model, kind, say)
     training, held = ([c for c in loaded if (c.speaker in HELD_OUT) == side] for side in (False, True))
-    synthetic = synthetic_sounds(kind, seed) if config.mixture.synthetic else []
+    synthetic = synthetic_sounds(kind, seed) if config.mixture.synthetic or config.mixture.english else []
     spoken = train_spoken(training, model, config, synthetic, say)
     export_onnx(spoken, out, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
     rows = {c.file: run_clip(c, model, out) for c in held}

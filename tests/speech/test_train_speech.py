@@ -162,7 +162,7 @@ def test_an_open_mouth_is_not_shut() -> None:
     torch.testing.assert_close(torch.logit(free) - torch.logit(held), motion @ apart, atol=1e-4, rtol=1e-4)
 
 
-PLAIN = Mixture(clips=4, synthetic=0, length=60, unspoken=0.0, worse=0.0, noise=0.0, masked=0.0)
+PLAIN = Mixture(clips=4, synthetic=0, english=0, length=60, unspoken=0.0, worse=0.0, noise=0.0, masked=0.0)
 
 
 @pytest.mark.parametrize("listen", KINDS)
@@ -208,7 +208,7 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
 
 
 def test_an_opening_that_is_not_taught_does_not_count() -> None:
-    config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2))
+    config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2, english=2))
     clip = scene_clip(wave())
     net = SpeechNet(BOTH.width, len(clip.gain), 8, (1,), 0.0, 1).eval()
     losses = []

@@ -138,7 +138,7 @@ def mouth_of(clip: SpeechClip, model: Face468, onnx: Path, style: SpeechStyle | 
 def run(clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks: dict[str, tuple[str, Track]]) -> None:
     """Train what is not in `output` yet, fold by fold, measure, and write table, page and plots."""
     kind, table = feature_kind(config.features), output / "speakers.csv"
-    synthetic = synthetic_sounds(kind, config.seed) if config.mixture.synthetic else []
+    synthetic = synthetic_sounds(kind, config.seed) if config.mixture.synthetic or config.mixture.english else []
     drawn = {}
     for fold, speakers in enumerate(filter(None, folds_of(clips, FOLDS))):
         model = face_without(speakers, tracks, output / f"face_fold{fold}.npz")
@@ -240,7 +240,7 @@ def main(given: Sequence[str]) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     config = SpeechConfig(features=options.features, members=options.members, steps=options.steps)
     if options.no_synthetic:
-        config = replace(config, mixture=replace(config.mixture, synthetic=0))
+        config = replace(config, mixture=replace(config.mixture, synthetic=0, english=0))
     tracker, tracks = clip_tracker(None), {}
 
     def kept(path: Path) -> Track:
