@@ -59,7 +59,8 @@ class Windows:
 
     def __init__(self, clips: list[SpeechClip], model: FaceModel, kind: FeatureKind, mixture: Mixture, seed: int,
                  synthetic: list[SyntheticSound]) -> None:
-        self.kind, self.mixture, self.random, self.synthetic = kind, mixture, np.random.default_rng(seed), synthetic
+        self.kind, self.mixture, self.random = kind, mixture, np.random.default_rng(seed)
+        self.many, self.english = ([s for s in synthetic if s.taught is taught] for taught in (True, False))
         self.people = sorted({c.speaker for c in clips})
         self.person = [self.people.index(c.speaker) for c in clips]
         self.hearings = [[hear(c, sound) for sound in c.sounds] for c in clips]
@@ -77,9 +78,8 @@ class Windows:
         spoken and taught (N - n, T), 1 where contact and where opening is known; generic_slope (m,)."""
         rows = [self._clip_row() for _ in range(self.mixture.clips)]
         found = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
-        many, english = ([s for s in self.synthetic if s.taught is taught] for taught in (True, False))
-        said = [self._synthetic_row(many) for _ in range(self.mixture.synthetic if many else 0)]
-        said += [self._synthetic_row(english) for _ in range(self.mixture.english if english else 0)]
+        said = [self._synthetic_row(self.many) for _ in range(self.mixture.synthetic if self.many else 0)]
+        said += [self._synthetic_row(self.english) for _ in range(self.mixture.english if self.english else 0)]
         if said:
             found["features"] = np.concatenate([found["features"], [r["features"] for r in said]])
             found |= {k: np.stack([r[k] for r in said]) for k in ("opening", "contact", "spoken", "taught")}
