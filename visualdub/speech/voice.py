@@ -13,7 +13,7 @@ ON = 0.3  # score above which a step is speech
 GAP_SECONDS = 0.5  # speakers do not close their lips in shorter pauses: at 0.24 the correlation of opening fell by 0.1
 BURST_SECONDS = 0.08  # a shorter sound is a click, not speech
 TOUCH = (0.16, 0.32)  # scores of touching lips between which they close
-EDGE_SECONDS = 0.8  # from rest to speech and back: lips part well before the first sound; 0.2 cost 0.09 of the lip error
+EDGE_SECONDS = 0.8  # from rest to speech and back: lips part well before the first sound; 0.2 cost 0.08 of the lip error
 
 
 def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
