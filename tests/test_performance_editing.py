@@ -17,7 +17,7 @@ from visualdub.media.probe import content_hash, probe
 from visualdub.render.provenance import read_provenance
 from visualdub.speech.labels import labels_at, phone_labels
 
-SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_fr.wav"
+SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav"
 
 
 def planes(path: Path) -> list[list[np.ndarray]]:
@@ -44,12 +44,12 @@ def dub(clip: Path, actor: Path, out: Path, *options: str | Path) -> int:
 
 def test_the_performance_is_the_shots(take: Path, talking: Path) -> None:
     values = json.loads((take / "take.json").read_text())
-    assert values["clip"] == talking.name and values["dialogue"] == "counting_fr.wav" and values["actor"] == "flat"
+    assert values["clip"] == talking.name and values["dialogue"] == "counting_en.wav" and values["actor"] == "flat"
     assert values["mouth"] == "gain 1.2, smoothed over 20 ms, 30 ms earlier than predicted"
     assert [r["frame"] for r in values["curves"]] == list(range(40))
     assert len({r["jaw"] for r in values["curves"]}) > 20
     heard = labels_at(phone_labels(read_audio(SPOKEN)[:round(2.56 * 16000)]), np.arange(40) / 25)  # a second more than the clip
-    assert [r["phone"] for r in values["curves"]] == heard and len(set(heard)) >= 3
+    assert [r["phone"] for r in values["curves"]] == heard and len(set(heard)) > 3
     report = json.loads((take / "out.mkv.report.json").read_text())
     assert report["notes"][0] == f"mouth: {values['mouth']}" and read_provenance(take / "out.mkv").performance is None
 

@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.speech import features, phones
+from visualdub.speech.voice import drop_bursts
 
 SILENCE = "SIL"
 NOISE = ("NSN", "SPN")  # breath, cough and the like; given as SILENCE
 STEP_SECONDS = phones.HOP / features.RATE  # 10 ms
 SHORTEST = 3  # steps that a phone lasts at least, 30 ms
 SWITCH = 7.0  # nepers that a change of phone costs: as many phones as were spoken; at 3 two fifths more
+CERTAIN = 20.0  # nepers by which silence wins where nothing can be heard
+PAUSE = 12  # steps that nothing is heard for at least: shorter ones are closures of p, t, k
 BLOCK = 1000  # steps scored at once, 10 s
 AROUND = 8  # steps of sound on either side of a block, more than one score looks at
 
@@ -61,11 +64,23 @@ def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[
 
 def _scores(audio: NDArray[np.float32], level: features.Level, steps: int) -> Iterator[NDArray[np.float32]]:
     """Phone scores (BLOCK or fewer, P) of one block of steps after another."""
+    quiet, silence = _quiet(audio, level, steps), phones.acoustic_model().phones.index(SILENCE)
     for first in range(0, steps, BLOCK):
         count = min(BLOCK, steps - first)
         start = max(first - AROUND, 0)
         piece = audio[start * phones.HOP:(first + count + AROUND) * phones.HOP] * np.float32(level.gain)
-        yield phones.phone_scores(piece, first - start, count, level.cepstra, phones.acoustic_model(), every=1)
+        scores = phones.phone_scores(piece, first - start, count, level.cepstra, phones.acoustic_model(), every=1)
+        here = quiet[first:first + count]
+        scores[here] = -CERTAIN
+        scores[here, silence] = 0.0
+        yield scores
+
+
+def _quiet(audio: NDArray[np.float32], level: features.Level, steps: int) -> NDArray[np.bool_]:
+    """(steps,) True in pauses in which nothing can be heard: the recogniser never met digital silence, and calls it a ZH."""
+    every = features.HOP // phones.HOP
+    heard = [features.KINDS["mel"].audible(audio, level, first, BLOCK) for first in range(0, -(-steps // every), BLOCK)]
+    return drop_bursts(~np.repeat(np.concatenate(heard), every)[:steps], PAUSE)
 
 
 def best_path(blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: float, shortest: int) -> NDArray[np.int64]:
