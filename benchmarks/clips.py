@@ -13,8 +13,7 @@ from visualdub.actor import Actor, load_actor
 from visualdub.cli import quiet_native_logs
 from visualdub.dub import Output, dub_clip, open_shot
 from visualdub.errors import VisualDubError
-from visualdub.media.decode import read_frames
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".webm")
 

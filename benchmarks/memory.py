@@ -19,8 +19,7 @@ from visualdub.cli import quiet_native_logs
 from visualdub.demo.drive import counting_motion
 from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, portrait_picture
-from visualdub.media.encode import AudioSource, Codec, VideoWriter
-from visualdub.movies import picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
 
 RATE, LOOP = Fraction(25), 125  # frames of the portrait that are repeated to and fro
 WIDTH, HEIGHT = 1920, 1080

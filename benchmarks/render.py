@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.pixels import rgb_to_planes
-from visualdub.media.planes import bit_depth
+from visualdub.media.pixel_format import bit_depth
+from visualdub.media.yuv import rgb_to_planes
 from visualdub.render.composite import composite, finish, prepare
 from visualdub.render.feather import feather
 from visualdub.render.renderer import Renderer

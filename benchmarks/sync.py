@@ -14,7 +14,7 @@ from visualdub.cli import quiet_native_logs
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe
 from visualdub.speech.sync import FOUND, NULL_MODE, NULL_SCALE, Sync, clip_sync, estimate_sync
 from visualdub.tracking import cached_track
 

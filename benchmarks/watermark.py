@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from visualdub.errors import BadInput
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import Codec, VideoWriter
-from visualdub.media.planes import bit_depth
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.movie_writer import Codec, VideoWriter
+from visualdub.media.pixel_format import bit_depth
 from visualdub.render.provenance import read_provenance
 from visualdub.render.watermark import BITS, WatermarkReader, payload_from_text
 

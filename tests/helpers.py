@@ -17,8 +17,7 @@ from visualdub.demo.portrait import Motion, Portrait
 from visualdub.demo.run import portrait_picture
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
-from visualdub.media.encode import AudioSource, VideoWriter
-from visualdub.movies import picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, VideoWriter, picture_info, rgb_frame
 from visualdub.speech.style import SpeechStyle
 
 WINDOW, SIZE = 5, 256

@@ -17,8 +17,7 @@ from visualdub.cli import run
 from visualdub.dub import Output
 from visualdub.errors import ActorError
 from visualdub.face.tracker import track_clip
-from visualdub.media.decode import read_frames
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
 from visualdub.render.provenance import read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
 from visualdub.report import NO_FACE

@@ -12,8 +12,7 @@ from helpers import write_wav
 import visualdub.demo
 from visualdub.cli import run
 from visualdub.media.audio import read_audio
-from visualdub.media.decode import read_frames
-from visualdub.media.probe import content_hash, probe
+from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.render.provenance import read_provenance
 from visualdub.speech.labels import labels_at, phone_labels
 

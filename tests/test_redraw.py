@@ -13,7 +13,7 @@ import pytest
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.pixels import frame_rgb
+from visualdub.media.yuv import frame_rgb
 from visualdub.profile import WAIT, StageClock
 from visualdub.redraw import crop_of
 from visualdub.reenact import to_and_fro

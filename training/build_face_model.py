@@ -208,8 +208,8 @@ def _project(x: Points, basis: NDArray[np.float64]) -> Points:
 def read_clips(folder: Path) -> dict[str, Points]:
     """Landmarks (n, 468, 3) of the most present face of every clip in `folder`, validation speakers left out."""
     from visualdub.face.detect import choose_face, find_faces
-    from visualdub.media.decode import read_frames
-    from visualdub.media.pixels import frame_rgb
+    from visualdub.media.movie_reader import read_frames
+    from visualdub.media.yuv import frame_rgb
 
     listed = {c["file"]: c for c in json.loads((folder / "clips.json").read_text())}
     clips = {}

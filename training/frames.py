@@ -81,8 +81,8 @@ def read_frame_set(path: Path, track: Track, see: tuple[int, int, int, int],
     `path` is the clip the track was made of; `see` the view; `offset` how many seconds its picture is late against
     its sound. Raises `NoFace` where no tracked frame has a usable face.
     """
-    from visualdub.media.decode import read_frames
-    from visualdub.media.pixels import frame_rgb
+    from visualdub.media.movie_reader import read_frames
+    from visualdub.media.yuv import frame_rgb
 
     if not track.usable.any():
         raise NoFace(f"{path}: no usable face in frames {track.frames}; expected frames that show the actor's face")

@@ -31,9 +31,8 @@ from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
 from visualdub.files import require_writable, write_json, write_text
-from visualdub.media.decode import read_frames
-from visualdub.media.pixels import frame_rgb
-from visualdub.media.probe import content_hash, probe
+from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.timing import FrameRange
 

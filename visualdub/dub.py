@@ -19,10 +19,9 @@ from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.files import require_writable
 from visualdub.media.audio import read_audio
-from visualdub.media.encode import AudioSource, VideoWriter, choose_codec
 from visualdub.media.frame import MediaInfo
-from visualdub.media.probe import content_hash, probe
-from visualdub.movies import gray_frame, gray_info
+from visualdub.media.movie_reader import content_hash, probe
+from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
 from visualdub.profile import WAIT, StageClock
 from visualdub.redraw import Redrawer, Redrawn
 from visualdub.render.provenance import Provenance, WatermarkRecord, job_payload, sidecar_path, write_provenance

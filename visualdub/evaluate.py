@@ -19,7 +19,7 @@ from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.measure.mouth import yaw_degrees
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
-from visualdub.media.pixels import frame_rgb
+from visualdub.media.yuv import frame_rgb
 from visualdub.profile import StageClock, peak_memory_mib
 from visualdub.redraw import Redrawer, Redrawn
 from visualdub.reenact import passage_performance

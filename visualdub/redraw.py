@@ -16,9 +16,9 @@ from visualdub.face.geometry import Geometry, frame_geometry, to_crop
 from visualdub.face.model import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
-from visualdub.media.decode import read_frames
 from visualdub.media.frame import Frame
-from visualdub.media.pixels import chroma_factors, frame_rgb
+from visualdub.media.movie_reader import read_frames
+from visualdub.media.yuv import chroma_factors, frame_rgb
 from visualdub.profile import WAIT, StageClock
 from visualdub.render.feather import feather
 from visualdub.render.renderer import Renderer

@@ -21,7 +21,7 @@ def cached_track(clip: Path, face: str | None = None, progress: Progress | None 
     """
     from visualdub.face.model import load_face_model
     from visualdub.face.tracker import track_clip
-    from visualdub.media.probe import content_hash
+    from visualdub.media.movie_reader import content_hash
 
     path = cache.entry("tracks", content_hash(clip), f"{load_face_model().name}-{face or 'auto'}", ".npz")
     if path.is_file():

@@ -12,8 +12,7 @@ from media.conftest import make_movie, tone, write_sound
 
 from visualdub.errors import MediaError
 from visualdub.media.audio import read_audio
-from visualdub.media.decode import read_frames
-from visualdub.media.probe import content_hash, probe
+from visualdub.media.movie_reader import content_hash, probe, read_frames
 
 
 def refused(work: Callable[[], Any]) -> str:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from media.conftest import make_movie, number_of
 
-from visualdub.media.decode import read_frames
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
 from visualdub.timing import FrameRange
 
 MATRIX = [  # file, encoder, format, rate, encoder options

@@ -11,13 +11,11 @@ import pytest
 from media.conftest import info_of, make_movie, noise_frames, number_of
 
 from visualdub.errors import BadInput, OutputError, VisualDubError
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import Codec, VideoWriter, choose_codec
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.matroska import display_size
-from visualdub.media.pixels import chroma_factors
-from visualdub.media.planes import bit_depth, has_alpha, is_rgb
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.movie_writer import Codec, VideoWriter, choose_codec, display_size
+from visualdub.media.pixel_format import bit_depth, has_alpha, is_rgb
+from visualdub.media.yuv import chroma_factors
 
 
 def noise(info: MediaInfo) -> list[Frame]:
@@ -192,7 +190,7 @@ def test_a_disk_that_fills_at_the_very_end(tmp_path: Path, monkeypatch: pytest.M
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("visualdub.media.encode.os.fsync", full)
+    monkeypatch.setattr("visualdub.media.movie_writer.os.fsync", full)
     info = info_of("yuv420p")
     with pytest.raises(OutputError, match="No space left on device"):
         write(tmp_path / "a.mkv", info, noise(info))

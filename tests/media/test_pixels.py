@@ -8,11 +8,18 @@ from media.conftest import info_of, make_movie
 from numpy.typing import NDArray
 
 from visualdub.errors import MediaError
-from visualdub.media.chroma import enlarge, reduce
-from visualdub.media.convert import convert_planes
-from visualdub.media.decode import read_frames
 from visualdub.media.frame import ColourTags, Frame
-from visualdub.media.pixels import chroma_factors, chroma_siting, frame_rgb, planes_to_rgb, rgb_to_planes
+from visualdub.media.movie_reader import read_frames
+from visualdub.media.yuv import (
+    chroma_factors,
+    chroma_siting,
+    convert_planes,
+    enlarge,
+    frame_rgb,
+    planes_to_rgb,
+    reduce,
+    rgb_to_planes,
+)
 
 BT709, BT601, BT2020 = 1, 6, 9
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import AudioSource, VideoWriter
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.movie_writer import AudioSource, VideoWriter
 from visualdub.timing import FrameRange
 
 

@@ -13,9 +13,8 @@ from media.conftest import make_movie, numbered_picture, tone, write_sound
 from numpy.typing import NDArray
 
 from visualdub.media.audio import AudioMissing, read_audio
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import AudioSource, VideoWriter
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.movie_writer import AudioSource, VideoWriter
 from visualdub.timing import FrameRange
 
 CLICK = 0.8  # seconds into the sound

@@ -9,10 +9,9 @@ from pathlib import Path
 import psutil
 from media.conftest import make_movie
 
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import VideoWriter
 from visualdub.media.frame import Frame
-from visualdub.media.probe import probe
+from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.movie_writer import VideoWriter
 
 
 def test_a_read_frame_is_let_go(tmp_path: Path) -> None:

@@ -10,11 +10,8 @@ import pytest
 from media.conftest import info_of, make_movie, number_of
 
 from visualdub.errors import MediaError
-from visualdub.media.cadence import VariableRate, find_rate
-from visualdub.media.decode import read_frames
-from visualdub.media.probe import probe
-from visualdub.media.timecode import shift_timecode
-from visualdub.timing import FrameRange
+from visualdub.media.movie_reader import probe, read_frames
+from visualdub.timing import FrameRange, VariableRate, find_rate, shift_timecode
 
 NTSC = Fraction(30000, 1001)
 

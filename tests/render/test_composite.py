@@ -10,7 +10,7 @@ from render_scene import SIZE, affine, ellipse, frame, media, picture
 
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
-from visualdub.media.pixels import planes_to_rgb
+from visualdub.media.yuv import planes_to_rgb
 from visualdub.render.composite import Match, composite
 from visualdub.render.feather import feather
 from visualdub.render.grain import noise_level

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from render_scene import SIZE, ellipse, picture
 
+from visualdub.media.transfer import HLG, LINEAR, PQ, light
 from visualdub.render.colour import LIMIT, offset_field, spread_field
 from visualdub.render.feather import feather, smooth_step
 from visualdub.render.grain import grain, lacking, noise_level, seeded
-from visualdub.render.light import HLG, LINEAR, PQ, light
 
 
 def test_feather_rises_inside_the_mask_only() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from render_scene import affine, ellipse, frame, media, picture
 
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import Codec, VideoWriter
 from visualdub.media.frame import Frame
+from visualdub.media.movie_reader import read_frames
+from visualdub.media.movie_writer import Codec, VideoWriter
 from visualdub.render.composite import Composited
 from visualdub.render.feather import feather
 from visualdub.render.shot import Layer, composite_shot

@@ -20,8 +20,8 @@ from visualdub.face.geometry import frame_geometry
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
-from visualdub.media.decode import read_frames
-from visualdub.media.pixels import frame_rgb
+from visualdub.media.movie_reader import read_frames
+from visualdub.media.yuv import frame_rgb
 
 ALL = (0, SIZE, 0, SIZE)
 

@@ -38,7 +38,7 @@ from visualdub.evaluate import draw
 from visualdub.face.crop import warp_crop
 from visualdub.face.track import Performance, Track
 from visualdub.measure.shot import evaluate_shot
-from visualdub.media.pixels import frame_rgb
+from visualdub.media.yuv import frame_rgb
 from visualdub.profile import StageClock
 from visualdub.redraw import Redrawer
 from visualdub.reenact import passage_performance

@@ -31,7 +31,7 @@ def command(
     from visualdub.commands.dub import track_shot
     from visualdub.files import require_writable, write_json
     from visualdub.media.audio import read_audio
-    from visualdub.media.probe import probe
+    from visualdub.media.movie_reader import probe
     from visualdub.speech.sync import clip_sync
     from visualdub.timing import FrameRange
 

@@ -102,11 +102,9 @@ def write_overlay(clip: Path, track: Track, output: Path) -> None:
     """The clip's tracked frames with the reconstruction drawn over them."""
     from visualdub.face.crop import stable_crop
     from visualdub.face.overlay import draw_overlay
-    from visualdub.media.decode import read_frames
-    from visualdub.media.encode import VideoWriter
-    from visualdub.media.pixels import frame_rgb
-    from visualdub.media.probe import probe
-    from visualdub.movies import picture_info, rgb_frame
+    from visualdub.media.movie_reader import probe, read_frames
+    from visualdub.media.movie_writer import VideoWriter, picture_info, rgb_frame
+    from visualdub.media.yuv import frame_rgb
 
     info = picture_info(output, *track.size, probe(clip).rate, len(track))
     crop = stable_crop(track)

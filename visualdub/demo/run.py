@@ -20,10 +20,9 @@ from visualdub.demo.drive import counting_motion
 from visualdub.demo.page import write_page
 from visualdub.demo.portrait import Portrait
 from visualdub.errors import VisualDubError
-from visualdub.media.decode import read_frames
-from visualdub.media.encode import AudioSource, Codec, VideoWriter
-from visualdub.media.pixels import frame_rgb
-from visualdub.movies import picture_info, rgb_frame
+from visualdub.media.movie_reader import read_frames
+from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
+from visualdub.media.yuv import frame_rgb
 from visualdub.timing import FrameRange
 
 DATA = Path(__file__).parent / "data"

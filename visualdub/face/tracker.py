@@ -14,9 +14,8 @@ from visualdub.face.fit import Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
-from visualdub.media.decode import read_frames
-from visualdub.media.pixels import frame_rgb
-from visualdub.media.probe import content_hash, probe
+from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.yuv import frame_rgb
 from visualdub.profile import StageClock
 from visualdub.streams import prefetch
 from visualdub.timing import FrameRange

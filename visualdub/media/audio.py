@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import MediaError
-from visualdub.media.opening import open_media, reading
+from visualdub.media.open import open_media, reading
 
 WEAK_MIX = 0.3  # of the loudest channel's power; two unrelated channels of the same power mix to 0.5, one beside silence to 0.25
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.media.timecode import shift_timecode
-from visualdub.timing import FrameRange
+from visualdub.timing import FrameRange, shift_timecode
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import av.container
 import numpy as np
 
 from visualdub.media.audio import AudioMissing, picture_start
-from visualdub.media.opening import open_media, reading
+from visualdub.media.open import open_media, reading
 
 AudioPacket: TypeAlias = "av.Packet[av.audio.stream.AudioStream]"
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
-from visualdub.media.pixels import code_range, planes_to_rgb, rgb_to_planes
-from visualdub.media.planes import bit_depth, is_rgb
+from visualdub.media.pixel_format import bit_depth, is_rgb
+from visualdub.media.transfer import light
+from visualdub.media.yuv import code_range, planes_to_rgb, rgb_to_planes
 from visualdub.render.colour import offset_field, spread_field
 from visualdub.render.grain import HALF_OF_FINE, grain, lacking, noise_level, seeded
-from visualdub.render.light import light
 from visualdub.render.region import Region, find_region, into_region, out_of_region, plate_scale, restore_detail
 from visualdub.render.watermark import Watermark
 

@@ -15,7 +15,7 @@ from visualdub.errors import BadInput
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.files import write_text
-from visualdub.media.probe import content_hash
+from visualdub.media.movie_reader import content_hash
 from visualdub.timing import FrameRange
 
 FORMAT, VERSION = "visualdub performance", 1
