@@ -53,7 +53,7 @@ def make_clip(path: Path, seconds: int, pictures: list[NDArray[np.uint8]]) -> No
 def peak_of_dub(clip: Path, actor: Path, dialogue: Path, output: Path) -> tuple[float, float]:
     """MiB of resident memory and finished frames/s of `vdub dub` in a process of its own, tracking included in the memory."""
     code = ("import json, sys; from visualdub.cli import run; status = run(sys.argv[1:]); "
-            "from visualdub.profile import peak_memory_mib; print(json.dumps({'status': status, 'peak': peak_memory_mib()}))")
+            "from visualdub.stages import peak_memory_mib; print(json.dumps({'status': status, 'peak': peak_memory_mib()}))")
     args = ["dub", str(clip), "--dialogue", str(dialogue), "--actor", str(actor), "-o", str(output)]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
     result = json.loads(done.stdout.splitlines()[-1])

@@ -12,7 +12,7 @@ from visualdub.errors import BadInput
 from visualdub.media.movie_reader import probe, read_frames
 from visualdub.media.movie_writer import Codec, VideoWriter
 from visualdub.media.pixel_format import bit_depth
-from visualdub.render.provenance import read_provenance
+from visualdub.records import read_provenance
 from visualdub.render.watermark import BITS, WatermarkReader, payload_from_text
 
 

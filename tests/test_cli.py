@@ -14,7 +14,7 @@ import pytest
 from visualdub import __version__, cli
 from visualdub.commands import find
 from visualdub.errors import BadInput, Interrupted, OutputError
-from visualdub.files import require_writable, write_json, write_text
+from visualdub.storage import require_writable, write_json, write_text
 
 COMMANDS = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
 

@@ -18,9 +18,8 @@ from visualdub.dub import Output
 from visualdub.errors import ActorError
 from visualdub.face.tracker import track_clip
 from visualdub.media.movie_reader import probe, read_frames
-from visualdub.render.provenance import read_provenance
+from visualdub.records import NO_FACE, read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
-from visualdub.report import NO_FACE
 from visualdub.timing import FrameRange
 
 

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from visualdub.trackreport import best_lag, squared_correlation
 
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
 from visualdub.media.yuv import frame_rgb
-from visualdub.profile import WAIT, StageClock
 from visualdub.redraw import crop_of
 from visualdub.reenact import to_and_fro
-from visualdub.streams import prefetch
-from visualdub.trackreport import best_lag, squared_correlation
+from visualdub.stages import WAIT, StageClock, prefetch
 
 
 def noise_frame(pix_fmt: str, matrix: int, rotation: int, width: int = 644, height: int = 362) -> Frame:

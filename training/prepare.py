@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from visualdub.face.model import load_face_model
 
 from training.frames import mouth_box, own_mel
 from training.packed import INDEX, RATE, SCHEMA, SUFFIX, ClipFacts, Dataset, read_whole, thinned, write_shard
@@ -28,12 +29,11 @@ from training.sources import FaceArea, Source, find_sources
 from training.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
-from visualdub.files import require_writable, write_json, write_text
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
+from visualdub.storage import require_writable, write_json, write_text
 from visualdub.timing import FrameRange
 
 LEAST = 25  # frames with a face, below which a clip is refused

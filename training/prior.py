@@ -26,7 +26,7 @@ from training.trainer import Probe, Trainer, texture_of
 from training.windows import WindowSampler, has_window, still_windows
 from visualdub.errors import BadInput
 from visualdub.evaluate import MARGIN
-from visualdub.files import require_writable
+from visualdub.storage import require_writable
 
 LEAST_PEOPLE = 2
 PROBED = (100, 150, 200)  # validation: frames before the first make the texture, from second to third are measured

@@ -155,7 +155,7 @@ def _memory() -> Finding:
 
 
 def _cache() -> Finding:
-    from visualdub.cache import cache_folder
+    from visualdub.storage import cache_folder
 
     folder = cache_folder()
     there = next(p for p in (folder, *folder.parents) if p.exists())

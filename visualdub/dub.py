@@ -17,22 +17,30 @@ from visualdub.actor.package import Actor
 from visualdub.errors import BadInput
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.files import require_writable
 from visualdub.media.audio import read_audio
 from visualdub.media.frame import MediaInfo
 from visualdub.media.movie_reader import content_hash, probe
 from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
-from visualdub.profile import WAIT, StageClock
+from visualdub.records import (
+    DubReport,
+    Provenance,
+    WatermarkRecord,
+    job_payload,
+    make_report,
+    report_path,
+    sidecar_path,
+    write_provenance,
+    write_report,
+)
 from visualdub.redraw import Redrawer, Redrawn
-from visualdub.render.provenance import Provenance, WatermarkRecord, job_payload, sidecar_path, write_provenance
 from visualdub.render.watermark import Watermark, payload_from_text
-from visualdub.report import DubReport, make_report, report_path, write_report
 from visualdub.speech.curves import Curves, write_curves
 from visualdub.speech.labels import labels_at, phone_labels
 from visualdub.speech.perform import perform
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.speech.shaping import AS_PREDICTED, Shaping, motion_at, smooth_motion
-from visualdub.streams import prefetch
+from visualdub.stages import WAIT, StageClock, prefetch
+from visualdub.storage import require_writable
 from visualdub.timing import FrameRange
 from visualdub.tracking import Progress, cached_track, require_face
 

@@ -20,12 +20,12 @@ from visualdub.face.track import Performance, Track
 from visualdub.measure.mouth import yaw_degrees
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.profile import StageClock, peak_memory_mib
 from visualdub.redraw import Redrawer, Redrawn
 from visualdub.reenact import passage_performance
 from visualdub.render.renderer import Renderer
 from visualdub.speech.perform import perform
 from visualdub.speech.predict import predict_motion
+from visualdub.stages import StageClock, peak_memory_mib
 from visualdub.timing import FrameRange
 from visualdub.tracking import Progress, require_face
 

@@ -19,14 +19,13 @@ from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.media.movie_reader import read_frames
 from visualdub.media.yuv import chroma_factors, frame_rgb
-from visualdub.profile import WAIT, StageClock
 from visualdub.render.feather import feather
 from visualdub.render.renderer import Renderer
 from visualdub.render.segment import Segmenter, background_weight
 from visualdub.render.shot import Layer, composite_shot
 from visualdub.render.watermark import Watermark
 from visualdub.render.windowing import RenderInput, render_shot
-from visualdub.streams import prefetch
+from visualdub.stages import WAIT, StageClock, prefetch
 
 ALIGN = 8  # pixels; whole chroma samples of every format
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time

@@ -10,8 +10,8 @@ from visualdub.dub import Output, Shot, check_output, cut_shot, write_performanc
 from visualdub.errors import BadInput
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.profile import StageClock
-from visualdub.report import DubReport
+from visualdub.records import DubReport
+from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 from visualdub.tracking import Progress, require_face
 

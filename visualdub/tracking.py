@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from visualdub import cache
+from visualdub import storage as cache
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.track import Track
 from visualdub.timing import FrameRange

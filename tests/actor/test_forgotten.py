@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import write_wav
 
-from visualdub import cache, dub
+from visualdub import dub
+from visualdub import storage as cache
 from visualdub.actor import Actor, load_actor
 from visualdub.cli import run
 from visualdub.dub import Output

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visualdub import cache
+from visualdub import storage as cache
 from visualdub.actor import Actor, ActorRecord, Consent, SourceFrames, actor_folder, load_actor, write_package
 from visualdub.actor.library import find_actor, forget, list_actors, withdraw
 from visualdub.actor.record import load_record

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from visualdub.errors import BadInput, OutputError
-from visualdub.render.provenance import (
+from visualdub.records import (
     PassedThrough,
     Provenance,
     WatermarkRecord,

@@ -18,7 +18,7 @@ from visualdub.actor.package import Actor, load_actor
 from visualdub.dub import Output, Shot, dub_clip, open_shot
 from visualdub.errors import BadInput, MediaError
 from visualdub.media.audio import read_audio
-from visualdub.report import DubReport
+from visualdub.records import DubReport
 from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import OUTPUTS, SpeechMotion, predict_motion
 

@@ -16,7 +16,7 @@ from visualdub.commands.dub import measure_sync
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
-from visualdub.report import DubReport, report_path
+from visualdub.records import DubReport, report_path
 from visualdub.speech import sync
 from visualdub.speech.sync import (
     CLOCK,

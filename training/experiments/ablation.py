@@ -39,11 +39,11 @@ from visualdub.face.crop import warp_crop
 from visualdub.face.track import Performance, Track
 from visualdub.measure.shot import evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.profile import StageClock
 from visualdub.redraw import Redrawer
 from visualdub.reenact import passage_performance
 from visualdub.render.feather import feather
 from visualdub.render.shot import Layer, composite_shot
+from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 
 FULL, ANCHOR, FREE = "full", "anchor", "free"

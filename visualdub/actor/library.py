@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from visualdub import cache
+from visualdub import storage as cache
 from visualdub.actor.package import SUFFIX, write_record
 from visualdub.actor.record import RECORD, ActorRecord, load_record
 from visualdub.errors import ActorError

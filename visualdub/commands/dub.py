@@ -17,7 +17,7 @@ from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
     from visualdub.dub import Shot
-    from visualdub.report import DubReport
+    from visualdub.records import DubReport
     from visualdub.speech.curves import Curves
     from visualdub.speech.shaping import Shaping
 
@@ -189,7 +189,7 @@ def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, f
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
     """Track the finished `movie` and note in its report how late its picture is against its sound."""
     from visualdub.face.tracker import track_clip
-    from visualdub.report import write_report
+    from visualdub.records import write_report
     from visualdub.speech.sync import clip_sync
 
     try:

@@ -25,7 +25,7 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.evaluate import MARGIN, evaluate
-    from visualdub.files import write_json
+    from visualdub.storage import write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)

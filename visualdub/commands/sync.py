@@ -29,10 +29,10 @@ def command(
     be relied on, below it is called not found.
     """
     from visualdub.commands.dub import track_shot
-    from visualdub.files import require_writable, write_json
     from visualdub.media.audio import read_audio
     from visualdub.media.movie_reader import probe
     from visualdub.speech.sync import clip_sync
+    from visualdub.storage import require_writable, write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames) if frames else None

@@ -63,8 +63,8 @@ def command(
 ) -> None:
     """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
     from visualdub.face.tracker import track_clip
-    from visualdub.files import require_writable
-    from visualdub.profile import StageClock
+    from visualdub.stages import StageClock
+    from visualdub.storage import require_writable
     from visualdub.timing import FrameRange
     from visualdub.trackreport import track_figures
 

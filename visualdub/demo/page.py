@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from visualdub import __version__
-from visualdub.files import write_text
+from visualdub.storage import write_text
 
 TEMPLATE = Path(__file__).parent / "data" / "report.html"
 MEASURES = (  # where in the table, what it is, what is good

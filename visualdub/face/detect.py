@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.profile import StageClock
+from visualdub.stages import StageClock
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's C++ log would end up between our progress bars
 

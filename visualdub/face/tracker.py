@@ -16,8 +16,7 @@ from visualdub.face.model import load_face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.media.yuv import frame_rgb
-from visualdub.profile import StageClock
-from visualdub.streams import prefetch
+from visualdub.stages import StageClock, prefetch
 from visualdub.timing import FrameRange
 
 RESIDUAL_LIMIT = 0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.model import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.files import write_text
 from visualdub.media.movie_reader import content_hash
+from visualdub.storage import write_text
 from visualdub.timing import FrameRange
 
 FORMAT, VERSION = "visualdub performance", 1

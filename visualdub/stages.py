@@ -1,8 +1,9 @@
-"""How long each stage took, and what memory the process reached."""
+"""Stages of the pipeline: how long each took, and running one in a thread of its own, a few items ahead of the next."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import resource
 import sys
 import threading
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
+
+# ---- clocks ------------------------------------------------------------------------------------------------
 
 WAIT = "waiting"  # for another thread; never reported as work
 Item = TypeVar("Item")
@@ -89,3 +92,49 @@ def peak_memory_mib() -> float:
     """Most resident memory this process has held so far, MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+# ---- threads -----------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def prefetch(items: Iterable[T], depth: int = 8) -> Iterator[T]:
+    """Yield `items` in order while a thread produces up to `depth` of them ahead.
+
+    An error of the producer is raised here; closing the iterator early stops the producer and waits for it.
+    """
+    ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(kind: str, value: T | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put((kind, value), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as e:  # handed over, raised again by the consumer
+            put("error", e)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if isinstance(value, BaseException) and kind == "error":
+                raise value
+            yield value  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()

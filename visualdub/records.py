@@ -1,4 +1,4 @@
-"""The record that travels beside every dub: what it was made from, by what, with whose consent, and which frames were redrawn."""
+"""Records beside every dub: its provenance, and the report of what was done to each frame and how fast."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from visualdub.errors import BadInput, OutputError
+from visualdub.face.track import Performance, Track
 from visualdub.render.watermark import payload_bits, payload_text
+from visualdub.stages import StageClock, peak_memory_mib
+from visualdub.storage import write_json
+from visualdub.timing import FrameRange
+
+# ---- provenance --------------------------------------------------------------------------------------------
 
 FORMAT = 1
-SUFFIX = ".provenance.json"
+PROVENANCE_SUFFIX = ".provenance.json"
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,8 @@ def passed_runs(first: int, reasons: Sequence[str | None]) -> tuple[PassedThroug
 
 
 def sidecar_path(output: Path) -> Path:
-    """Where the record of `output` lies: beside it, its name and `SUFFIX`."""
-    return output.with_name(output.name + SUFFIX)
+    """Where the record of `output` lies: beside it, its name and `PROVENANCE_SUFFIX`."""
+    return output.with_name(output.name + PROVENANCE_SUFFIX)
 
 
 def write_provenance(output: Path, record: Provenance) -> Path:
@@ -118,3 +124,81 @@ def read_provenance(output: Path) -> Provenance:
         return Provenance(passed=passed, watermark=WatermarkRecord(box=tuple(box) if box else None, **mark), **raw)
     except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as e:
         raise BadInput(f"{path} is not a provenance record of Visual Dub: {e}") from e
+
+
+# ---- report ------------------------------------------------------------------------------------------------
+
+NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
+REPORT_SUFFIX = ".report.json"
+
+
+def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
+    """Why each frame of the shot keeps the source's pixels; None where it is redrawn."""
+    return [
+        None if draw > 0 else BOTH_SILENT if usable else NO_FACE
+        for draw, usable in zip(performance.draw, track.usable, strict=True)
+    ]
+
+
+@dataclass
+class DubReport:
+    """Everything `vdub dub` has to say about one output."""
+
+    source: str
+    output: str
+    frames: int  # frames in = frames out
+    drawn: int  # frames whose mouth was redrawn
+    passed: tuple[PassedThrough, ...]
+    track_from_cache: bool
+    start_up_seconds: float  # loading models, predicting speech; the track is not in it
+    seconds: float  # wall time after start-up, decode to encode
+    frames_per_second: float  # finished frames, start-up apart
+    stages: dict[str, dict[str, float]]  # seconds, frames, frames/s of each; stages overlap
+    peak_memory_mib: float
+    sync: dict[str, Any] | None = None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
+    notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line: how many frames are dubbed, how many passed through and why."""
+        counts: dict[str, int] = {}
+        for run in self.passed:
+            counts[run.reason] = counts.get(run.reason, 0) + len(FrameRange.parse(run.frames))
+        through = "".join(f"; {n} passed through: {reason}" for reason, n in counts.items())
+        return f"{self.output}: {self.frames} frames, {self.drawn} redrawn{through}"
+
+
+def make_report(
+    source: Path, output: Path, track: Track, performance: Performance, clock: StageClock, from_cache: bool
+) -> DubReport:
+    """The report of one finished output."""
+    passed = passed_runs(track.start, pass_reasons(track, performance))
+    seconds = clock.elapsed - clock.start_up
+    return DubReport(
+        str(source),
+        str(output),
+        len(track),
+        int((performance.draw > 0).sum()),
+        passed,
+        from_cache,
+        round(clock.start_up, 2),
+        round(seconds, 2),
+        round(len(track) / max(seconds, 1e-9), 2),
+        clock.as_dict(),
+        round(peak_memory_mib(), 1),
+    )
+
+
+def report_path(output: Path) -> Path:
+    """Where the report of `output` lies."""
+    return output.with_name(output.name + REPORT_SUFFIX)
+
+
+def write_report(report: DubReport, output: Path) -> Path:
+    """Write the report beside `output`, whole or not at all."""
+    path = report_path(output)
+    write_json(path, report.as_dict())
+    return path
