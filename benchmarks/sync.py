@@ -13,10 +13,10 @@ import numpy as np
 from visualdub.cli import quiet_native_logs
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
+from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_reader import probe
 from visualdub.speech.sync import FOUND, NULL_MODE, NULL_SCALE, Sync, clip_sync, estimate_sync
-from visualdub.tracking import cached_track
 
 
 def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:

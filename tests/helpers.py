@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from visualdub.actor import ActorRecord, Consent, SourceFrames, actor_folder, write_package
 from visualdub.demo.portrait import Motion, Portrait
 from visualdub.demo.run import portrait_picture
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_writer import AudioSource, VideoWriter, picture_info, rgb_frame
 from visualdub.speech.style import SpeechStyle

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures, write_flat_actor, write_movie, write_wav
 
-from visualdub import dub, tracking
+from visualdub import dub
 from visualdub.actor import load_actor
 from visualdub.actor.library import withdraw
 from visualdub.cli import run
 from visualdub.dub import Output
 from visualdub.errors import ActorError
+from visualdub.face import tracker as tracking
 from visualdub.face.tracker import track_clip
 from visualdub.media.movie_reader import probe, read_frames
 from visualdub.records import NO_FACE, read_provenance

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from visualdub.trackreport import best_lag, squared_correlation
 
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
+from visualdub.face.quality import best_lag, squared_correlation
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
 from visualdub.media.yuv import frame_rgb
 from visualdub.redraw import crop_of

@@ -174,7 +174,7 @@ def _check_writable(job: Job) -> None:
 
 
 def _track(source: Source, count: Count | None) -> Track:
-    from visualdub.tracking import cached_track
+    from visualdub.face.tracker import cached_track
 
     track, _ = cached_track(source.path, source.face, _counter(count, "tracking"))
     if source.frames is not None:
@@ -186,7 +186,7 @@ def _track(source: Source, count: Count | None) -> Track:
 
 def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> float | None:
     """How many ms the clip's picture is late against its sound, by all of its frames; None where that cannot be found."""
-    from visualdub.tracking import cached_track
+    from visualdub.face.tracker import cached_track
 
     found, line = trusted_offset(path, cached_track(path, face)[0])
     if say is not None:

@@ -25,7 +25,7 @@ from training.uvmap import pack_uv
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 
 SCHEMA = 1

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from visualdub.face.model import load_face_model
 
 from training.frames import mouth_box, own_mel
 from training.packed import INDEX, RATE, SCHEMA, SUFFIX, ClipFacts, Dataset, read_whole, thinned, write_shard
@@ -29,6 +28,7 @@ from training.sources import FaceArea, Source, find_sources
 from training.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.media.yuv import frame_rgb
@@ -253,8 +253,7 @@ class _Share:
 
 
 def _track(job: Job, progress: Progress) -> Track:
-    from visualdub.face.tracker import track_clip
-    from visualdub.tracking import cached_track
+    from visualdub.face.tracker import cached_track, track_clip
 
     source, frames = job.source, job.tracked
     if source.area is not None:

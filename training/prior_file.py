@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.config import GeneratorConfig, LossConfig, generator_config
 from visualdub.errors import BadInput, OutputError
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "data" / "prior-small.safetensors"

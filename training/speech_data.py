@@ -21,7 +21,8 @@ from training.speech_words import BILABIALS, grid_words, spoken_phones
 from training.synthetic import random_voice, sentences, speak
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.face.fit import fit_shot
-from visualdub.face.model import Face468, FaceModel
+from visualdub.face.models import FaceModel
+from visualdub.face.models.face468 import Face468
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features

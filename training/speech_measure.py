@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.speech_data import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
-from visualdub.face.model import FaceModel
+from visualdub.face.models import FaceModel
 from visualdub.speech.lips import bring_together
 from visualdub.speech.predict import SpeechMotion
 

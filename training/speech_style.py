@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.model import FaceModel, load_face_model
+from visualdub.face.models import FaceModel, load_face_model
 from visualdub.face.track import Track
 from visualdub.media.audio import AudioMissing, read_audio
 from visualdub.speech.features import RATE, check_audio

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.speech_data import SpeechClip, SyntheticSound, hear, unspoken_sounds
 from visualdub.face.landmarks import INNER_LIP_PAIRS, LIPS
-from visualdub.face.model import FaceModel
+from visualdub.face.models import FaceModel
 from visualdub.speech.features import FeatureKind
 
 Array = NDArray[np.float32]

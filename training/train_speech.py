@@ -21,12 +21,11 @@ from training.speech_model import SpeechNet, Spoken, export_onnx
 from training.speech_style import stretched
 from training.speech_windows import Mixture, Windows, lip_jacobian
 from visualdub.errors import BadInput
-from visualdub.face.model import FaceModel, load_face_model
+from visualdub.face.models import FaceModel, load_face_model
 from visualdub.face.track import Track
-from visualdub.face.tracker import track_clip
+from visualdub.face.tracker import cached_track, track_clip
 from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import MODEL, predict_motion
-from visualdub.tracking import cached_track
 
 HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 

@@ -92,7 +92,7 @@ def _checked(name: str, look: Callable[[], str]) -> Finding:
 
 
 def _face_model() -> str:
-    from visualdub.face.model import load_face_model
+    from visualdub.face.models import load_face_model
 
     model = load_face_model()
     return f"{model.name}, {model.vertex_count} vertices, {model.n_expression} components"

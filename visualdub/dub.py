@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
+from visualdub.face.tracker import Progress, cached_track, require_face
 from visualdub.media.audio import read_audio
 from visualdub.media.frame import MediaInfo
 from visualdub.media.movie_reader import content_hash, probe
@@ -42,7 +43,6 @@ from visualdub.speech.shaping import AS_PREDICTED, Shaping, motion_at, smooth_mo
 from visualdub.stages import WAIT, StageClock, prefetch
 from visualdub.storage import require_writable
 from visualdub.timing import FrameRange
-from visualdub.tracking import Progress, cached_track, require_face
 
 AUDIO_RATE = 16000  # Hz, what the speech model listens to
 FINER = 4  # times the clip's rate: how often a mouth is predicted that is moved by a part of a frame

@@ -15,8 +15,9 @@ from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import warp_crop
 from visualdub.face.detect import LANDMARKS, FaceTrack, find_faces, iou, landmark_box
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
+from visualdub.face.tracker import Progress, require_face
 from visualdub.measure.mouth import yaw_degrees
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
 from visualdub.media.yuv import frame_rgb
@@ -27,7 +28,6 @@ from visualdub.speech.perform import perform
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import StageClock, peak_memory_mib
 from visualdub.timing import FrameRange
-from visualdub.tracking import Progress, require_face
 
 MARGIN = 20  # frames between adaptation and test below which a measure is not a test
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
 from visualdub.face.geometry import Geometry, frame_geometry, to_crop
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.dub import Output, Shot, check_output, cut_shot, write_performance
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
+from visualdub.face.tracker import Progress, require_face
 from visualdub.records import DubReport
 from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
-from visualdub.tracking import Progress, require_face
 
 
 def to_and_fro(length: int, count: int) -> NDArray[np.int64]:

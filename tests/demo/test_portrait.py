@@ -12,7 +12,7 @@ from helpers import portrait_pictures
 from visualdub.demo.mouth import ENAMEL, GUM, paint, tooth_colour
 from visualdub.demo.portrait import Motion, Portrait
 from visualdub.demo.run import DATA, ENGLISH, FRENCH, label, portrait_picture
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 
 
 @pytest.fixture(scope="module")

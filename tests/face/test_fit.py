@@ -13,7 +13,7 @@ from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.fit import Pose, close_mouth, fit_shot, procrustes, project, smooth_pose, unproject, whittaker
 from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import confidence_of, yaw_pitch
 

@@ -16,7 +16,7 @@ from visualdub.timing import FrameRange
 
 def test_every_clip_has_the_listed_frames_and_rate(clips: Path) -> None:
     listed = json.loads((clips / "clips.json").read_text())
-    assert len(listed) == 58
+    assert len(listed) >= 58
     for clip in listed:
         info = probe(clips / clip["file"])
         assert (info.frame_count, info.rate) == (clip["frames"], Fraction(clip["fps"])), clip["file"]

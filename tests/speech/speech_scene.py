@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visualdub.demo
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 

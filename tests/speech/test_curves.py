@@ -13,7 +13,7 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput, OutputError
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.curves import read_curves, write_curves
 from visualdub.timing import FrameRange

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.speech.lips import bring_together, lip_offsets, offset_slopes
 from visualdub.speech.voice import TOUCH, contact_envelope
 

@@ -8,7 +8,7 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.lips import lip_offsets
 from visualdub.speech.moving import mouth_moving, tracked_opening

@@ -11,7 +11,7 @@ import pytest
 from speech_scene import counting, write_wav
 
 from visualdub.errors import BadInput, MediaError
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
 from visualdub.speech.predict import BLOCK, CONTEXT, MODEL, RECORD, model_record, predict_motion

@@ -12,7 +12,7 @@ from speech_scene import counting, scene_track
 
 from visualdub.dub import dialogue_motion
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.media.movie_writer import picture_info
 from visualdub.speech.perform import perform
 from visualdub.speech.predict import SpeechMotion, predict_motion

@@ -5,7 +5,7 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.speech.predict import SpeechMotion, model_record
 from visualdub.speech.style import GENERIC_SECONDS, SpeechStyle, fit_style, rest_of, rest_pose
 

@@ -15,6 +15,7 @@ from visualdub import cli
 from visualdub.commands.dub import measure_sync
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
+from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
 from visualdub.records import DubReport, report_path
 from visualdub.speech import sync
@@ -32,7 +33,6 @@ from visualdub.speech.sync import (
     trusted_offset,
     unrelated_spread,
 )
-from visualdub.tracking import cached_track
 
 RATE = 16000
 CLIP, STRANGER = "hdtf_roskam.mp4", "hdtf_radio4.mp4"  # speakers that are 10 s long, the first never trained on

@@ -18,7 +18,7 @@ from training.speech_windows import Mixture, Windows, lip_jacobian, lip_metric  
 from training.train_speech import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
 from visualdub.errors import BadInput  # noqa: E402
 from visualdub.face.landmarks import LIPS  # noqa: E402
-from visualdub.face.model import load_face_model  # noqa: E402
+from visualdub.face.models import load_face_model  # noqa: E402
 from visualdub.speech import features  # noqa: E402
 from visualdub.speech.features import KINDS, feature_kind  # noqa: E402
 from visualdub.speech.predict import OUTPUTS, last_layer  # noqa: E402

@@ -15,7 +15,7 @@ from training.generator import first_guess, sample_texture
 from training.trainer import texture_of
 from training.uvmap import pack_uv, unpack_uv
 from training.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 
 AS_FILMED = torch.eye(3, 4)
 

@@ -16,7 +16,7 @@ from training.experiments.subjects import read_records
 from training.synthetic import Synthetic, missing
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.speech.features import RATE
 from visualdub.speech.predict import MODEL, SpeechMotion
 

@@ -17,7 +17,7 @@ from training.uvmap import pack_uv
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import SIZE, VIEW, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
 from visualdub.media.movie_reader import read_frames

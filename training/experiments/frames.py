@@ -34,8 +34,8 @@ from training.experiments.tables import (
     write_page,
 )
 from visualdub.evaluate import MARGIN
+from visualdub.face.tracker import cached_track
 from visualdub.timing import FrameRange
-from visualdub.tracking import cached_track
 
 PAPER = {100: (17.71, 11.37), 250: (12.33, 11.88), 500: (11.84, 11.74), 1000: (11.78, 11.21)}  # frames: FID baseline, with prior
 LAST = 50  # frames of a clip that are tested on, whatever is learned from

@@ -21,7 +21,7 @@ from training.speech_measure import best_lag
 from training.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.speech.features import RATE
 from visualdub.speech.lips import bring_together
 from visualdub.speech.predict import MODEL, SpeechMotion, predict_motion

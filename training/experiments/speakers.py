@@ -23,7 +23,8 @@ from training.speech_words import BILABIALS, grid_words, spoken_phones
 from training.train_speech import SpeechConfig, clip_tracker, column_mean, train_spoken
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.model import Face468, load_face_model, read_face_model
+from visualdub.face.models import load_face_model
+from visualdub.face.models.face468 import Face468, read_face_model
 from visualdub.face.track import Track
 from visualdub.speech.features import feature_kind
 from visualdub.speech.labels import PhoneSpan

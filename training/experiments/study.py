@@ -20,7 +20,7 @@ from training.config import AdaptConfig, GeneratorConfig
 from training.experiments.subjects import Row, Subject, append_rows, done, learn, read_records, read_rows
 from training.prior_file import SHIPPED, Prior, check_fits, load_prior
 from visualdub.errors import BadInput, VisualDubError
-from visualdub.tracking import cached_track
+from visualdub.face.tracker import cached_track
 
 RUNS = "runs.csv"
 SUBJECTS = "hill,webcam,stage"

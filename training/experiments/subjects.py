@@ -17,8 +17,8 @@ from training.trainer import Probe, Trainer
 from training.windows import still_windows
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.track import Track
+from visualdub.face.tracker import cached_track
 from visualdub.timing import FrameRange
-from visualdub.tracking import cached_track
 
 CLIPS = {"hill": "hdtf_hill.mp4", "webcam": "webcam_1.mp4", "stage": "stage_2.mp4", "roskam": "hdtf_roskam.mp4"}
 ADAPTED = 100  # frames learned from, where nothing else is said

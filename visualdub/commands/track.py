@@ -62,11 +62,11 @@ def command(
     json: Json = False,
 ) -> None:
     """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
+    from visualdub.face.quality import track_figures
     from visualdub.face.tracker import track_clip
     from visualdub.stages import StageClock
     from visualdub.storage import require_writable
     from visualdub.timing import FrameRange
-    from visualdub.trackreport import track_figures
 
     target = output or Path(f"{clip.stem}.track.npz")
     for path in (target, *([overlay] if overlay else [])):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.demo.portrait import Motion
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.media.audio import read_audio
 from visualdub.speech.predict import model_record, predict_motion
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.landmarks import LIPS_INNER
-from visualdub.face.model import Face468
+from visualdub.face.models.face468 import Face468
 from visualdub.face.raster import interpolate, rasterise
 
 FINE = 3  # samples per pixel along each axis; the picture is averaged down, so edges are smooth

@@ -15,7 +15,8 @@ from visualdub.demo.mouth import Mouth, lip_ring, paint
 from visualdub.face.detect import choose_face, find_faces
 from visualdub.face.fit import fit_shot
 from visualdub.face.landmarks import face_width
-from visualdub.face.model import Face468, load_face_model
+from visualdub.face.models import load_face_model
+from visualdub.face.models.face468 import Face468
 from visualdub.face.raster import interpolate, rasterise
 
 FACE = 0  # part number of the face itself in the model

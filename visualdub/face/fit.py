@@ -10,8 +10,9 @@ from scipy.linalg import solveh_banded
 from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
-from visualdub.face.landmarks import face_width, lip_opening
-from visualdub.face.model import LANDMARK_COUNT, Face468, Mesh
+from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
+from visualdub.face.models import Mesh
+from visualdub.face.models.face468 import Face468
 
 POSE_SMOOTHING = 8.0  # penalty on second differences against one frame's evidence
 UPPER_SMOOTHING = 1.0

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.crop import VIEW, Crop, extreme_meshes
-from visualdub.face.model import Face468, load_face_model
+from visualdub.face.models import load_face_model
+from visualdub.face.models.face468 import Face468
 from visualdub.face.raster import cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
 

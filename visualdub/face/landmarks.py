@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LANDMARK_COUNT = 468  # of the mesh; MediaPipe's ten of the irises follow
 FACE_LEFT, FACE_RIGHT = 234, 454  # widest points of the face oval
 INNER_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))  # upper, lower
 EYE_CORNERS = (33, 263)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from visualdub.face.crop import Crop, track_pose
 from visualdub.face.fit import project
 from visualdub.face.geometry import mask_of
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 from visualdub.timing import FrameRange
 

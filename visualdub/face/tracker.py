@@ -1,4 +1,4 @@
-"""From a clip to its track: detection, landmarks, the fit over the whole shot, and a confidence for every frame."""
+"""From a clip to its track: detection, landmarks, the fit, a confidence for every frame; made once per clip."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import NoFace
+from visualdub import storage as cache
+from visualdub.errors import BadInput, NoFace
 from visualdub.face.detect import choose_face, find_faces
 from visualdub.face.fit import Fit, fit_shot
 from visualdub.face.landmarks import face_width
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.media.yuv import frame_rgb
@@ -63,3 +64,37 @@ def track_clip(path: Path, frames: FrameRange | None = None, face: str | None = 
     return Track(path.name, content_hash(path), (info.width, info.height), info.rate, frames.start, landmarks,
                  confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation, fit.pose.translation[:, :2], fit.identity, fit.jaw,
                  fit.expression, load_face_model().name)
+
+
+# ---- tracks from the cache ---------------------------------------------------------------------------------
+
+Progress = Callable[[int, int], None]
+
+
+def cached_track(clip: Path, face: str | None = None, progress: Progress | None = None) -> tuple[Track, bool]:
+    """The track of all frames of `clip`, and whether it came from the cache.
+
+    face: which face, as `track_clip` takes it. Raises `MediaError` where the clip cannot be read and `NoFace` where no
+    frame of it holds a usable face.
+    """
+    from visualdub.face.models import load_face_model
+    from visualdub.media.movie_reader import content_hash
+
+    path = cache.entry("tracks", content_hash(clip), f"{load_face_model().name}-{face or 'auto'}", ".npz")
+    if path.is_file():
+        try:
+            return Track.load(path), True
+        except BadInput:
+            path.unlink()  # of an older format, or cut short by a full disk
+    track = track_clip(clip, face=face, progress=progress)
+    require_face(track, clip)
+    track.save(path)
+    return track, False
+
+
+def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:
+    """Raise `NoFace` where no frame (of `frames`) is usable."""
+    part = track if frames is None else track.span(frames)
+    if not part.usable.any():
+        where = f"frames {frames}" if frames else f"{len(part)} frames"
+        raise NoFace(f"{clip}: no usable face in {where}; expected one in at least one frame")

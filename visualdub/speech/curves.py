@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.media.movie_reader import content_hash
 from visualdub.storage import write_text

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.landmarks import EYE_CORNERS, INNER_LIP_PAIRS
-from visualdub.face.model import FaceModel
+from visualdub.face.models import FaceModel
 
 Array = NDArray[np.float64]
 STEP = 0.05  # of a unit of the actor, for slopes by difference

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt
 
 from visualdub.errors import BadInput
-from visualdub.face.model import load_face_model
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.lips import bring_together
 from visualdub.speech.moving import mouth_moving

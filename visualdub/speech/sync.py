@@ -13,7 +13,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import LIPS
-from visualdub.face.model import FaceModel, load_face_model
+from visualdub.face.models import FaceModel, load_face_model
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_reader import probe

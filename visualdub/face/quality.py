@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from visualdub.face.crop import stable_crop, track_pose
 from visualdub.face.fit import project
-from visualdub.face.landmarks import face_width, lip_opening
-from visualdub.face.model import LANDMARK_COUNT, load_face_model
+from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
+from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 
 FOREHEAD = (10, 151, 9, 8, 67, 109, 338, 297, 69, 108, 337, 299, 104, 333)  # MediaPipe's numbers
