@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from visualdub.errors import BadInput
 from visualdub.speech.features import HOP, RATE
-from visualdub.speech.wav2vec2 import FIELD, NETWORK, SAMPLES
+from visualdub.speech.features.wav2vec2 import FIELD, NETWORK, SAMPLES
 
 VERSION = 1  # of what is made of the network's numbers
 DEPTH = 2 / 3  # the layer this far up is listened to: phones are clearest there, the last ones know of the training's task

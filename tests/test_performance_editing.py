@@ -14,7 +14,7 @@ from visualdub.cli import run
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.records import read_provenance
-from visualdub.speech.labels import labels_at, phone_labels
+from visualdub.speech.phones import labels_at, phone_labels
 
 SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav"
 

@@ -26,11 +26,10 @@ from visualdub.face.models.face468 import Face468
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
+from visualdub.speech.activity import STEP_RATE, mouth_moving, tracked_opening
 from visualdub.speech.features import FeatureKind
-from visualdub.speech.moving import mouth_moving, tracked_opening
 from visualdub.speech.style import rest_of, speech_parameters, spoken_statistics
 from visualdub.speech.sync import clip_sync
-from visualdub.speech.voice import STEP_RATE
 
 LANGUAGES = ("fr", "de", "es", "it", "ja", "ru", "ko", "en-us")  # of the synthetic sentences, by espeak-ng's voices
 OWN_CORRELATION = 0.3  # of the lips seen and heard, from which a clip that is not listed so counts as its speaker's own sound

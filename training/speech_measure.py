@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.speech_data import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
 from visualdub.face.models import FaceModel
-from visualdub.speech.lips import bring_together
+from visualdub.speech.closure import bring_together
 from visualdub.speech.predict import SpeechMotion
 
 Array = NDArray[np.float64]

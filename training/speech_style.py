@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from visualdub.face.models import FaceModel, load_face_model
 from visualdub.face.track import Track
 from visualdub.media.audio import AudioMissing, read_audio
+from visualdub.speech.activity import STEP_RATE
+from visualdub.speech.closure import offset_slopes
 from visualdub.speech.features import RATE, check_audio
-from visualdub.speech.lips import offset_slopes
 from visualdub.speech.predict import MODEL, heard_blocks, last_layer, model_hash
 from visualdub.speech.style import SpeechStyle, fit_style, speech_parameters
 from visualdub.speech.sync import shifted_sound
-from visualdub.speech.voice import STEP_RATE
 
 Array = NDArray[np.float64]
 

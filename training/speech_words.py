@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.speech.features import check_audio, recording_level
-from visualdub.speech.labels import PhoneSpan
+from visualdub.speech.phones import PhoneSpan
 
 HOP_SECONDS = 0.01  # of the recogniser
 BILABIALS = frozenset({"P", "B", "M"})

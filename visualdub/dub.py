@@ -35,11 +35,10 @@ from visualdub.records import (
 )
 from visualdub.redraw import Redrawer, Redrawn
 from visualdub.render.watermark import Watermark, payload_from_text
-from visualdub.speech.curves import Curves, write_curves
-from visualdub.speech.labels import labels_at, phone_labels
-from visualdub.speech.perform import perform
+from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
+from visualdub.speech.performance_file import Curves, write_curves
+from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
-from visualdub.speech.shaping import AS_PREDICTED, Shaping, motion_at, smooth_motion
 from visualdub.stages import WAIT, StageClock, prefetch
 from visualdub.storage import require_writable
 from visualdub.timing import FrameRange

@@ -24,7 +24,7 @@ from visualdub.media.yuv import frame_rgb
 from visualdub.redraw import Redrawer, Redrawn
 from visualdub.reenact import passage_performance
 from visualdub.render.renderer import Renderer
-from visualdub.speech.perform import perform
+from visualdub.speech.performance import perform
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import StageClock, peak_memory_mib
 from visualdub.timing import FrameRange

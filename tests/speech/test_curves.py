@@ -15,7 +15,7 @@ from speech_scene import scene_track
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.speech.curves import read_curves, write_curves
+from visualdub.speech.performance_file import read_curves, write_curves
 from visualdub.timing import FrameRange
 
 N_SPEECH = load_face_model().n_speech

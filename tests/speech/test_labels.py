@@ -12,8 +12,8 @@ from speech_scene import counting
 import visualdub.demo
 from visualdub.errors import BadInput
 from visualdub.media.audio import read_audio
-from visualdub.speech import labels
-from visualdub.speech.labels import SILENCE, PhoneSpan, best_path, labels_at, phone_labels
+from visualdub.speech import phones as labels
+from visualdub.speech.phones import SILENCE, PhoneSpan, best_path, labels_at, phone_labels
 
 # bin red by k seven now, aligned with its words by PocketSphinx; seconds
 BRBK7N = [

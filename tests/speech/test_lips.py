@@ -5,8 +5,8 @@ import pytest
 
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.models import load_face_model
-from visualdub.speech.lips import bring_together, lip_offsets, offset_slopes
-from visualdub.speech.voice import TOUCH, contact_envelope
+from visualdub.speech.activity import TOUCH, contact_envelope
+from visualdub.speech.closure import bring_together, lip_offsets, offset_slopes
 
 MODEL = load_face_model()
 M = 1 + MODEL.n_speech

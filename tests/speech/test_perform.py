@@ -10,9 +10,9 @@ from speech_scene import scene_track
 from visualdub.errors import BadInput
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.speech.lips import lip_offsets
-from visualdub.speech.moving import mouth_moving, tracked_opening
-from visualdub.speech.perform import frames_to, passing_frames, perform, smoothstep
+from visualdub.speech.activity import mouth_moving, tracked_opening
+from visualdub.speech.closure import lip_offsets
+from visualdub.speech.performance import frames_to, passing_frames, perform, smoothstep
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle
 

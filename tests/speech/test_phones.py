@@ -8,8 +8,8 @@ import pocketsphinx
 from numpy.typing import NDArray
 from speech_scene import counting
 
-from visualdub.speech import phones
-from visualdub.speech.phones import acoustic_model
+from visualdub.speech.features import pocketsphinx as phones
+from visualdub.speech.features.pocketsphinx import acoustic_model
 
 
 def test_phone_scores_are_those_of_the_gaussians() -> None:

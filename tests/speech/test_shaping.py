@@ -14,9 +14,8 @@ from visualdub.dub import dialogue_motion
 from visualdub.errors import BadInput
 from visualdub.face.models import load_face_model
 from visualdub.media.movie_writer import picture_info
-from visualdub.speech.perform import perform
+from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
 from visualdub.speech.predict import SpeechMotion, predict_motion
-from visualdub.speech.shaping import AS_PREDICTED, Shaping, motion_at, smooth_motion
 from visualdub.speech.style import SpeechStyle
 
 N_SPEECH = load_face_model().n_speech

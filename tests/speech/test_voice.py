@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visualdub.speech.voice import drop_bursts, fill_gaps, voice_envelope
+from visualdub.speech.activity import drop_bursts, fill_gaps, voice_envelope
 
 
 def bits(text: str) -> np.ndarray:

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="wav2vec2 is exported by torch, whic
 pytest.importorskip("transformers", reason="wav2vec2 comes from transformers, which is not installed (extra: wav2vec2)")
 
 from exporters.wav2vec2 import export_wav2vec2  # noqa: E402
-from visualdub.speech.wav2vec2 import BLOCK, FOLDER, NETWORK, Wav2Vec2, open_wav2vec2  # noqa: E402
+from visualdub.speech.features.wav2vec2 import BLOCK, FOLDER, NETWORK, Wav2Vec2, open_wav2vec2  # noqa: E402
 
 SMALL = {
     "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,

@@ -22,8 +22,8 @@ from training.synthetic import Synthetic, Voice, missing, sentences, synthetic_s
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.models import load_face_model
+from visualdub.speech.closure import bring_together
 from visualdub.speech.features import RATE
-from visualdub.speech.lips import bring_together
 from visualdub.speech.predict import MODEL, SpeechMotion, predict_motion
 from visualdub.speech.style import SpeechStyle
 
@@ -64,7 +64,7 @@ def generic_style(model: Path) -> SpeechStyle:
 
 
 def mouth_opening(motion: SpeechMotion, style: SpeechStyle) -> Array:
-    """(n,) lip opening of the neutral face that speaks `motion`, put together as `visualdub.speech.perform` does."""
+    """(n,) lip opening of the neutral face that speaks `motion`, put together as `visualdub.speech.performance` does."""
     face, spoken = load_face_model(), style.apply(motion)
     values = motion.voice[:, None] * spoken  # the neutral face rests at zeros
     values = bring_together(face, face.template, values, motion.contact, np.asarray(style.gain))

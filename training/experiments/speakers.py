@@ -27,7 +27,7 @@ from visualdub.face.models import load_face_model
 from visualdub.face.models.face468 import Face468, read_face_model
 from visualdub.face.track import Track
 from visualdub.speech.features import feature_kind
-from visualdub.speech.labels import PhoneSpan
+from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle
 from visualdub.timing import FrameRange

@@ -18,8 +18,8 @@ from visualdub.errors import ActorError, BadInput
 if TYPE_CHECKING:
     from visualdub.dub import Shot
     from visualdub.records import DubReport
-    from visualdub.speech.curves import Curves
-    from visualdub.speech.shaping import Shaping
+    from visualdub.speech.performance import Shaping
+    from visualdub.speech.performance_file import Curves
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
@@ -90,8 +90,8 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, check_output, dub_clip
-    from visualdub.speech.curves import Curves
-    from visualdub.speech.shaping import Shaping
+    from visualdub.speech.performance import Shaping
+    from visualdub.speech.performance_file import Curves
     from visualdub.timing import FrameRange
 
     mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
@@ -121,8 +121,8 @@ def command(
 
 def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialogues: int) -> Shaping | Curves:
     """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked for."""
-    from visualdub.speech.curves import read_curves
-    from visualdub.speech.shaping import AS_PREDICTED
+    from visualdub.speech.performance import AS_PREDICTED
+    from visualdub.speech.performance_file import read_curves
 
     if edited is None:
         return shaping

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.speech import features
-from visualdub.speech.voice import STEP_RATE, contact_envelope, voice_envelope
+from visualdub.speech.activity import STEP_RATE, contact_envelope, voice_envelope
 
 MODEL = Path(__file__).parent / "data" / "speech.onnx"
 RECORD = MODEL.with_suffix(".json")

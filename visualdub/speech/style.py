@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
-from visualdub.speech.moving import mouth_moving, tracked_opening
+from visualdub.speech.activity import mouth_moving, tracked_opening
 from visualdub.speech.predict import MODEL, SpeechMotion, model_hash, model_record
 
 GENERIC_SECONDS = 0.5  # of the actor speaking: the generic style weighs as much as this; 2 s cost 0.03 of the lip error

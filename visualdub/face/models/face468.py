@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, LANDMARK_COUNT, face_width
+from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, face_width
 
 DATA = Path(__file__).with_name("face468.npz")
 Mesh = NDArray[np.float64]  # (..., V, 3) x right, y down, z away from the camera

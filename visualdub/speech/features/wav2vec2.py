@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.speech.features import HOP, FeatureKind, Level
+from visualdub.speech.features.mel import HOP, FeatureKind, Level
 
 FOLDER = "VISUALDUB_WAV2VEC2"  # environment variable that names the folder
 NETWORK = "wav2vec2.onnx"  # file in the folder

@@ -1,14 +1,10 @@
-"""What a speech model hears, 50 times a second, the same however the recording is cut: log-mel, phone scores, both, wav2vec2.
-
-`feature_kind` gives one of them behind the one interface `FeatureKind`; its name, with a version, stands in every model.
-"""
+"""Log-mel of a recording relative to its level, and the interface of all speech features."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +12,13 @@ from numpy.typing import NDArray
 from scipy.fft import rfft
 
 from visualdub.errors import BadInput
-from visualdub.speech.phones import acoustic_model, cepstra, phone_scores
+from visualdub.speech.features.pocketsphinx import cepstra
 
 RATE = 16000  # samples per second
 HOP = 320  # samples: 50 features per second
 WINDOW = 640  # samples, 40 ms
 FFT = 1024
 BANDS = 40
-PHONES = 42  # of PocketSphinx's acoustic model
 LOW_HZ, HIGH_HZ = 60.0, 7600.0
 POWER_FLOOR = 1e-10  # of one band, about -100 dBFS
 DEPTH = 7.0  # nepers of power kept below the loud frames' mean; what is fainter counts as this faint
@@ -100,7 +95,7 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
         return None
     inside = starts[starts < feature_count(len(audio))]
     gain = float(np.exp((LOUDNESS - top) / 2))
-    spectra = np.concatenate([cepstra(_scaled(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside])
+    spectra = np.concatenate([cepstra(scaled_piece(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside])
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
     looked_at = np.concatenate([audio[s * HOP:(s + per_second) * HOP] for s in inside])
@@ -109,7 +104,7 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
                  float(looked_at.mean(dtype=np.float64)), float(looked_at.std(dtype=np.float64)))
 
 
-def _scaled(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
+def scaled_piece(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
     """The samples that features `first` .. `first + count - 1` and their neighbours look at, times `gain`.
 
     CONTEXT features of sound, or silence outside the recording, lie on either side: feature `first` is number CONTEXT here.
@@ -124,7 +119,7 @@ def _scaled(audio: NDArray[np.float32], gain: float, first: int, count: int) -> 
 
 def relative_mel(audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
     """(count, BANDS) log-mel relative to the recording's level, floored at -DEPTH and scaled to about -1..1."""
-    mel = log_mel(_scaled(audio, level.gain, first, count), CONTEXT, count)
+    mel = log_mel(scaled_piece(audio, level.gain, first, count), CONTEXT, count)
     return np.asarray(np.maximum(mel - level.mel, -DEPTH) / DEPTH, np.float32)
 
 
@@ -148,46 +143,6 @@ class FeatureKind(ABC):
     def audible(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.bool_]:
         """(count,) False where the sound lies so far below the recording's loud frames that nothing can be spoken there."""
         return np.asarray(relative_mel(audio, level, first, count).mean(1) > FAINT)
-
-
-@dataclass(frozen=True)
-class MelPhone(FeatureKind):
-    """Log-mel, log posteriors of the phones scaled to about -1..1, or first the one and then the other."""
-
-    def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
-        """As `FeatureKind.features`."""
-        parts = [relative_mel(audio, level, first, count)] if self.bands else []
-        if self.phones:
-            piece = _scaled(audio, level.gain, first, count)
-            parts.append(phone_scores(piece, CONTEXT * 2, count, level.cepstra, acoustic_model()) / 4.5 + 1)
-        return np.asarray(np.concatenate(parts, 1), np.float32)
-
-
-KINDS = {
-    "phone": MelPhone("phone42-2", PHONES, 0, PHONES),
-    "mel": MelPhone("mel40-1", BANDS, BANDS, 0),
-    "both": MelPhone("mel40+phone42-2", BANDS + PHONES, BANDS, PHONES),
-}
-NAMED = {k.name: k for k in KINDS.values()}
-
-
-def feature_kind(name: str, weights: Path | None = None) -> FeatureKind:
-    """The features called `name`: `phone`, `mel`, `both` or `wav2vec2` for the latest version, or a name out of a model.
-
-    weights: the folder of a wav2vec2 network, by default $VISUALDUB_WAV2VEC2. Raises `BadInput` for an unknown name, and for
-    wav2vec2 whose weights are missing or are not the ones that `name` tells of.
-    """
-    known = KINDS.get(name) or NAMED.get(name)
-    if known is not None:
-        return known
-    if name.split("-")[0] != "wav2vec2":
-        raise BadInput(f"unknown speech features {name!r}; expected one of {', '.join([*KINDS, 'wav2vec2', *NAMED])}")
-    from visualdub.speech.wav2vec2 import open_wav2vec2
-
-    kind = open_wav2vec2(weights)
-    if name not in ("wav2vec2", kind.name):
-        raise BadInput(f"the model listens to {name}; the weights in {kind.folder} make {kind.name}")
-    return kind
 
 
 def check_audio(audio: NDArray[np.float32]) -> NDArray[np.float32]:
