@@ -16,13 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.face.mediapipe_models import Segmenter
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
 from visualdub.media.pixel_format import bit_depth
 from visualdub.media.yuv import rgb_to_planes
-from visualdub.render.composite import composite, finish, prepare
-from visualdub.render.feather import feather
-from visualdub.render.renderer import Renderer
-from visualdub.render.segment import Segmenter
+from visualdub.render.composite import composite, feather, finish, prepare
+from visualdub.render.runtime import Renderer
 from visualdub.render.watermark import Watermark, payload_bits
 
 FRAME_MS = 40.0  # one frame of a 25 frames/s clip

@@ -15,8 +15,8 @@ from visualdub.face.crop import warp_crop
 from visualdub.face.quality import best_lag, squared_correlation
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
 from visualdub.media.yuv import frame_rgb
-from visualdub.redraw import crop_of
 from visualdub.reenact import to_and_fro
+from visualdub.render.shot_renderer import crop_of
 from visualdub.stages import WAIT, StageClock, prefetch
 
 

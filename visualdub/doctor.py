@@ -101,7 +101,7 @@ def _face_model() -> str:
 def _face_detector() -> str:
     import numpy as np
 
-    from visualdub.face.detect import Detector
+    from visualdub.face.mediapipe_models import Detector
 
     detector = Detector()
     found = detector.boxes(np.zeros((64, 64, 3), np.uint8))

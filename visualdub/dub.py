@@ -33,7 +33,7 @@ from visualdub.records import (
     write_provenance,
     write_report,
 )
-from visualdub.redraw import Redrawer, Redrawn
+from visualdub.render.shot_renderer import Redrawer, Redrawn
 from visualdub.render.watermark import Watermark, payload_from_text
 from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
 from visualdub.speech.performance_file import Curves, write_curves

@@ -13,17 +13,18 @@ from visualdub.actor.package import Actor
 from visualdub.dub import AUDIO_RATE, Shot, check_actor
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import warp_crop
-from visualdub.face.detect import LANDMARKS, FaceTrack, find_faces, iou, landmark_box
+from visualdub.face.detect import FaceTrack, find_faces, iou
 from visualdub.face.landmarks import lip_opening
+from visualdub.face.mediapipe_models import LANDMARKS, landmark_box
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import Progress, require_face
 from visualdub.measure.mouth import yaw_degrees
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.redraw import Redrawer, Redrawn
 from visualdub.reenact import passage_performance
-from visualdub.render.renderer import Renderer
+from visualdub.render.runtime import Renderer
+from visualdub.render.shot_renderer import Redrawer, Redrawn
 from visualdub.speech.performance import perform
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import StageClock, peak_memory_mib

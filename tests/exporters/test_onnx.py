@@ -16,7 +16,7 @@ from training.config import GeneratorConfig
 from training.generator import Generator
 from training.renderer import ActorRenderer
 from visualdub.errors import VisualDubError
-from visualdub.render.renderer import Renderer
+from visualdub.render.runtime import Renderer
 
 
 def renderer_of(width: float) -> ActorRenderer:

@@ -11,10 +11,8 @@ from render_scene import SIZE, affine, ellipse, frame, media, picture
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
 from visualdub.media.yuv import planes_to_rgb
-from visualdub.render.composite import Match, composite
-from visualdub.render.feather import feather
-from visualdub.render.grain import noise_level
-from visualdub.render.shot import REACH, Layer, composite_shot
+from visualdub.render.composite import REACH, Layer, Match, composite, composite_shot, feather
+from visualdub.render.match import noise_level
 from visualdub.render.watermark import Watermark, payload_bits
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "gbrp", "gbrp10le", "gray"]

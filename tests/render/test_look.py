@@ -7,9 +7,8 @@ import pytest
 from render_scene import SIZE, ellipse, picture
 
 from visualdub.media.transfer import HLG, LINEAR, PQ, light
-from visualdub.render.colour import LIMIT, offset_field, spread_field
-from visualdub.render.feather import feather, smooth_step
-from visualdub.render.grain import grain, lacking, noise_level, seeded
+from visualdub.render.composite import feather, smooth_step
+from visualdub.render.match import LIMIT, grain, lacking, noise_level, offset_field, seeded, spread_field
 
 
 def test_feather_rises_inside_the_mask_only() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.crop import warp_crop
-from visualdub.render.region import Region, into_region, restore_detail
+from visualdub.render.composite import Region, into_region, restore_detail
 
 
 def test_a_crop_that_went_to_the_plate_and_back_keeps_its_detail() -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from visualdub.errors import ActorError, BadInput
-from visualdub.render.renderer import Renderer
+from visualdub.render.runtime import Renderer
 
 T, S = 5, 8
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from render_scene import SIZE, ellipse, picture
 
-from visualdub.render.segment import Segmenter, background_weight, keep_weight
+from visualdub.face.mediapipe_models import Segmenter
+from visualdub.render.matting import background_weight, keep_weight
 
 
 def halves() -> tuple[np.ndarray, np.ndarray]:

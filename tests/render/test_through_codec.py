@@ -12,9 +12,7 @@ from render_scene import affine, ellipse, frame, media, picture
 from visualdub.media.frame import Frame
 from visualdub.media.movie_reader import read_frames
 from visualdub.media.movie_writer import Codec, VideoWriter
-from visualdub.render.composite import Composited
-from visualdub.render.feather import feather
-from visualdub.render.shot import Layer, composite_shot
+from visualdub.render.composite import Composited, Layer, composite_shot, feather
 from visualdub.render.watermark import Watermark, WatermarkReader, payload_bits
 
 BITS = payload_bits("a job")

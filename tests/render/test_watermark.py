@@ -9,8 +9,7 @@ from blind_watermark.bwm_core import WaterMarkCore
 from render_scene import affine, ellipse, frame, media, picture
 
 from visualdub.errors import BadInput
-from visualdub.render.composite import composite
-from visualdub.render.feather import feather
+from visualdub.render.composite import composite, feather
 from visualdub.render.watermark import (
     BITS,
     BLOCK,

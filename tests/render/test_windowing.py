@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.render.windowing import RenderInput, frames_needed, render_shot, window_count, windows_of
+from visualdub.render.windows import RenderInput, frames_needed, render_shot, window_count, windows_of
 from visualdub.timing import FrameRange
 
 T = 5

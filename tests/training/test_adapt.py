@@ -17,7 +17,7 @@ from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted
 from visualdub.face.track import Track
-from visualdub.render.renderer import Renderer
+from visualdub.render.runtime import Renderer
 from visualdub.timing import FrameRange
 
 CONSENT = Consent("the portrait", "1984", "tests")

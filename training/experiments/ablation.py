@@ -39,10 +39,9 @@ from visualdub.face.crop import warp_crop
 from visualdub.face.track import Performance, Track
 from visualdub.measure.shot import evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.redraw import Redrawer
 from visualdub.reenact import passage_performance
-from visualdub.render.feather import feather
-from visualdub.render.shot import Layer, composite_shot
+from visualdub.render.composite import Layer, composite_shot, feather
+from visualdub.render.shot_renderer import Redrawer
 from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 

@@ -24,7 +24,7 @@ from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, OutputError
 
 if TYPE_CHECKING:
-    from visualdub.render.renderer import Renderer
+    from visualdub.render.runtime import Renderer
     from visualdub.speech.style import SpeechStyle
 
 IDENTITY, STYLE, RENDERER = "identity.npz", "style.safetensors", "renderer.onnx"
@@ -53,7 +53,7 @@ class Actor:
     @cached_property
     def renderer(self) -> Renderer:
         """The renderer, loaded when first asked for. Raises `ActorError` where its file is none."""
-        from visualdub.render.renderer import Renderer
+        from visualdub.render.runtime import Renderer
 
         return Renderer(self.renderer_path)
 

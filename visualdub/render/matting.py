@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.render.feather import smooth_step
+from visualdub.face.mediapipe_models import Segmenter
+from visualdub.render.composite import smooth_step
 
 SOFT_EDGE = 1.5  # crop pixels, standard deviation of the blur that softens the segmentation's border
 BACKGROUND_BELOW = 0.5  # probability of "person" under which a pixel is background
-
-
-class Segmenter:
-    """MediaPipe's selfie segmentation (its model is in the wheel). It keeps nothing from one picture to the next."""
-
-    def __init__(self) -> None:
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation  # loads TensorFlow Lite: only when used
-
-        self._net: Any = SelfieSegmentation(model_selection=0)
-
-    def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability of "person" (clothes and hair too) for each pixel of an R'G'B' crop (S, S, 3). Returns (S, S) in 0..1."""
-        found: NDArray[np.float32] = self._net.process(np.ascontiguousarray(crop)).segmentation_mask
-        return np.array(found, dtype=np.float32)
-
-    def close(self) -> None:
-        """Free the network."""
-        self._net.close()
-
-    def __enter__(self) -> Segmenter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def keep_weight(person_real: NDArray[np.float32], person_generated: NDArray[np.float32], silhouette_real: NDArray[np.bool_],

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
 from visualdub.face.geometry import Geometry, frame_geometry, to_crop
+from visualdub.face.mediapipe_models import Segmenter
 from visualdub.face.models import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.media.movie_reader import read_frames
 from visualdub.media.yuv import chroma_factors, frame_rgb
-from visualdub.render.feather import feather
-from visualdub.render.renderer import Renderer
-from visualdub.render.segment import Segmenter, background_weight
-from visualdub.render.shot import Layer, composite_shot
+from visualdub.render.composite import Layer, composite_shot, feather
+from visualdub.render.matting import background_weight
+from visualdub.render.runtime import Renderer
 from visualdub.render.watermark import Watermark
-from visualdub.render.windowing import RenderInput, render_shot
+from visualdub.render.windows import RenderInput, render_shot
 from visualdub.stages import WAIT, StageClock, prefetch
 
 ALIGN = 8  # pixels; whole chroma samples of every format

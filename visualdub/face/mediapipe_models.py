@@ -1,0 +1,133 @@
+"""MediaPipe's networks, behind this one module: face detector, landmark mesh, selfie segmentation."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's C++ log would end up between our progress bars
+
+LANDMARKS = 478  # 468 of the mesh, 10 of the irises
+WINDOW = 2.0  # side of the picture handed to the mesh, in face boxes
+WINDOW_PIXELS = 384  # the mesh reads 192 pixels of face; more only aliases
+MIN_FACE_PIXELS = 24
+
+Box = NDArray[np.float64]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
+Rgb = NDArray[np.uint8]  # (H, W, 3)
+
+
+def landmark_box(landmarks: NDArray[np.floating[Any]]) -> Box:
+    """Bounding box of one frame's landmarks (478, 3)."""
+    return np.asarray(np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)]), np.float64)
+
+
+class Detector:
+    """MediaPipe's full-range face detector: finds faces too small for the mesh's own."""
+
+    def __init__(self, min_confidence: float = 0.4) -> None:
+        import mediapipe as mp
+
+        self._net = mp.solutions.face_detection.FaceDetection(model_selection=1, min_detection_confidence=min_confidence)
+
+    def boxes(self, rgb: Rgb) -> list[Box]:
+        """Faces of one picture, largest first."""
+        h, w = rgb.shape[:2]
+        found = []
+        for d in self._net.process(rgb).detections or ():
+            r = d.location_data.relative_bounding_box
+            box = np.array([r.xmin * w, r.ymin * h, (r.xmin + r.width) * w, (r.ymin + r.height) * h])
+            if min(box[2] - box[0], box[3] - box[1]) >= MIN_FACE_PIXELS:
+                found.append(box)
+        return sorted(found, key=lambda b: -float((b[2] - b[0]) * (b[3] - b[1])))
+
+    def close(self) -> None:
+        self._net.close()
+
+
+class MeshTracker:
+    """The mesh of one face, run on a window around it that moves only when the face nears its edge.
+
+    A window that followed each frame would restart MediaPipe's own tracking and add its rounding to the landmarks.
+    """
+
+    def __init__(self) -> None:
+        import mediapipe as mp
+
+        self._net = mp.solutions.face_mesh.FaceMesh(
+            static_image_mode=False, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.3,
+            min_tracking_confidence=0.5)
+        self._window: NDArray[np.int64] | None = None
+        self._face_side = 0.0
+
+    def look_at(self, box: Box, shape: tuple[int, ...]) -> None:
+        """Put the window around `box` and forget the previous frame."""
+        centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
+        half = side * WINDOW / 2
+        h, w = shape[:2]
+        x0, y0 = np.floor(np.maximum(centre - half, 0)).astype(int)
+        x1, y1 = np.ceil(np.minimum(centre + half, (w, h))).astype(int)
+        self._window, self._face_side = np.array([x0, y0, x1, y1]), side
+        self._net.reset()
+
+    def landmarks(self, rgb: Rgb) -> NDArray[np.float32] | None:
+        """(478, 3) in pixels of the whole picture, or None where the window holds no face."""
+        if self._window is None or min(self._window[2:] - self._window[:2]) < MIN_FACE_PIXELS // 2:
+            return None
+        x0, y0, x1, y1 = self._window
+        view: NDArray[Any] = rgb[y0:y1, x0:x1]
+        h, w = view.shape[:2]
+        shrink = WINDOW_PIXELS / max(h, w)
+        if shrink < 1:
+            view = cv2.resize(view, (round(w * shrink), round(h * shrink)), interpolation=cv2.INTER_AREA)
+        found = self._net.process(np.ascontiguousarray(view)).multi_face_landmarks
+        if not found:
+            return None
+        points: NDArray[np.float32] = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
+        points = points * np.array([w, h, w], np.float32) + np.array([x0, y0, 0], np.float32)
+        box = landmark_box(points)
+        if min(box[2:] - box[:2]) < MIN_FACE_PIXELS / 2:
+            return None
+        return points
+
+    def keep_in_view(self, landmarks: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+        """Move the window for the next frame when the face nears its edge or changed size."""
+        box = landmark_box(landmarks)
+        assert self._window is not None
+        centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
+        drift = np.abs(centre - (self._window[:2] + self._window[2:]) / 2).max()
+        h, w = shape[:2]
+        whole = bool((self._window == np.array([0, 0, w, h])).all())
+        if not 0.75 < side / self._face_side < 1.33 or (drift > 0.3 * self._face_side and not whole):
+            self.look_at(box, shape)
+
+    def close(self) -> None:
+        self._net.close()
+
+
+class Segmenter:
+    """MediaPipe's selfie segmentation (its model is in the wheel). It keeps nothing from one picture to the next."""
+
+    def __init__(self) -> None:
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation  # loads TensorFlow Lite: only when used
+
+        self._net: Any = SelfieSegmentation(model_selection=0)
+
+    def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of "person" (clothes and hair too) for each pixel of an R'G'B' crop (S, S, 3). Returns (S, S) in 0..1."""
+        found: NDArray[np.float32] = self._net.process(np.ascontiguousarray(crop)).segmentation_mask
+        return np.array(found, dtype=np.float32)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._net.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
