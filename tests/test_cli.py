@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from visualdub import __version__, cli
-from visualdub.commands import find
+from visualdub.cli import entry_points as find
 from visualdub.errors import BadInput, Interrupted, OutputError
 from visualdub.storage import require_writable, write_json, write_text
 

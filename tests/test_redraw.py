@@ -13,9 +13,9 @@ import pytest
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
 from visualdub.face.quality import best_lag, squared_correlation
+from visualdub.measure.reenact import to_and_fro
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
 from visualdub.media.yuv import frame_rgb
-from visualdub.reenact import to_and_fro
 from visualdub.render.shot_renderer import crop_of
 from visualdub.stages import WAIT, StageClock, prefetch
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from visualdub.actor.record import Consent
-from visualdub.commands.console import err, out
+from visualdub.console import err, out
 from visualdub.errors import BadInput
 
 MINUTES = 5.0  # where neither minutes nor steps are given

@@ -25,7 +25,7 @@ from training.run import CHECKPOINT, LOSSES, Count, Run, Show, enough_memory
 from training.trainer import Probe, Trainer, texture_of
 from training.windows import WindowSampler, has_window, still_windows
 from visualdub.errors import BadInput
-from visualdub.evaluate import MARGIN
+from visualdub.measure.evaluate import MARGIN
 from visualdub.storage import require_writable
 
 LEAST_PEOPLE = 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from visualdub.commands.console import err
+from visualdub.console import err
 
 if TYPE_CHECKING:
     from training.run import Count, Show, Status

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.commands.console import frame_progress, out, print_json
-from visualdub.commands.options import Json
+from visualdub.console import Json, frame_progress, out, print_json
 
 if TYPE_CHECKING:
     from training.prepare import Prepared, Refusal

@@ -22,8 +22,8 @@ def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.
         called.append([name, *args])
         write_flat_actor(Path(args[args.index("-o") + 1]), track_clip(Path(args[0])))
 
-    monkeypatch.setattr("visualdub.commands.find.run_command", adapt)
-    monkeypatch.setattr("visualdub.commands.find.find_command", lambda name: None)
+    monkeypatch.setattr("visualdub.cli.entry_points.run_command", adapt)
+    monkeypatch.setattr("visualdub.cli.entry_points.find_command", lambda name: None)
     folder = tmp_path / "demo"
     assert run(["demo", "-o", str(folder), "--minutes", "0.1"]) == 0
     assert len(called) == 1 and called[0][called[0].index("--frames") + 1] == "0:100"

@@ -12,7 +12,7 @@ import pytest
 from helpers import portrait_pictures, write_movie, write_wav
 
 from visualdub import cli
-from visualdub.commands.dub import measure_sync
+from visualdub.cli.dub import measure_sync
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track

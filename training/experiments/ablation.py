@@ -34,12 +34,12 @@ from visualdub.actor.package import Actor, load_actor
 from visualdub.actor.record import Consent
 from visualdub.dub import Shot, check_actor, open_shot
 from visualdub.errors import BadInput
-from visualdub.evaluate import draw
 from visualdub.face.crop import warp_crop
 from visualdub.face.track import Performance, Track
+from visualdub.measure.evaluate import draw
+from visualdub.measure.reenact import passage_performance
 from visualdub.measure.shot import evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.reenact import passage_performance
 from visualdub.render.composite import Layer, composite_shot, feather
 from visualdub.render.shot_renderer import Redrawer
 from visualdub.stages import StageClock

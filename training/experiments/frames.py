@@ -33,8 +33,8 @@ from training.experiments.tables import (
     runs_table,
     write_page,
 )
-from visualdub.evaluate import MARGIN
 from visualdub.face.tracker import cached_track
+from visualdub.measure.evaluate import MARGIN
 from visualdub.timing import FrameRange
 
 PAPER = {100: (17.71, 11.37), 250: (12.33, 11.88), 500: (11.84, 11.74), 1000: (11.78, 11.21)}  # frames: FID baseline, with prior

@@ -87,7 +87,7 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     """Everything, into `folder`; files of an earlier demo there are replaced. Returns the measures."""
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, dub_clip, open_shot
-    from visualdub.evaluate import evaluate
+    from visualdub.measure.evaluate import evaluate
 
     files = DemoFiles(folder)
     folder.mkdir(parents=True, exist_ok=True)

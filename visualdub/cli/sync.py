@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visualdub.commands.console import out, print_json
-from visualdub.commands.options import Clip, Face, Frames, JsonFile
+from visualdub.console import Clip, Face, Frames, JsonFile, out, print_json
 
 if TYPE_CHECKING:
     from visualdub.speech.sync import Sync
@@ -28,7 +27,7 @@ def command(
     The confidence is the share of recordings of somebody else that would fit the picture less well; from 0.99 on the offset can
     be relied on, below it is called not found.
     """
-    from visualdub.commands.dub import track_shot
+    from visualdub.cli.dub import track_shot
     from visualdub.media.audio import read_audio
     from visualdub.media.movie_reader import probe
     from visualdub.speech.sync import clip_sync

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from visualdub.commands.console import err, out
+from visualdub.console import err, out
 
 MINUTES = 1.0
 
@@ -17,7 +17,7 @@ def command(
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="How long to adapt.")] = MINUTES,
 ) -> None:
     """Make a portrait count in English, dub it in French, and measure the result."""
-    from visualdub.commands.find import find_command, run_command
+    from visualdub.cli.entry_points import find_command, run_command
     from visualdub.demo.run import CONSENT, DemoFiles, run_demo
     from visualdub.timing import FrameRange
 

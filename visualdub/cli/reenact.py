@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from visualdub.commands.console import frame_progress, print_json
-from visualdub.commands.dub import say, track_shot
-from visualdub.commands.options import ActorName, Clip, Codec, Crf, Face, Json, Matte, NoWatermark, Profile
+from visualdub.cli.dub import say, track_shot
+from visualdub.console import ActorName, Clip, Codec, Crf, Face, Json, Matte, NoWatermark, Profile, frame_progress, print_json
 
 PerformanceFrom = Annotated[
     str | None,
@@ -41,7 +40,7 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output
-    from visualdub.reenact import reenact
+    from visualdub.measure.reenact import reenact
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)

@@ -20,9 +20,9 @@ from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import Progress, require_face
 from visualdub.measure.mouth import yaw_degrees
+from visualdub.measure.reenact import passage_performance
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.reenact import passage_performance
 from visualdub.render.runtime import Renderer
 from visualdub.render.shot_renderer import Redrawer, Redrawn
 from visualdub.speech.performance import perform

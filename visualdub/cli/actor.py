@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from visualdub.commands.console import err, out, print_json
-from visualdub.commands.options import Json
+from visualdub.console import Json, err, out, print_json
 from visualdub.errors import BadInput
 
 command = typer.Typer(no_args_is_help=True, help="List, show and forget actors, or withdraw consent.")

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from visualdub.commands.console import err, frame_progress, out, print_json
-from visualdub.commands.dub import track_shot
-from visualdub.commands.options import ActorName, Clip, Face, JsonFile
-from visualdub.commands.reenact import PerformanceFrom
+from visualdub.cli.dub import track_shot
+from visualdub.cli.reenact import PerformanceFrom
+from visualdub.console import ActorName, Clip, Face, JsonFile, err, frame_progress, out, print_json
 
 
 def command(
@@ -24,7 +23,7 @@ def command(
     """Measure self re-enactment, control, leak and silence on frames of a clip."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.evaluate import MARGIN, evaluate
+    from visualdub.measure.evaluate import MARGIN, evaluate
     from visualdub.storage import write_json
     from visualdub.timing import FrameRange
 

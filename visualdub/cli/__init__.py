@@ -1,4 +1,4 @@
-"""`vdub`: the core's commands and those of every installed room, and what every failure looks like."""
+"""`vdub`: the core's commands and those of every installed package, and what every failure looks like."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from visualdub import __version__
-from visualdub.commands import find
+from visualdub.cli import entry_points
 from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
 
-OWN = ("demo", "track", "sync", "dub", "reenact", "evaluate", "actor", "doctor")  # each a module of visualdub.commands
+OWN = ("demo", "track", "sync", "dub", "reenact", "evaluate", "actor", "doctor")  # each a module of visualdub.cli
 ORDER = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
 BAD_INPUT, INTERRUPTED = 2, 130
 ClickException: Any = next(
@@ -24,26 +24,26 @@ ClickException: Any = next(
 )  # newer Typers carry their own click
 
 
-class Rooms(TyperGroup):
+class Commands(TyperGroup):
     """Loads a command's module only when the command is named, so that `vdub` starts light."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        names = {*OWN, *find.offered()}
+        names = {*OWN, *entry_points.offered()}
         return [n for n in ORDER if n in names] + sorted(names - set(ORDER))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in OWN:
-            return find.as_click(cmd_name, import_module(f"visualdub.commands.{cmd_name}").command)
-        if cmd_name in find.offered():
+            return entry_points.as_click(cmd_name, import_module(f"visualdub.cli.{cmd_name}").command)
+        if cmd_name in entry_points.offered():
             try:
-                return find.find_command(cmd_name)
+                return entry_points.find_command(cmd_name)
             except BadInput as e:
-                return find.missing(cmd_name, e)
+                return entry_points.missing(cmd_name, e)
         return None
 
 
 app = typer.Typer(
-    cls=Rooms,
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -108,6 +108,3 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
 
-
-if __name__ == "__main__":
-    main()

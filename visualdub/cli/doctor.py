@@ -1,4 +1,4 @@
-"""What this machine has for Visual Dub, and what is missing."""
+"""`vdub doctor`: what this machine has for Visual Dub, and what is missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,35 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import typer
+from rich.table import Table
+
+from visualdub.console import Json, out, print_json
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+SIGN = {True: "ok", False: "BROKEN", None: ""}
+
+
+def command(json: Json = False) -> None:
+    """Check this machine: packages, models, encoders, memory and disk. Exit status 1 where something is broken."""
+    from dataclasses import asdict
+
+
+    findings = examine()
+    if json:
+        print_json({"healthy": healthy(findings), "findings": [asdict(f) for f in findings]})
+    else:
+        table = Table("", "", "", box=None, show_header=False)
+        for f in findings:
+            table.add_row(f.name, SIGN[f.ok], f.detail)
+        out.print(table)
+    if not healthy(findings):
+        raise typer.Exit(1)
+
+
+# ---- what is looked at -------------------------------------------------------------------------------------
 
 NEEDED = (
     "numpy",

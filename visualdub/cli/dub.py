@@ -10,9 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.commands import find
-from visualdub.commands.console import err, frame_progress, out, print_json
-from visualdub.commands.options import Clip, Codec, Crf, Face, Frames, Json, Matte, NoWatermark, Profile
+from visualdub.cli import entry_points as find
+from visualdub.console import (
+    Clip,
+    Codec,
+    Crf,
+    Face,
+    Frames,
+    Json,
+    Matte,
+    NoWatermark,
+    Profile,
+    err,
+    frame_progress,
+    out,
+    print_json,
+)
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:

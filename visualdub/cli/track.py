@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visualdub.commands.console import frame_progress, out, print_json
-from visualdub.commands.options import Clip, Face, Frames, Json
+from visualdub.console import Clip, Face, Frames, Json, frame_progress, out, print_json
 
 if TYPE_CHECKING:
     from visualdub.face.track import Track

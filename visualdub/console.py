@@ -1,0 +1,65 @@
+"""What commands of every package share: options described once, progress with rate and time left, JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+# ---- options -----------------------------------------------------------------------------------------------
+
+Clip = Annotated[Path, typer.Argument(help="A movie with somebody talking.", show_default=False)]
+ActorName = Annotated[
+    str, typer.Option("--actor", help="Actor package: a folder, or its name without .actor.", show_default=False)
+]
+Frames = Annotated[str | None, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip; all by default.")]
+Face = Annotated[
+    str | None,
+    typer.Option("--face", metavar="N|X,Y", help="Which face: its number, or a point in it. The most present by default."),
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the measures as JSON; - prints them.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Codec = Annotated[str | None, typer.Option("--codec", help="ffv1, prores, prores4444 or h264; by the output's suffix otherwise.")]
+Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of h264, lower is better.")]
+Matte = Annotated[
+    Path | None, typer.Option("--matte", metavar="FILE", help="Write where pixels were changed as a second, grey movie.")
+]
+NoWatermark = Annotated[bool, typer.Option("--no-watermark", help="Leave out the invisible watermark; the record says so.")]
+Profile = Annotated[bool, typer.Option("--profile", help="Print what each stage took.")]
+
+
+# ---- output ------------------------------------------------------------------------------------------------
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class RateColumn(ProgressColumn):
+    """Frames per second so far."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} frames/s", style="progress.data.speed")
+
+
+@contextlib.contextmanager
+def frame_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that a stage moves by calling it with frames done and frames in all."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Machine-readable result on stdout, alone."""
+    print(json.dumps(values, indent=1, ensure_ascii=False), flush=True)
