@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.cli import quiet_native_logs
-from visualdub.demo.drive import counting_motion
 from visualdub.demo.portrait import Portrait
-from visualdub.demo.run import ENGLISH, portrait_picture
+from visualdub.demo.run import ENGLISH, counting_motion, portrait_picture
 from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
 
 RATE, LOOP = Fraction(25), 125  # frames of the portrait that are repeated to and fro

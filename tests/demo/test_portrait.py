@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures
 
-from visualdub.demo.mouth import ENAMEL, GUM, paint, tooth_colour
-from visualdub.demo.portrait import Motion, Portrait
+from visualdub.demo.portrait import ENAMEL, GUM, Motion, Portrait, paint, tooth_colour
 from visualdub.demo.run import DATA, ENGLISH, FRENCH, label, portrait_picture
 from visualdub.face.models import load_face_model
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import write_flat_actor
 
 from visualdub.cli import run
-from visualdub.demo.page import lookup, shown
+from visualdub.demo.run import lookup, shown
 from visualdub.face.tracker import track_clip
 from visualdub.media.movie_reader import probe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,14 +17,105 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visualdub.demo.drive import counting_motion
-from visualdub.demo.page import write_page
-from visualdub.demo.portrait import Portrait
+from visualdub import __version__
+from visualdub.demo.portrait import Motion, Portrait
 from visualdub.errors import VisualDubError
+from visualdub.face.models import load_face_model
+from visualdub.media.audio import read_audio
 from visualdub.media.movie_reader import read_frames
 from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
 from visualdub.media.yuv import frame_rgb
+from visualdub.speech.predict import model_record, predict_motion
+from visualdub.storage import write_text
 from visualdub.timing import FrameRange
+
+# ---- what the portrait does --------------------------------------------------------------------------------
+
+RECORDING_RATE = 16000  # Hz
+EMPHASIS = 1.25  # of the speech model's average person, so that a small picture shows what is said
+TURN = np.radians([1.4, 2.6, 0.8])  # widest nod, shake and tilt of the head
+SHIFT = np.array([2.2, 1.3])  # pixels the head wanders
+PERIODS = ((3.1, 1.9), (4.3, 2.3), (3.7, 1.3), (4.7, 2.9), (3.9, 1.7))  # seconds: two waves each for nod, shake, tilt, x, y
+
+
+def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion:
+    """The motion of a portrait that speaks `recording` for `frame_count` frames at `rate` frames per second."""
+    model, generic = load_face_model(), model_record()["generic"]
+    spoken = predict_motion(read_audio(recording, RECORDING_RATE), rate, frame_count)
+    z = np.column_stack([spoken.jaw, spoken.expression])
+    mouth = spoken.voice[:, None] * (np.array(generic["lift"]) + EMPHASIS * np.array(generic["gain"]) * z)
+    expression = np.zeros((frame_count, model.n_expression))
+    expression[:, : mouth.shape[1] - 1] = mouth[:, 1:]
+    wander = np.stack([_wander(long, short, rate, frame_count) for long, short in PERIODS], 1)
+    return Motion(mouth[:, 0], expression, wander[:, :3] * TURN, wander[:, 3:] * SHIFT)
+
+
+def _wander(long: float, short: float, rate: Fraction, frame_count: int) -> NDArray[np.float64]:
+    """Two sines, at most 1 in all, 0 in the first frame. (frame_count,)."""
+    t = np.arange(frame_count) / float(rate)
+    return np.asarray(0.7 * np.sin(2 * np.pi * t / long) + 0.3 * np.sin(2 * np.pi * t / short))
+
+
+# ---- the report --------------------------------------------------------------------------------------------
+
+TEMPLATE = Path(__file__).parent / "data" / "report.html"
+MEASURES = (  # where in the table, what it is, what is good
+    ("reenactment.composite.psnr_crop", "PSNR of the 256 x 256 crop, dB", "higher"),
+    ("reenactment.composite.psnr_mask", "PSNR inside the mask, dB", "higher"),
+    ("reenactment.composite.ssim_crop", "SSIM of the crop", "1"),
+    ("reenactment.mask_share", "mask's share of the crop", ""),
+    ("reenactment.composite.sharpness", "sharpness of the mouth against the source", "1"),
+    ("reenactment.composite.flicker", "flicker against the source", "1"),
+    ("reenactment.composite.seam", "gradient along the mask's edge against the source", "1"),
+    ("reenactment.mouth.lmd", "lip landmarks, mean distance, % of face width", "0"),
+    ("driven.mouth.control", "control: correlation of commanded and measured opening", "1"),
+    ("driven.mouth.leak", "leak: what still shows of the source's mouth", "0"),
+    ("silence.mouth.open_share", "silence: share of frames with an open mouth", "0"),
+)
+
+
+def lookup(table: dict[str, Any], dotted: str) -> Any:
+    """The value at `a.b.c`, None where a part is missing."""
+    value: Any = table
+    for name in dotted.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def shown(value: Any) -> str:
+    """A number as text, a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minutes: float, cores: int) -> None:
+    """Write the report at `path`, beside the files it shows."""
+    rows = "\n".join(
+        f"<tr><td>{html.escape(name)}</td><td>{shown(lookup(measures, key))}</td><td>{good}</td></tr>"
+        for key, name, good in MEASURES
+    )
+    stages = "\n".join(
+        f"<tr><td>{html.escape(name)}</td><td>{s['seconds']:.2f}</td><td>{s['fps']:.1f}</td></tr>"
+        for name, s in dub["stages"].items()
+    )
+    values = {
+        "rows": rows,
+        "stages": stages,
+        "minutes": f"{minutes:g}",
+        "cores": str(cores),
+        "version": __version__,
+        "steps": str(measures["steps"]),
+        "frames": str(measures["frames"]),
+        "drawn": str(dub["drawn"]),
+        "count": str(dub["frames"]),
+        "fps": f"{dub['frames_per_second']:.1f}",
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"{{{{{name}}}}}", value)
+    write_text(path, text)
+
+
+# ---- the demo ----------------------------------------------------------------------------------------------
 
 DATA = Path(__file__).parent / "data"
 ENGLISH, FRENCH = DATA / "counting_en.wav", DATA / "counting_fr.wav"
