@@ -19,17 +19,17 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from training.config import WIDTHS, AdaptConfig, GeneratorConfig
-from training.crispness import choose_crispness
-from training.frames import Frames, FrameSet, read_frame_set
-from training.packed import Dataset
-from training.passages import Start
-from training.precision import choose_dtype
+from training.core.config import WIDTHS, AdaptConfig, GeneratorConfig
+from training.core.precision import choose_dtype
+from training.core.run import CONFIG, LOSSES, SHEET, Count, Run, Show, enough_memory
+from training.core.trainer import Probe, Trainer, texture_of
+from training.data.frames import Frames, FrameSet, read_frame_set
+from training.data.packed import Dataset
+from training.data.segments import Start
+from training.data.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
 from training.prior_file import Prior, check_fits, load_prior
-from training.run import CONFIG, LOSSES, SHEET, Count, Run, Show, enough_memory
-from training.speech_style import source_style
-from training.trainer import Probe, Trainer, texture_of
-from training.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
+from training.renderer.actor_renderer.sharpening import choose_crispness
+from training.speech.adapter import source_style
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
@@ -278,7 +278,7 @@ def load_network(folder: Path) -> tuple[GeneratorConfig, dict[str, torch.Tensor]
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    from training.config import generator_config
+    from training.core.config import generator_config
     from visualdub.errors import ActorError
 
     try:

@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from training.checkpoint import checkpoint_facts
-from training.config import PriorConfig
-from training.curves import Curves
-from training.distributed import World, end_world, start_world
-from training.losses import Perceptual
-from training.packed import ClipFacts, Dataset, PackedClip, read_whole
-from training.precision import choose_dtype
+from training.core.checkpoint import checkpoint_facts
+from training.core.config import PriorConfig
+from training.core.curves import Curves
+from training.core.distributed import World, end_world, start_world
+from training.core.precision import choose_dtype
+from training.core.run import CHECKPOINT, LOSSES, Count, Run, Show, enough_memory
+from training.core.trainer import Probe, Trainer, texture_of
+from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
+from training.data.windows import WindowSampler, has_window, still_windows
 from training.prior_file import Prior, check_fits, load_prior, save_prior
-from training.run import CHECKPOINT, LOSSES, Count, Run, Show, enough_memory
-from training.trainer import Probe, Trainer, texture_of
-from training.windows import WindowSampler, has_window, still_windows
+from training.renderer.actor_renderer.losses import Perceptual
 from visualdub.errors import BadInput
 from visualdub.measure.evaluate import MARGIN
 from visualdub.storage import require_writable

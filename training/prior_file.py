@@ -16,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from training.config import GeneratorConfig, LossConfig, generator_config
+from training.core.config import GeneratorConfig, LossConfig, generator_config
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.models import load_face_model
 
 SCHEMA = 1
-SHIPPED = Path(__file__).parent / "data" / "prior-small.safetensors"
+SHIPPED = Path(__file__).parent / "weights" / "prior-small.safetensors"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 
 from speech_scene import counting, scene_track
 
-from training.speech_style import LEAST_SECONDS, actor_style, fit_layer, source_style, stretched
+from training.speech.adapter import LEAST_SECONDS, actor_style, fit_layer, source_style, stretched
 from visualdub.actor.package import _load_style, _save_style
 from visualdub.face.track import Track
 from visualdub.speech.predict import MODEL, model_hash, predict_motion

@@ -11,11 +11,11 @@ from speech_scene import counting, scene_track
 torch = pytest.importorskip("torch")
 
 from training.experiments.speakers import folds_of  # noqa: E402
-from training.speech_data import SpeechClip, SyntheticSound, hear, in_a_room, plain_sound, through_a_band, unspoken_sounds  # noqa: E402
-from training.speech_measure import best_lag, lip_error, measure_clip  # noqa: E402
-from training.speech_model import SpeechNet, Spoken, export_onnx  # noqa: E402
-from training.speech_windows import Mixture, Windows, lip_jacobian, lip_metric  # noqa: E402
-from training.train_speech import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
+from training.speech.clips import SpeechClip, SyntheticSound, hear, in_a_room, plain_sound, through_a_band, unspoken_sounds  # noqa: E402
+from training.speech.measure import best_lag, lip_error, measure_clip  # noqa: E402
+from training.speech.network import SpeechNet, Spoken, export_onnx  # noqa: E402
+from training.speech.train import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
+from training.speech.windows import Mixture, Windows, lip_jacobian, lip_metric  # noqa: E402
 from visualdub.errors import BadInput  # noqa: E402
 from visualdub.face.landmarks import LIPS  # noqa: E402
 from visualdub.face.models import load_face_model  # noqa: E402

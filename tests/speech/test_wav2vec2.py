@@ -139,7 +139,7 @@ def test_another_architecture_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_listens_to_it_speaks(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.speech_model import SpeechNet, Spoken, export_onnx
+    from training.speech.network import SpeechNet, Spoken, export_onnx
 
     kind, path = open_wav2vec2(folder), tmp_path / "speech.onnx"
     net = SpeechNet(kind.width, 5, 8, (1,), 0.0, 1).eval()

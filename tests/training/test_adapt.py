@@ -11,8 +11,8 @@ import pytest
 import training.adapt
 from training.adapt import Job, Source, _offset, adapt
 from training.commands import _consent
-from training.config import AdaptConfig, GeneratorConfig, LossConfig
-from training.run import Status
+from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
+from training.core.run import Status
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.articulation import (
+from training.speech.articulation import (
     SILENCE,
     PhoneSpan,
     articulations,

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from training.renderer.actor_renderer.generator import first_guess, sample_texture
 from training_scene import TINY, disc_frames, tiny_config, tiny_trainer
 
-from training.augment import LUMA, augmented_texture, mirrored_texture, mirrored_uv, random_colouring, recolour
-from training.generator import first_guess, sample_texture
-from training.trainer import texture_of
-from training.uvmap import pack_uv, unpack_uv
-from training.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
+from training.core.trainer import texture_of
+from training.data.augment import LUMA, augmented_texture, mirrored_texture, mirrored_uv, random_colouring, recolour
+from training.data.uvmap import pack_uv, unpack_uv
+from training.data.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
 from visualdub.face.models import load_face_model
 
 AS_FILMED = torch.eye(3, 4)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.train_commands import prepare, speech
+from training.commands import prepare, speech
 from visualdub.cli import run
 from visualdub.errors import BadInput
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from training.renderer.actor_renderer.actor_renderer import ActorRenderer
+from training.renderer.actor_renderer.generator import Generator, crisp
+from training.renderer.actor_renderer.sharpening import AMOUNTS, ENOUGH, choose_crispness, detail
 from training_scene import TINY, tiny_probe, tiny_trainer
 
-from training.crispness import AMOUNTS, ENOUGH, choose_crispness, detail
-from training.generator import Generator, crisp
-from training.renderer import ActorRenderer
-from training.trainer import Probe
+from training.core.trainer import Probe
 
 
 def test_detail_by_hand() -> None:

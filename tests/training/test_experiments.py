@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from training.renderer.actor_renderer.discriminator import Discriminator
+from training.renderer.actor_renderer.generator import Generator
 
-from training.config import GeneratorConfig, adapt_config
-from training.discriminator import Discriminator
+from training.core.config import GeneratorConfig, adapt_config
 from training.experiments import ablation, frames, speed
 from training.experiments.study import RUNS, RunRecord, Study, Variant, measured_at, run_once, some, with_room
 from training.experiments.subjects import Row, Subject, append_rows, read_records, read_rows, subjects
 from training.experiments.tables import iterations_to, iterations_to_stay, markdown, mean_of_all, mean_spread, times, value_at
-from training.generator import Generator
 from training.prior_file import Prior, load_prior, save_prior
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from training.build_face_model import HELD_OUT, build, keep_signs, mirror_map, procrustes, upright
-from training.face_topology import JAW_LINE, folded, tessellation
+from training.face.build_face_model import HELD_OUT, build, keep_signs, mirror_map, procrustes, upright
+from training.face.topology import JAW_LINE, folded, tessellation
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.models import load_face_model
 from visualdub.face.models.face468 import DATA

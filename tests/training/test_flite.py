@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import flite
-from training.articulation import PhoneSpan, articulations
+from training.speech import flite
+from training.speech.articulation import PhoneSpan, articulations
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 

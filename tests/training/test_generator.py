@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from training.renderer.actor_renderer.actor_renderer import ActorRenderer
+from training.renderer.actor_renderer.generator import (
+    Generator,
+    carry_inwards,
+    first_guess,
+    sample_texture,
+    smooth_jumps,
+    uv_jumps,
+)
+from training.renderer.actor_renderer.layers import BlurDown, ModulatedConv, blur_up
 from training_scene import TINY
 
-from training.config import GeneratorConfig
-from training.generator import Generator, carry_inwards, first_guess, sample_texture, smooth_jumps, uv_jumps
-from training.layers import BlurDown, ModulatedConv, blur_up
-from training.renderer import ActorRenderer
+from training.core.config import GeneratorConfig
 from visualdub.errors import BadInput
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures, write_movie
 
-from training.hdtf import Video, hdtf_lists, hdtf_sources, read_part
-from training.packed import SUFFIX, Dataset, read_whole
-from training.prepare import Settings, prepare_dataset, track_in_area
-from training.sources import FaceArea, find_sources
+from training.data.hdtf import Video, hdtf_lists, hdtf_sources, read_part
+from training.data.packed import SUFFIX, Dataset, read_whole
+from training.data.prepare import Settings, prepare_dataset, track_in_area
+from training.data.sources import FaceArea, find_sources
 from visualdub.errors import BadInput, NoFace
 from visualdub.timing import FrameRange
 

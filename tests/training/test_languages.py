@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.articulation import PhoneSpan, opening_curve
 from training.experiments import languages
 from training.experiments.languages import LanguageRow, generic_style, languages_table, measure_language, mouth_opening
 from training.experiments.subjects import read_records
-from training.synthetic import Synthetic, missing
+from training.speech.articulation import PhoneSpan, opening_curve
+from training.speech.synthetic import Synthetic, missing
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.models import load_face_model

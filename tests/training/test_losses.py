@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from training.renderer.actor_renderer.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss
+from training.renderer.actor_renderer.losses import VGG16, Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
 
-from training.config import LossConfig
-from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss
-from training.losses import VGG16, Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
+from training.core.config import LossConfig
 from visualdub.errors import BadInput
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from training.mel import RATE, filterbank, frame_mels
+from training.data.mel import RATE, filterbank, frame_mels
 
 
 def test_a_tone_lands_in_its_band_and_silence_is_zero() -> None:

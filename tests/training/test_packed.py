@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from training.packed import INDEX, META, RATE, SUFFIX, Dataset, PackedClip, read_whole, thinned
-from training.prepare import pack_clip
-from training.uvmap import pack_uv
+from training.data.packed import INDEX, META, RATE, SUFFIX, Dataset, PackedClip, read_whole, thinned
+from training.data.prepare import pack_clip
+from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import SIZE, VIEW, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from training_scene import TINY, disc_frames, tiny_config
 
-from training.passages import LONGEST, SHORTEST, choose_passages
-from training.windows import UNSEEN, WindowSampler
+from training.data.segments import LONGEST, SHORTEST, choose_passages
+from training.data.windows import UNSEEN, WindowSampler
 
 FACES = [(0, i) for i in range(200)] + [(1, i) for i in range(100)]
 STARTS = [(c, i) for c, i in FACES if (c, i + 4) in set(FACES)]

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures, write_movie, write_wav
 
-from training.packed import INDEX, SUFFIX, Dataset, read_whole
-from training.prepare import REFUSED, Settings, check_validation, prepare_dataset, read_validation, share_frames
-from training.sources import find_sources
-from training.workers import Workers
+from training.data.packed import INDEX, SUFFIX, Dataset, read_whole
+from training.data.prepare import REFUSED, Settings, check_validation, prepare_dataset, read_validation, share_frames
+from training.data.sources import find_sources
+from training.data.workers import Workers
 from visualdub.errors import BadInput, OutputError, VisualDubError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +269,6 @@ def test_a_copy_of_a_validation_clip_stays_out_of_training(people: Path, tmp_pat
 
 
 def test_preparing_loads_neither_torch_nor_mediapipe() -> None:
-    script = "import sys, training.train_commands, training.prepare; print({'torch', 'mediapipe'} & set(sys.modules))"
+    script = "import sys, training.commands, training.prepare; print({'torch', 'mediapipe'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

@@ -17,13 +17,13 @@ import torch
 from helpers import portrait_pictures, write_movie
 
 from training.adapt import Job, Source, adapt, rehearsal_people
-from training.config import AdaptConfig, GeneratorConfig, LossConfig, PriorConfig, prior_config
-from training.packed import INDEX, Dataset
-from training.prepare import Settings, prepare_dataset
+from training.core.config import AdaptConfig, GeneratorConfig, LossConfig, PriorConfig, prior_config
+from training.core.run import CHECKPOINT, Status
+from training.core.trainer import Trainer
+from training.data.packed import INDEX, Dataset
+from training.data.prepare import Settings, prepare_dataset
 from training.prior import PriorJob, train_prior
 from training.prior_file import load_prior
-from training.run import CHECKPOINT, Status
-from training.trainer import Trainer
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted, VisualDubError
 
@@ -78,7 +78,7 @@ import training.prior
 training.prior.choose_dtype = lambda *_: torch.float32
 from training.prior import PriorJob, train_prior
 from test_prior import job
-from training.trainer import Trainer
+from training.core.trainer import Trainer
 losses, step = [], Trainer.step
 def noted(self, progress):
     losses.append(step(self, progress))

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from training_scene import TINY, tiny_config, tiny_trainer
 
-from training.config import AdaptConfig, GeneratorConfig, LossConfig
+from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
 from training.prior_file import SHIPPED, Prior, check_fits, load_prior, save_prior
 from visualdub.errors import BadInput, OutputError
 

@@ -13,17 +13,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from training.renderer.actor_renderer.discriminator import Discriminator
+from training.renderer.actor_renderer.generator import Generator, sample_texture, smooth_noise
 from training_scene import SIZE, TINY
 
-from training.config import PriorConfig
-from training.discriminator import Discriminator
+from training.core.config import PriorConfig
+from training.data.frames import FrameSet
+from training.data.uvmap import pack_uv
+from training.data.windows import Batch
 from training.experiments import privacy
 from training.experiments.privacy import Draw, Face, Finding, Person, Studio, examine, summary, write_finding
-from training.frames import FrameSet
-from training.generator import Generator, sample_texture, smooth_noise
 from training.prior_file import Prior, save_prior
-from training.uvmap import pack_uv
-from training.windows import Batch
 from visualdub.errors import BadInput
 
 Examined = Callable[[str], tuple[Finding, list[Face]]]

@@ -13,7 +13,7 @@ import itertools
 from training.experiments.noise import mixed
 from training.experiments.noise import run as run_noise
 from training.experiments.speakers import ADAPTED, GENERIC, SpeakerRow, summary, write
-from training.speech_words import BILABIALS, grid_words, spoken_phones
+from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.demo import __file__ as demo
 from visualdub.errors import BadInput
 from visualdub.media.audio import read_audio

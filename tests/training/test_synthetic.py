@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import espeak_speaker
-from training.articulation import PhoneSpan, articulations
-from training.synthetic import (
+from training.speech import espeak_speaker
+from training.speech.articulation import PhoneSpan, articulations
+from training.speech.synthetic import (
     MISSING,
     SENTENCES,
     VARIANTS,

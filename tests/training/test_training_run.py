@@ -8,9 +8,9 @@ import pytest
 import torch
 from training_scene import tiny_probe, tiny_trainer
 
-from training.curves import PLOT, Curves, plot_curves, read_curves
-from training.run import CHECKPOINT, LOSSES, SHEET, Run
-from training.trainer import Trainer
+from training.core.curves import PLOT, Curves, plot_curves, read_curves
+from training.core.run import CHECKPOINT, LOSSES, SHEET, Run
+from training.core.trainer import Trainer
 from visualdub.errors import VisualDubError
 
 

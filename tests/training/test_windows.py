@@ -9,9 +9,19 @@ import pytest
 import torch
 from training_scene import TINY, disc_frames, tiny_config
 
-from training.frames import mouth_box
-from training.uvmap import pack_uv, unpack_uv
-from training.windows import Batch, Window, WindowSampler, box_mask, feed, hold_out, make_batch, pick_references, still_windows
+from training.data.frames import mouth_box
+from training.data.uvmap import pack_uv, unpack_uv
+from training.data.windows import (
+    Batch,
+    Window,
+    WindowSampler,
+    box_mask,
+    feed,
+    hold_out,
+    make_batch,
+    pick_references,
+    still_windows,
+)
 from visualdub.errors import NoFace
 
 

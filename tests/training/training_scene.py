@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.config import AdaptConfig, GeneratorConfig, LossConfig
-from training.distributed import World
-from training.frames import FrameSet
+from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
+from training.core.distributed import World
+from training.core.trainer import Probe, Trainer, texture_of
+from training.data.frames import FrameSet
+from training.data.uvmap import pack_uv
+from training.data.windows import WindowSampler, hold_out, still_windows
 from training.prior_file import Prior
-from training.trainer import Probe, Trainer, texture_of
-from training.uvmap import pack_uv
-from training.windows import WindowSampler, hold_out, still_windows
 
 SIZE = 64
 TINY = GeneratorConfig(width=0.0625, size=SIZE, view=(16, 64, 0, 64), texture_size=32, style=16, references=2)

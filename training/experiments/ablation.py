@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.adapt import Job, Source, adapt
-from training.config import adapt_config
+from training.core.config import adapt_config
 from training.experiments.speed import SCRATCH, over_seeds
 from training.experiments.study import (
     Study,

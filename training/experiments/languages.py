@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.articulation import Sound, opening_curve, sounds
 from training.experiments.study import run_main, words
 from training.experiments.subjects import append_rows
 from training.experiments.tables import NONE, markdown, number, write_page
-from training.speech_measure import best_lag
-from training.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
+from training.speech.articulation import Sound, opening_curve, sounds
+from training.speech.measure import best_lag
+from training.speech.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.models import load_face_model

@@ -15,7 +15,7 @@ from training.experiments.languages import generic_style, mouth_opening
 from training.experiments.study import run_main
 from training.experiments.subjects import append_rows
 from training.experiments.tables import markdown, number, write_page
-from training.speech_data import coloured_noise
+from training.speech.clips import coloured_noise
 from visualdub.errors import BadInput
 from visualdub.media.audio import read_audio
 from visualdub.speech.features import RATE

@@ -37,19 +37,19 @@ from numpy.typing import NDArray
 from scipy.stats import beta, rankdata
 from torch import Tensor
 
-from training.config import GeneratorConfig, PriorConfig
+from training.core.config import GeneratorConfig, PriorConfig
+from training.core.sheet import as_picture, save_sheet
+from training.core.trainer import texture_of
+from training.data.frames import Frames
+from training.data.packed import Dataset
+from training.data.segments import Start
+from training.data.uvmap import unpack_uv
+from training.data.windows import Batch, picture_tensor, still_windows
 from training.experiments.study import run_main
-from training.frames import Frames
-from training.generator import TRUST_GAIN, Generator, sample_texture, uv_jumps
-from training.packed import Dataset
-from training.passages import Start
 from training.prior_file import load_prior, load_weights
-from training.sheet import as_picture, save_sheet
-from training.texture import NeuralTexture
-from training.trainer import texture_of
-from training.unwrap import MOST_TRUST, splat
-from training.uvmap import unpack_uv
-from training.windows import Batch, picture_tensor, still_windows
+from training.renderer.actor_renderer.generator import TRUST_GAIN, Generator, sample_texture, uv_jumps
+from training.renderer.actor_renderer.texture import NeuralTexture
+from training.renderer.actor_renderer.unwrap import MOST_TRUST, splat
 from visualdub.errors import BadInput
 
 Array = NDArray[np.float64]

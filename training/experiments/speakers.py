@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.build_face_model import build
 from training.experiments.study import run_main
 from training.experiments.subjects import append_rows, read_records
 from training.experiments.tables import markdown, number, write_page
-from training.speech_data import SpeechClip, fitted_again, load_clips, synthetic_sounds
-from training.speech_measure import measure_clip, mouth_mesh, style_values
-from training.speech_model import export_onnx
-from training.speech_style import actor_style
-from training.speech_words import BILABIALS, grid_words, spoken_phones
-from training.train_speech import SpeechConfig, clip_tracker, column_mean, train_spoken
+from training.face.build_face_model import build
+from training.speech.adapter import actor_style
+from training.speech.clips import SpeechClip, fitted_again, load_clips, synthetic_sounds
+from training.speech.measure import measure_clip, mouth_mesh, style_values
+from training.speech.network import export_onnx
+from training.speech.train import SpeechConfig, clip_tracker, column_mean, train_spoken
+from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.models import load_face_model

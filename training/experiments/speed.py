@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from training.config import adapt_config
+from training.core.config import adapt_config
 from training.experiments.study import (
     Study,
     Variant,

@@ -16,7 +16,7 @@ from typing import NoReturn
 import cv2
 import torch
 
-from training.config import AdaptConfig, GeneratorConfig
+from training.core.config import AdaptConfig, GeneratorConfig
 from training.experiments.subjects import Row, Subject, append_rows, done, learn, read_records, read_rows
 from training.prior_file import SHIPPED, Prior, check_fits, load_prior
 from visualdub.errors import BadInput, VisualDubError

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from training.adapt import make_trainer, rehearsal_people
-from training.config import AdaptConfig
-from training.frames import FrameSet, read_frame_set
+from training.core.config import AdaptConfig
+from training.core.trainer import Probe, Trainer
+from training.data.frames import FrameSet, read_frame_set
+from training.data.windows import still_windows
 from training.prior_file import Prior
-from training.trainer import Probe, Trainer
-from training.windows import still_windows
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track

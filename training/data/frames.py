@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import GeneratorConfig
-from training.mel import RATE, frame_mels
-from training.uvmap import NO_MESH, pack_uv
+from training.core.config import GeneratorConfig
+from training.data.mel import RATE, frame_mels
+from training.data.uvmap import NO_MESH, pack_uv
 from visualdub.errors import NoFace
 from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
@@ -26,7 +26,7 @@ class View(NamedTuple):
     """Some frames of one clip, cut to h x w pixels of the crop. t frames."""
 
     crops: NDArray[np.uint8]  # (t, h, w, 3) R'G'B'
-    uv: NDArray[np.uint16]  # (t, h, w, 2) see `training.uvmap`
+    uv: NDArray[np.uint16]  # (t, h, w, 2) see `training.data.uvmap`
     mask: NDArray[np.uint8]  # (t, h, w) 0/1
 
 
@@ -57,7 +57,7 @@ class FrameSet:
     """Frames in memory, a `Frames`. n frames, S = size of the crop."""
 
     crops: NDArray[np.uint8]  # (n, S, S, 3) R'G'B'
-    uv: NDArray[np.uint16]  # (n, S, S, 2) see `training.uvmap`
+    uv: NDArray[np.uint16]  # (n, S, S, 2) see `training.data.uvmap`
     mask: NDArray[np.uint8]  # (n, S, S) 0/1
     mouth: NDArray[np.int32]  # (n, 4)
     usable: NDArray[np.bool_]  # (n,)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.config import GeneratorConfig
-from training.layers import OUTPUT_GAIN, BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
+from training.core.config import GeneratorConfig
+from training.renderer.actor_renderer.layers import OUTPUT_GAIN, BlurDown, Conv, Linear, ModulatedConv, activate, blur_up, enlarge
 
 SHARED = 4  # halvings of the crop above which frames share weights
 PLAIN = 3  # finest resolutions, drawn without modulation

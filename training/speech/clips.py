@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from training import flite
-from training.articulation import PhoneSpan, contact_curve, opening_curve
-from training.speech_words import BILABIALS, grid_words, spoken_phones
-from training.synthetic import random_voice, sentences, speak
+from training.speech import flite
+from training.speech.articulation import PhoneSpan, contact_curve, opening_curve
+from training.speech.synthetic import random_voice, sentences, speak
+from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.face.fit import fit_shot
 from visualdub.face.models import FaceModel

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.speech_data import SpeechClip, SyntheticSound, hear, unspoken_sounds
+from training.speech.clips import SpeechClip, SyntheticSound, hear, unspoken_sounds
 from visualdub.face.landmarks import INNER_LIP_PAIRS, LIPS
 from visualdub.face.models import FaceModel
 from visualdub.speech.features import FeatureKind

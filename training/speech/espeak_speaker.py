@@ -1,4 +1,4 @@
-"""One sentence by libespeak-ng in a process of its own: run as a script by `training.synthetic`, standard library only.
+"""One sentence by libespeak-ng in a process of its own: run as a script by `training.speech.synthetic`, standard library only.
 
 The library holds one synthesiser in each process, keeps state from one sentence to the next and can crash; a process of its
 own for each sentence makes the sound depend on the sentence only, and lets the caller live.

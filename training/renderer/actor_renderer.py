@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.generator import Generator, crisp, sample_texture, uv_jumps, view_of
+from training.renderer.actor_renderer.generator import Generator, crisp, sample_texture, uv_jumps, view_of
 
 
 class ActorRenderer(nn.Module):
@@ -18,7 +18,7 @@ class ActorRenderer(nn.Module):
     references: Tensor
 
     def __init__(self, network: Generator, texture: Tensor, references: Tensor, crispness: float = 0.0) -> None:
-        """crispness: see `training.crispness`."""
+        """crispness: see `training.renderer.actor_renderer.sharpening`."""
         super().__init__()
         self.crispness = crispness
         self.network = network

@@ -19,7 +19,7 @@ class NeuralTexture(nn.Module):
     base: Tensor
 
     def __init__(self, size: int, channels: int, start: Tensor | None, generator: torch.Generator) -> None:
-        """start: (P, channels, size, size), one for each passage, as `training.unwrap.starting_texture` makes them.
+        """start: (P, channels, size, size), one for each passage, as `training.renderer.unwrap.starting_texture` makes them.
 
         None: the paper's random one.
         """

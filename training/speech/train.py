@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.speech_data import SpeechClip, SyntheticSound, load_clips, synthetic_sounds
-from training.speech_measure import SpeechFigures, mean_figures, measure_clip, style_values
-from training.speech_model import SpeechNet, Spoken, export_onnx
-from training.speech_style import stretched
-from training.speech_windows import Mixture, Windows, lip_jacobian
+from training.speech.adapter import stretched
+from training.speech.clips import SpeechClip, SyntheticSound, load_clips, synthetic_sounds
+from training.speech.measure import SpeechFigures, mean_figures, measure_clip, style_values
+from training.speech.network import SpeechNet, Spoken, export_onnx
+from training.speech.windows import Mixture, Windows, lip_jacobian
 from visualdub.errors import BadInput
 from visualdub.face.models import FaceModel, load_face_model
 from visualdub.face.track import Track

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from visualdub.console import err
 
 if TYPE_CHECKING:
-    from training.run import Count, Show, Status
+    from training.core.run import Count, Show, Status
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.trainer import Probe, Trainer
+from training.core.trainer import Probe, Trainer
 
 AMOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # times the detail that a 3 x 3 mean takes away
 ENOUGH = 0.8  # of the filmed detail

@@ -12,19 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.augment import augmented_texture
-from training.config import RunConfig
-from training.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss, gradient_free
-from training.distributed import World
-from training.frames import Frames
-from training.generator import Generator, crisp, sample_texture, uv_jumps
-from training.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
-from training.passages import Start
+from training.core.config import RunConfig
+from training.core.distributed import World
+from training.data.augment import augmented_texture
+from training.data.frames import Frames
+from training.data.segments import Start
+from training.data.uvmap import unpack_uv
+from training.data.windows import Batch, WindowSampler, feed, picture_tensor
 from training.prior_file import Prior, load_weights
-from training.texture import NeuralTexture
-from training.unwrap import starting_texture
-from training.uvmap import unpack_uv
-from training.windows import Batch, WindowSampler, feed, picture_tensor
+from training.renderer.actor_renderer.discriminator import (
+    Discriminator,
+    crop_windows,
+    discriminator_loss,
+    generator_loss,
+    gradient_free,
+)
+from training.renderer.actor_renderer.generator import Generator, crisp, sample_texture, uv_jumps
+from training.renderer.actor_renderer.losses import Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
+from training.renderer.actor_renderer.texture import NeuralTexture
+from training.renderer.actor_renderer.unwrap import starting_texture
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -52,8 +58,9 @@ def texture_of(clips: Sequence[Frames], faces: Sequence[Start], config: RunConfi
     views = [clips[c].view([f]) for c, f in chosen]
     boxes = np.stack([clips[c].mouth[f] for c, f in chosen])
     lips = torch.from_numpy((boxes[:, [3, 2]] - boxes[:, [1, 0]]).astype(np.float32))
-    return starting_texture([picture_tensor(v.crops[0]) for v in views], [torch.from_numpy(unpack_uv(v.uv[0])) for v in views],
+    result: Tensor = starting_texture([picture_tensor(v.crops[0]) for v in views], [torch.from_numpy(unpack_uv(v.uv[0])) for v in views],
                             [torch.from_numpy(v.mask[0]).float() for v in views], lips, g.texture_size, g.texture_channels)[None]
+    return result
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class Trainer:
         self.texture_optimiser = torch.optim.Adam(self.textures.parameters(), config.texture_rate, (0.9, 0.99), fused=True)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), config.discriminator_rate, (0.5, 0.99), fused=True)
         self.step_count = 0
-        self.crispness = 0.0  # of what is measured and exported, see `training.crispness`
+        self.crispness = 0.0  # of what is measured and exported, see `training.renderer.actor_renderer.sharpening`
         self._feed: Iterator[Batch] | None = None
 
     @property
@@ -186,13 +193,15 @@ class Trainer:
         texture = self.textures[int(batch.person[n])](progress, int(batch.passage[n]))
         if self.config.mirrored or self.config.recoloured:
             texture = augmented_texture(texture, bool(batch.mirrored[n]), batch.colouring[n])
-        return self.network.with_atlas(texture)
+        result: Tensor = self.network.with_atlas(texture)
+        return result
 
     def _audio(self, batch: Batch) -> Tensor:
         """The audio code, the null code where the sample is silent."""
         null = self.network.null_audio.expand(len(batch), -1)
         if bool(batch.silent.all()):
-            return null
+            result: Tensor = null
+            return result
         return torch.where(batch.silent[:, None], null, self.network.audio(batch.mel).to(null.dtype))
 
     def _generator_losses(self, batch: Batch, drawn: Drawn, adversarial: bool) -> dict[str, Tensor]:
@@ -226,7 +235,8 @@ class Trainer:
         pasted, mouths = self._mouths(batch, drawn)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             real, fake = self.critic(torch.cat([mouths, pasted.detach()]))[0].chunk(2)
-        return discriminator_loss(real, fake)
+        result: Tensor = discriminator_loss(real, fake)
+        return result
 
     def _mouths(self, batch: Batch, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """Squares around the mouths, drawn (pasted into the frame) and filmed: (N, T, 3, crop, crop) each."""

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.frames import mouth_box, own_mel
-from training.packed import INDEX, RATE, SCHEMA, SUFFIX, ClipFacts, Dataset, read_whole, thinned, write_shard
-from training.sources import FaceArea, Source, find_sources
-from training.workers import Workers, add_work
+from training.data.frames import mouth_box, own_mel
+from training.data.packed import INDEX, RATE, SCHEMA, SUFFIX, ClipFacts, Dataset, read_whole, thinned, write_shard
+from training.data.sources import FaceArea, Source, find_sources
+from training.data.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.models import load_face_model

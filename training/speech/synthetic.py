@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, resample_poly, sosfilt
 
-from training import espeak_speaker
-from training.articulation import SILENCE, PhoneSpan, articulations
+from training.speech import espeak_speaker
+from training.speech.articulation import SILENCE, PhoneSpan, articulations
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 

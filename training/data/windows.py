@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from training.augment import mirrored_uv, random_colouring, recolour
-from training.config import GeneratorConfig, RunConfig
-from training.frames import Frames
-from training.passages import Passage, Start, choose_passages
-from training.uvmap import unpack_uv
+from training.core.config import GeneratorConfig, RunConfig
+from training.data.augment import mirrored_uv, random_colouring, recolour
+from training.data.frames import Frames
+from training.data.segments import Passage, Start, choose_passages
+from training.data.uvmap import unpack_uv
 from visualdub.errors import BadInput, NoFace
 
 FEWEST_BLOCKS = 4  # one second of 25 frames has five, four where a frame shows no face
@@ -37,7 +37,7 @@ class Window:
     silent: bool  # drawn with the null audio code
     passage: int = 0  # of the person's passages, the one that makes the texture
     mirror: bool = False
-    colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.augment`, None = as filmed
+    colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.data.augment`, None = as filmed
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def mirrored(batch: Batch) -> Batch:
 
 
 def recoloured(batch: Batch, colouring: Tensor) -> Batch:
-    """The batch in other colours, which may leave 0..1. colouring (3, 4), see `training.augment`."""
+    """The batch in other colours, which may leave 0..1. colouring (3, 4), see `training.data.augment`."""
     return replace(batch, frames=recolour(batch.frames, colouring), references=recolour(batch.references, colouring),
                    colouring=colouring[None].expand(len(batch), -1, -1))
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from training.frames import View
-from training.uvmap import pack_uv
+from training.data.frames import View
+from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry

@@ -14,8 +14,8 @@ import numpy as np
 import pocketsphinx
 from scipy.signal import resample_poly
 
-from training.articulation import SILENCE, PhoneSpan
-from training.synthetic import Synthetic, sentences
+from training.speech.articulation import SILENCE, PhoneSpan
+from training.speech.synthetic import Synthetic, sentences
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.speech_data import SpeechClip
+from training.speech.clips import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
 from visualdub.face.models import FaceModel
 from visualdub.speech.closure import bring_together

@@ -56,7 +56,7 @@ def find_sources(folders: Sequence[Path]) -> list[Source]:
     A folder with HDTF's lists is read as HDTF. Raises `BadInput` for a folder that is missing or holds no clip, and for a list
     that cannot be read.
     """
-    from training.hdtf import hdtf_lists, hdtf_sources
+    from training.data.hdtf import hdtf_lists, hdtf_sources
 
     found: dict[tuple[Path, tuple[int, int] | None], Source] = {}
     for folder in folders:

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
-from training.config import WIDTHS, RunConfig
-from training.sheet import contact_sheet, save_sheet
-from training.trainer import Probe, Trainer
+from training.core.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
+from training.core.config import WIDTHS, RunConfig
+from training.core.sheet import contact_sheet, save_sheet
+from training.core.trainer import Probe, Trainer
 from visualdub.errors import Interrupted, VisualDubError
 
 SAVE_SECONDS = 60.0  # between checkpoints, contact sheets and measurements, at most

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from training.config import LossConfig
+from training.core.config import LossConfig
 from visualdub.errors import BadInput
 
 VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256)  # channels up to relu3_3; 0 = halve by maximum

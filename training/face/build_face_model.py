@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.face_topology import BASE, JAW_LINE, Topology, build_topology, folded, unwrap
+from training.face.topology import BASE, JAW_LINE, Topology, build_topology, folded, unwrap
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, lip_opening
 
 HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")  # validation speakers, never in the basis
@@ -232,7 +232,7 @@ def keep_signs(basis: NDArray[np.float64], earlier: NDArray[np.float64]) -> NDAr
 
 
 def main() -> None:
-    """`python -m training.build_face_model CLIPS_FOLDER OUT.npz`."""
+    """`python -m training.face.build_face_model CLIPS_FOLDER OUT.npz`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("clips", type=Path)
     parser.add_argument("out", type=Path)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.sources import FaceArea, Source, shard_name, videos
+from training.data.sources import FaceArea, Source, shard_name, videos
 from visualdub.errors import BadInput
 
 TIMES, CROPS, LINES, ADDRESSES = "_annotion_time.txt", "_crop_wh.txt", "_resolution.txt", "_video_url.txt"

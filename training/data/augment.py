@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.face_topology import FACE_PART
+from training.face.topology import FACE_PART
 
 LUMA = np.array([0.299, 0.587, 0.114])
-STRIP = FACE_PART  # v from which on the mouth's sheets lie side by side, above it the face; see `training.face_topology.unwrap`
+STRIP = FACE_PART  # v from which on the mouth's sheets lie side by side, above it the face; see `training.face.topology.unwrap`
 SHEETS = ((0.0, 0.3325), (0.3325, 0.6675), (0.6675, 1.0))  # u of upper teeth, lower teeth, cap; each is its own mirror
 CENTRES = (0.165, 0.5, 0.835)  # u of their middles
 GAIN, CHANNEL, SATURATION, OFFSET = 0.15, 0.06, 0.2, 0.04  # standard deviations at strength 1; all but the last in nepers

@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from training.distributed import World
+from training.core.distributed import World
 
 
 def choose_dtype(device: torch.device, world: World | None = None) -> torch.dtype:

@@ -1,0 +1,1 @@
+"""One optimiser for everything that is trained: configuration, trainer, run, checkpoint, distribution."""

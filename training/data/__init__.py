@@ -1,0 +1,1 @@
+"""Clips into packed datasets, and windows of frames out of them."""

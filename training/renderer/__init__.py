@@ -1,0 +1,1 @@
+"""The renderer: generator, discriminator, losses, the actor's texture."""

@@ -1,0 +1,1 @@
+"""The speech model: clips and synthetic sentences, network, training, per-actor adapters."""
