@@ -12,11 +12,13 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed-dev
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 types: .venv/.installed-dev
 	$(BIN)/python -m mypy

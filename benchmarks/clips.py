@@ -1,4 +1,6 @@
-"""Dub every clip of a folder to FFV1; frames out must be frames in, and nothing may change outside the matte."""
+"""Dub every clip of a folder to FFV1; frames out must be frames in, and nothing may change outside the
+matte.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def changed_outside(source: Path, dub: Path, matte: Path) -> int:
 def _reduced(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """True where any pixel of a chroma sample is; an odd edge is repeated."""
     sy, sx = -(-mask.shape[0] // shape[0]), -(-mask.shape[1] // shape[1])
-    padded = np.pad(mask, ((0, shape[0] * sy - mask.shape[0]), (0, shape[1] * sx - mask.shape[1])), mode="edge")
+    padded = np.pad(
+        mask, ((0, shape[0] * sy - mask.shape[0]), (0, shape[1] * sx - mask.shape[1])), mode="edge"
+    )
     return np.asarray(padded.reshape(shape[0], sy, shape[1], sx).any((1, 3)))
 
 
@@ -44,25 +48,35 @@ def check(clip: Path, dialogue: Path, actor: Actor, folder: Path) -> str:
     source, result = probe(clip), probe(out)
     wrong = changed_outside(clip, out, matte)
     same = (source.frame_count, source.rate, source.width, source.height) == (
-        result.frame_count, result.rate, result.width, result.height)
+        result.frame_count,
+        result.rate,
+        result.width,
+        result.height,
+    )
     verdict = "ok   " if same and wrong == 0 and report.frames == source.frame_count else "WRONG"
-    return (f"{verdict} {clip.name}: {source.frame_count} -> {result.frame_count} frames at {result.rate}, {report.drawn} drawn, "
-            f"{wrong} samples changed outside the matte, {report.frames_per_second:.1f} frames/s, "
-            f"{time.perf_counter() - begun:.0f} s")
+    return (
+        f"{verdict} {clip.name}: {source.frame_count} -> {result.frame_count} frames at {result.rate},"
+        f" {report.drawn} drawn, {wrong} samples changed outside the matte, {report.frames_per_second:.1f}"
+        f" frames/s, {time.perf_counter() - begun:.0f} s"
+    )
 
 
 def main() -> None:
     """One line per clip; exit 1 where one is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--actor", type=Path, required=True, help="any actor package; the picture does not matter here")
+    parser.add_argument(
+        "--actor", type=Path, required=True, help="any actor package; the picture does not matter here"
+    )
     parser.add_argument("--dialogue", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names that must occur in a clip's name")
     args = parser.parse_args()
     quiet_native_logs()
     actor = load_actor(args.actor)
     wanted = args.only or [""]
-    clips = [p for p in sorted(args.folder.iterdir()) if p.suffix in SUFFIXES and any(w in p.name for w in wanted)]
+    clips = [
+        p for p in sorted(args.folder.iterdir()) if p.suffix in SUFFIXES and any(w in p.name for w in wanted)
+    ]
     failed = 0
     for clip in clips:
         with tempfile.TemporaryDirectory() as folder:

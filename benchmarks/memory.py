@@ -1,4 +1,6 @@
-"""Peak memory of a whole dub of 10 s and of 60 s of 1080p, each in a process of its own: it must not grow with length."""
+"""Peak memory of a whole dub of 10 s and of 60 s of 1080p, each in a process of its own: it must not grow
+with length.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ WIDTH, HEIGHT = 1920, 1080
 def loop_pictures() -> list[NDArray[np.uint8]]:
     """The counting portrait, 1080 lines high."""
     rgb = portrait_picture()
-    big = cv2.resize(rgb, (round(rgb.shape[1] * HEIGHT / rgb.shape[0]), HEIGHT), interpolation=cv2.INTER_CUBIC)
+    big = cv2.resize(
+        rgb, (round(rgb.shape[1] * HEIGHT / rgb.shape[0]), HEIGHT), interpolation=cv2.INTER_CUBIC
+    )
     return list(Portrait(np.asarray(big, np.uint8), "portrait").frames(counting_motion(ENGLISH, RATE, LOOP)))
 
 
@@ -50,9 +54,13 @@ def make_clip(path: Path, seconds: int, pictures: list[NDArray[np.uint8]]) -> No
 
 
 def peak_of_dub(clip: Path, actor: Path, dialogue: Path, output: Path) -> tuple[float, float]:
-    """MiB of resident memory and finished frames/s of `vdub dub` in a process of its own, tracking included in the memory."""
-    code = ("import json, sys; from visualdub.cli import run; status = run(sys.argv[1:]); "
-            "from visualdub.stages import peak_memory_mib; print(json.dumps({'status': status, 'peak': peak_memory_mib()}))")
+    """MiB of resident memory and finished frames/s of `vdub dub` in a process of its own, tracking included
+    in the memory.
+    """
+    code = (
+        "import json, sys; from visualdub.cli import run; status = run(sys.argv[1:]); from visualdub.stages"
+        " import peak_memory_mib; print(json.dumps({'status': status, 'peak': peak_memory_mib()}))"
+    )
     args = ["dub", str(clip), "--dialogue", str(dialogue), "--actor", str(actor), "-o", str(output)]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
     result = json.loads(done.stdout.splitlines()[-1])
@@ -65,7 +73,9 @@ def peak_of_dub(clip: Path, actor: Path, dialogue: Path, output: Path) -> tuple[
 def main() -> None:
     """Print both peaks and their ratio; exit 1 where the longer clip needs over 10 % more or 3 GB."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--actor", type=Path, required=True, help="any actor package, such as demo/portrait.actor")
+    parser.add_argument(
+        "--actor", type=Path, required=True, help="any actor package, such as demo/portrait.actor"
+    )
     parser.add_argument("--dialogue", type=Path, default=ENGLISH)
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 60))
     args = parser.parse_args()

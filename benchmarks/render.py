@@ -1,4 +1,6 @@
-"""What compositing costs, step by step, on made-up frames: `python -m benchmarks.render [--model renderer.onnx]`."""
+"""What compositing costs, step by step, on made-up frames: `python -m benchmarks.render [--model
+renderer.onnx]`.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,35 @@ from visualdub.render.runtime import Renderer
 from visualdub.render.watermark import Watermark, payload_bits
 
 FRAME_MS = 40.0  # one frame of a 25 frames/s clip
-CASES = (("512 x 512, face 360 wide", 512, 512, "yuv420p", 1.4), ("1080p, face 360 wide", 1920, 1080, "yuv420p", 1.4),
-         ("1080p 10 bit 4:2:2, face 360 wide", 1920, 1080, "yuv422p10le", 1.4),
-         ("1080p, face 180 wide", 1920, 1080, "yuv420p", 0.7),
-         ("2160p, face 770 wide", 3840, 2160, "yuv420p", 3.0))
+CASES = (
+    ("512 x 512, face 360 wide", 512, 512, "yuv420p", 1.4),
+    ("1080p, face 360 wide", 1920, 1080, "yuv420p", 1.4),
+    ("1080p 10 bit 4:2:2, face 360 wide", 1920, 1080, "yuv422p10le", 1.4),
+    ("1080p, face 180 wide", 1920, 1080, "yuv420p", 0.7),
+    ("2160p, face 770 wide", 3840, 2160, "yuv420p", 3.0),
+)
 
 
 def made_frame(width: int, height: int, pix_fmt: str) -> Frame:
     """Smooth colours with noise."""
-    info = MediaInfo(Path("made.mkv"), width, height, Fraction(25), 1, pix_fmt, ColourTags(1, 1, 1, 1), 0, None, "h264", False,
-                     Fraction(1))
+    info = MediaInfo(
+        Path("made.mkv"),
+        width,
+        height,
+        Fraction(25),
+        1,
+        pix_fmt,
+        ColourTags(1, 1, 1, 1),
+        0,
+        None,
+        "h264",
+        False,
+        Fraction(1),
+    )
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    rgb = np.stack([0.5 + 0.2 * np.sin(x / 40), 0.4 + 0.1 * np.cos(y / 50), 0.35 + 0.1 * np.sin((x + y) / 60)], -1)
+    rgb = np.stack(
+        [0.5 + 0.2 * np.sin(x / 40), 0.4 + 0.1 * np.cos(y / 50), 0.35 + 0.1 * np.sin((x + y) / 60)], -1
+    )
     rgb += np.random.default_rng(0).normal(0, 0.01, rgb.shape).astype(np.float32)
     depth = bit_depth(pix_fmt)
     planes = (np.rint(p).clip(0, 2**depth - 1) for p in rgb_to_planes(rgb, info))
@@ -55,7 +74,9 @@ def cost(step: Callable[[], object], repeats: int) -> float:
 
 
 def finished_rate(renderer: Renderer, repeats: int) -> float:
-    """Finished frames/s of the network at its own number of threads, by the median time of a window of which t - 1 are new."""
+    """Finished frames/s of the network at its own number of threads, by the median time of a window of which
+    t - 1 are new.
+    """
     t, s = renderer.window, renderer.size
     y, x = np.mgrid[:s, :s].astype(np.float32) / s
     frames = np.random.default_rng(0).integers(0, 255, (t, s, s, 3)).astype(np.uint8)
@@ -84,7 +105,10 @@ def compositing(alpha: NDArray[np.float32], repeats: int) -> None:
         affine = np.array([[scale, 0, 128 - scale * width / 2], [0, scale, 128 - scale * height / 2]])
         pending = prepare(frame, patch, alpha, affine)
         print(name)
-        line("look at the plate, measure colour and noise", cost(partial(prepare, frame, patch, alpha, affine), repeats))
+        line(
+            "look at the plate, measure colour and noise",
+            cost(partial(prepare, frame, patch, alpha, affine), repeats),
+        )
         line("+ blend in linear light, own planes", cost(partial(finish, pending, with_grain=False), repeats))
         line("+ the same with grain", cost(partial(finish, pending), repeats))
         line("+ the same with grain and watermark", cost(partial(finish, pending, mark=mark), repeats))
@@ -106,13 +130,22 @@ def main() -> None:
     line("feather", cost(lambda: feather(mask), given.repeats))
     crop = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)
     with Segmenter() as segmenter:
-        line("segmentation, one picture (1 or 2 a frame)", cost(lambda: segmenter.person(crop), given.repeats))
+        line(
+            "segmentation, one picture (1 or 2 a frame)", cost(lambda: segmenter.person(crop), given.repeats)
+        )
     if given.model:
         renderer = Renderer(given.model, threads=1)
         t, s = renderer.window, renderer.size
-        inputs = np.zeros((t, s, s, 3), np.uint8), np.zeros((t, s, s, 2), np.float32), np.ones((t, s, s), np.float32)
+        inputs = (
+            np.zeros((t, s, s, 3), np.uint8),
+            np.zeros((t, s, s, 2), np.float32),
+            np.ones((t, s, s), np.float32),
+        )
         line("network, per finished frame", cost(lambda: renderer.render(*inputs), given.repeats) / (t - 1))
-        print(f"network on all cores: {finished_rate(Renderer(given.model), given.repeats):.1f} finished frames/s")
+        print(
+            f"network on all cores: {finished_rate(Renderer(given.model), given.repeats):.1f} finished"
+            " frames/s"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""How many times faster than real time the mouth is predicted on one core: features alone, and with the network."""
+"""How many times faster than real time the mouth is predicted on one core: features alone, and with the
+network.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """`OMP_NUM_THREADS=1 python -m benchmarks.speech WAV`: seconds of sound for each second of processor time."""
+    """`OMP_NUM_THREADS=1 python -m benchmarks.speech WAV`: seconds of sound for each second of processor
+    time.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("recording", type=Path, metavar="WAV", help="speech")
     audio = np.resize(read_audio(parser.parse_args().recording, RATE), SECONDS * RATE)
@@ -35,10 +39,14 @@ def main() -> None:
     if level is None:
         raise SystemExit("the recording is silent; expected speech")
     count = feature_count(len(audio))
-    features = cpu_seconds(lambda: [kind.features(audio, level, first, 1000) for first in range(0, count, 1000)])
+    features = cpu_seconds(
+        lambda: [kind.features(audio, level, first, 1000) for first in range(0, count, 1000)]
+    )
     whole = cpu_seconds(lambda: predict_motion(audio, Fraction(25), SECONDS * 25))
-    print(f"{SECONDS} s of sound, {HOP / RATE * 1000:.0f} ms a feature: features alone {SECONDS / features:.0f} times real time, "
-          f"with level, network and curves {SECONDS / whole:.0f} times")
+    print(
+        f"{SECONDS} s of sound, {HOP / RATE * 1000:.0f} ms a feature: features alone {SECONDS / features:.0f}"
+        f" times real time, with level, network and curves {SECONDS / whole:.0f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""`vdub sync` on a folder of clips with their clips.json: known and found offsets, and what the sound of other people scores."""
+"""`vdub sync` on a folder of clips with their clips.json: known and found offsets, and what the sound of
+other people scores.
+"""
 
 from __future__ import annotations
 
@@ -32,27 +34,41 @@ def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
     seconds, offset = time.process_time() - begun, round(1000 * sync.offset)
     error = f"known {known:+5d} error {offset - known:+4d}" if known is not None else " " * 22
     verdict = "found" if sync.found else "-----"
-    print(f"{entry['file']:26} {entry['speech']:8} {error} offset {offset:+5d} correlation {sync.correlation:.2f} confidence "
-          f"{sync.confidence:.4f} {verdict} {sync.speech_seconds:4.1f} s spoken, {seconds:.2f} s of CPU")
+    print(
+        f"{entry['file']:26} {entry['speech']:8} {error} offset {offset:+5d} correlation"
+        f" {sync.correlation:.2f} confidence {sync.confidence:.4f} {verdict} {sync.speech_seconds:4.1f} s"
+        f" spoken, {seconds:.2f} s of CPU"
+    )
     return sync, track
 
 
-def unrelated(folder: Path, entries: list[dict[str, Any]], tracks: dict[str, Track], others: int) -> list[float]:
-    """Scores of every track with the sound of `others` other speakers; GRID's sounds are left out, they are all one sentence."""
+def unrelated(
+    folder: Path, entries: list[dict[str, Any]], tracks: dict[str, Track], others: int
+) -> list[float]:
+    """Scores of every track with the sound of `others` other speakers; GRID's sounds are left out, they are
+    all one sentence.
+    """
     scores = []
     sounds = {e["file"]: read_audio(folder / e["file"]) for e in entries}
     for i, entry in enumerate(entries):
-        strangers = [e for e in entries[i + 1:] + entries[:i] if e["speaker"] != entry["speaker"]
-                     and not e["file"].startswith("grid") and len(sounds[e["file"]]) > 0.9 * len(sounds[entry["file"]])]
+        strangers = [
+            e
+            for e in entries[i + 1 :] + entries[:i]
+            if e["speaker"] != entry["speaker"]
+            and not e["file"].startswith("grid")
+            and len(sounds[e["file"]]) > 0.9 * len(sounds[entry["file"]])
+        ]
         track = tracks[entry["file"]]
-        for stranger in strangers[::max(1, len(strangers) // others)][:others]:
-            audio = sounds[stranger["file"]][:len(sounds[entry["file"]])]
+        for stranger in strangers[:: max(1, len(strangers) // others)][:others]:
+            audio = sounds[stranger["file"]][: len(sounds[entry["file"]])]
             try:
                 sync = estimate_sync(track, probe(folder / entry["file"]).frame_times(), audio)
             except BadInput:
                 continue
             if sync.confidence > 0:  # 0: the best fit is at the end of the reach
-                scores.append(NULL_MODE - NULL_SCALE * float(np.log(-np.log(min(sync.confidence, 1 - 1e-12)))))
+                scores.append(
+                    NULL_MODE - NULL_SCALE * float(np.log(-np.log(min(sync.confidence, 1 - 1e-12))))
+                )
             else:
                 scores.append(-np.inf)
     return scores
@@ -69,14 +85,27 @@ def main() -> None:
     entries = json.loads((folder / "clips.json").read_text())
     results = {e["file"]: found for e in entries if (found := measure(folder, e)) is not None}
     own = [e for e in entries if e["speech"] == "original" and e["file"] in results]
-    errors = np.array([1000 * results[e["file"]][0].offset - e["av_offset_ms"] for e in own if e["av_offset_ms"] is not None])
+    errors = np.array(
+        [
+            1000 * results[e["file"]][0].offset - e["av_offset_ms"]
+            for e in own
+            if e["av_offset_ms"] is not None
+        ]
+    )
     count, apart = sum(results[e["file"]][0].found for e in own), np.abs(errors)
-    print(f"own sound: found in {count} of {len(own)}; against {len(errors)} known offsets: mean error {errors.mean():+.0f} ms, "
-          f"mean absolute error {apart.mean():.0f} ms, largest {apart.max():.0f} ms")
-    scores = np.array(unrelated(folder, own, {f: track for f, (_, track) in results.items()}, arguments.others))
+    print(
+        f"own sound: found in {count} of {len(own)}; against {len(errors)} known offsets: mean error"
+        f" {errors.mean():+.0f} ms, mean absolute error {apart.mean():.0f} ms, largest {apart.max():.0f} ms"
+    )
+    scores = np.array(
+        unrelated(folder, own, {f: track for f, (_, track) in results.items()}, arguments.others)
+    )
     quantiles = ", ".join(f"{q:g} %: {np.quantile(scores, q / 100):.2f}" for q in (50, 90, 95, 99))
     confident = np.exp(-np.exp(-(scores - NULL_MODE) / NULL_SCALE))
-    print(f"sound of other people: {len(scores)} pairs, found in {(confident >= FOUND).sum()}, scores {quantiles}")
+    print(
+        f"sound of other people: {len(scores)} pairs, found in {(confident >= FOUND).sum()}, scores"
+        f" {quantiles}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""How many bits of a dub's watermark survive H.264: reads them from the FFV1 dub, then from copies at usual qualities."""
+"""How many bits of a dub's watermark survive H.264: reads them from the FFV1 dub, then from copies at usual
+qualities.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from visualdub.render.watermark import BITS, WatermarkReader, payload_from_text
 
 
 def surviving(movie: Path, expected: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, float]:
-    """How many of the bits are read right from `movie`, and the certainty of the least certain one, in standard deviations."""
+    """How many of the bits are read right from `movie`, and the certainty of the least certain one, in
+    standard deviations.
+    """
     reader = WatermarkReader()
     for frame in read_frames(movie):
         reader.add(frame.planes[0], bit_depth(frame.info.pix_fmt), box)
@@ -49,7 +53,11 @@ def main() -> None:
             transcode(args.dub, copy, crf)
             right, least = surviving(copy, expected, mark.box)
             rate = copy.stat().st_size * 8 / (probe(copy).frame_count / float(probe(copy).rate)) / 1e6
-            print(f"H.264 crf {crf} ({rate:.2f} Mbit/s): {right} of {BITS} bits, least certain {least:.1f} sigma", flush=True)
+            print(
+                f"H.264 crf {crf} ({rate:.2f} Mbit/s): {right} of {BITS} bits, least certain {least:.1f}"
+                " sigma",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

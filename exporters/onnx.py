@@ -18,7 +18,9 @@ from visualdub.errors import VisualDubError
 
 OPSET = 17
 SCHEMA = 1  # of inputs, outputs and metadata of renderer.onnx
-TOLERANCE = 2e-3  # largest difference in 0..1 allowed against eager PyTorch; tests/exporters says what was measured
+TOLERANCE = (
+    2e-3  # largest difference in 0..1 allowed against eager PyTorch; tests/exporters says what was measured
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Parity:
 def export_renderer(renderer: ActorRenderer, path: Path) -> Parity:
     """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask`, output `rgb`, dynamic N) and check it.
 
-    The file appears only when ONNX Runtime gives the same pictures as eager PyTorch. Raises `VisualDubError` when it does not.
+    The file appears only when ONNX Runtime gives the same pictures as eager PyTorch. Raises `VisualDubError`
+    when it does not.
     """
     renderer = renderer.float().cpu().eval()
     config = renderer.network.config
@@ -42,14 +45,18 @@ def export_renderer(renderer: ActorRenderer, path: Path) -> Parity:
         _describe(partial, config.window, config.size, config.width)
         parity = check_parity(renderer, partial)
         if not parity.worst <= TOLERANCE:
-            raise VisualDubError(f"{path.name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; "
-                                 f"expected at most {TOLERANCE}")
+            raise VisualDubError(
+                f"{path.name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; "
+                f"expected at most {TOLERANCE}"
+            )
         partial.replace(path)
     return parity
 
 
 def probe_inputs(renderer: ActorRenderer, count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Random frames, a UV map with holes and a mask that both have an edge inside the picture: `count` windows."""
+    """Random frames, a UV map with holes and a mask that both have an edge inside the picture: `count`
+    windows.
+    """
     config = renderer.network.config
     t, s = config.window, config.size
     rng = torch.Generator().manual_seed(seed)
@@ -83,15 +90,27 @@ def check_parity(renderer: ActorRenderer, path: Path) -> Parity:
 def _trace(renderer: ActorRenderer, path: Path) -> None:
     dynamic = {name: {0: "N"} for name in ("frame", "uv", "mask", "rgb")}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracing exporter announces its successor, which wants one more package
-        torch.onnx.export(renderer, probe_inputs(renderer, 1), str(path), dynamo=False, opset_version=OPSET,
-                          input_names=["frame", "uv", "mask"], output_names=["rgb"], dynamic_axes=dynamic,
-                          do_constant_folding=True)
+        warnings.simplefilter(
+            "ignore"
+        )  # the tracing exporter announces its successor, which wants one more package
+        torch.onnx.export(
+            renderer,
+            probe_inputs(renderer, 1),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["frame", "uv", "mask"],
+            output_names=["rgb"],
+            dynamic_axes=dynamic,
+            do_constant_folding=True,
+        )
 
 
 def _describe(path: Path, window: int, size: int, width: float) -> None:
     """Check the graph and write what a runtime has to know into its metadata."""
     model = onnx.load(str(path))
     onnx.checker.check_model(model)
-    onnx.helper.set_model_props(model, {"schema": str(SCHEMA), "window": str(window), "size": str(size), "width": str(width)})
+    onnx.helper.set_model_props(
+        model, {"schema": str(SCHEMA), "window": str(window), "size": str(size), "width": str(width)}
+    )
     onnx.save(model, str(path))

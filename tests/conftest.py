@@ -12,7 +12,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def _shared_folder(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
-        pytest.skip(f"shared/{name} is not beside the checkout; it holds real {name} that the project does not ship")
+        pytest.skip(
+            f"shared/{name} is not beside the checkout; it holds real {name} that the project does not ship"
+        )
     return folder
 
 
@@ -34,7 +36,9 @@ def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from helpers import portrait_pictures, write_movie, write_wav
 
     folder = tmp_path_factory.mktemp("talking")
-    return write_movie(folder / "talking.mkv", portrait_pictures(40), audio=write_wav(folder / "talking.wav", 1.6))
+    return write_movie(
+        folder / "talking.mkv", portrait_pictures(40), audio=write_wav(folder / "talking.wav", 1.6)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""What tests make for themselves: an actor whose renderer is a few ONNX nodes, and movies of a speaking portrait."""
+"""What tests make for themselves: an actor whose renderer is a few ONNX nodes, and movies of a speaking
+portrait.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ WINDOW, SIZE = 5, 256
 
 
 def write_flat_renderer(path: Path) -> None:
-    """A renderer that paints skin inside the mask, darker toward the right of the texture, and keeps the frame outside."""
+    """A renderer that paints skin inside the mask, darker toward the right of the texture, and keeps the
+    frame outside.
+    """
     nodes = [
         helper.make_node("Unsqueeze", ["mask", "two"], ["m"]),  # (N, T, 1, S, S)
         helper.make_node("Sub", ["one", "m"], ["outside"]),
@@ -66,7 +70,9 @@ def write_flat_renderer(path: Path) -> None:
 
 
 def write_flat_actor(path: Path, track: Track) -> Path:
-    """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it drew."""
+    """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it
+    drew.
+    """
     model = load_face_model()
     record = ActorRecord(
         name=path.name.removesuffix(".actor"),
@@ -81,7 +87,13 @@ def write_flat_actor(path: Path, track: Track) -> Path:
     style = SpeechStyle((0.05, *[0.0] * model.n_speech), (0.04, *[0.5] * model.n_speech), 0.0, model.name)
     with actor_folder(path) as folder:
         write_package(
-            folder, record, track.identity, 0.0, np.zeros(model.n_expression), np.full((1, SIZE, SIZE, 3), 128, np.uint8), style
+            folder,
+            record,
+            track.identity,
+            0.0,
+            np.zeros(model.n_expression),
+            np.full((1, SIZE, SIZE, 3), 128, np.uint8),
+            style,
         )
         write_flat_renderer(folder / "renderer.onnx")
         for name in ("texture.safetensors", "renderer.safetensors"):
@@ -94,7 +106,9 @@ def portrait_motion(frame_count: int) -> Motion:
     t = np.arange(frame_count) / 25
     jaw = 0.06 * (1 - np.cos(2 * np.pi * 2 * t))
     turn = np.stack([0.01 * np.sin(t), 0.04 * np.sin(2 * t), np.zeros_like(t)], 1)
-    return Motion(jaw, np.zeros((frame_count, load_face_model().n_expression)), turn, np.zeros((frame_count, 2)))
+    return Motion(
+        jaw, np.zeros((frame_count, load_face_model().n_expression)), turn, np.zeros((frame_count, 2))
+    )
 
 
 def portrait_pictures(frame_count: int, height: int = 376) -> list[NDArray[np.uint8]]:
@@ -105,7 +119,9 @@ def portrait_pictures(frame_count: int, height: int = 376) -> list[NDArray[np.ui
     return list(Portrait(small, "portrait").frames(portrait_motion(frame_count)))
 
 
-def write_movie(path: Path, pictures: list[NDArray[np.uint8]], rate: Fraction = Fraction(25), audio: Path | None = None) -> Path:
+def write_movie(
+    path: Path, pictures: list[NDArray[np.uint8]], rate: Fraction = Fraction(25), audio: Path | None = None
+) -> Path:
     """Pictures (H, W, 3) as a movie, H.264 or FFV1 by the suffix."""
     info = picture_info(path, pictures[0].shape[1], pictures[0].shape[0], rate, len(pictures))
     with VideoWriter(path, info, None, AudioSource(audio) if audio else None) as writer:

@@ -42,32 +42,47 @@ def only(folder: Path, *names: str) -> bool:
     return sorted(p.name for p in folder.iterdir()) == sorted(names)
 
 
-# ---- the clip -----------------------------------------------------------------------------------------------------------
+# ---- the clip ----------------------------------------------------------------------------------------------
 
 
-def test_no_face_in_the_clip(tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_face_in_the_clip(
+    tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     grey = [np.full((120, 160, 3), 40 + i, np.uint8) for i in range(12)]
     clip = write_movie(tmp_path / "wall.mkv", grey)
-    for args in (["track", clip, "-o", tmp_path / "t.npz"], dub_args(clip, wav, flat_actor, tmp_path / "out.mkv")):
+    for args in (
+        ["track", clip, "-o", tmp_path / "t.npz"],
+        dub_args(clip, wav, flat_actor, tmp_path / "out.mkv"),
+    ):
         line = refused(args, capsys)
         assert "wall.mkv" in line and "face" in line
     assert only(tmp_path, "wall.mkv", "new.wav")
 
 
-def test_a_text_file_named_mp4(tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_file_named_mp4(
+    tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = tmp_path / "poem.mp4"
     clip.write_text("Tyger Tyger, burning bright\n" * 100)
     assert "poem.mp4" in refused(["track", clip, "-o", tmp_path / "t.npz"], capsys)
     assert "poem.mp4" in refused(dub_args(clip, wav, flat_actor, tmp_path / "out.mkv"), capsys)
-    assert "poem.mp4" in refused(dub_args(tmp_path / "new.wav", clip, flat_actor, tmp_path / "out.mkv"), capsys)
+    assert "poem.mp4" in refused(
+        dub_args(tmp_path / "new.wav", clip, flat_actor, tmp_path / "out.mkv"), capsys
+    )
 
 
-def test_a_missing_file(tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "gone.mp4" in refused(dub_args(tmp_path / "gone.mp4", wav, flat_actor, tmp_path / "out.mkv"), capsys)
+def test_a_missing_file(
+    tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "gone.mp4" in refused(
+        dub_args(tmp_path / "gone.mp4", wav, flat_actor, tmp_path / "out.mkv"), capsys
+    )
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_truncated_file(suffix: str, tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_file(
+    suffix: str, tmp_path: Path, wav: Path, flat_actor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = write_movie(tmp_path / f"whole{suffix}", portrait_pictures(20))
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
@@ -75,9 +90,16 @@ def test_a_truncated_file(suffix: str, tmp_path: Path, wav: Path, flat_actor: Pa
     assert not (tmp_path / "out.mkv").exists()
 
 
-@pytest.mark.parametrize(("frames", "said"), [("7:7", "empty"), ("9:3", "empty"), ("banana", "A:B"), ("30:41", "40 frames")])
+@pytest.mark.parametrize(
+    ("frames", "said"), [("7:7", "empty"), ("9:3", "empty"), ("banana", "A:B"), ("30:41", "40 frames")]
+)
 def test_an_empty_or_impossible_range(
-    frames: str, said: str, talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    frames: str,
+    said: str,
+    talking: Path,
+    flat_actor: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for args in (
         ["track", talking, "--frames", frames, "-o", tmp_path / "t.npz"],
@@ -88,7 +110,7 @@ def test_an_empty_or_impossible_range(
     assert only(tmp_path)
 
 
-# ---- the dialogue ---------------------------------------------------------------------------------------------------------
+# ---- the dialogue ------------------------------------------------------------------------------------------
 
 
 def test_dialogue_without_an_audio_stream(
@@ -99,20 +121,30 @@ def test_dialogue_without_an_audio_stream(
     assert "silent.mkv" in line and "audio" in line
 
 
-def test_a_recording_of_zero_length(talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_of_zero_length(
+    talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     empty = write_wav(tmp_path / "empty.wav", 0.0)
     assert "empty.wav" in refused(dub_args(talking, empty, flat_actor, tmp_path / "out.mkv"), capsys)
     (tmp_path / "nothing.wav").write_bytes(b"")
-    assert "nothing.wav" in refused(dub_args(talking, tmp_path / "nothing.wav", flat_actor, tmp_path / "out.mkv"), capsys)
+    assert "nothing.wav" in refused(
+        dub_args(talking, tmp_path / "nothing.wav", flat_actor, tmp_path / "out.mkv"), capsys
+    )
 
 
-# ---- the actor ------------------------------------------------------------------------------------------------------------
+# ---- the actor ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["renderer.onnx", "identity.npz", "actor.json", "style.safetensors"])
 @pytest.mark.parametrize("fault", ["missing", "foreign"])
 def test_an_actor_folder_with_a_missing_or_foreign_file(
-    name: str, fault: str, talking: Path, wav: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    fault: str,
+    talking: Path,
+    wav: Path,
+    flat_actor: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     actor = Path(shutil.copytree(flat_actor, tmp_path / "ada.actor"))
     (actor / name).unlink()
@@ -122,12 +154,14 @@ def test_an_actor_folder_with_a_missing_or_foreign_file(
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_a_folder_that_is_no_actor(talking: Path, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_no_actor(
+    talking: Path, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "holiday").mkdir()
     assert "holiday" in refused(dub_args(talking, wav, tmp_path / "holiday", tmp_path / "out.mkv"), capsys)
 
 
-# ---- the output -----------------------------------------------------------------------------------------------------------
+# ---- the output --------------------------------------------------------------------------------------------
 
 
 def test_the_source_is_never_written_to(
@@ -151,7 +185,9 @@ def tmpfs(folder: Path, options: str) -> Iterator[Path]:
     folder.mkdir()
     if (
         os.geteuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True).returncode
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True
+        ).returncode
     ):
         pytest.skip("mounting a tmpfs needs root and the right to mount")
     try:
@@ -170,19 +206,24 @@ def test_a_read_only_output_folder(
         return
     folder.rmdir()  # root may write anywhere but on a read-only file system
     with tmpfs(folder, "ro,size=64k"):
-        for args in (dub_args(talking, wav, flat_actor, folder / "out.mkv"), ["track", talking, "-o", folder / "t.npz"]):
+        for args in (
+            dub_args(talking, wav, flat_actor, folder / "out.mkv"),
+            ["track", talking, "-o", folder / "t.npz"],
+        ):
             line = refused(args, capsys)
             assert "locked" in line and "read-only" in line
 
 
-def test_a_full_disk(talking: Path, wav: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk(
+    talking: Path, wav: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with tmpfs(tmp_path / "small", "size=64k") as folder:
         line = refused(dub_args(talking, wav, flat_actor, folder / "out.mkv"), capsys)
         assert "out.mkv" in line and "space" in line.lower()
         assert only(folder)
 
 
-# ---- stopped by the user -------------------------------------------------------------------------------------------------
+# ---- stopped by the user -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -192,9 +233,16 @@ def test_ctrl_c_during_a_dub_leaves_no_half_file(
     folder = tmp_path / "out"
     folder.mkdir()
     long = write_movie(tmp_path / "long.mkv", portrait_pictures(40) * 10)
-    args = [sys.executable, "-m", "visualdub.cli", *(str(a) for a in dub_args(long, wav, flat_actor, folder / "out.mkv"))]
+    args = [
+        sys.executable,
+        "-m",
+        "visualdub.cli",
+        *(str(a) for a in dub_args(long, wav, flat_actor, folder / "out.mkv")),
+    ]
     # a test run in the background of a shell inherits an ignored SIGINT; a terminal's process does not
-    process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, preexec_fn=partial(signal.signal, sent, signal.SIG_DFL))
+    process = subprocess.Popen(
+        args, stderr=subprocess.PIPE, text=True, preexec_fn=partial(signal.signal, sent, signal.SIG_DFL)
+    )
     try:
         deadline = time.monotonic() + 120
         while not list(folder.iterdir()) and time.monotonic() < deadline and process.poll() is None:

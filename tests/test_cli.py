@@ -16,7 +16,19 @@ from visualdub.cli import entry_points as find
 from visualdub.errors import BadInput, Interrupted, OutputError
 from visualdub.storage import require_writable, write_json, write_text
 
-COMMANDS = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
+COMMANDS = (
+    "demo",
+    "track",
+    "sync",
+    "adapt",
+    "dub",
+    "reenact",
+    "evaluate",
+    "train",
+    "export",
+    "actor",
+    "doctor",
+)
 
 
 def test_help_lists_every_command_in_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,8 +48,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"vdub {__version__}\n"
 
 
-@pytest.mark.parametrize("args", [["frobnicate"], ["dub"], ["track", "x.mp4", "--no-such-option"], ["demo", "--minutes", "many"]])
-def test_wrong_usage_is_status_2_without_a_traceback(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "args", [["frobnicate"], ["dub"], ["track", "x.mp4", "--no-such-option"], ["demo", "--minutes", "many"]]
+)
+def test_wrong_usage_is_status_2_without_a_traceback(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.run(args) == 2
     assert "Traceback" not in capsys.readouterr().err
 
@@ -58,7 +74,11 @@ def test_wrong_usage_is_status_2_without_a_traceback(args: list[str], capsys: py
     ],
 )
 def test_every_failure_is_one_line_and_its_status(
-    error: BaseException, status: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException,
+    status: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(*args: object, **kwargs: object) -> NoReturn:
         raise error
@@ -96,7 +116,9 @@ def test_a_room_that_is_not_installed_only_lacks_its_commands(
     assert "pip install 'visualdub[training]'" in capsys.readouterr().err
 
 
-def test_dub_without_an_actor_names_what_it_needs(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dub_without_an_actor_names_what_it_needs(
+    talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from helpers import write_wav
 
     wav = write_wav(tmp_path / "new.wav", 1.0)
@@ -131,7 +153,20 @@ def test_dub_without_an_actor_adapts_first_and_says_how_long(
     ]
     assert cli.run(args) == 130
     folder = tmp_path / "talking.actor"
-    assert called == [["adapt", str(talking), "--actor", "talking", "--minutes", "3", "-o", str(folder), "--consent", "a, b, c"]]
+    assert called == [
+        [
+            "adapt",
+            str(talking),
+            "--actor",
+            "talking",
+            "--minutes",
+            "3",
+            "-o",
+            str(folder),
+            "--consent",
+            "a, b, c",
+        ]
+    ]
     assert "about 3 minutes" in capsys.readouterr().err
 
 
@@ -155,10 +190,24 @@ def test_actor_commands(
     assert not (tmp_path / "ada.actor").exists()
 
 
-def test_track_prints_json_alone_on_stdout(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_track_prints_json_alone_on_stdout(
+    talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     overlay = tmp_path / "overlay.mp4"
     assert (
-        cli.run(["track", str(talking), "--frames", "0:20", "-o", str(tmp_path / "t.npz"), "--overlay", str(overlay), "--json"])
+        cli.run(
+            [
+                "track",
+                str(talking),
+                "--frames",
+                "0:20",
+                "-o",
+                str(tmp_path / "t.npz"),
+                "--overlay",
+                str(overlay),
+                "--json",
+            ]
+        )
         == 0
     )
     values = json.loads(capsys.readouterr().out)
@@ -179,8 +228,13 @@ def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_native_logs_stay_off_stderr() -> None:
-    code = "import os, sys; from visualdub import cli; cli.quiet_native_logs(); os.write(2, b'noise'); sys.stderr.write('kept')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    code = (
+        "import os, sys; from visualdub import cli; cli.quiet_native_logs(); os.write(2, b'noise');"
+        " sys.stderr.write('kept')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stderr == "kept"
 
 

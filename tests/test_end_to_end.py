@@ -80,7 +80,9 @@ def test_every_sample_outside_the_matte_is_the_sources_own(talking: Path, dubbed
 
 
 def test_flat_skin_is_where_the_mouth_was(dubbed: Path) -> None:
-    """The renderer paints (0.7, 0.5, 0.4): colour is matched to the plate, but no lip, tooth or dark gap is left."""
+    """The renderer paints (0.7, 0.5, 0.4): colour is matched to the plate, but no lip, tooth or dark gap is
+    left.
+    """
     out, matte = planes(dubbed / "out.mkv"), planes(dubbed / "matte.mkv")
     luma, drawn = out[12][0].astype(int), matte[12][0] == 255
     assert drawn.sum() > 2000
@@ -90,14 +92,24 @@ def test_flat_skin_is_where_the_mouth_was(dubbed: Path) -> None:
 def test_report_and_provenance_say_what_was_done(talking: Path, dubbed: Path) -> None:
     report = json.loads((dubbed / "out.mkv.report.json").read_text())
     assert report["frames"] == 40 and report["drawn"] == 40 and report["passed"] == []
-    assert set(report["stages"]) == {"speech", "decode", "prepare", "render", "segment", "composite", "encode"}
+    assert set(report["stages"]) == {
+        "speech",
+        "decode",
+        "prepare",
+        "render",
+        "segment",
+        "composite",
+        "encode",
+    }
     record = read_provenance(dubbed / "out.mkv")
     assert record.synthetic and record.actor == "flat" and record.consent["who"] == "the test suite"
     assert record.source == talking.name and record.dialogue == "new.wav" and record.frames == "0:40"
 
 
 def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) -> None:
-    """Bits lie in blocks of the frame's grid: a small mask has none for a few of them, as their certainty says."""
+    """Bits lie in blocks of the frame's grid: a small mask has none for a few of them, as their certainty
+    says.
+    """
     clip = write_movie(tmp_path / "large.mkv", portrait_pictures(24, height=600))
     out = Output(tmp_path / "out.mkv", matte=tmp_path / "matte.mkv")
     dub.dub_clip(dub.open_shot(clip), write_wav(tmp_path / "new.wav", 0.8), load_actor(flat_actor), out)
@@ -131,7 +143,10 @@ def test_a_second_language_does_no_tracking(
     assert shot.from_cache
     wavs = [write_wav(tmp_path / f"{name}.wav", 1.0) for name in ("fr", "ja")]
     dialogues = [x for w in wavs for x in ("--dialogue", str(w))]
-    assert run(["dub", str(talking), *dialogues, "--actor", str(flat_actor), "-o", str(tmp_path / "out.mp4")]) == 0
+    assert (
+        run(["dub", str(talking), *dialogues, "--actor", str(flat_actor), "-o", str(tmp_path / "out.mp4")])
+        == 0
+    )
     assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["out-fr.mp4", "out-ja.mp4"]
     assert [probe(tmp_path / f"out-{n}.mp4").frame_count for n in ("fr", "ja")] == [40, 40]
 
@@ -151,7 +166,12 @@ def test_frames_without_a_face_keep_their_place_and_pixels(blank: tuple[int, int
     clip = write_movie(tmp_path / "holes.mkv", pictures)
     actor = write_flat_actor(tmp_path / "flat.actor", track_clip(clip))
     wav = write_wav(tmp_path / "new.wav", 1.6)
-    assert run(["dub", str(clip), "--dialogue", str(wav), "--actor", str(actor), "-o", str(tmp_path / "out.mkv")]) == 0
+    assert (
+        run(
+            ["dub", str(clip), "--dialogue", str(wav), "--actor", str(actor), "-o", str(tmp_path / "out.mkv")]
+        )
+        == 0
+    )
     source, out = planes(clip), planes(tmp_path / "out.mkv")
     assert len(out) == 40
     for i in range(*blank):
@@ -165,7 +185,9 @@ def test_frames_without_a_face_keep_their_place_and_pixels(blank: tuple[int, int
     assert (source[clear][0] != out[clear][0]).any()
 
 
-def test_reenact_writes_the_asked_frames_with_their_own_sound(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
+def test_reenact_writes_the_asked_frames_with_their_own_sound(
+    talking: Path, flat_actor: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "again.mkv"
     args = [
         "reenact",
@@ -182,12 +204,17 @@ def test_reenact_writes_the_asked_frames_with_their_own_sound(talking: Path, fla
     assert run(args) == 0
     assert probe(out).frame_count == 20 and probe(out).has_audio
     source = planes(talking)[10:30]
-    np.testing.assert_array_equal(source[0][0][:40], planes(out)[0][0][:40])  # well above the face: the very frame
+    np.testing.assert_array_equal(
+        source[0][0][:40], planes(out)[0][0][:40]
+    )  # well above the face: the very frame
 
 
 def test_evaluate_gives_every_measure(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     path = tmp_path / "measures.json"
-    assert run(["evaluate", str(talking), "--actor", str(flat_actor), "--frames", "20:40", "--json", str(path)]) == 0
+    assert (
+        run(["evaluate", str(talking), "--actor", str(flat_actor), "--frames", "20:40", "--json", str(path)])
+        == 0
+    )
     table = json.loads(path.read_text())
     assert table["reenactment"]["frames"] == 20 and table["driven"]["by"] == "0:20"
     assert 0.05 < table["reenactment"]["mask_share"] < 0.6
@@ -198,11 +225,27 @@ def test_evaluate_gives_every_measure(talking: Path, flat_actor: Path, tmp_path:
     assert table["adapted_on"] == ["0:5"] and table["unseen"] is False
 
 
-def test_nothing_is_drawn_once_consent_is_withdrawn(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_drawn_once_consent_is_withdrawn(
+    talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     actor = write_flat_actor(tmp_path / "flat.actor", track_clip(talking))
     withdraw(actor, "2026-02-03")
     wav = write_wav(tmp_path / "new.wav", 1.0)
-    assert run(["dub", str(talking), "--dialogue", str(wav), "--actor", str(actor), "-o", str(tmp_path / "out.mkv")]) == 2
+    assert (
+        run(
+            [
+                "dub",
+                str(talking),
+                "--dialogue",
+                str(wav),
+                "--actor",
+                str(actor),
+                "-o",
+                str(tmp_path / "out.mkv"),
+            ]
+        )
+        == 2
+    )
     assert "withdrew consent on 2026-02-03" in capsys.readouterr().err
     assert not (tmp_path / "out.mkv").exists()
     with pytest.raises(ActorError):
@@ -215,7 +258,12 @@ def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) ->
     actor = load_actor(write_flat_actor(tmp_path / "flat.actor", shot.track))
     dub.dub_clip(shot, write_wav(tmp_path / "new.wav", 2.0), actor, Output(tmp_path / "out.mkv"))
     source, out = probe(clips / name), probe(tmp_path / "out.mkv")
-    assert (out.frame_count, out.rate, out.width, out.height) == (12, source.rate, source.width, source.height)
+    assert (out.frame_count, out.rate, out.width, out.height) == (
+        12,
+        source.rate,
+        source.width,
+        source.height,
+    )
     first = next(iter(read_frames(clips / name)))
     np.testing.assert_array_equal(np.asarray(first.planes[0])[:8], planes(tmp_path / "out.mkv")[0][0][:8])
 
@@ -225,9 +273,21 @@ def test_dub_prints_json_alone_on_stdout(
 ) -> None:
     wav = write_wav(tmp_path / "long.wav", 3.0)
     capsys.readouterr()
-    args = ["dub", str(talking), "--dialogue", str(wav), "--actor", str(flat_actor), "-o", str(tmp_path / "out.mp4"), "--json"]
+    args = [
+        "dub",
+        str(talking),
+        "--dialogue",
+        str(wav),
+        "--actor",
+        str(flat_actor),
+        "-o",
+        str(tmp_path / "out.mp4"),
+        "--json",
+    ]
     assert run(args) == 0
     (report,) = json.loads(capsys.readouterr().out)["outputs"]
-    assert report["frames"] == 40 and report["notes"] == ["long.wav is 1.40 s longer than the clip; its end is not heard",
-                                                          "no speech is heard in long.wav; the mouth rests"]  # it is a tone
+    assert report["frames"] == 40 and report["notes"] == [
+        "long.wav is 1.40 s longer than the clip; its end is not heard",
+        "no speech is heard in long.wav; the mouth rests",
+    ]  # it is a tone
     assert probe(tmp_path / "out.mp4").frame_count == 40

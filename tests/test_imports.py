@@ -35,7 +35,9 @@ def _imported(path: Path) -> Iterator[str]:
 def _loaded_after(code: str) -> set[str]:
     """Top-level names of every module loaded after running `code` in a fresh interpreter."""
     script = f"{code}\nimport sys\nprint(' '.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     return set(done.stdout.splitlines()[-1].split())
 
 
@@ -64,18 +66,25 @@ def test_only_wire_may_open_sockets() -> None:
 
 
 def test_every_module_of_the_core_loads_without_torch_and_other_rooms() -> None:
-    names = [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in _modules("visualdub")]
+    names = [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for p in _modules("visualdub")
+    ]
     loaded = _loaded_after("".join(f"import {n}\n" for n in names if not n.endswith("__main__")))
     assert "visualdub" in loaded and "numpy" in loaded
     assert loaded.isdisjoint({"torch", "training", "exporters", "daemon", "plugin_resolve", "plugin_nuke"})
 
 
 def test_importing_the_package_alone_loads_nothing_heavy() -> None:
-    assert _loaded_after("import visualdub").isdisjoint({"torch", "numpy", "av", "mediapipe", "onnxruntime", "cv2"})
+    assert _loaded_after("import visualdub").isdisjoint(
+        {"torch", "numpy", "av", "mediapipe", "onnxruntime", "cv2"}
+    )
 
 
 def test_vdub_help_starts_light() -> None:
-    assert _loaded_after("import visualdub.cli").isdisjoint({"torch", "mediapipe", "onnxruntime", "numba", "matplotlib"})
+    assert _loaded_after("import visualdub.cli").isdisjoint(
+        {"torch", "mediapipe", "onnxruntime", "numba", "matplotlib"}
+    )
 
 
 def test_no_module_of_ours_reads_pickles() -> None:

@@ -25,7 +25,11 @@ def planes(path: Path) -> list[list[np.ndarray]]:
 
 def changed(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[int]:
     """The frames that are not the same in every sample."""
-    return [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if any((p != q).any() for p, q in zip(x, y, strict=True))]
+    return [
+        i
+        for i, (x, y) in enumerate(zip(a, b, strict=True))
+        if any((p != q).any() for p, q in zip(x, y, strict=True))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +47,23 @@ def dub(clip: Path, actor: Path, out: Path, *options: str | Path) -> int:
 
 def test_the_performance_is_the_shots(take: Path, talking: Path) -> None:
     values = json.loads((take / "take.json").read_text())
-    assert values["clip"] == talking.name and values["dialogue"] == "counting_en.wav" and values["actor"] == "flat"
+    assert (
+        values["clip"] == talking.name
+        and values["dialogue"] == "counting_en.wav"
+        and values["actor"] == "flat"
+    )
     assert values["mouth"] == "gain 1.2, smoothed over 20 ms, 30 ms earlier than predicted"
     assert [r["frame"] for r in values["curves"]] == list(range(40))
     assert len({r["jaw"] for r in values["curves"]}) > 20
-    heard = labels_at(phone_labels(read_audio(SPOKEN)[:round(2.56 * 16000)]), np.arange(40) / 25)  # a second more than the clip
+    heard = labels_at(
+        phone_labels(read_audio(SPOKEN)[: round(2.56 * 16000)]), np.arange(40) / 25
+    )  # a second more than the clip
     assert [r["phone"] for r in values["curves"]] == heard and len(set(heard)) > 3
     report = json.loads((take / "out.mkv.report.json").read_text())
-    assert report["notes"][0] == f"mouth: {values['mouth']}" and read_provenance(take / "out.mkv").performance is None
+    assert (
+        report["notes"][0] == f"mouth: {values['mouth']}"
+        and read_provenance(take / "out.mkv").performance is None
+    )
 
 
 def test_read_back_it_is_the_same_dub(take: Path, talking: Path, flat_actor: Path, tmp_path: Path) -> None:
@@ -59,7 +72,10 @@ def test_read_back_it_is_the_same_dub(take: Path, talking: Path, flat_actor: Pat
     assert probe(tmp_path / "again.mkv").has_audio
     record = read_provenance(tmp_path / "again.mkv")
     assert (record.performance, record.performance_hash) == ("take.json", content_hash(take / "take.json"))
-    assert json.loads((tmp_path / "again.mkv.report.json").read_text())["notes"][0] == "mouth: as take.json has it"
+    assert (
+        json.loads((tmp_path / "again.mkv.report.json").read_text())["notes"][0]
+        == "mouth: as take.json has it"
+    )
 
 
 def test_an_edited_frame_is_seen(take: Path, talking: Path, flat_actor: Path, tmp_path: Path) -> None:
@@ -73,12 +89,21 @@ def test_an_edited_frame_is_seen(take: Path, talking: Path, flat_actor: Path, tm
 
 def test_each_language_has_its_performance(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     wavs = [write_wav(tmp_path / f"{name}.wav", 0.5) for name in ("fr", "ja")]
-    frames = ["--frames", "10:16", "-o", str(tmp_path / "out.mp4"), "--performance", str(tmp_path / "mouth.json")]
+    frames = [
+        "--frames",
+        "10:16",
+        "-o",
+        str(tmp_path / "out.mp4"),
+        "--performance",
+        str(tmp_path / "mouth.json"),
+    ]
     dialogues = [x for w in wavs for x in ("--dialogue", str(w))]
     assert run(["dub", str(talking), *dialogues, "--actor", str(flat_actor), *frames]) == 0
     for name in ("fr", "ja"):
         values = json.loads((tmp_path / f"mouth-{name}.json").read_text())
-        assert values["dialogue"] == f"{name}.wav" and [r["frame"] for r in values["curves"]] == list(range(10, 16))
+        assert values["dialogue"] == f"{name}.wav" and [r["frame"] for r in values["curves"]] == list(
+            range(10, 16)
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +123,13 @@ def test_each_language_has_its_performance(talking: Path, flat_actor: Path, tmp_
     ],
 )
 def test_what_does_not_go_together(
-    options: list[str], said: str, take: Path, talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    said: str,
+    take: Path,
+    talking: Path,
+    flat_actor: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = (take / "take.json").read_bytes()
     given = {"TAKE": take / "take.json", "OUT": tmp_path / "out.mkv", "CLIP": talking}

@@ -21,17 +21,33 @@ from visualdub.records import (
 
 
 def record(mark: WatermarkRecord) -> Provenance:
-    return Provenance("clip.mov", "ab12", "10:20", "hill", {"who": "A. Person", "when": "2026-01-02", "scope": "this test"}, None,
-                      "french.wav", "cd34", 7, passed_runs(10, ["no face", "no face", None, "silent"] + [None] * 6), mark)
+    return Provenance(
+        "clip.mov",
+        "ab12",
+        "10:20",
+        "hill",
+        {"who": "A. Person", "when": "2026-01-02", "scope": "this test"},
+        None,
+        "french.wav",
+        "cd34",
+        7,
+        passed_runs(10, ["no face", "no face", None, "silent"] + [None] * 6),
+        mark,
+    )
 
 
 def test_runs_of_one_reason_are_joined() -> None:
     assert passed_runs(10, ["no face", "no face", None, "silent", "no face"]) == (
-        PassedThrough("10:12", "no face"), PassedThrough("13:14", "silent"), PassedThrough("14:15", "no face"))
+        PassedThrough("10:12", "no face"),
+        PassedThrough("13:14", "silent"),
+        PassedThrough("14:15", "no face"),
+    )
     assert passed_runs(0, [None, None]) == ()
 
 
-@pytest.mark.parametrize("mark", [WatermarkRecord(False), WatermarkRecord(True, "e3b0c442", "dwt-dct-svd", (8, 16, 240, 320))])
+@pytest.mark.parametrize(
+    "mark", [WatermarkRecord(False), WatermarkRecord(True, "e3b0c442", "dwt-dct-svd", (8, 16, 240, 320))]
+)
 def test_written_and_read(tmp_path: Path, mark: WatermarkRecord) -> None:
     output = tmp_path / "out.mkv"
     made = record(mark)

@@ -38,9 +38,12 @@ from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
 from visualdub.timing import FrameRange
 
-MOST_PREPARATION = 0.5  # of the minutes given: a slow machine that tracked for longer still learns for the rest
+MOST_PREPARATION = (
+    0.5  # of the minutes given: a slow machine that tracked for longer still learns for the rest
+)
 REHEARSED = 8  # people of a dataset that an adaptation is mixed with
 REHEARSAL_FRAMES = 25  # frames that make the starting texture of each of them
+
 
 @dataclass(frozen=True)
 class Source:
@@ -77,12 +80,14 @@ class Job:
         return self.output.with_name(self.output.name.removesuffix(SUFFIX) + ".run")
 
 
-def adapt(job: Job, show: Show | None = None, count: Count | None = None,
-          say: Callable[[str], None] | None = None) -> ActorRecord:
-    """Track, train, export, package. Returns the record of the package at `job.output`. `say` gets what a user should know.
+def adapt(
+    job: Job, show: Show | None = None, count: Count | None = None, say: Callable[[str], None] | None = None
+) -> ActorRecord:
+    """Track, train, export, package. Returns the record of the package at `job.output`. `say` gets what a
+    user should know.
 
-    Raises `NoFace` and `MediaError` for clips it cannot use, `BadInput` for impossible ranges, `Interrupted` on Ctrl-C once the
-    checkpoint is written: the same job then goes on where it stopped.
+    Raises `NoFace` and `MediaError` for clips it cannot use, `BadInput` for impossible ranges, `Interrupted`
+    on Ctrl-C once the checkpoint is written: the same job then goes on where it stopped.
     """
     began = time.monotonic()
     prior = _prior(job)
@@ -95,8 +100,10 @@ def adapt(job: Job, show: Show | None = None, count: Count | None = None,
     view = job.config.generator.view
     found = {key: _offset(*key, say) for key in dict.fromkeys((s.path, s.face) for s in job.sources)}
     offsets = [found[s.path, s.face] for s in job.sources]
-    sets = [read_frame_set(source.path, track, view, _counter(count, "reading"), (offset or 0.0) / 1000)
-            for source, track, offset in zip(job.sources, tracks, offsets, strict=True)]
+    sets = [
+        read_frame_set(source.path, track, view, _counter(count, "reading"), (offset or 0.0) / 1000)
+        for source, track, offset in zip(job.sources, tracks, offsets, strict=True)
+    ]
     with torch.random.fork_rng(devices=[]):
         with enough_memory(job.config):
             trainer = make_trainer(job.config, sets, others, prior)
@@ -119,7 +126,8 @@ def _prior(job: Job) -> Prior | None:
 
 
 def rehearsal_people(folder: Path, config: AdaptConfig, own: Set[str]) -> list[list[Frames]]:
-    """Some people of a packed dataset, chosen by the seed, none of whose clips is one of `own`, the actor's (hashes of files).
+    """Some people of a packed dataset, chosen by the seed, none of whose clips is one of `own`, the actor's
+    (hashes of files).
 
     Raises `BadInput` where it holds nobody to train on.
     """
@@ -136,8 +144,12 @@ def rehearsal_people(folder: Path, config: AdaptConfig, own: Set[str]) -> list[l
     return found
 
 
-def make_trainer(config: AdaptConfig, sets: Sequence[Frames], others: Sequence[Sequence[Frames]], prior: Prior | None) -> Trainer:
-    """A trainer for the person of `sets`, from the prior where there is one, mixed with `others` where there are some."""
+def make_trainer(
+    config: AdaptConfig, sets: Sequence[Frames], others: Sequence[Sequence[Frames]], prior: Prior | None
+) -> Trainer:
+    """A trainer for the person of `sets`, from the prior where there is one, mixed with `others` where there
+    are some.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kept = hold_out(sets, config.generator.window, config.held_out)
     sampler = WindowSampler([sets, *others], config, kept, mixed=bool(others))
@@ -156,9 +168,15 @@ def _looks(job: Job, sets: Sequence[FrameSet], known: Sequence[Start]) -> tuple[
     """
     generator = job.config.generator
     kept = hold_out(sets, generator.window, job.config.held_out)
-    first = next((c, i) for c, clip in enumerate(sets) for i in range(len(clip) - generator.window + 1)
-                 if clip.usable[i:i + generator.window].all())
-    return [Probe(still_windows(sets, kept, generator, known))] if kept else [], Probe(still_windows(sets, [first], generator))
+    first = next(
+        (c, i)
+        for c, clip in enumerate(sets)
+        for i in range(len(clip) - generator.window + 1)
+        if clip.usable[i : i + generator.window].all()
+    )
+    return [Probe(still_windows(sets, kept, generator, known))] if kept else [], Probe(
+        still_windows(sets, [first], generator)
+    )
 
 
 def _check_writable(job: Job) -> None:
@@ -168,7 +186,9 @@ def _check_writable(job: Job) -> None:
     try:
         job.run_folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise OutputError(f"{job.run_folder} cannot be written ({e.strerror}); give another folder with -o") from e
+        raise OutputError(
+            f"{job.run_folder} cannot be written ({e.strerror}); give another folder with -o"
+        ) from e
     if not os.access(job.run_folder, os.W_OK):
         raise OutputError(f"{job.run_folder} cannot be written; give another folder with -o")
 
@@ -180,12 +200,17 @@ def _track(source: Source, count: Count | None) -> Track:
     if source.frames is not None:
         track = track.span(source.frames.within(len(track), source.path.name))
     if not track.usable.any():
-        raise NoFace(f"{source.path}: no usable face in frames {track.frames}; expected frames that show the actor's face")
+        raise NoFace(
+            f"{source.path}: no usable face in frames {track.frames}; expected frames that show the actor's"
+            " face"
+        )
     return track
 
 
 def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> float | None:
-    """How many ms the clip's picture is late against its sound, by all of its frames; None where that cannot be found."""
+    """How many ms the clip's picture is late against its sound, by all of its frames; None where that cannot
+    be found.
+    """
     from visualdub.face.tracker import cached_track
 
     found, line = trusted_offset(path, cached_track(path, face)[0])
@@ -198,20 +223,36 @@ def _counter(count: Count | None, stage: str) -> Callable[[int, int], None] | No
     return None if count is None else lambda done, total: count(stage, done, total)
 
 
-def _fingerprint(job: Job, tracks: Sequence[Track], offsets: Sequence[float | None], prior: Prior | None) -> str:
-    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
+def _fingerprint(
+    job: Job, tracks: Sequence[Track], offsets: Sequence[float | None], prior: Prior | None
+) -> str:
+    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be
+    raised.
+    """
     config = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in ("minutes", "steps")}
-    facts: dict[str, Any] = {"config": config, "prior": prior.hash if prior else None,
-                             "rehearsal": Dataset(job.rehearsal).hash if job.rehearsal else None,
-                             "frames": [(t.source_hash, str(t.frames), t.face_model) for t in tracks], "offsets": list(offsets)}
+    facts: dict[str, Any] = {
+        "config": config,
+        "prior": prior.hash if prior else None,
+        "rehearsal": Dataset(job.rehearsal).hash if job.rehearsal else None,
+        "frames": [(t.source_hash, str(t.frames), t.face_model) for t in tracks],
+        "offsets": list(offsets),
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-# ---- the package ------------------------------------------------------------------------------------------------------
+# ---- the package -------------------------------------------------------------------------------------------
 
 
-def _package(job: Job, run: Run, tracks: Sequence[Track], offsets: Sequence[float | None], sets: Sequence[FrameSet],
-             prior: Prior | None, others: int, say: Callable[[str], None] | None) -> ActorRecord:
+def _package(
+    job: Job,
+    run: Run,
+    tracks: Sequence[Track],
+    offsets: Sequence[float | None],
+    sets: Sequence[FrameSet],
+    prior: Prior | None,
+    others: int,
+    say: Callable[[str], None] | None,
+) -> ActorRecord:
     record, trainer = _record(job, run, tracks, offsets, prior, others), run.trainer
     i = max(range(len(tracks)), key=lambda k: int(tracks[k].usable.sum()))
     longest, late = tracks[i], offsets[i]
@@ -241,18 +282,46 @@ def _references(job: Job, sets: Sequence[FrameSet]) -> NDArray[np.uint8]:
     return np.stack([sets[c].crops[i] for c, i in pick_references(sets, job.config.generator.references)])
 
 
-def _record(job: Job, run: Run, tracks: Sequence[Track], offsets: Sequence[float | None], prior: Prior | None,
-            others: int) -> ActorRecord:
+def _record(
+    job: Job,
+    run: Run,
+    tracks: Sequence[Track],
+    offsets: Sequence[float | None],
+    prior: Prior | None,
+    others: int,
+) -> ActorRecord:
     generator = job.config.generator
-    size = next((name for name, width in WIDTHS.items() if width == generator.width), f"width {generator.width:g}")
-    losses = {**dataclasses.asdict(job.config.losses), "perceptual_network": f"VGG16, {run.trainer.perceptual.weights} weights"}
-    frames = tuple(SourceFrames(track.source, track.source_hash, track.start, track.frames.end_exclusive, offset)
-                   for track, offset in zip(tracks, offsets, strict=True))
-    metrics = {**run.metrics, **{f"loss_{k}": v for k, v in run.means.items()}, "seconds": run.seconds,
-               "best_step": run.best_step}
-    return ActorRecord(job.name, job.consent, frames, run.trainer.step_count, size, generator.width, generator.window,
-                       tracks[0].face_model, prior.hash if prior else None, losses, _held_by(job, prior, others),
-                       {k: round(v, 4) for k, v in metrics.items()})
+    size = next(
+        (name for name, width in WIDTHS.items() if width == generator.width), f"width {generator.width:g}"
+    )
+    losses = {
+        **dataclasses.asdict(job.config.losses),
+        "perceptual_network": f"VGG16, {run.trainer.perceptual.weights} weights",
+    }
+    frames = tuple(
+        SourceFrames(track.source, track.source_hash, track.start, track.frames.end_exclusive, offset)
+        for track, offset in zip(tracks, offsets, strict=True)
+    )
+    metrics = {
+        **run.metrics,
+        **{f"loss_{k}": v for k, v in run.means.items()},
+        "seconds": run.seconds,
+        "best_step": run.best_step,
+    }
+    return ActorRecord(
+        job.name,
+        job.consent,
+        frames,
+        run.trainer.step_count,
+        size,
+        generator.width,
+        generator.window,
+        tracks[0].face_model,
+        prior.hash if prior else None,
+        losses,
+        _held_by(job, prior, others),
+        {k: round(v, 4) for k, v in metrics.items()},
+    )
 
 
 def _held_by(job: Job, prior: Prior | None, others: int) -> str:
@@ -265,7 +334,9 @@ def _held_by(job: Job, prior: Prior | None, others: int) -> str:
 
 
 def _exporter() -> Callable[[Path], Any]:
-    """`export` of the exporters room, found the way `vdub` finds commands. Raises `BadInput` where the room is not installed."""
+    """`export` of the exporters room, found the way `vdub` finds commands. Raises `BadInput` where the room
+    is not installed.
+    """
     for point in entry_points(group="visualdub.commands"):
         if point.name == "export":
             export: Callable[[Path], Any] = point.load()

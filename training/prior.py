@@ -1,4 +1,6 @@
-"""`vdub train prior`: one network and one texture per person, learned together from a packed dataset (DESIGN.md 2.4)."""
+"""`vdub train prior`: one network and one texture per person, learned together from a packed dataset
+(DESIGN.md 2.4).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ from visualdub.measure.evaluate import MARGIN
 from visualdub.storage import require_writable
 
 LEAST_PEOPLE = 2
-PROBED = (100, 150, 200)  # validation: frames before the first make the texture, from second to third are measured
+PROBED = (
+    100,
+    150,
+    200,
+)  # validation: frames before the first make the texture, from second to third are measured
 CHECKPOINT_SECONDS = 300.0
 
 
@@ -55,8 +61,8 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
 
     Resumes where an earlier run of the same job stopped.
 
-    Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written, `Interrupted` on Ctrl-C
-    once the checkpoint is written.
+    Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written,
+    `Interrupted` on Ctrl-C once the checkpoint is written.
     """
     world, config = start_world(), job.config
     require_writable(job.output)
@@ -72,7 +78,9 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
     starts = _starts(sampler, config, world, device, count)
     with enough_memory(config):
-        trainer = Trainer(config, sampler, starts, device, choose_dtype(device, world), earlier, world, job.workers)
+        trainer = Trainer(
+            config, sampler, starts, device, choose_dtype(device, world), earlier, world, job.workers
+        )
     probes = [_probe(c, config) for c in _open(dataset, "validation", job, 0).values()] if world.first else []
     log = Curves(job.run_folder) if world.first else None
     shown = Probe(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
@@ -81,7 +89,10 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     facts = describe(dataset, people, run, earlier) if world.first else {}
     if world.first:
         run.save()
-        save_prior(job.output, Prior(config.generator, trainer.averaged.state_dict(), trainer.critic.state_dict(), facts))
+        save_prior(
+            job.output,
+            Prior(config.generator, trainer.averaged.state_dict(), trainer.critic.state_dict(), facts),
+        )
     if log is not None:
         log.close(job.run_folder / LOSSES)
     end_world()
@@ -89,7 +100,9 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
 
 
 def check_start(job: PriorJob) -> Prior | None:
-    """The prior to go on from, None from scratch. Raises `BadInput` where it, or the file of VGG weights, cannot be used."""
+    """The prior to go on from, None from scratch. Raises `BadInput` where it, or the file of VGG weights,
+    cannot be used.
+    """
     Perceptual(job.config.losses.vgg_weights)
     if job.start is None:
         return None
@@ -102,21 +115,29 @@ def _require_same_training(job: PriorJob, fingerprint: str) -> None:
     """Raise `BadInput` where hours of another training would be written over."""
     checkpoint = job.run_folder / CHECKPOINT
     if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
-        raise BadInput(f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a step); "
-                       "give another -o, or remove that folder")
+        raise BadInput(
+            f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a"
+            " step); give another -o, or remove that folder"
+        )
 
 
 def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:
-    """The clips of everyone to train on, by speaker. Raises `BadInput` where those are fewer than `LEAST_PEOPLE`."""
+    """The clips of everyone to train on, by speaker. Raises `BadInput` where those are fewer than
+    `LEAST_PEOPLE`.
+    """
     people = _open(Dataset(job.dataset), "train", job, job.keep)
     if len(people) < LEAST_PEOPLE:
-        raise BadInput(f"{job.dataset} holds {len(people)} people to train on ({', '.join(people) or 'none'}); a prior needs "
-                       f"{LEAST_PEOPLE} or more, better 20: with one it would be that person's renderer")
+        raise BadInput(
+            f"{job.dataset} holds {len(people)} people to train on ({', '.join(people) or 'none'}); a prior"
+            f" needs {LEAST_PEOPLE} or more, better 20: with one it would be that person's renderer"
+        )
     return people
 
 
 def _open(dataset: Dataset, split: str, job: PriorJob, keep: int) -> dict[str, list[PackedClip]]:
-    """Every person of one split, about `keep` frames kept in memory. A person without a window of frames is left out."""
+    """Every person of one split, about `keep` frames kept in memory. A person without a window of frames is
+    left out.
+    """
     view, people, left = job.config.generator.view, {}, keep // max(1, job.workers)
     for speaker, clips in dataset.people(split).items():
         opened = []
@@ -128,9 +149,11 @@ def _open(dataset: Dataset, split: str, job: PriorJob, keep: int) -> dict[str, l
     return people
 
 
-def _starts(sampler: WindowSampler, config: PriorConfig, world: World, device: torch.device,
-            count: Count | None) -> Sequence[torch.Tensor | None]:
-    """Everybody's starting textures, one for each passage: the network learns to draw what the texture never saw.
+def _starts(
+    sampler: WindowSampler, config: PriorConfig, world: World, device: torch.device, count: Count | None
+) -> Sequence[torch.Tensor | None]:
+    """Everybody's starting textures, one for each passage: the network learns to draw what the texture never
+    saw.
 
     Each process makes those of some people and tells the others.
     """
@@ -152,7 +175,9 @@ def _starts(sampler: WindowSampler, config: PriorConfig, world: World, device: t
 def _textures(sampler: WindowSampler, person: int, config: PriorConfig) -> torch.Tensor:
     """(P, C, S, S) one starting texture for each passage of a person."""
     clips = sampler.people[person]
-    return torch.cat([texture_of(clips, p.known, config, config.texture_frames) for p in sampler.passages[person]])
+    return torch.cat(
+        [texture_of(clips, p.known, config, config.texture_frames) for p in sampler.passages[person]]
+    )
 
 
 def _detail(clips: Sequence[PackedClip]) -> float:
@@ -161,7 +186,9 @@ def _detail(clips: Sequence[PackedClip]) -> float:
 
 
 def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
-    """A person never trained on, as an adaptation would start: texture and references of early frames, later ones measured."""
+    """A person never trained on, as an adaptation would start: texture and references of early frames, later
+    ones measured.
+    """
     known, first, last = PROBED
     clip, window = clips[0], config.generator.window
     first = min(first, len(clip) // 2)
@@ -174,7 +201,9 @@ def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
 
 
 def _fingerprint(job: PriorJob, processes: int, start: Prior | None) -> str:
-    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be raised."""
+    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be
+    raised.
+    """
     free = ("minutes", "steps", "batch", "accumulate")
     config: dict[str, Any] = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in free}
     config["windows"] = job.config.batch * job.config.accumulate * processes
@@ -182,26 +211,45 @@ def _fingerprint(job: PriorJob, processes: int, start: Prior | None) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def describe(dataset: Dataset, people: Mapping[str, Sequence[PackedClip]], run: Run, earlier: Prior | None) -> dict[str, Any]:
-    """What the prior's file says of its training: `people` is who was trained on, `earlier` the prior it went on from."""
+def describe(
+    dataset: Dataset, people: Mapping[str, Sequence[PackedClip]], run: Run, earlier: Prior | None
+) -> dict[str, Any]:
+    """What the prior's file says of its training: `people` is who was trained on, `earlier` the prior it went
+    on from.
+    """
     everybody = dataset.people("train")
     trained: list[ClipFacts] = [c for name in people for c in everybody[name]]
     config = run.trainer.config
-    stage = {"steps": run.trainer.step_count, "windows": run.trainer.step_count * run.trainer.windows_per_step,
-             "kept_step": run.best_step if config.keep_best else run.trainer.step_count, "hours": round(run.seconds / 3600, 3),
-             "rate": config.learning_rate, "adversarial": config.losses.adversarial, "perceptual": config.losses.perceptual,
-             "passages": config.passages, "seed": config.seed, "start": earlier.hash if earlier else None}
+    stage = {
+        "steps": run.trainer.step_count,
+        "windows": run.trainer.step_count * run.trainer.windows_per_step,
+        "kept_step": run.best_step if config.keep_best else run.trainer.step_count,
+        "hours": round(run.seconds / 3600, 3),
+        "rate": config.learning_rate,
+        "adversarial": config.losses.adversarial,
+        "perceptual": config.losses.perceptual,
+        "passages": config.passages,
+        "seed": config.seed,
+        "start": earlier.hash if earlier else None,
+    }
     return {
-        "people": len({c.speaker for c in trained}), "clips": len(trained), "frames": sum(c.usable for c in trained),
+        "people": len({c.speaker for c in trained}),
+        "clips": len(trained),
+        "frames": sum(c.usable for c in trained),
         "left_out": sorted(set(everybody) - set(people)),
         "stages": [*(earlier.facts.get("stages", []) if earlier else []), stage],
         "validation": sorted({c.speaker for c in dataset.clips if c.split == "validation"}),
         "clips_trained_on": [c.name for c in trained],
         "median_face_pixels": sorted(c.face_pixels for c in trained)[len(trained) // 2],
-        "steps": run.trainer.step_count, "windows": run.trainer.step_count * run.trainer.windows_per_step,
-        "best_step": run.best_step, "hours": round(run.seconds / 3600, 3), "device": str(run.trainer.device),
+        "steps": run.trainer.step_count,
+        "windows": run.trainer.step_count * run.trainer.windows_per_step,
+        "best_step": run.best_step,
+        "hours": round(run.seconds / 3600, 3),
+        "device": str(run.trainer.device),
         "processes": run.trainer.world.size,
-        "precision": str(run.trainer.dtype).removeprefix("torch."), "torch": torch.__version__,
-        "perceptual": run.trainer.perceptual.weights, "config": dataclasses.asdict(config),
+        "precision": str(run.trainer.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "perceptual": run.trainer.perceptual.weights,
+        "config": dataclasses.asdict(config),
         "measures": {k: round(v, 3) for k, v in run.metrics.items()},
     }

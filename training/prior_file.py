@@ -37,14 +37,22 @@ class Prior:
 
 def save_prior(path: Path, prior: Prior) -> None:
     """Write as float16; whole or not at all. Raises `OutputError` where the place cannot be written."""
-    weights = {f"network/{k}": v for k, v in prior.network.items()} | {f"critic/{k}": v for k, v in prior.critic.items()}
+    weights = {f"network/{k}": v for k, v in prior.network.items()} | {
+        f"critic/{k}": v for k, v in prior.critic.items()
+    }
     halves = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in weights.items()}
-    meta = {"schema": str(SCHEMA), "config": json.dumps(dataclasses.asdict(prior.config)), "face_model": load_face_model().name,
-            "facts": json.dumps(dict(prior.facts))}
+    meta = {
+        "schema": str(SCHEMA),
+        "config": json.dumps(dataclasses.asdict(prior.config)),
+        "face_model": load_face_model().name,
+        "facts": json.dumps(dict(prior.facts)),
+    }
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save(halves, meta))  # its own writer would leave a file that only its owner can read
+        partial.write_bytes(
+            save(halves, meta)
+        )  # its own writer would leave a file that only its owner can read
         partial.replace(path)
     except (OSError, SafetensorError) as e:
         with contextlib.suppress(OSError):
@@ -53,7 +61,9 @@ def save_prior(path: Path, prior: Prior) -> None:
 
 
 def load_prior(path: Path) -> Prior:
-    """Read what `save_prior` wrote. Raises `BadInput` for another file, another schema, another face model."""
+    """Read what `save_prior` wrote. Raises `BadInput` for another file, another schema, another face
+    model.
+    """
     try:
         with safe_open(path, "pt") as f:
             meta = f.metadata() or {}
@@ -65,17 +75,26 @@ def load_prior(path: Path) -> Prior:
     if meta["schema"] != str(SCHEMA):
         raise BadInput(f"{path} is a prior of schema {meta['schema']}; this version reads schema {SCHEMA}")
     if meta.get("face_model") != load_face_model().name:
-        raise BadInput(f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}")
+        raise BadInput(
+            f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}"
+        )
     if "config" not in meta or "facts" not in meta:
         raise BadInput(f"{path} is not a prior of vdub train prior: it does not say what it was trained as")
     try:
         config = generator_config(json.loads(meta["config"]))
     except BadInput as e:
         raise BadInput(f"{path} is a prior of another version: {e}") from e
-    parts = {part: {k.removeprefix(f"{part}/"): v for k, v in tensors.items() if k.startswith(f"{part}/")}
-             for part in ("network", "critic")}
-    return Prior(config, parts["network"], parts["critic"], json.loads(meta["facts"]),
-                 hashlib.sha256(path.read_bytes()).hexdigest())
+    parts = {
+        part: {k.removeprefix(f"{part}/"): v for k, v in tensors.items() if k.startswith(f"{part}/")}
+        for part in ("network", "critic")
+    }
+    return Prior(
+        config,
+        parts["network"],
+        parts["critic"],
+        json.loads(meta["facts"]),
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
 def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = None) -> None:
@@ -86,7 +105,9 @@ def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = No
             critic.load_state_dict(dict(prior.critic))
     except RuntimeError as e:
         reason = " ".join(str(e).split())[:200]
-        raise BadInput(f"the prior's weights are not those of this version's network ({reason}); train it again") from e
+        raise BadInput(
+            f"the prior's weights are not those of this version's network ({reason}); train it again"
+        ) from e
 
 
 def check_fits(prior: Prior, config: GeneratorConfig, losses: LossConfig, name: str) -> None:
@@ -94,6 +115,10 @@ def check_fits(prior: Prior, config: GeneratorConfig, losses: LossConfig, name: 
     if prior.config != config:
         mine, other = dataclasses.asdict(config), dataclasses.asdict(prior.config)
         differing = ", ".join(f"{k} {other[k]} instead of {mine[k]}" for k in mine if mine[k] != other[k])
-        raise BadInput(f"{name} is a prior of another network: {differing}; choose the --size it was trained for")
+        raise BadInput(
+            f"{name} is a prior of another network: {differing}; choose the --size it was trained for"
+        )
     if losses.crop != LossConfig.crop:
-        raise BadInput(f"{name} holds a discriminator for {LossConfig.crop} pixels; the losses look at {losses.crop}")
+        raise BadInput(
+            f"{name} holds a discriminator for {LossConfig.crop} pixels; the losses look at {losses.crop}"
+        )

@@ -10,30 +10,51 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 # ---- options -----------------------------------------------------------------------------------------------
 
 Clip = Annotated[Path, typer.Argument(help="A movie with somebody talking.", show_default=False)]
 ActorName = Annotated[
-    str, typer.Option("--actor", help="Actor package: a folder, or its name without .actor.", show_default=False)
+    str,
+    typer.Option("--actor", help="Actor package: a folder, or its name without .actor.", show_default=False),
 ]
-Frames = Annotated[str | None, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip; all by default.")]
+Frames = Annotated[
+    str | None, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip; all by default.")
+]
 Face = Annotated[
     str | None,
-    typer.Option("--face", metavar="N|X,Y", help="Which face: its number, or a point in it. The most present by default."),
+    typer.Option(
+        "--face",
+        metavar="N|X,Y",
+        help="Which face: its number, or a point in it. The most present by default.",
+    ),
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the measures as JSON; - prints them.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Codec = Annotated[str | None, typer.Option("--codec", help="ffv1, prores, prores4444 or h264; by the output's suffix otherwise.")]
+Codec = Annotated[
+    str | None,
+    typer.Option("--codec", help="ffv1, prores, prores4444 or h264; by the output's suffix otherwise."),
+]
 Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of h264, lower is better.")]
 Matte = Annotated[
-    Path | None, typer.Option("--matte", metavar="FILE", help="Write where pixels were changed as a second, grey movie.")
+    Path | None,
+    typer.Option("--matte", metavar="FILE", help="Write where pixels were changed as a second, grey movie."),
 ]
-NoWatermark = Annotated[bool, typer.Option("--no-watermark", help="Leave out the invisible watermark; the record says so.")]
+NoWatermark = Annotated[
+    bool, typer.Option("--no-watermark", help="Leave out the invisible watermark; the record says so.")
+]
 Profile = Annotated[bool, typer.Option("--profile", help="Print what each stage took.")]
 
 
@@ -54,7 +75,13 @@ class RateColumn(ProgressColumn):
 @contextlib.contextmanager
 def frame_progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr that a stage moves by calling it with frames done and frames in all."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -71,10 +71,12 @@ class Shot:
     begins: Fraction = Fraction(0)  # seconds into the clip
 
 
-# ---- the two passes -----------------------------------------------------------------------------------------------------
+# ---- the two passes ----------------------------------------------------------------------------------------
 
 
-def open_shot(clip: Path, face: str | None = None, frames: FrameRange | None = None, progress: Progress | None = None) -> Shot:
+def open_shot(
+    clip: Path, face: str | None = None, frames: FrameRange | None = None, progress: Progress | None = None
+) -> Shot:
     """First pass: the facts of the clip and its track, from the cache where it was tracked before."""
     info = probe(clip)
     if frames is not None:
@@ -86,7 +88,9 @@ def open_shot(clip: Path, face: str | None = None, frames: FrameRange | None = N
 
 
 def cut_shot(shot: Shot, frames: FrameRange) -> Shot:
-    """`frames` of `shot`, a whole clip, as a shot of its own. Raises `BadInput` where they are not all tracked."""
+    """`frames` of `shot`, a whole clip, as a shot of its own. Raises `BadInput` where they are not all
+    tracked.
+    """
     held = sum(n for f, n in shot.info.held if f < frames.start)
     begins = (frames.start + held) / shot.info.rate
     return Shot(shot.clip, shot.info.part(frames), shot.track.span(frames), shot.from_cache, begins)
@@ -100,11 +104,12 @@ def dub_clip(
     progress: Progress | None = None,
     mouth: Shaping | Curves = AS_PREDICTED,
 ) -> DubReport:
-    """Second pass: `shot` speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is left behind.
+    """Second pass: `shot` speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is
+    left behind.
 
-    mouth: how the predicted performance is shaped, or the curves of an edited one, in whose place nothing is predicted.
-    Raises `MediaError` for a recording that cannot be heard, `OutputError` where the result cannot be written, `BadInput`
-    for curves of other frames.
+    mouth: how the predicted performance is shaped, or the curves of an edited one, in whose place nothing is
+    predicted. Raises `MediaError` for a recording that cannot be heard, `OutputError` where the result cannot
+    be written, `BadInput` for curves of other frames.
     """
     clock = StageClock()
     check_output(output, shot.clip)
@@ -121,7 +126,10 @@ def dub_clip(
     if not speaks:
         notes.append(f"no speech is heard in {dialogue.name}; the mouth rests")
     if not isinstance(mouth, Curves) and actor.style.layer and actor.style.own_layer() is None:
-        notes.append(f"{actor.record.name} learned to speak with another speech model and speaks the generic way; adapt again")
+        notes.append(
+            f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
+            " adapt again"
+        )
     edited = mouth if isinstance(mouth, Curves) else None
     report = write_performance(shot, performance, actor, output, dialogue, clock, notes, progress, edited)
     if output.performance is not None:
@@ -144,9 +152,11 @@ def write_performance(
     progress: Progress | None = None,
     edited: Curves | None = None,
 ) -> DubReport:
-    """Render `performance` of `actor` into the frames of `shot` and encode them; decode, network and encode overlap.
+    """Render `performance` of `actor` into the frames of `shot` and encode them; decode, network and encode
+    overlap.
 
-    dialogue: the recording that is muxed; None keeps the clip's own sound. edited: the file `performance` came from.
+    dialogue: the recording that is muxed; None keeps the clip's own sound. edited: the file `performance`
+    came from.
     """
     check_actor(shot, actor)
     dialogue_hash = content_hash(dialogue) if dialogue else None
@@ -188,18 +198,30 @@ def write_performance(
     return report
 
 
-def predicted(shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: Shaping) -> tuple[Performance, bool]:
-    """What the speech model has `actor` do in `shot` while `audio` is heard, shaped; and whether it speaks at all."""
+def predicted(
+    shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: Shaping
+) -> tuple[Performance, bool]:
+    """What the speech model has `actor` do in `shot` while `audio` is heard, shaped; and whether it speaks at
+    all.
+    """
     motion = dialogue_motion(audio, shot.info, shaping, actor.style.own_layer())
-    performance = perform(shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression, shaping.gain)
+    performance = perform(
+        shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression, shaping.gain
+    )
     return performance, bool(motion.voice.any())
 
 
-def dialogue_motion(audio: NDArray[np.float32], info: MediaInfo, shaping: Shaping = AS_PREDICTED,
-                    layer: NDArray[np.float64] | None = None) -> SpeechMotion:
-    """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain is for `perform`.
+def dialogue_motion(
+    audio: NDArray[np.float32],
+    info: MediaInfo,
+    shaping: Shaping = AS_PREDICTED,
+    layer: NDArray[np.float64] | None = None,
+) -> SpeechMotion:
+    """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain
+    is for `perform`.
 
-    Frames that stay on screen longer than others are allowed for. layer: the actor's own, as `predict_motion` takes it.
+    Frames that stay on screen longer than others are allowed for. layer: the actor's own, as `predict_motion`
+    takes it.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
@@ -211,8 +233,13 @@ def dialogue_motion(audio: NDArray[np.float32], info: MediaInfo, shaping: Shapin
         often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, layer=layer)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
-    return replace(motion, jaw=motion.jaw[times], expression=motion.expression[times], voice=motion.voice[times],
-                   contact=motion.contact[times])
+    return replace(
+        motion,
+        jaw=motion.jaw[times],
+        expression=motion.expression[times],
+        voice=motion.voice[times],
+        contact=motion.contact[times],
+    )
 
 
 def frame_periods(info: MediaInfo) -> NDArray[np.int64]:
@@ -226,7 +253,9 @@ def unheard_seconds(audio: NDArray[np.float32], info: MediaInfo) -> float:
 
 
 def soundtrack(shot: Shot, dialogue: Path | None) -> AudioSource | None:
-    """What is heard with the pictures: the dialogue, or the clip's own sound from the shot's first frame on."""
+    """What is heard with the pictures: the dialogue, or the clip's own sound from the shot's first frame
+    on.
+    """
     if dialogue is not None:
         return AudioSource(dialogue)
     return AudioSource(shot.clip, shot.begins) if shot.info.has_audio else None
@@ -250,7 +279,7 @@ class Touched:
         self.box = (min(old[0], new[0]), min(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
 
 
-# ---- checks before any work ---------------------------------------------------------------------------------------------
+# ---- checks before any work --------------------------------------------------------------------------------
 
 
 def check_output(output: Output, source: Path) -> None:
@@ -266,7 +295,9 @@ def check_output(output: Output, source: Path) -> None:
         if path.exists() and path.samefile(source):
             raise BadInput(f"{path} is the source clip; a source is never written to, choose another output")
         if path.absolute() in taken:
-            raise BadInput(f"{path} is given for both the {taken[path.absolute()]} and its {name}; expected two files")
+            raise BadInput(
+                f"{path} is given for both the {taken[path.absolute()]} and its {name}; expected two files"
+            )
         taken[path.absolute()] = name
 
 
@@ -279,20 +310,29 @@ def check_actor(shot: Shot, actor: Actor) -> None:
         )
 
 
-# ---- writing ------------------------------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def _writers(shot: Shot, output: Output, dialogue: Path | None) -> Iterator[Callable[[Redrawn], None]]:
-    """A function that writes a finished frame to the movie and, where asked for, its matte. Whole on a good end, else nothing."""
+    """A function that writes a finished frame to the movie and, where asked for, its matte. Whole on a good
+    end, else nothing.
+    """
     for path in (report_path(output.path), sidecar_path(output.path)):
         path.unlink(missing_ok=True)  # of an earlier dub; it would describe another movie if this one fails
     with contextlib.ExitStack() as stack:
         movie = stack.enter_context(
-            VideoWriter(output.path, shot.info, choose_codec(output.path, output.codec, output.crf), soundtrack(shot, dialogue))
+            VideoWriter(
+                output.path,
+                shot.info,
+                choose_codec(output.path, output.codec, output.crf),
+                soundtrack(shot, dialogue),
+            )
         )
         matte_info = gray_info(shot.info)
-        matte = output.matte and stack.enter_context(VideoWriter(output.matte, matte_info, choose_codec(output.matte)))
+        matte = output.matte and stack.enter_context(
+            VideoWriter(output.matte, matte_info, choose_codec(output.matte))
+        )
 
         def write(finished: Redrawn) -> None:
             movie.write(finished.frame)

@@ -6,7 +6,9 @@ class VisualDubError(Exception):
 
 
 class BadInput(VisualDubError, ValueError):
-    """Something the user gave cannot be used: names what it was, what was found, what was expected. Exit status 2."""
+    """Something the user gave cannot be used: names what it was, what was found, what was expected. Exit
+    status 2.
+    """
 
 
 class MediaError(BadInput):

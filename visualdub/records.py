@@ -33,7 +33,9 @@ class PassedThrough:
 
 @dataclass(frozen=True)
 class WatermarkRecord:
-    """What is in the pixels. `box`: (left, top, right, bottom), pixels of the frame, holds every marked block of every frame."""
+    """What is in the pixels. `box`: (left, top, right, bottom), pixels of the frame, holds every marked block
+    of every frame.
+    """
 
     on: bool
     payload: str | None = None  # hexadecimal
@@ -56,7 +58,9 @@ class Provenance:
     drawn: int
     passed: tuple[PassedThrough, ...]
     watermark: WatermarkRecord
-    performance: str | None = None  # the file an edited performance was read from; None = as predicted from the dialogue
+    performance: str | None = (
+        None  # the file an edited performance was read from; None = as predicted from the dialogue
+    )
     performance_hash: str | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
@@ -74,12 +78,16 @@ def tool_version() -> str:
 
 
 def job_payload(source_hash: str, actor: str, dialogue_hash: str | None) -> str:
-    """Watermark payload of a job, hexadecimal: the same source, actor and dialogue always carry the same bits."""
+    """Watermark payload of a job, hexadecimal: the same source, actor and dialogue always carry the same
+    bits.
+    """
     return payload_text(payload_bits(f"{source_hash}|{actor}|{dialogue_hash or ''}"))
 
 
 def passed_runs(first: int, reasons: Sequence[str | None]) -> tuple[PassedThrough, ...]:
-    """Join neighbouring frames of the same reason. reasons: one per frame from frame `first` on, None where it was redrawn."""
+    """Join neighbouring frames of the same reason. reasons: one per frame from frame `first` on, None where
+    it was redrawn.
+    """
     runs: list[tuple[int, int, str]] = []
     for i, reason in enumerate(reasons, first):
         if reason is None:
@@ -97,8 +105,8 @@ def sidecar_path(output: Path) -> Path:
 
 
 def write_provenance(output: Path, record: Provenance) -> Path:
-    """Write the record beside `output`, whole or not at all. Returns its path. Raises `OutputError` where it cannot be
-    written.
+    """Write the record beside `output`, whole or not at all. Returns its path. Raises `OutputError` where it
+    cannot be written.
     """
     path = sidecar_path(output)
     partial = path.with_name(path.name + ".partial")
@@ -112,16 +120,22 @@ def write_provenance(output: Path, record: Provenance) -> Path:
 
 
 def read_provenance(output: Path) -> Provenance:
-    """Read the record beside `output`. Raises `BadInput` where there is none or it is not one of this format."""
+    """Read the record beside `output`. Raises `BadInput` where there is none or it is not one of this
+    format.
+    """
     path = sidecar_path(output)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
-            raise BadInput(f"{path} is a provenance record of format {raw['format']}; this version reads format {FORMAT}")
+            raise BadInput(
+                f"{path} is a provenance record of format {raw['format']}; this version reads format {FORMAT}"
+            )
         mark = raw.pop("watermark")
         box = mark.pop("box")
         passed = tuple(PassedThrough(**p) for p in raw.pop("passed"))
-        return Provenance(passed=passed, watermark=WatermarkRecord(box=tuple(box) if box else None, **mark), **raw)
+        return Provenance(
+            passed=passed, watermark=WatermarkRecord(box=tuple(box) if box else None, **mark), **raw
+        )
     except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as e:
         raise BadInput(f"{path} is not a provenance record of Visual Dub: {e}") from e
 
@@ -155,7 +169,9 @@ class DubReport:
     frames_per_second: float  # finished frames, start-up apart
     stages: dict[str, dict[str, float]]  # seconds, frames, frames/s of each; stages overlap
     peak_memory_mib: float
-    sync: dict[str, Any] | None = None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
+    sync: dict[str, Any] | None = (
+        None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
+    )
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Stages of the pipeline: how long each took, and running one in a thread of its own, a few items ahead of the next."""
+"""Stages of the pipeline: how long each took, and running one in a thread of its own, a few items ahead of
+the next.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,11 @@ class StageClock:
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Per stage: seconds, frames and frames/s."""
         return {
-            name: {"seconds": round(s.seconds, 3), "frames": s.frames, "fps": round(s.frames / max(s.seconds, 1e-9), 1)}
+            name: {
+                "seconds": round(s.seconds, 3),
+                "frames": s.frames,
+                "fps": round(s.frames / max(s.seconds, 1e-9), 1),
+            }
             for name, s in self.stages.items()
             if name != WAIT
         }

@@ -1,4 +1,6 @@
-"""Files of the user's and of ours: outputs checked before the work and written whole or not at all; the cache."""
+"""Files of the user's and of ours: outputs checked before the work and written whole or not at all; the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from typing import Any
 from visualdub.errors import OutputError
 
 # ---- outputs -----------------------------------------------------------------------------------------------
+
 
 def require_writable(path: Path) -> None:
     """Raise `OutputError` where a file `path` could not be made, before minutes are spent on it."""
@@ -40,6 +43,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 # ---- cache -------------------------------------------------------------------------------------------------
+
 
 def cache_folder() -> Path:
     """`$VISUALDUB_CACHE`, else `visualdub` in the user's cache folder. Not created."""

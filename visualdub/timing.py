@@ -14,6 +14,7 @@ from visualdub.errors import BadInput
 
 # ---- frame ranges ------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class FrameRange:
     """Frames `start` .. `end_exclusive - 1` of a clip, counted from 0 in order of presentation."""
@@ -23,7 +24,9 @@ class FrameRange:
 
     def __post_init__(self) -> None:
         if self.start < 0 or self.end_exclusive <= self.start:
-            raise BadInput(f"frames {self.start}:{self.end_exclusive} is empty or negative; expected A:B with 0 <= A < B")
+            raise BadInput(
+                f"frames {self.start}:{self.end_exclusive} is empty or negative; expected A:B with 0 <= A < B"
+            )
 
     @classmethod
     def parse(cls, text: str) -> FrameRange:
@@ -43,7 +46,9 @@ class FrameRange:
         return f"{self.start}:{self.end_exclusive}"
 
     def within(self, frame_count: int, name: str) -> FrameRange:
-        """Return self; raise `BadInput` naming `name` where the range runs past the clip's `frame_count` frames."""
+        """Return self; raise `BadInput` naming `name` where the range runs past the clip's `frame_count`
+        frames.
+        """
         if self.end_exclusive > frame_count:
             raise BadInput(f"{name} has {frame_count} frames; the range {self} runs past its end")
         return self
@@ -55,7 +60,9 @@ _FORM = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)")
 
 
 def shift_timecode(timecode: str, frames: int, rate: Fraction) -> str:
-    """The timecode `frames` frames later, wrapping at 24 hours. Raises `BadInput` for text that is no timecode."""
+    """The timecode `frames` frames later, wrapping at 24 hours. Raises `BadInput` for text that is no
+    timecode.
+    """
     found = _FORM.fullmatch(timecode.strip())
     if found is None:
         raise BadInput(f"{timecode!r} is not a timecode; expected HH:MM:SS:FF")
@@ -81,9 +88,27 @@ def shift_timecode(timecode: str, frames: int, rate: Fraction) -> str:
 
 # ---- frame rates -------------------------------------------------------------------------------------------
 
-STANDARD_RATES = tuple(Fraction(n, d) for n, d in (
-    (24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48000, 1001), (48, 1), (50, 1), (60000, 1001), (60, 1),
-    (12, 1), (15, 1), (10, 1), (100, 1), (120000, 1001), (120, 1)))
+STANDARD_RATES = tuple(
+    Fraction(n, d)
+    for n, d in (
+        (24000, 1001),
+        (24, 1),
+        (25, 1),
+        (30000, 1001),
+        (30, 1),
+        (48000, 1001),
+        (48, 1),
+        (50, 1),
+        (60000, 1001),
+        (60, 1),
+        (12, 1),
+        (15, 1),
+        (10, 1),
+        (100, 1),
+        (120000, 1001),
+        (120, 1),
+    )
+)
 _COARSE = Fraction(1, 1000)  # seconds; a clock that cannot tell NTSC rates from their neighbours
 _HELD_SHARE = 100  # at most one frame in so many may be held, and always one
 
@@ -92,13 +117,16 @@ class VariableRate(ValueError):
     """The timestamps follow no constant rate. Its message says how they vary."""
 
 
-def find_rate(stamps: NDArray[np.int64], time_base: Fraction,
-              declared: Sequence[Fraction | None]) -> tuple[Fraction, tuple[tuple[int, int], ...]]:
-    """Rate in frames/s and held frames ((frame, extra periods), ...) of sorted presentation `stamps` (n,) in `time_base`.
+def find_rate(
+    stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[Fraction | None]
+) -> tuple[Fraction, tuple[tuple[int, int], ...]]:
+    """Rate in frames/s and held frames ((frame, extra periods), ...) of sorted presentation `stamps` (n,) in
+    `time_base`.
 
-    A rate fits exactly where every stamp is within one tick of its place on an even grid, so that containers that round to
-    milliseconds count as constant. Otherwise an even grid is accepted where no frame is a whole frame away from its place,
-    which is what a recorder's jitter looks like. Anything else raises `VariableRate`.
+    A rate fits exactly where every stamp is within one tick of its place on an even grid, so that containers
+    that round to milliseconds count as constant. Otherwise an even grid is accepted where no frame is a whole
+    frame away from its place, which is what a recorder's jitter looks like. Anything else raises
+    `VariableRate`.
     """
     known = [near for r in declared if r is not None and r > 0 for near in _readings(r, time_base)]
     if len(stamps) < 2:
@@ -121,14 +149,18 @@ def find_rate(stamps: NDArray[np.int64], time_base: Fraction,
 
 
 def _readings(rate: Fraction, time_base: Fraction) -> tuple[Fraction, ...]:
-    """What a declared rate may mean: on a coarse clock FFmpeg's fraction is a guess, the standard rate beside it goes first."""
+    """What a declared rate may mean: on a coarse clock FFmpeg's fraction is a guess, the standard rate beside
+    it goes first.
+    """
     if time_base < _COARSE:
         return (rate,)
     return (*(s for s in STANDARD_RATES if abs(s / rate - 1) < 2e-5), rate)
 
 
 def _steps(seconds: NDArray[np.float64], rate: Fraction, tick: float) -> NDArray[np.int64] | None:
-    """Whole periods between neighbours, (n-1,), where every stamp is on the grid of `rate`; None where one is off it."""
+    """Whole periods between neighbours, (n-1,), where every stamp is on the grid of `rate`; None where one is
+    off it.
+    """
     r = float(rate)
     places = np.rint(seconds * r)
     if np.abs(seconds - places / r).max() > min(1.01 * tick, 0.3 / r):
@@ -138,7 +170,9 @@ def _steps(seconds: NDArray[np.float64], rate: Fraction, tick: float) -> NDArray
 
 
 def _jittered(seconds: NDArray[np.float64], known: Sequence[Fraction]) -> Fraction:
-    """The rate whose even grid every stamp stays close to: a standard one within half a frame, else a declared one within one."""
+    """The rate whose even grid every stamp stays close to: a standard one within half a frame, else a
+    declared one within one.
+    """
     n = np.arange(len(seconds))
 
     def spread(rate: Fraction) -> float:

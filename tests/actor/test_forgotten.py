@@ -1,4 +1,6 @@
-"""An actor that is gone stays gone: no command draws them, each says so in one line, and nothing half made is left."""
+"""An actor that is gone stays gone: no command draws them, each says so in one line, and nothing half made is
+left.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,16 @@ def one_line(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("remove", [forgotten, deleted])
-def test_a_dub_by_path_or_name_fails_in_one_line(remove: Removal, talking: Path, ada: Path, wav: Path, made: Path, tmp_path: Path,
-                                                 capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dub_by_path_or_name_fails_in_one_line(
+    remove: Removal,
+    talking: Path,
+    ada: Path,
+    wav: Path,
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = {p: p.read_bytes() for p in made.parent.iterdir()}
     assert made in before
     remove(ada)
@@ -80,13 +90,21 @@ def test_a_dub_by_path_or_name_fails_in_one_line(remove: Removal, talking: Path,
         one_line(said.err, "ada")
         assert said.out == ""
     assert not list((tmp_path / "after").iterdir())
-    assert {p: p.read_bytes() for p in made.parent.iterdir()} == before  # what was made with consent is the user's own
+    assert {
+        p: p.read_bytes() for p in made.parent.iterdir()
+    } == before  # what was made with consent is the user's own
 
 
 @pytest.mark.parametrize("remove", [forgotten, deleted])
 @pytest.mark.parametrize("command", ["reenact", "evaluate", "show", "withdraw", "forget"])
-def test_every_command_that_names_the_actor_says_so(command: str, remove: Removal, talking: Path, ada: Path, tmp_path: Path,
-                                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_that_names_the_actor_says_so(
+    command: str,
+    remove: Removal,
+    talking: Path,
+    ada: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     remove(ada)
     out = tmp_path / "after.mkv"
     drawing = [command, str(talking), "--actor", str(ada), "--frames", "0:10"]
@@ -98,8 +116,9 @@ def test_every_command_that_names_the_actor_says_so(command: str, remove: Remova
 
 
 @pytest.mark.parametrize("remove", [forgotten, deleted])
-def test_an_open_renderer_neither_keeps_the_folder_nor_the_name(remove: Removal, talking: Path, ada: Path, wav: Path,
-                                                                tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_renderer_neither_keeps_the_folder_nor_the_name(
+    remove: Removal, talking: Path, ada: Path, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     held = load_actor(ada)
     assert held.renderer.window == 5  # a session, open
     remove(ada)
@@ -113,7 +132,9 @@ def test_an_open_renderer_neither_keeps_the_folder_nor_the_name(remove: Removal,
 
 
 @pytest.mark.parametrize("remove", [forgotten, deleted])
-def test_an_actor_read_before_draws_nothing_after(remove: Removal, talking: Path, ada: Path, wav: Path, tmp_path: Path) -> None:
+def test_an_actor_read_before_draws_nothing_after(
+    remove: Removal, talking: Path, ada: Path, wav: Path, tmp_path: Path
+) -> None:
     """Its record is in memory, its renderer is not."""
     held: Actor = load_actor(ada)
     shot = dub.open_shot(talking)
@@ -135,7 +156,12 @@ def test_forgetting_leaves_nothing_of_the_person(ada: Path, made: Path) -> None:
 
 def test_another_process_says_the_same(talking: Path, ada: Path, wav: Path, tmp_path: Path) -> None:
     deleted(ada)
-    command = [sys.executable, "-m", "visualdub.cli", *dub_arguments(talking, wav, str(ada), tmp_path / "out.mkv")]
+    command = [
+        sys.executable,
+        "-m",
+        "visualdub.cli",
+        *dub_arguments(talking, wav, str(ada), tmp_path / "out.mkv"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and done.stdout == ""
     one_line(done.stderr, "ada.actor")

@@ -20,9 +20,16 @@ NETWORKS = ("renderer.onnx", "texture.safetensors", "renderer.safetensors")
 
 
 def make_record(name: str = "ada") -> ActorRecord:
-    return ActorRecord(name=name, consent=Consent("Ada Lovelace", "2026-01-31", "tests, and nothing else"),
-                       frames=(SourceFrames("ada.mp4", "feed", 10, 60),), steps=7, size="small", width=0.25, window=5,
-                       face_model="face468-1")
+    return ActorRecord(
+        name=name,
+        consent=Consent("Ada Lovelace", "2026-01-31", "tests, and nothing else"),
+        frames=(SourceFrames("ada.mp4", "feed", 10, 60),),
+        steps=7,
+        size="small",
+        width=0.25,
+        window=5,
+        face_model="face468-1",
+    )
 
 
 def make_style() -> SpeechStyle:
@@ -32,8 +39,15 @@ def make_style() -> SpeechStyle:
 def make_actor(path: Path) -> Path:
     rng = np.random.default_rng(1)
     with actor_folder(path) as folder:
-        write_package(folder, make_record(path.name.removesuffix(".actor")), rng.random((468, 3)), 0.02, np.arange(4.0),
-                      rng.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8), make_style())
+        write_package(
+            folder,
+            make_record(path.name.removesuffix(".actor")),
+            rng.random((468, 3)),
+            0.02,
+            np.arange(4.0),
+            rng.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8),
+            make_style(),
+        )
         for name in NETWORKS:
             (folder / name).write_bytes(name.encode())
     return path
@@ -94,7 +108,9 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> No
         pass
 
 
-@pytest.mark.parametrize("name", ["actor.json", "identity.npz", "style.safetensors", "references/01.png", *NETWORKS])
+@pytest.mark.parametrize(
+    "name", ["actor.json", "identity.npz", "style.safetensors", "references/01.png", *NETWORKS]
+)
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     path = make_actor(tmp_path / "ada.actor")
     (path / name).unlink()
@@ -103,7 +119,9 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["actor.json", "identity.npz", "style.safetensors", "references/01.png", *NETWORKS])
+@pytest.mark.parametrize(
+    "name", ["actor.json", "identity.npz", "style.safetensors", "references/01.png", *NETWORKS]
+)
 def test_a_foreign_file_is_named(tmp_path: Path, name: str) -> None:
     path = make_actor(tmp_path / "ada.actor")
     (path / name).write_bytes(b"something else entirely")
@@ -139,7 +157,9 @@ def test_withdrawn_consent_stops_loading_and_keeps_the_record(tmp_path: Path) ->
     assert load_record(path).consent.withdrawn == "2026-02-01"
 
 
-def test_forget_removes_package_cache_and_leftovers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forget_removes_package_cache_and_leftovers_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VISUALDUB_CACHE", str(tmp_path / "cache"))
     path = make_actor(tmp_path / "ada.actor")
     other = make_actor(tmp_path / "bob.actor")

@@ -52,7 +52,10 @@ def test_an_open_jaw_shows_a_dark_mouth_and_leaves_the_eyes(portrait: Portrait) 
 
 
 def test_tooth_colour_goes_from_gum_to_enamel_and_darkens_between_teeth() -> None:
-    middle, between = np.float32(0.55), np.float32(0.5)  # of ten teeth: the middle of the sixth, the gap before it
+    middle, between = (
+        np.float32(0.55),
+        np.float32(0.5),
+    )  # of ten teeth: the middle of the sixth, the gap before it
     gum, enamel, gap = (
         tooth_colour(np.array([a], np.float32), np.array([d], np.float32))[0]
         for a, d in ((middle, 0.0), (middle, 1.0), (between, 1.0))
@@ -65,7 +68,9 @@ def test_tooth_colour_goes_from_gum_to_enamel_and_darkens_between_teeth() -> Non
 def test_paint_changes_nothing_outside_the_lips() -> None:
     picture = np.full((60, 80, 3), 200, np.uint8)
     ring = np.array([[25.0, 30], [40, 24], [55, 30], [40, 38]])
-    arc = np.concatenate([np.stack([np.linspace(20, 60, 11), np.full(11, y), np.zeros(11)], 1) for y in (22, 28)])
+    arc = np.concatenate(
+        [np.stack([np.linspace(20, 60, 11), np.full(11, y), np.zeros(11)], 1) for y in (22, 28)]
+    )
     out = paint(picture, ring, arc, arc + np.array([0.0, 10, 0]), np.array([40.0, 36, 0]), (10.0, 4.0))
     assert (out[31, 36:44] != 200).all()
     outside = np.ones((60, 80), bool)
@@ -83,7 +88,12 @@ def test_recordings_are_five_seconds_of_16_khz_and_say_how_they_were_made() -> N
     assert record["synthetic"] is True
     for path in (ENGLISH, FRENCH):
         with wave.open(str(path)) as f:
-            assert (f.getnchannels(), f.getsampwidth(), f.getframerate(), f.getnframes()) == (1, 2, 16000, 80000)
+            assert (f.getnchannels(), f.getsampwidth(), f.getframerate(), f.getnframes()) == (
+                1,
+                2,
+                16000,
+                80000,
+            )
         assert any("espeak-ng" in line for line in record[path.name])
 
 

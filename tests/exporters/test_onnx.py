@@ -44,11 +44,22 @@ def test_small_agrees_with_eager_pytorch(exported: tuple[ActorRenderer, Path]) -
 
 def test_the_contract(exported: tuple[ActorRenderer, Path]) -> None:
     model = onnx.load(str(exported[1]))
-    assert {p.key: p.value for p in model.metadata_props} == {"schema": "1", "window": "5", "size": "256", "width": "0.25"}
-    assert [i.name for i in model.graph.input] == ["frame", "uv", "mask"] and [o.name for o in model.graph.output] == ["rgb"]
+    assert {p.key: p.value for p in model.metadata_props} == {
+        "schema": "1",
+        "window": "5",
+        "size": "256",
+        "width": "0.25",
+    }
+    assert [i.name for i in model.graph.input] == ["frame", "uv", "mask"] and [
+        o.name for o in model.graph.output
+    ] == ["rgb"]
     assert model.opset_import[0].version >= 17
     session = ort.InferenceSession(str(exported[1]))
-    assert [i.shape for i in session.get_inputs()] == [["N", 5, 3, 256, 256], ["N", 5, 256, 256, 2], ["N", 5, 256, 256]]
+    assert [i.shape for i in session.get_inputs()] == [
+        ["N", 5, 3, 256, 256],
+        ["N", 5, 256, 256, 2],
+        ["N", 5, 256, 256],
+    ]
     assert (Renderer(exported[1]).window, Renderer(exported[1]).size) == (5, 256)
 
 

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.fit import Pose, close_mouth, fit_shot, procrustes, project, smooth_pose, unproject, whittaker
+from visualdub.face.fit import (
+    Pose,
+    close_mouth,
+    fit_shot,
+    procrustes,
+    project,
+    smooth_pose,
+    unproject,
+    whittaker,
+)
 from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.models import load_face_model
@@ -28,8 +37,14 @@ def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], N
     expression = np.zeros((N, model.n_expression))
     expression[:, 0] = 0.5 * np.sin(t * 0.5)
     mesh = model.vertices(model.template, jaw, expression)
-    turn = Rotation.from_euler("yxz", np.stack([yaw * np.sin(t / 15), 5 * np.cos(t / 11), 3 * np.sin(t / 20)], 1), degrees=True)
-    pose = Pose(150 + 5 * np.sin(t / 25), turn.as_matrix(), np.stack([256 + t / 4, 240 - t / 8, 0 * t], 1).astype(float))
+    turn = Rotation.from_euler(
+        "yxz", np.stack([yaw * np.sin(t / 15), 5 * np.cos(t / 11), 3 * np.sin(t / 20)], 1), degrees=True
+    )
+    pose = Pose(
+        150 + 5 * np.sin(t / 25),
+        turn.as_matrix(),
+        np.stack([256 + t / 4, 240 - t / 8, 0 * t], 1).astype(float),
+    )
     points = np.full((N, 478, 3), 1.0)
     points[:, :468] = project(mesh, pose)[:, :468] + rng.normal(0, noise, (N, 468, 3))
     return points.astype(np.float32), lip_opening(mesh), pose
@@ -38,8 +53,22 @@ def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], N
 def as_track(landmarks: NDArray[np.float32]) -> Track:
     fit = fit_shot(load_face_model(), landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
-    return Track("x", "", (512, 512), Fraction(25), 0, landmarks, confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation,
-                 fit.pose.translation[:, :2], fit.identity, fit.jaw, fit.expression, "face468-1")
+    return Track(
+        "x",
+        "",
+        (512, 512),
+        Fraction(25),
+        0,
+        landmarks,
+        confidence_of(fit, seen),
+        fit.pose.scale,
+        fit.pose.rotation,
+        fit.pose.translation[:, :2],
+        fit.identity,
+        fit.jaw,
+        fit.expression,
+        "face468-1",
+    )
 
 
 def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps() -> None:
@@ -66,7 +95,9 @@ def test_smoothing_keeps_a_still_head_still() -> None:
     side = Rotation.from_euler("y", 20, degrees=True).as_matrix()
     pose = Pose(np.full(9, 100.0), np.tile(side, (9, 1, 1)), np.tile([5.0, 6, 0], (9, 1)))
     smooth = smooth_pose(pose, np.array([0.1, 0.2, 0.3]), np.ones(9), 2.0)
-    assert smooth.rotation == pytest.approx(pose.rotation) and smooth.translation == pytest.approx(pose.translation)
+    assert smooth.rotation == pytest.approx(pose.rotation) and smooth.translation == pytest.approx(
+        pose.translation
+    )
 
 
 def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
@@ -75,7 +106,7 @@ def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
     mesh = load_face_model().vertices(fit.identity, fit.jaw, fit.expression)
     fitted = lip_opening(mesh)
     assert 0.95 <= fitted.std() / opening.std() <= 1.05
-    lags = [np.corrcoef(fitted[3 + k:N - 3 + k], opening[3:N - 3])[0, 1] for k in range(-3, 4)]
+    lags = [np.corrcoef(fitted[3 + k : N - 3 + k], opening[3 : N - 3])[0, 1] for k in range(-3, 4)]
     assert int(np.argmax(lags)) - 3 == 0 and max(lags) > 0.99
     assert fit.residual.mean() < 0.015
 
@@ -85,6 +116,7 @@ def test_fit_halves_the_jitter_of_the_forehead() -> None:
     fit = fit_shot(load_face_model(), points)
     mesh = project(load_face_model().vertices(fit.identity, fit.jaw, fit.expression), fit.pose)
     forehead = [10, 151, 9, 108, 337]
+
     def jitter(p: NDArray[np.floating[Any]]) -> float:
         return float(np.abs(np.diff(p[:, forehead, :2], 2, axis=0)).mean())
 
@@ -117,7 +149,9 @@ def test_profile_gets_no_confidence() -> None:
     fit = fit_shot(load_face_model(), acted()[0])
     side = Rotation.from_euler("y", 80, degrees=True).as_matrix()
     turned = Pose(fit.pose.scale, np.tile(side, (N, 1, 1)), fit.pose.translation)
-    confidence = confidence_of(type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool))
+    confidence = confidence_of(
+        type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool)
+    )
     assert (confidence == 0).all()
 
 
@@ -145,9 +179,11 @@ def test_warp_crop_shifts_by_whole_pixels_exactly_and_centres_at_half() -> None:
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 255, (300, 320, 3), dtype=np.uint8)
     affine = np.array([[1.0, 0, -7], [0, 1, -11]])
-    assert np.array_equal(warp_crop(picture, affine), picture[11:11 + SIZE, 7:7 + SIZE])
+    assert np.array_equal(warp_crop(picture, affine), picture[11 : 11 + SIZE, 7 : 7 + SIZE])
     ramp = np.repeat(np.linspace(0, 255, 600)[None, :, None], 600, 0).repeat(3, 2).astype(np.uint8)
-    half = warp_crop(ramp, np.array([[0.5, 0, 0], [0, 0.5, 0]]))  # crop pixel x covers clip pixels 2x and 2x + 1
+    half = warp_crop(
+        ramp, np.array([[0.5, 0, 0], [0, 0.5, 0]])
+    )  # crop pixel x covers clip pixels 2x and 2x + 1
     expected = ramp[0, : 2 * SIZE, 0].reshape(SIZE, 2).mean(1)
     assert np.abs(half[100, 4:-4, 0].astype(float) - expected[4:-4]).max() <= 1
 
@@ -157,7 +193,9 @@ def test_track_survives_a_round_trip(tmp_path: Path) -> None:
     track.save(tmp_path / "t.npz")
     again = Track.load(tmp_path / "t.npz")
     assert again.rate == Fraction(25) and again.size == (512, 512) and len(again) == N
-    assert np.array_equal(again.landmarks, track.landmarks) and np.array_equal(again.expression, track.expression)
+    assert np.array_equal(again.landmarks, track.landmarks) and np.array_equal(
+        again.expression, track.expression
+    )
     assert again.span(again.frames).confidence.tolist() == track.confidence.tolist()
     assert [p.name for p in tmp_path.iterdir()] == ["t.npz"]
 

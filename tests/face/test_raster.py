@@ -6,11 +6,13 @@ from numpy.typing import NDArray
 
 from visualdub.face.raster import cover, interpolate, rasterise
 
-TIE = 1e-9  # the same triangle in two turns differs in depth by rounding alone, which way depends on the processor
+# the same triangle in two turns differs in depth by rounding alone, which way depends on the processor
+TIE = 1e-9
 
 
-def plain(points: NDArray[np.float64], triangles: NDArray[np.int32], height: int,
-          width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def plain(
+    points: NDArray[np.float64], triangles: NDArray[np.int32], height: int, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Per pixel, per triangle, no shortcuts."""
     index, depth = np.full((height, width), -1), np.full((height, width), np.inf)
     for y in range(height):

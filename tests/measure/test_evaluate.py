@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from visualdub.errors import BadInput
-from visualdub.face.landmarks import EYE_CORNERS, FACE_LEFT, FACE_RIGHT, INNER_LIP_PAIRS, LIPS_OUTER, SOURCE_BOX, lip_opening
+from visualdub.face.landmarks import (
+    EYE_CORNERS,
+    FACE_LEFT,
+    FACE_RIGHT,
+    INNER_LIP_PAIRS,
+    LIPS_OUTER,
+    SOURCE_BOX,
+    lip_opening,
+)
 from visualdub.measure.shot import ShotArrays, evaluate_shot
 
 N, S = 20, 64
@@ -49,8 +57,12 @@ def test_self_reenactment() -> None:
     ten = 20 * np.log10(255 / 10)
     # the raw picture is off by 10 everywhere, of which only the mask counts
     assert table["raw"]["psnr_crop"] == pytest.approx(ten + 10 * np.log10(4), abs=1e-6)
-    assert table["raw"]["psnr_mask"] == pytest.approx(ten) and table["composite"]["psnr_mask"] == pytest.approx(ten)
-    assert table["composite"]["psnr_crop"] == pytest.approx(ten + 10 * np.log10(4), abs=1e-6)  # a quarter of the crop is off
+    assert table["raw"]["psnr_mask"] == pytest.approx(ten) and table["composite"][
+        "psnr_mask"
+    ] == pytest.approx(ten)
+    assert table["composite"]["psnr_crop"] == pytest.approx(
+        ten + 10 * np.log10(4), abs=1e-6
+    )  # a quarter of the crop is off
     assert table["mask_share"] == 0.25 and table["frames"] == N
     assert table["composite"]["flicker"] == pytest.approx(1) and table["composite"]["sharpness"] > 0.9
     assert table["mouth"]["lmd"] == 0 and table["mouth"]["control"] == pytest.approx(1)
@@ -63,7 +75,9 @@ def test_another_performance_is_not_compared_pixel_by_pixel() -> None:
     own = shot()
     other = np.random.default_rng(5).uniform(0, 0.4, N)
     noisy = other + np.random.default_rng(6).normal(0, 0.01, N)
-    table = evaluate_shot(replace(own, commanded=other, landmarks_output=landmarks(noisy)), own_performance=False)
+    table = evaluate_shot(
+        replace(own, commanded=other, landmarks_output=landmarks(noisy)), own_performance=False
+    )
     assert "psnr_crop" not in table["raw"] and "lmd" not in table["mouth"]
     assert table["mouth"]["control"] > 0.95 and abs(table["mouth"]["leak"]) < 0.6
     assert table["mouth"]["open_share"] == pytest.approx((lip_opening(landmarks(noisy)) > 0.05).mean())

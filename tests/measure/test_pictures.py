@@ -39,7 +39,9 @@ def textured(n: int = 1, size: int = 64, seed: int = 0) -> np.ndarray:
 def test_psnr_by_hand() -> None:
     assert psnr(flat(100), flat(110)) == pytest.approx(28.1308, abs=1e-3)  # 20 log10(255 / 10)
     assert psnr(flat(7), flat(7)) == IDENTICAL
-    assert psnr(flat(0).astype(np.uint8), flat(255).astype(np.uint8)) == pytest.approx(0)  # no wrap-around of uint8
+    assert psnr(flat(0).astype(np.uint8), flat(255).astype(np.uint8)) == pytest.approx(
+        0
+    )  # no wrap-around of uint8
 
 
 def test_psnr_counts_only_its_region() -> None:
@@ -47,7 +49,9 @@ def test_psnr_counts_only_its_region() -> None:
     other[:8] += 20
     region[:8] = 1
     assert psnr(flat(100), other, region) == pytest.approx(20 * np.log10(255 / 20), abs=1e-4)
-    assert psnr(flat(100), other) == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)  # a quarter of the error
+    assert psnr(flat(100), other) == pytest.approx(
+        20 * np.log10(255 / 10), abs=1e-4
+    )  # a quarter of the error
     assert np.isnan(psnr(flat(1), flat(1), np.zeros((32, 32))))
     with pytest.raises(BadInput):
         psnr(flat(1), flat(1, 16))
@@ -65,7 +69,7 @@ def test_ssim_by_hand() -> None:
 def test_ssim_matches_its_definition_at_one_pixel() -> None:
     a, b = textured(seed=1)[0].astype(np.float64), textured(seed=2)[0].astype(np.float64)
     t = np.arange(-5, 6)
-    w = np.exp(-t**2 / (2 * 1.5**2))
+    w = np.exp(-(t**2) / (2 * 1.5**2))
     w = np.outer(w, w) / w.sum() ** 2
     x, y = a[20:31, 30:41, 0], b[20:31, 30:41, 0]
     mx, my = (w * x).sum(), (w * y).sum()
@@ -78,8 +82,9 @@ def test_ssim_matches_its_definition_at_one_pixel() -> None:
 
 
 def test_luma_weights() -> None:
-    assert luma(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8))[0].tolist() == pytest.approx([54.213, 182.376,
-    18.411])
+    assert luma(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8))[0].tolist() == pytest.approx(
+        [54.213, 182.376, 18.411]
+    )
 
 
 def test_mask_share() -> None:
@@ -105,7 +110,11 @@ def test_points_go_into_the_crop_and_boxes_round_outwards() -> None:
 
 def test_laplacian_and_sharpness() -> None:
     one = flat(0)
-    one[16, 16] = 10  # response -40 at the pixel, +10 at four neighbours, mean 0: variance (1600 + 400) / 64 in a box of 8 x 8
+    one[16, 16] = (
+        # response -40 at the pixel, +10 at four neighbours, mean 0: variance (1600 + 400) / 64 in a box of 8
+        # x 8
+        10
+    )
     assert laplacian_variance(one, (12, 12, 20, 20)) == pytest.approx(2000 / 64, rel=1e-4)
     real = textured(3)
     soft = np.stack([cv2.GaussianBlur(p, (0, 0), 1.0) for p in real])
@@ -136,7 +145,9 @@ def test_second_difference_and_flicker_by_hand() -> None:
     real = np.stack([flat(v) for v in (10, 20, 10, 20)])  # 20, 20
     assert flicker(jumpy, real, masks) == pytest.approx(2)
     assert np.isnan(flicker(jumpy[:2], real[:2], masks[:2]))
-    assert second_difference(jumpy, masks, np.array([4, 5, 6, 9])).tolist() == pytest.approx([40, np.nan], nan_ok=True)
+    assert second_difference(jumpy, masks, np.array([4, 5, 6, 9])).tolist() == pytest.approx(
+        [40, np.nan], nan_ok=True
+    )
     masks[1] = 0
     assert np.isnan(flicker(jumpy, real, masks))  # no pixel is in all three masks
 

@@ -20,34 +20,50 @@ WIDTH, HEIGHT, CELL = 192, 96, 16
 
 
 def numbered_luma(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
-    """Luma of frame `number`: its ten low bits as black and white cells in the top two rows, a moving slope below."""
+    """Luma of frame `number`: its ten low bits as black and white cells in the top two rows, a moving slope
+    below.
+    """
     y, x = np.mgrid[:height, :width]
     luma = (64 + (x + 3 * y + 5 * number) % 128).astype(np.uint8)
     for bit in range(10):
-        luma[:2 * CELL, bit * CELL:(bit + 1) * CELL] = 235 if number >> bit & 1 else 16
+        luma[: 2 * CELL, bit * CELL : (bit + 1) * CELL] = 235 if number >> bit & 1 else 16
     return luma
 
 
 def number_of(luma: NDArray[np.generic]) -> int:
     """The number that `numbered_luma` put into a decoded picture of any bit depth."""
-    middle = np.asarray(luma, np.float64)[4:2 * CELL - 4]
-    top = 255 if luma.dtype == np.uint8 else 65535 if luma.max() > 4095 else 4095 if luma.max() > 1023 else 1023
-    cells = [middle[:, b * CELL + 4:(b + 1) * CELL - 4].mean() for b in range(10)]
+    middle = np.asarray(luma, np.float64)[4 : 2 * CELL - 4]
+    top = (
+        255 if luma.dtype == np.uint8 else 65535 if luma.max() > 4095 else 4095 if luma.max() > 1023 else 1023
+    )
+    cells = [middle[:, b * CELL + 4 : (b + 1) * CELL - 4].mean() for b in range(10)]
     return sum(1 << b for b, level in enumerate(cells) if level > 0.49 * top)
 
 
 def numbered_picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> av.VideoFrame:
     """yuv420p picture of `numbered_luma` with slopes of colour."""
     picture = av.VideoFrame(width, height, "yuv420p")
-    chroma = np.mgrid[:(height + 1) // 2, :(width + 1) // 2][1] % 96 + 80
-    for plane, data in zip(picture.planes, (numbered_luma(number, width, height), chroma, 255 - chroma), strict=True):
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, :plane.width] = data
+    chroma = np.mgrid[: (height + 1) // 2, : (width + 1) // 2][1] % 96 + 80
+    for plane, data in zip(
+        picture.planes, (numbered_luma(number, width, height), chroma, 255 - chroma), strict=True
+    ):
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] = data
     return picture
 
 
-def make_movie(path: Path, codec: str = "libx264", pix_fmt: str = "yuv420p", count: int = 40, rate: Fraction = Fraction(25),
-               stamps: Sequence[int] | None = None, options: dict[str, str] | None = None, time_base: Fraction | None = None,
-               rotate: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT), **context: Any) -> Path:
+def make_movie(
+    path: Path,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    count: int = 40,
+    rate: Fraction = Fraction(25),
+    stamps: Sequence[int] | None = None,
+    options: dict[str, str] | None = None,
+    time_base: Fraction | None = None,
+    rotate: int = 0,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    **context: Any,
+) -> Path:
     """A movie of numbered frames by FFmpeg alone, at `stamps` (in `time_base`, 1 / rate by default)."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
@@ -69,9 +85,19 @@ def make_movie(path: Path, codec: str = "libx264", pix_fmt: str = "yuv420p", cou
 def info_of(pix_fmt: str, **changes: Any) -> MediaInfo:
     """Facts of a small clip for tests that need no file."""
     facts: dict[str, Any] = {
-        "path": Path("made.mkv"), "width": 48, "height": 32, "rate": Fraction(25), "frame_count": 3, "pix_fmt": pix_fmt,
-        "colour": ColourTags(1, 1, 1, 1), "rotation": 0, "timecode": None, "codec": "ffv1", "has_audio": False,
-        "sample_aspect": Fraction(1)}
+        "path": Path("made.mkv"),
+        "width": 48,
+        "height": 32,
+        "rate": Fraction(25),
+        "frame_count": 3,
+        "pix_fmt": pix_fmt,
+        "colour": ColourTags(1, 1, 1, 1),
+        "rotation": 0,
+        "timecode": None,
+        "codec": "ffv1",
+        "has_audio": False,
+        "sample_aspect": Fraction(1),
+    }
     return MediaInfo(**{**facts, **changes})
 
 
@@ -79,19 +105,23 @@ def noise_frames(info: MediaInfo, shapes: Sequence[tuple[int, int]], bits: int) 
     """Frames of random samples over the whole code range, planes of the given shapes."""
     random = np.random.default_rng(7)
     dtype = np.uint8 if bits == 8 else np.uint16
-    return [Frame(i, tuple(random.integers(0, 1 << bits, s).astype(dtype) for s in shapes), info)
-            for i in range(info.frame_count)]
+    return [
+        Frame(i, tuple(random.integers(0, 1 << bits, s).astype(dtype) for s in shapes), info)
+        for i in range(info.frame_count)
+    ]
 
 
 def tone(seconds: float, rate: int = 48000, at: float = 0.0) -> NDArray[np.float32]:
     """A quiet 440 Hz tone with a click of ten samples `at` seconds."""
     t = np.arange(round(seconds * rate)) / rate
     out = (0.05 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
-    out[round(at * rate):round(at * rate) + 10] = 0.9
+    out[round(at * rate) : round(at * rate) + 10] = 0.9
     return out
 
 
-def write_sound(path: Path, samples: NDArray[np.float32], rate: int = 48000, codec: str = "pcm_s16le") -> Path:
+def write_sound(
+    path: Path, samples: NDArray[np.float32], rate: int = 48000, codec: str = "pcm_s16le"
+) -> Path:
     """Mono sound file by FFmpeg."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
@@ -124,7 +154,9 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 def _mounted(folder: Path, options: str) -> Iterator[Path]:
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("a small file system can only be mounted by root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -21,7 +21,9 @@ CLICK = 0.8  # seconds into the sound
 
 
 def clip_with_sound(path: Path, picture_start: int = 0, sound_start: float = 0.0, codec: str = "aac") -> Path:
-    """40 frames at 25 frames/s from frame period `picture_start` on; 1.6 s of tone with a click from `sound_start` on."""
+    """40 frames at 25 frames/s from frame period `picture_start` on; 1.6 s of tone with a click from
+    `sound_start` on.
+    """
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 192, 96, "yuv420p"
@@ -78,11 +80,13 @@ def test_channels_are_mixed_evenly(tmp_path: Path) -> None:
     assert read_audio(tmp_path / "s.wav") == pytest.approx(np.full(1600, 0.25), abs=0.01)
 
 
-@pytest.mark.parametrize(("picture_start", "sound_start", "heard"), [
-    (0, 0.0, 0.8), (10, 0.0, 0.4), (0, 0.24, 1.04), (5, 0.4, 1.0)])
+@pytest.mark.parametrize(
+    ("picture_start", "sound_start", "heard"), [(0, 0.0, 0.8), (10, 0.0, 0.4), (0, 0.24, 1.04), (5, 0.4, 1.0)]
+)
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_sound_is_aligned_to_the_first_frame(picture_start: int, sound_start: float, heard: float, suffix: str,
-                                             tmp_path: Path) -> None:
+def test_sound_is_aligned_to_the_first_frame(
+    picture_start: int, sound_start: float, heard: float, suffix: str, tmp_path: Path
+) -> None:
     clip = clip_with_sound(tmp_path / f"a{suffix}", picture_start, sound_start)
     assert click_of(read_audio(clip)) == pytest.approx(heard, abs=0.002)
 
@@ -96,7 +100,7 @@ def test_no_sound_and_no_samples_are_told_apart(tmp_path: Path) -> None:
         read_audio(tmp_path / "still.wav")
 
 
-# ---- out ------------------------------------------------------------------------------------------------------------------
+# ---- out ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
@@ -120,16 +124,20 @@ def test_a_part_hears_its_own_passage(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mov", "pcm_s16le"), (".mkv", "pcm_s16le")])
 @pytest.mark.parametrize("seconds", [0.9, 3.0])
-def test_a_recording_is_muxed_to_the_pictures_length(suffix: str, codec: str, seconds: float, tmp_path: Path) -> None:
+def test_a_recording_is_muxed_to_the_pictures_length(
+    suffix: str, codec: str, seconds: float, tmp_path: Path
+) -> None:
     clip = clip_with_sound(tmp_path / "in.mp4", picture_start=5)
-    out = dubbed(tmp_path / f"out{suffix}", clip, AudioSource(write_sound(tmp_path / "d.wav", tone(seconds, at=0.5))))
+    out = dubbed(
+        tmp_path / f"out{suffix}", clip, AudioSource(write_sound(tmp_path / "d.wav", tone(seconds, at=0.5)))
+    )
     with av.open(str(out)) as container:
         assert [s.codec_context.name for s in container.streams.audio] == [codec]
     samples = read_audio(out)
     assert click_of(samples) == pytest.approx(0.5, abs=0.002)
     assert len(samples) / 16000 == pytest.approx(1.6, abs=0.03)
     if seconds < 1.6:
-        assert np.abs(samples[round(16000 * (seconds + 0.05)):]).max() < 0.01
+        assert np.abs(samples[round(16000 * (seconds + 0.05)) :]).max() < 0.01
 
 
 def test_a_recordings_samples_survive_pcm(tmp_path: Path) -> None:

@@ -28,11 +28,14 @@ def test_a_text_file_by_another_name(suffix: str, tmp_path: Path) -> None:
     text = tmp_path / f"notes{suffix}"
     text.write_text("Not a movie, however it is called.\n" * 40)
     for work in (probe, read_audio):
-        assert refused(lambda work=work: work(text)).startswith(f"{text} cannot be read as media: it is a text file; expected")
+        assert refused(lambda work=work: work(text)).startswith(
+            f"{text} cannot be read as media: it is a text file; expected"
+        )
 
 
-@pytest.mark.parametrize("content", [
-    "#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:2,\nother.ts\n", "ffconcat version 1.0\nfile other.mp4\n"])
+@pytest.mark.parametrize(
+    "content", ["#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:2,\nother.ts\n", "ffconcat version 1.0\nfile other.mp4\n"]
+)
 def test_playlists_lead_nowhere(content: str, tmp_path: Path) -> None:
     make_movie(tmp_path / "other.mp4", count=2)
     make_movie(tmp_path / "other.ts", count=2)
@@ -41,14 +44,22 @@ def test_playlists_lead_nowhere(content: str, tmp_path: Path) -> None:
     assert str(listing) in refused(lambda: probe(listing))
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mov", "prores_ks"), ("a.mkv", "ffv1"), ("a.avi", "mpeg4"),
-                                             ("a.webm", "libvpx")])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "prores_ks"),
+        ("a.mkv", "ffv1"),
+        ("a.avi", "mpeg4"),
+        ("a.webm", "libvpx"),
+    ],
+)
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_truncated_file(name: str, codec: str, share: float, tmp_path: Path) -> None:
     whole = make_movie(tmp_path / name, codec, "yuv422p10le" if codec == "prores_ks" else "yuv420p")
     data = whole.read_bytes()
     cut = tmp_path / f"cut{whole.suffix}"
-    cut.write_bytes(data[:round(len(data) * share)])
+    cut.write_bytes(data[: round(len(data) * share)])
     line = re.fullmatch(r"(.*) is truncated: (\d+) bytes found, (\d+) expected", refused(lambda: probe(cut)))
     assert line is not None
     assert (line[1], int(line[2])) == (str(cut), round(len(data) * share))
@@ -58,7 +69,7 @@ def test_a_truncated_file(name: str, codec: str, share: float, tmp_path: Path) -
 def test_a_recording_that_was_never_finished(tmp_path: Path) -> None:
     data = make_movie(tmp_path / "a.mp4").read_bytes()
     cut = tmp_path / "cut.mp4"
-    cut.write_bytes(data[:data.index(b"moov") - 4])
+    cut.write_bytes(data[: data.index(b"moov") - 4])
     assert refused(lambda: probe(cut)).endswith("it has no index (moov); expected a whole file")
 
 
@@ -66,7 +77,7 @@ def test_damage_inside_is_found_when_the_frame_is_read(tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "a.mov", "prores_ks", "yuv422p10le", options={"profile": "3"})
     data = bytearray(movie.read_bytes())
     middle = data.index(b"icpf", len(data) // 2)
-    data[middle:middle + 64] = bytes(64)
+    data[middle : middle + 64] = bytes(64)
     movie.write_bytes(data)
     line = refused(lambda: list(read_frames(movie)))
     assert str(movie) in line
@@ -78,14 +89,19 @@ def test_missing_empty_and_folder(tmp_path: Path) -> None:
     assert refused(lambda: probe(missing)) == f"{missing}: no such file or directory; expected a media file"
     assert refused(lambda: read_audio(tmp_path / "no.wav")).endswith("no such file; expected a media file")
     (tmp_path / "empty.mp4").touch()
-    assert refused(lambda: probe(tmp_path / "empty.mp4")).endswith("is empty (0 bytes); expected a media file")
+    assert refused(lambda: probe(tmp_path / "empty.mp4")).endswith(
+        "is empty (0 bytes); expected a media file"
+    )
     assert refused(lambda: probe(tmp_path)) == f"{tmp_path} is not a file; expected a media file"
     assert str(tmp_path / "no") in refused(lambda: content_hash(tmp_path / "no"))
 
 
 def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
     sound = write_sound(tmp_path / "a.wav", tone(0.1))
-    assert refused(lambda: probe(sound)) == f"{sound} has no video stream (found: audio streams); expected a clip with pictures"
+    assert (
+        refused(lambda: probe(sound))
+        == f"{sound} has no video stream (found: audio streams); expected a clip with pictures"
+    )
 
 
 def test_names_that_look_like_addresses_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

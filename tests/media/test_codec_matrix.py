@@ -27,14 +27,27 @@ MATRIX = [  # file, encoder, format, rate, encoder options
     ("h264.avi", "libx264", "yuv420p", "30", {"bf": "2", "g": "12"}),
     ("mpeg1.mpg", "mpeg1video", "yuv420p", "25", {"bf": "2", "g": "12", "b": "4000000"}),
     ("mpeg2.mpg", "mpeg2video", "yuv420p", "30000/1001", {"bf": "2", "g": "12", "b": "4000000"}),
-    ("vp8.webm", "libvpx", "yuv420p", "25", {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "1000000", "deadline": "realtime"}),
-    ("vp9.webm", "libvpx-vp9", "yuv420p", "30000/1001", {"cpu-used": "8", "deadline": "realtime", "b": "1000000"}),
+    (
+        "vp8.webm",
+        "libvpx",
+        "yuv420p",
+        "25",
+        {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "1000000", "deadline": "realtime"},
+    ),
+    (
+        "vp9.webm",
+        "libvpx-vp9",
+        "yuv420p",
+        "30000/1001",
+        {"cpu-used": "8", "deadline": "realtime", "b": "1000000"},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "codec", "pix_fmt", "rate", "options"), MATRIX, ids=[m[0] for m in MATRIX])
-def test_every_format_gives_every_frame(name: str, codec: str, pix_fmt: str, rate: str, options: dict[str, str],
-                                        tmp_path: Path) -> None:
+def test_every_format_gives_every_frame(
+    name: str, codec: str, pix_fmt: str, rate: str, options: dict[str, str], tmp_path: Path
+) -> None:
     if codec not in av.codecs_available:
         pytest.skip(f"this PyAV has no {codec} encoder")
     movie = make_movie(tmp_path / name, codec, pix_fmt, rate=Fraction(rate), options=options)

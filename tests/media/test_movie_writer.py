@@ -1,4 +1,6 @@
-"""What is written: bit-exact FFV1, ProRes, H.264; rate, tags, rotation, aspect, timecode; whole or not at all."""
+"""What is written: bit-exact FFV1, ProRes, H.264; rate, tags, rotation, aspect, timecode; whole or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def noise(info: MediaInfo) -> list[Frame]:
     if info.pix_fmt.startswith("gray"):
         shapes = [luma]
     else:
-        shapes = [luma, *([luma] * 2 if is_rgb(info.pix_fmt) else [chroma] * 2)] + [luma] * has_alpha(info.pix_fmt)
+        shapes = [luma, *([luma] * 2 if is_rgb(info.pix_fmt) else [chroma] * 2)] + [luma] * has_alpha(
+            info.pix_fmt
+        )
     return noise_frames(info, shapes, bit_depth(info.pix_fmt))
 
 
@@ -37,11 +41,34 @@ def write(path: Path, info: MediaInfo, frames: list[Frame], codec: Codec | str |
     return probe(path)
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv440p", "yuv420p10le", "yuv422p10le",
-                                     "yuv444p12le", "yuv420p16le", "yuva420p", "yuva444p10le", "gray", "gray10le", "gray16le",
-                                     "gbrp", "gbrap", "gbrp10le", "gbrp16le", "gbrap12le"])
+@pytest.mark.parametrize(
+    "pix_fmt",
+    [
+        "yuv420p",
+        "yuv422p",
+        "yuv444p",
+        "yuv411p",
+        "yuv440p",
+        "yuv420p10le",
+        "yuv422p10le",
+        "yuv444p12le",
+        "yuv420p16le",
+        "yuva420p",
+        "yuva444p10le",
+        "gray",
+        "gray10le",
+        "gray16le",
+        "gbrp",
+        "gbrap",
+        "gbrp10le",
+        "gbrp16le",
+        "gbrap12le",
+    ],
+)
 def test_ffv1_keeps_every_sample(pix_fmt: str, tmp_path: Path) -> None:
-    info = info_of(pix_fmt, colour=ColourTags(2, 0, 1, 13) if pix_fmt.startswith("gbr") else ColourTags(1, 1, 1, 1))
+    info = info_of(
+        pix_fmt, colour=ColourTags(2, 0, 1, 13) if pix_fmt.startswith("gbr") else ColourTags(1, 1, 1, 1)
+    )
     frames = noise(info)
     back = write(tmp_path / "out.mkv", info, frames)
     assert (back.pix_fmt, back.frame_count) == (pix_fmt, 3)
@@ -73,14 +100,18 @@ def test_rates_are_exact(name: str, rate: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov", "out.mp4"])
 def test_facts_are_kept(name: str, tmp_path: Path) -> None:
-    info = info_of("yuv422p10le", colour=ColourTags(1, 9, 9, 16), timecode="01:02:03:04", sample_aspect=Fraction(15, 16))
+    info = info_of(
+        "yuv422p10le", colour=ColourTags(1, 9, 9, 16), timecode="01:02:03:04", sample_aspect=Fraction(15, 16)
+    )
     back = write(tmp_path / name, info, noise(info))
     assert (back.colour, back.timecode, back.sample_aspect) == (info.colour, "01:02:03:04", Fraction(15, 16))
 
 
 def test_a_turned_oblong_pixel_is_kept(tmp_path: Path) -> None:
     info = info_of("yuv420p", sample_aspect=Fraction(9, 8), rotation=90, width=32, height=48)
-    assert [write(tmp_path / n, info, noise(info)).sample_aspect for n in ("a.mkv", "a.mov")] == [Fraction(9, 8)] * 2
+    assert [write(tmp_path / n, info, noise(info)).sample_aspect for n in ("a.mkv", "a.mov")] == [
+        Fraction(9, 8)
+    ] * 2
 
 
 def test_drop_frame_timecode_is_kept(tmp_path: Path) -> None:
@@ -102,8 +133,14 @@ def test_display_sizes_are_exact() -> None:
     assert Fraction(*display_size(101, 99, Fraction(7, 5))) == Fraction(101 * 7, 99 * 5)
 
 
-@pytest.mark.parametrize(("codec", "name", "pix_fmt", "worst"), [
-    ("prores", "a.mov", "yuv422p10le", 2.0), ("prores4444", "a.mov", "yuv444p12le", 2.0), ("h264", "a.mp4", "yuv420p", 4.0)])
+@pytest.mark.parametrize(
+    ("codec", "name", "pix_fmt", "worst"),
+    [
+        ("prores", "a.mov", "yuv422p10le", 2.0),
+        ("prores4444", "a.mov", "yuv444p12le", 2.0),
+        ("h264", "a.mp4", "yuv420p", 4.0),
+    ],
+)
 def test_lossy_codecs_stay_near(codec: str, name: str, pix_fmt: str, worst: float, tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "in.mkv", "ffv1", "yuv420p", 10)
     back = write(tmp_path / name, probe(movie), list(read_frames(movie)), codec)
@@ -121,7 +158,9 @@ def test_alpha_reaches_prores4444(tmp_path: Path) -> None:
 
 def test_h264_takes_odd_sizes_grey_and_rgb(tmp_path: Path) -> None:
     for pix_fmt, size in (("yuv420p", (47, 31)), ("gray", (48, 32)), ("gbrp", (48, 32))):
-        info = info_of(pix_fmt, width=size[0], height=size[1], colour=ColourTags(2, 0 if pix_fmt == "gbrp" else 2, 2, 2))
+        info = info_of(
+            pix_fmt, width=size[0], height=size[1], colour=ColourTags(2, 0 if pix_fmt == "gbrp" else 2, 2, 2)
+        )
         back = write(tmp_path / "a.mp4", info, noise(info))
         assert (back.frame_count, back.width, back.height) == (3, *size)
         assert back.pix_fmt == ("yuv444p" if size[0] % 2 else "yuv420p")
@@ -133,19 +172,24 @@ def test_the_same_input_gives_the_same_file(tmp_path: Path) -> None:
         write(tmp_path / name, info, noise(info))
     first, second = ((tmp_path / n).read_bytes() for n in ("a.mkv", "b.mkv"))
     assert len(first) == len(second)
-    pictures = [[p.tobytes() for f in read_frames(tmp_path / n) for p in f.planes] for n in ("a.mkv", "b.mkv")]
+    pictures = [
+        [p.tobytes() for f in read_frames(tmp_path / n) for p in f.planes] for n in ("a.mkv", "b.mkv")
+    ]
     assert pictures[0] == pictures[1]
 
 
-# ---- refusals -------------------------------------------------------------------------------------------------------------
+# ---- refusals ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "codec", "message"), [
-    ("out.xyz", None, r"out\.xyz ends in '\.xyz'; expected \.mkv"),
-    ("out", None, "ends in 'no suffix'"),
-    ("out.mkv", "vhs", "codec 'vhs' is not known; expected one of ffv1, prores"),
-    ("out.mp4", "prores", r"prores is not written to \.mp4; expected \.mov"),
-])
+@pytest.mark.parametrize(
+    ("name", "codec", "message"),
+    [
+        ("out.xyz", None, r"out\.xyz ends in '\.xyz'; expected \.mkv"),
+        ("out", None, "ends in 'no suffix'"),
+        ("out.mkv", "vhs", "codec 'vhs' is not known; expected one of ffv1, prores"),
+        ("out.mp4", "prores", r"prores is not written to \.mp4; expected \.mov"),
+    ],
+)
 def test_outputs_that_do_not_fit(name: str, codec: str | None, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         choose_codec(Path(name), codec)
@@ -198,7 +242,9 @@ def test_a_disk_that_fills_at_the_very_end(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_read_only_folder(read_only: Path) -> None:
-    with pytest.raises(OutputError, match=r"a\.mkv cannot be written: (Read-only file system|Permission denied)"):
+    with pytest.raises(
+        OutputError, match=r"a\.mkv cannot be written: (Read-only file system|Permission denied)"
+    ):
         write(read_only / "a.mkv", info_of("yuv420p"), [])
 
 

@@ -23,8 +23,16 @@ def test_every_clip_has_the_listed_frames_and_rate(clips: Path) -> None:
         assert (info.width, info.height) == (clip["width"], clip["height"]), clip["file"]
 
 
-@pytest.mark.parametrize(("name", "count"), [("studio_a.mp4", 135), ("grid_lbbc2a.mpg", 75), ("hd1080_podium.mp4", 252),
-                                             ("expr_d9.mp4", 587), ("hdtf_hill.mp4", 200)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("studio_a.mp4", 135),
+        ("grid_lbbc2a.mpg", 75),
+        ("hd1080_podium.mp4", 252),
+        ("expr_d9.mp4", 587),
+        ("hdtf_hill.mp4", 200),
+    ],
+)
 def test_every_frame_is_read(clips: Path, name: str, count: int) -> None:
     assert [f.index for f in read_frames(clips / name)] == list(range(count))
 
@@ -37,7 +45,12 @@ def test_frames_and_sound_out_are_frames_and_sound_in(clips: Path, name: str, tm
             writer.write(frame)
     back = probe(tmp_path / "out.mkv")
     assert (back.frame_count, back.rate, back.pix_fmt, back.colour, back.has_audio) == (
-        info.frame_count, info.rate, info.pix_fmt, info.colour, True)
+        info.frame_count,
+        info.rate,
+        info.pix_fmt,
+        info.colour,
+        True,
+    )
     for given, got in zip(read_frames(clips / name), read_frames(back.path), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(given.planes, got.planes, strict=True))
 

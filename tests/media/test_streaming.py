@@ -24,7 +24,9 @@ def test_a_read_frame_is_let_go(tmp_path: Path) -> None:
 
 
 def test_memory_stays_flat_from_decode_to_encode(tmp_path: Path) -> None:
-    movie = make_movie(tmp_path / "a.mp4", count=600, size=(640, 368), options={"preset": "ultrafast"})  # 350 kB a frame
+    movie = make_movie(
+        tmp_path / "a.mp4", count=600, size=(640, 368), options={"preset": "ultrafast"}
+    )  # 350 kB a frame
     resident = {}
     with VideoWriter(tmp_path / "b.mp4", probe(movie), "h264") as writer:
         for frame in read_frames(movie):

@@ -22,12 +22,16 @@ def stamps(times: object) -> np.ndarray:
 
 def test_millisecond_stamps_are_a_constant_rate() -> None:
     ms = stamps([round(1000 * i / NTSC) for i in range(300)])
-    assert find_rate(ms, Fraction(1, 1000), (None, Fraction(2997, 100))) == (NTSC, ()) or \
-        find_rate(ms, Fraction(1, 1000), (NTSC,)) == (NTSC, ())
+    assert find_rate(ms, Fraction(1, 1000), (None, Fraction(2997, 100))) == (NTSC, ()) or find_rate(
+        ms, Fraction(1, 1000), (NTSC,)
+    ) == (NTSC, ())
 
 
 def test_an_unnamed_rate_is_found_among_the_standard_ones() -> None:
-    assert find_rate(stamps([0, 42, 83, 125, 167, 208, 250]), Fraction(1, 1000), (None,)) == (Fraction(24000, 1001), ())
+    assert find_rate(stamps([0, 42, 83, 125, 167, 208, 250]), Fraction(1, 1000), (None,)) == (
+        Fraction(24000, 1001),
+        (),
+    )
 
 
 def test_a_recorders_jitter_is_a_constant_rate() -> None:
@@ -36,8 +40,13 @@ def test_a_recorders_jitter_is_a_constant_rate() -> None:
 
 
 def test_stamps_on_a_coarser_clock_keep_the_declared_average() -> None:
-    coarse = [512 * round(i * 61 / 45) for i in range(135)]  # 1350/61 frames/s stamped on a clock of 30 per second
-    assert find_rate(stamps(coarse), Fraction(1, 15360), (Fraction(30), Fraction(1350, 61))) == (Fraction(1350, 61), ())
+    coarse = [
+        512 * round(i * 61 / 45) for i in range(135)
+    ]  # 1350/61 frames/s stamped on a clock of 30 per second
+    assert find_rate(stamps(coarse), Fraction(1, 15360), (Fraction(30), Fraction(1350, 61))) == (
+        Fraction(1350, 61),
+        (),
+    )
 
 
 def test_a_frame_on_screen_longer_is_held() -> None:
@@ -52,7 +61,9 @@ def test_uneven_frames_have_no_rate() -> None:
 def test_variable_rate_is_refused_with_its_reason(tmp_path: Path) -> None:
     uneven = np.cumsum([0] + [40, 40, 120, 40, 80, 200, 40, 40, 40, 160] * 4).tolist()
     movie = make_movie(tmp_path / "phone.mkv", stamps=uneven, time_base=Fraction(1, 1000))
-    with pytest.raises(MediaError, match=r"phone\.mkv has a variable frame rate \(frames last from 40\.0 to 200\.0 ms\)") as e:
+    with pytest.raises(
+        MediaError, match=r"phone\.mkv has a variable frame rate \(frames last from 40\.0 to 200\.0 ms\)"
+    ) as e:
         probe(movie)
     assert "\n" not in str(e.value)
 
@@ -73,7 +84,9 @@ def test_a_late_start_changes_nothing(suffix: str, tmp_path: Path) -> None:
     assert [number_of(f.planes[0]) for f in read_frames(movie, FrameRange(30, 33))] == [30, 31, 32]
 
 
-@pytest.mark.parametrize("options", [{"g": "1", "bf": "0"}, {"g": "15", "bf": "2"}], ids=["intra", "b_frames"])
+@pytest.mark.parametrize(
+    "options", [{"g": "1", "bf": "0"}, {"g": "15", "bf": "2"}], ids=["intra", "b_frames"]
+)
 def test_an_edit_list_hides_the_first_frames(options: dict[str, str], tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "edited.mov", stamps=[i - 10 for i in range(40)], options=options)
     info = probe(movie)
@@ -89,15 +102,18 @@ def test_a_range_past_the_end_names_the_clip(tmp_path: Path) -> None:
         next(read_frames(movie, FrameRange(3, 6)))
 
 
-@pytest.mark.parametrize(("timecode", "frames", "rate", "later"), [
-    ("00:00:00:00", 50, Fraction(25), "00:00:02:00"),
-    ("23:59:59:24", 1, Fraction(25), "00:00:00:00"),
-    ("01:00:00:23", 1, Fraction(24000, 1001), "01:00:01:00"),
-    ("00:00:59;29", 1, NTSC, "00:01:00;02"),  # numbers 00 and 01 are dropped each minute
-    ("00:09:59;29", 1, NTSC, "00:10:00;00"),  # but not each tenth
-    ("00:00:00;00", 17982, NTSC, "00:10:00;00"),  # ten minutes of drop-frame
-    ("00:00:59;59", 1, Fraction(60000, 1001), "00:01:00;04"),
-])
+@pytest.mark.parametrize(
+    ("timecode", "frames", "rate", "later"),
+    [
+        ("00:00:00:00", 50, Fraction(25), "00:00:02:00"),
+        ("23:59:59:24", 1, Fraction(25), "00:00:00:00"),
+        ("01:00:00:23", 1, Fraction(24000, 1001), "01:00:01:00"),
+        ("00:00:59;29", 1, NTSC, "00:01:00;02"),  # numbers 00 and 01 are dropped each minute
+        ("00:09:59;29", 1, NTSC, "00:10:00;00"),  # but not each tenth
+        ("00:00:00;00", 17982, NTSC, "00:10:00;00"),  # ten minutes of drop-frame
+        ("00:00:59;59", 1, Fraction(60000, 1001), "00:01:00;04"),
+    ],
+)
 def test_timecode_counts_frames(timecode: str, frames: int, rate: Fraction, later: str) -> None:
     assert shift_timecode(timecode, frames, rate) == later
 

@@ -28,20 +28,37 @@ def flat(*codes: int, dtype: type = np.uint8) -> tuple[NDArray[np.generic], ...]
     return tuple(np.full((4, 4), c, dtype) for c in codes)
 
 
-@pytest.mark.parametrize(("pix_fmt", "tags", "codes", "rgb", "tolerance"), [
-    ("yuv444p", (1, BT709), (235, 128, 128), (1, 1, 1), 1e-6),
-    ("yuv444p", (1, BT709), (16, 128, 128), (0, 0, 0), 1e-6),
-    ("yuv444p", (1, BT709), (63, 102, 240), (1, 0, 0), 0.005),  # 16 + 219 * 0.2126; 128 - 224 * 0.2126 / 1.8556; 240
-    ("yuv444p", (1, BT601), (81, 90, 240), (1, 0, 0), 0.005),  # 16 + 219 * 0.299
-    ("yuv444p", (2, BT601), (76, 85, 255), (1, 0, 0), 0.01),  # JPEG's red
-    ("yuv444p10le", (1, BT709), (940, 512, 512), (1, 1, 1), 1e-6),
-    ("yuv444p10le", (1, BT2020), (294, 387, 960), (1, 0, 0), 0.002),  # 64 + 876 * 0.2627; 512 - 896 * 0.2627 / 1.8814
-    ("yuv444p16le", (2, BT709), (65535, 32768, 32768), (1, 1, 1), 1e-6),
-    ("gbrp", (2, 0), (255, 51, 0), (1, 0.2, 0), 1e-6),
-    ("gray", (2, 2), (51,), (0.2, 0.2, 0.2), 1e-6),
-    ("gray10le", (1, 2), (502,), (0.5, 0.5, 0.5), 1e-6)])
-def test_hand_worked_colours(pix_fmt: str, tags: tuple[int, int], codes: tuple[int, ...], rgb: tuple[float, ...],
-                             tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("pix_fmt", "tags", "codes", "rgb", "tolerance"),
+    [
+        ("yuv444p", (1, BT709), (235, 128, 128), (1, 1, 1), 1e-6),
+        ("yuv444p", (1, BT709), (16, 128, 128), (0, 0, 0), 1e-6),
+        (
+            "yuv444p",
+            (1, BT709),
+            (63, 102, 240),
+            (1, 0, 0),
+            0.005,
+        ),  # 16 + 219 * 0.2126; 128 - 224 * 0.2126 / 1.8556; 240
+        ("yuv444p", (1, BT601), (81, 90, 240), (1, 0, 0), 0.005),  # 16 + 219 * 0.299
+        ("yuv444p", (2, BT601), (76, 85, 255), (1, 0, 0), 0.01),  # JPEG's red
+        ("yuv444p10le", (1, BT709), (940, 512, 512), (1, 1, 1), 1e-6),
+        (
+            "yuv444p10le",
+            (1, BT2020),
+            (294, 387, 960),
+            (1, 0, 0),
+            0.002,
+        ),  # 64 + 876 * 0.2627; 512 - 896 * 0.2627 / 1.8814
+        ("yuv444p16le", (2, BT709), (65535, 32768, 32768), (1, 1, 1), 1e-6),
+        ("gbrp", (2, 0), (255, 51, 0), (1, 0.2, 0), 1e-6),
+        ("gray", (2, 2), (51,), (0.2, 0.2, 0.2), 1e-6),
+        ("gray10le", (1, 2), (502,), (0.5, 0.5, 0.5), 1e-6),
+    ],
+)
+def test_hand_worked_colours(
+    pix_fmt: str, tags: tuple[int, int], codes: tuple[int, ...], rgb: tuple[float, ...], tolerance: float
+) -> None:
     info = info_of(pix_fmt, colour=ColourTags(tags[0], tags[1], 2, 2))
     planes = flat(*codes, dtype=np.uint8 if pix_fmt in ("yuv444p", "gbrp", "gray") else np.uint16)
     out = planes_to_rgb(planes, info)
@@ -53,7 +70,12 @@ def test_hand_worked_colours(pix_fmt: str, tags: tuple[int, int], codes: tuple[i
 
 def test_untagged_clips_count_as_players_count_them() -> None:
     red709, red601 = flat(63, 102, 240), flat(81, 90, 240)
-    for planes, width, height in ((red709, 1920, 1080), (red709, 720, 1280), (red601, 512, 512), (red601, 720, 576)):
+    for planes, width, height in (
+        (red709, 1920, 1080),
+        (red709, 720, 1280),
+        (red601, 512, 512),
+        (red601, 720, 576),
+    ):
         info = info_of("yuv444p", colour=ColourTags(0, 2, 2, 2), width=width, height=height)
         assert planes_to_rgb(planes, info)[0, 0] == pytest.approx((1, 0, 0), abs=0.01)
 
@@ -72,9 +94,13 @@ def test_enlarge_follows_the_siting() -> None:
 
 
 @pytest.mark.parametrize("siting", [(0.0, 0.5), (0.5, 0.5), (0.5, 0.0), (1.0, 0.5)])
-@pytest.mark.parametrize(("luma", "chroma"), [
-    ((64, 48), (32, 24)), ((63, 47), (32, 24)), ((64, 48), (64, 24)), ((32, 64), (32, 16))])
-def test_reduce_undoes_enlarge(luma: tuple[int, int], chroma: tuple[int, int], siting: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    ("luma", "chroma"),
+    [((64, 48), (32, 24)), ((63, 47), (32, 24)), ((64, 48), (64, 24)), ((32, 64), (32, 16))],
+)
+def test_reduce_undoes_enlarge(
+    luma: tuple[int, int], chroma: tuple[int, int], siting: tuple[float, float]
+) -> None:
     samples = np.random.default_rng(1).uniform(0, 255, chroma).astype(np.float32)
     assert np.abs(reduce(enlarge(samples, luma, siting), chroma, siting) - samples).max() < 1e-3
 
@@ -87,7 +113,9 @@ def test_reduce_forgets_far_changes() -> None:
     assert out[23:].max() < 0.05
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv411p", "yuv440p", "yuva420p", "gbrp12le", "gray16le"])
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv422p10le", "yuv411p", "yuv440p", "yuva420p", "gbrp12le", "gray16le"]
+)
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_planes_come_back(pix_fmt: str, rotation: int) -> None:
     info = info_of(pix_fmt, rotation=rotation)
@@ -96,7 +124,9 @@ def test_planes_come_back(pix_fmt: str, rotation: int) -> None:
     count = 1 if pix_fmt.startswith("gray") else 3
     shapes = [(32, 48), (32 // down, 48 // across), (32 // down, 48 // across)][:count]
     random = np.random.default_rng(3)
-    planes = tuple(random.integers(0, 1 << bits, s).astype(np.uint8 if bits == 8 else np.uint16) for s in shapes)
+    planes = tuple(
+        random.integers(0, 1 << bits, s).astype(np.uint8 if bits == 8 else np.uint16) for s in shapes
+    )
     back = rgb_to_planes(planes_to_rgb(planes, info), info)
     assert len(back) == count
     assert [b.shape for b in back] == shapes
@@ -105,13 +135,19 @@ def test_planes_come_back(pix_fmt: str, rotation: int) -> None:
 
 def test_siting_turns_with_the_picture() -> None:
     assert [chroma_siting(info_of("yuv420p", codec="h264", rotation=r)) for r in (0, 90, 180, 270)] == [
-        (0, 0.5), (0.5, 0), (1, 0.5), (0.5, 1)]
+        (0, 0.5),
+        (0.5, 0),
+        (1, 0.5),
+        (0.5, 1),
+    ]
     assert chroma_siting(info_of("yuv420p", codec="mpeg1video")) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_rotation_shows_the_picture_upright(rotation: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    movie = make_movie(tmp_path_factory.mktemp("turned") / "m.mov", "prores_ks", "yuv422p10le", 2, rotate=rotation)
+    movie = make_movie(
+        tmp_path_factory.mktemp("turned") / "m.mov", "prores_ks", "yuv422p10le", 2, rotate=rotation
+    )
     upright = make_movie(tmp_path_factory.mktemp("upright") / "m.mov", "prores_ks", "yuv422p10le", 2)
     turned, plain = (next(read_frames(m)) for m in (movie, upright))
     quarter = rotation // 90
@@ -119,7 +155,10 @@ def test_rotation_shows_the_picture_upright(rotation: int, tmp_path_factory: pyt
     assert (turned.info.width, turned.info.height) == ((96, 192) if quarter % 2 else (192, 96))
     assert np.array_equal(turned.planes[0], np.rot90(plain.planes[0], -quarter))  # clockwise
     assert np.array_equal(frame_rgb(turned), np.rot90(frame_rgb(plain), -quarter))
-    exact = planes_to_rgb(turned.planes, turned.info), np.rot90(planes_to_rgb(plain.planes, plain.info), -quarter)
+    exact = (
+        planes_to_rgb(turned.planes, turned.info),
+        np.rot90(planes_to_rgb(plain.planes, plain.info), -quarter),
+    )
     assert np.abs(exact[0] - exact[1]).max() < 1e-5
 
 
@@ -127,19 +166,34 @@ def test_rotation_shows_the_picture_upright(rotation: int, tmp_path_factory: pyt
 def test_the_quick_picture_is_the_exact_one_rounded(tags: tuple[int, int]) -> None:
     info = info_of("yuv420p", width=64, height=64, colour=ColourTags(tags[0], tags[1], 2, 2))
     y, x = np.mgrid[:64, :64]
-    planes = ((60 + 2 * y).astype(np.uint8), (100 + x[:32, :32]).astype(np.uint8), (150 - y[:32, :32]).astype(np.uint8))
+    planes = (
+        (60 + 2 * y).astype(np.uint8),
+        (100 + x[:32, :32]).astype(np.uint8),
+        (150 - y[:32, :32]).astype(np.uint8),
+    )
     quick = frame_rgb(Frame(0, planes, info))
     exact = planes_to_rgb(planes, info).clip(0, 1) * 255
-    assert np.abs(quick - exact)[2:-2, 2:-2].max() <= 2  # measured 1.3: swscale puts chroma half a luma sample to the right
+    assert (
+        np.abs(quick - exact)[2:-2, 2:-2].max() <= 2
+    )  # measured 1.3: swscale puts chroma half a luma sample to the right
     assert abs(float((quick - exact).mean())) < 0.3
 
 
 def test_eight_bits_become_ten_exactly() -> None:
     info = info_of("yuv420p")
-    planes = (np.arange(256, dtype=np.uint8).reshape(16, 16), *(np.full((8, 8), c, np.uint8) for c in (128, 90)))
+    planes = (
+        np.arange(256, dtype=np.uint8).reshape(16, 16),
+        *(np.full((8, 8), c, np.uint8) for c in (128, 90)),
+    )
     luma, blue, red = convert_planes(planes, info, info_of("yuv422p10le"))
     assert np.array_equal(luma, planes[0].astype(np.uint16) * 4)
-    assert (blue.shape, int(blue.min()), int(blue.max()), int(red.min()), int(red.max())) == ((16, 8), 512, 512, 360, 360)
+    assert (blue.shape, int(blue.min()), int(blue.max()), int(red.min()), int(red.max())) == (
+        (16, 8),
+        512,
+        512,
+        360,
+        360,
+    )
 
 
 def test_full_range_becomes_limited() -> None:
@@ -152,7 +206,11 @@ def test_full_range_becomes_limited() -> None:
 def test_a_part_of_a_frame_looks_as_in_the_whole(rotation: int) -> None:
     info = info_of("yuv420p", width=64, height=64, rotation=rotation)
     y, x = np.mgrid[:64, :64]
-    planes = ((60 + 2 * y).astype(np.uint8), (100 + x[:32, :32]).astype(np.uint8), (150 - y[:32, :32]).astype(np.uint8))
+    planes = (
+        (60 + 2 * y).astype(np.uint8),
+        (100 + x[:32, :32]).astype(np.uint8),
+        (150 - y[:32, :32]).astype(np.uint8),
+    )
     part = (planes[0][16:48, 8:56], planes[1][8:24, 4:28], planes[2][8:24, 4:28])
     whole, cut = (frame_rgb(Frame(0, p, info)).astype(int) for p in (planes, part))
     assert np.abs(whole[16:48, 8:56] - cut)[2:-2, 2:-2].max() <= 1

@@ -15,10 +15,29 @@ from visualdub.media.yuv import rgb_to_planes
 SIZE = 256
 
 
-def media(width: int, height: int, pix_fmt: str = "yuv420p", rotation: int = 0, transfer: int = 1,
-          full: bool = False) -> MediaInfo:
+def media(
+    width: int,
+    height: int,
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+    transfer: int = 1,
+    full: bool = False,
+) -> MediaInfo:
     tags = ColourTags(2 if full else 1, 1, 1, transfer)
-    return MediaInfo(Path("made.mkv"), width, height, Fraction(25), 1, pix_fmt, tags, rotation, None, "h264", False, Fraction(1))
+    return MediaInfo(
+        Path("made.mkv"),
+        width,
+        height,
+        Fraction(25),
+        1,
+        pix_fmt,
+        tags,
+        rotation,
+        None,
+        "h264",
+        False,
+        Fraction(1),
+    )
 
 
 def picture(width: int, height: int, noise: float = 0.0, seed: int = 0) -> NDArray[np.float32]:
@@ -35,7 +54,9 @@ def frame(rgb: NDArray[np.float32], info: MediaInfo, index: int = 0) -> Frame:
     return Frame(index, tuple(p.astype(np.uint8 if depth == 8 else np.uint16) for p in planes), info)
 
 
-def ellipse(centre: tuple[float, float] = (128, 165), radii: tuple[float, float] = (75, 70)) -> NDArray[np.float32]:
+def ellipse(
+    centre: tuple[float, float] = (128, 165), radii: tuple[float, float] = (75, 70)
+) -> NDArray[np.float32]:
     """Mask (256, 256) 0/1; centre and radii (x, y)."""
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     return ((((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2) < 1).astype(np.float32)

@@ -1,4 +1,6 @@
-"""Compositing: bit-exact outside the matte, the right pixel inside it, in every pixel format and orientation."""
+"""Compositing: bit-exact outside the matte, the right pixel inside it, in every pixel format and
+orientation.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,17 @@ from visualdub.render.composite import REACH, Layer, Match, composite, composite
 from visualdub.render.match import noise_level
 from visualdub.render.watermark import Watermark, payload_bits
 
-FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "gbrp", "gbrp10le", "gray"]
+FORMATS = [
+    "yuv420p",
+    "yuv422p",
+    "yuv444p",
+    "yuv420p10le",
+    "yuv422p10le",
+    "yuv444p12le",
+    "gbrp",
+    "gbrp10le",
+    "gray",
+]
 PATCH = np.full((SIZE, SIZE, 3), (0.8, 0.3, 0.2), np.float32)
 MARK = Watermark(payload_bits("a job"))
 
@@ -70,11 +82,20 @@ def test_the_source_mouth_leaves_no_trace_in_the_middle_of_the_mask() -> None:
 
 
 def test_blend_is_in_linear_light() -> None:
-    """Half of white over half of black: BT.1886 puts it at 0.5 ** (1 / 2.4) = 0.749, a blend of codes at 0.5."""
+    """Half of white over half of black: BT.1886 puts it at 0.5 ** (1 / 2.4) = 0.749, a blend of codes at
+    0.5.
+    """
     plate = frame(np.zeros((300, 360, 3), np.float32), media(360, 300, "yuv444p10le"))
     alpha = np.zeros((SIZE, SIZE), np.float32)
     alpha[80:180, 80:180] = 0.5
-    done = composite(plate, np.ones((SIZE, SIZE, 3), np.float32), alpha, affine(1.0, 180, 150), no_match(3), with_grain=False)
+    done = composite(
+        plate,
+        np.ones((SIZE, SIZE, 3), np.float32),
+        alpha,
+        affine(1.0, 180, 150),
+        no_match(3),
+        with_grain=False,
+    )
     got = planes_to_rgb(done.frame.planes, plate.info)[150, 180]
     assert got == pytest.approx([0.5 ** (1 / 2.4)] * 3, abs=0.002)
     assert done.matte[150, 180] == 128
@@ -82,7 +103,9 @@ def test_blend_is_in_linear_light() -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 0.97, 1.0, 1.6])
 def test_patch_lands_where_its_crop_was_cut(scale: float) -> None:
-    """A bright dot at crop (140.5, 150.5) must have its centre of mass at the clip pixel the affine says, to 0.05 pixel."""
+    """A bright dot at crop (140.5, 150.5) must have its centre of mass at the clip pixel the affine says, to
+    0.05 pixel.
+    """
     plate = frame(np.full((400, 500, 3), 128 / 255, np.float32), media(500, 400, "gray", full=True))
     at = affine(scale, 251.3, 202.9)
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -98,7 +121,9 @@ def test_patch_lands_where_its_crop_was_cut(scale: float) -> None:
 
 
 def test_resampling_does_not_soften() -> None:
-    """A stripe pattern of 5 crop pixels' period keeps its contrast at a half-pixel shift; bilinear would lose a fifth of it."""
+    """A stripe pattern of 5 crop pixels' period keeps its contrast at a half-pixel shift; bilinear would lose
+    a fifth of it.
+    """
     plate = frame(np.full((300, 360, 3), 0.5, np.float32), media(360, 300, "gray", full=True))
     x = np.arange(SIZE) + 0.5
     stripes = 0.5 + 0.3 * np.sin(2 * np.pi * x / 5)
@@ -112,7 +137,9 @@ def test_resampling_does_not_soften() -> None:
 def test_rotated_views_are_composited_like_upright_ones() -> None:
     """4:2:2 turned by 90 degrees has its chroma halved down, not across."""
     upright = frame(picture(300, 360), media(300, 360, "yuv422p"))
-    turned = Frame(0, tuple(np.rot90(p, -1) for p in upright.planes), replace(media(360, 300, "yuv422p"), rotation=90))
+    turned = Frame(
+        0, tuple(np.rot90(p, -1) for p in upright.planes), replace(media(360, 300, "yuv422p"), rotation=90)
+    )
     assert turned.planes[1].shape == (150, 360)
     done = composite(turned, PATCH, feather(ellipse()), affine(0.9, 180, 150), mark=MARK)
     changed = changed_pixels(turned, done.frame)
@@ -127,7 +154,9 @@ def test_a_face_cut_by_the_frames_edge_and_one_outside_it() -> None:
     cut = composite(plate, PATCH, feather(ellipse()), affine(1.0, 20, 290))
     assert (cut.matte > 0).any() and not (changed_pixels(plate, cut.frame) & (cut.matte == 0)).any()
     gone = composite(plate, PATCH, feather(ellipse()), affine(1.0, -400, 150))
-    assert not gone.matte.any() and all(np.array_equal(a, b) for a, b in zip(gone.frame.planes, plate.planes, strict=True))
+    assert not gone.matte.any() and all(
+        np.array_equal(a, b) for a, b in zip(gone.frame.planes, plate.planes, strict=True)
+    )
 
 
 def test_alpha_of_zero_changes_nothing_and_alpha_planes_are_left_alone() -> None:
@@ -156,7 +185,7 @@ def test_wrong_shapes_are_refused() -> None:
         composite(plate, PATCH, feather(ellipse()), turned)
 
 
-# ------------------------------------------------------------------------------------------------------------------------- a shot
+# ------------------------------------------------------------------------------------------------------------
 
 
 def layers(count: int, drawn: range) -> list[Layer]:
@@ -166,7 +195,11 @@ def layers(count: int, drawn: range) -> list[Layer]:
         plate = frame(picture(360, 300, noise=0.02, seed=i), info, i)
         on = i in drawn
         patch = np.clip(picture(SIZE, SIZE, seed=9) + 0.01 * i, 0, 1)
-        out.append(Layer(plate, patch if on else None, alpha if on else None, affine(1.0, 180 + i, 150) if on else None))
+        out.append(
+            Layer(
+                plate, patch if on else None, alpha if on else None, affine(1.0, 180 + i, 150) if on else None
+            )
+        )
     return out
 
 
@@ -178,9 +211,11 @@ def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
     assert all(whole[i].frame is shot[i].frame for i in (0, 1, 8))
     for a, b in ((0, 3), (3, 5), (5, 9)):
         start, end = max(0, a - REACH), min(9, b + REACH)
-        part = list(composite_shot(shot[start:end], mark=MARK))[a - start:b - start]
+        part = list(composite_shot(shot[start:end], mark=MARK))[a - start : b - start]
         for mine, theirs in zip(part, whole[a:b], strict=True):
-            assert all(np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True))
+            assert all(
+                np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True)
+            )
 
 
 def brightened(shot: list[Layer], columns: slice) -> list[Layer]:
@@ -199,8 +234,14 @@ def middle_of(shot: list[Layer]) -> tuple[float, float]:
 
 def test_a_flash_is_followed_and_a_passing_shadow_is_steadied() -> None:
     """The level of the match is each frame's own; its pattern has weights 1 2 3 2 1 over five frames."""
-    steady, flash, shadow = (middle_of(s) for s in (layers(7, range(7)), brightened(layers(7, range(7)), slice(None)),
-                                                    brightened(layers(7, range(7)), slice(0, 183))))
+    steady, flash, shadow = (
+        middle_of(s)
+        for s in (
+            layers(7, range(7)),
+            brightened(layers(7, range(7)), slice(None)),
+            brightened(layers(7, range(7)), slice(0, 183)),
+        )
+    )
     assert np.subtract(flash, steady) == pytest.approx([12, 12], abs=1.5)
     left, right = np.subtract(shadow, steady)
     assert left + right == pytest.approx(12, abs=3)
@@ -212,11 +253,13 @@ def test_a_clean_patch_gets_the_plates_grain_and_no_more(sigma: float) -> None:
     """Noise measured inside the mask after compositing a noiseless patch, against the plate's own."""
     info = media(480, 400, "yuv444p")
     clean = picture(480, 400)
-    luma = frame(clean, info).planes[0].astype(np.float32) + np.random.default_rng(0).normal(0, sigma, (400, 480))
+    luma = frame(clean, info).planes[0].astype(np.float32) + np.random.default_rng(0).normal(
+        0, sigma, (400, 480)
+    )
     plate = frame(clean, info)
     plate = replace(plate, planes=(np.rint(luma).astype(np.uint8), *plate.planes[1:]))
     at = affine(1.0, 240, 200)
-    crop = clean[200 - 128:200 + 128, 240 - 128:240 + 128]
+    crop = clean[200 - 128 : 200 + 128, 240 - 128 : 240 + 128]
     done = composite(plate, crop, feather(ellipse()), at)
     inside = done.matte == 255
     got, own = (noise_level(p.astype(np.float32), inside) for p in (done.frame.planes[0], plate.planes[0]))

@@ -109,4 +109,6 @@ def test_light_curves_by_hand() -> None:
     half = np.array([0.5], np.float32)
     assert light(1).to_linear(half)[0] == pytest.approx(0.1894646, abs=1e-6)  # 0.5 ** 2.4
     assert light(HLG).to_linear(half)[0] == pytest.approx(1 / 12, abs=1e-6)
-    assert light(PQ).to_linear(np.array([0.508], np.float32))[0] == pytest.approx(0.01, rel=0.01)  # 100 of 10 000 cd/m2
+    assert light(PQ).to_linear(np.array([0.508], np.float32))[0] == pytest.approx(
+        0.01, rel=0.01
+    )  # 100 of 10 000 cd/m2

@@ -21,7 +21,9 @@ def test_only_what_both_call_background_is_given_back() -> None:
     everywhere, nowhere = np.ones((64, 64), bool), np.zeros((64, 64), bool)
     both = keep_weight(left, left, everywhere, everywhere)
     assert both[32, 5] == 1 and both[32, 60] == 0
-    assert (keep_weight(left, right, everywhere, everywhere) == 1).all()  # each calls the other's half background
+    assert (
+        keep_weight(left, right, everywhere, everywhere) == 1
+    ).all()  # each calls the other's half background
     assert (keep_weight(left, left, nowhere, nowhere) == 0).all()  # clothes: a person, but off the mesh
     assert keep_weight(left, right, everywhere, nowhere)[32, 60] == 0
 
@@ -39,7 +41,9 @@ def test_a_hole_in_the_face_is_no_background() -> None:
     everywhere = np.ones((64, 64), bool)
     pierced = left.copy()
     pierced[20:24, 10:14] = 0
-    assert np.array_equal(keep_weight(pierced, pierced, everywhere, everywhere), keep_weight(left, left, everywhere, everywhere))
+    assert np.array_equal(
+        keep_weight(pierced, pierced, everywhere, everywhere), keep_weight(left, left, everywhere, everywhere)
+    )
 
 
 class Fixed:

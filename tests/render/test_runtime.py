@@ -15,20 +15,35 @@ from visualdub.render.runtime import Renderer
 T, S = 5, 8
 
 
-def tiny_model(path: Path, window: str | None = str(T), size: str | None = str(S), output: str = "rgb",
-               axes: int | str = S) -> Path:
+def tiny_model(
+    path: Path,
+    window: str | None = str(T),
+    size: str | None = str(S),
+    output: str = "rgb",
+    axes: int | str = S,
+) -> Path:
     """rgb = frame * (1 - mask) + mask * u, with u the first texture coordinate."""
     shape = {"frame": ["N", T, 3, axes, axes], "uv": ["N", T, axes, axes, 2], "mask": ["N", T, axes, axes]}
     inputs = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shape.items()]
     result = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape["frame"])
-    constants = [helper.make_tensor("two", TensorProto.INT64, [1], [2]), helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
-                 helper.make_tensor("zero", TensorProto.INT64, [], [0])]
-    nodes = [helper.make_node("Unsqueeze", ["mask", "two"], ["m"]), helper.make_node("Gather", ["uv", "zero"], ["u4"], axis=4),
-             helper.make_node("Unsqueeze", ["u4", "two"], ["u"]), helper.make_node("Sub", ["one", "m"], ["keep"]),
-             helper.make_node("Mul", ["frame", "keep"], ["outside"]), helper.make_node("Mul", ["u", "m"], ["inside"]),
-             helper.make_node("Add", ["outside", "inside"], [output])]
-    model = helper.make_model(helper.make_graph(nodes, "tiny", inputs, [result], constants),
-                              opset_imports=[helper.make_opsetid("", 17)])
+    constants = [
+        helper.make_tensor("two", TensorProto.INT64, [1], [2]),
+        helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
+        helper.make_tensor("zero", TensorProto.INT64, [], [0]),
+    ]
+    nodes = [
+        helper.make_node("Unsqueeze", ["mask", "two"], ["m"]),
+        helper.make_node("Gather", ["uv", "zero"], ["u4"], axis=4),
+        helper.make_node("Unsqueeze", ["u4", "two"], ["u"]),
+        helper.make_node("Sub", ["one", "m"], ["keep"]),
+        helper.make_node("Mul", ["frame", "keep"], ["outside"]),
+        helper.make_node("Mul", ["u", "m"], ["inside"]),
+        helper.make_node("Add", ["outside", "inside"], [output]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "tiny", inputs, [result], constants),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     model.ir_version = 8
     for key, value in (("window", window), ("size", size), ("schema", "1"), ("width", "0.25")):
         if value is not None:
@@ -46,15 +61,20 @@ def test_one_window_by_hand(tmp_path: Path) -> None:
     mask[4, 0, 7] = 1
     out = renderer.render(frames, uv, mask)
     assert out.shape == (T, S, S, 3) and out.dtype == np.float32
-    assert out[2, 1, 3].tolist() == pytest.approx([1.0, 0.2, 0.0], abs=1e-6)  # channels and axes are where they were
+    assert out[2, 1, 3].tolist() == pytest.approx(
+        [1.0, 0.2, 0.0], abs=1e-6
+    )  # channels and axes are where they were
     assert out[4, 0, 7].tolist() == [0.25, 0.25, 0.25]
     assert out.sum() == pytest.approx(1.2 + 0.75, abs=1e-5)
 
 
 def test_output_is_held_to_0_1(tmp_path: Path) -> None:
     renderer = Renderer(tiny_model(tmp_path / "renderer.onnx"), threads=1)
-    out = renderer.render(np.zeros((T, S, S, 3), np.uint8), np.full((T, S, S, 2), 3.0, np.float32),
-                          np.ones((T, S, S), np.float32))
+    out = renderer.render(
+        np.zeros((T, S, S, 3), np.uint8),
+        np.full((T, S, S, 2), 3.0, np.float32),
+        np.ones((T, S, S), np.float32),
+    )
     assert out.max() == 1.0
 
 
@@ -66,7 +86,11 @@ def test_dynamic_axes_take_their_size_from_the_metadata(tmp_path: Path) -> None:
 
 def test_wrong_shapes_are_named(tmp_path: Path) -> None:
     renderer = Renderer(tiny_model(tmp_path / "renderer.onnx"), threads=1)
-    good = np.zeros((T, S, S, 3), np.uint8), np.zeros((T, S, S, 2), np.float32), np.zeros((T, S, S), np.float32)
+    good = (
+        np.zeros((T, S, S, 3), np.uint8),
+        np.zeros((T, S, S, 2), np.float32),
+        np.zeros((T, S, S), np.float32),
+    )
     with pytest.raises(BadInput, match="uv of a window is"):
         renderer.render(good[0], good[1][:, :4], good[2])
 

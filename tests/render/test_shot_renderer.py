@@ -38,7 +38,12 @@ def noise_frame(pix_fmt: str, matrix: int, rotation: int, width: int = 644, heig
     )
     deep = np.uint16 if "10" in pix_fmt else np.uint8
     top = 1024 if "10" in pix_fmt else 256
-    across, down = {"yuv420p": (2, 2), "yuv422p10le": (1, 2) if rotation else (2, 1), "yuv444p": (1, 1), "gray": (0, 0)}[pix_fmt]
+    across, down = {
+        "yuv420p": (2, 2),
+        "yuv422p10le": (1, 2) if rotation else (2, 1),
+        "yuv444p": (1, 1),
+        "gray": (0, 0),
+    }[pix_fmt]
     shapes = [(height, width)] + ([(-(-height // down), -(-width // across))] * 2 if across else [])
     return Frame(0, tuple(rng.integers(0, top, s).astype(deep) for s in shapes), info)
 

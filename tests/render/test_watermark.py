@@ -1,4 +1,6 @@
-"""The watermark: unseen, inside the mask only, read back exactly, and the very scheme of the package blind-watermark."""
+"""The watermark: unseen, inside the mask only, read back exactly, and the very scheme of the package
+blind-watermark.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_bits_read_back_from_rounded_samples(depth: int) -> None:
 
 
 def test_the_mark_is_unseen() -> None:
-    """PSNR of marked against unmarked luma, unrounded; STEP 20 alone gives 20 log10(255 / (20 / sqrt(12) / 8)) = 50.9 dB."""
+    """PSNR of marked against unmarked luma, unrounded; STEP 20 alone gives 20 log10(255 / (20 / sqrt(12) /
+    8)) = 50.9 dB.
+    """
     plane = luma()
     delta = Watermark(BITS_OF_JOB).delta(plane, 0, 0, np.ones(plane.shape, bool))
     assert 10 * np.log10(255**2 / np.square(delta).mean()) == pytest.approx(50.9, abs=0.5)
@@ -94,7 +98,7 @@ def test_nothing_to_read_gives_no_certainty() -> None:
     assert not reader.certainty.any()
 
 
-# ---------------------------------------------------------------------------------------------------- the package's verdict
+# ---------------------------------------------------------------------------------------------------- the pac
 
 
 def package_core(bits: np.ndarray) -> WaterMarkCore:
@@ -129,7 +133,9 @@ def test_a_composite_carries_the_mark() -> None:
     patch = picture(256, 256, seed=4)
     reader = WatermarkReader()
     for i in range(6):
-        done = composite(frame(picture(480, 360, 0.01, seed=i), info, i), patch, alpha, at, mark=Watermark(BITS_OF_JOB))
+        done = composite(
+            frame(picture(480, 360, 0.01, seed=i), info, i), patch, alpha, at, mark=Watermark(BITS_OF_JOB)
+        )
         reader.add(done.frame.planes[0], matte=done.matte)
     assert np.array_equal(reader.bits, BITS_OF_JOB)
     assert BITS == 32

@@ -15,15 +15,26 @@ from visualdub.timing import FrameRange
 T = 5
 
 
-def given(count: int, start: int = 0, end: int | None = None, holes: tuple[int, ...] = (), undrawn: tuple[int, ...] = (),
-          ) -> Iterator[RenderInput]:
+def given(
+    count: int,
+    start: int = 0,
+    end: int | None = None,
+    holes: tuple[int, ...] = (),
+    undrawn: tuple[int, ...] = (),
+) -> Iterator[RenderInput]:
     for i in range(start, count if end is None else end):
         crop = None if i in holes else np.full((2, 2, 3), i, np.uint8)
-        yield RenderInput(i, crop, np.zeros((2, 2, 2), np.float32), np.ones((2, 2), np.float32), i not in undrawn)
+        yield RenderInput(
+            i, crop, np.zeros((2, 2, 2), np.float32), np.ones((2, 2), np.float32), i not in undrawn
+        )
 
 
-def neighbours(frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A made-up network whose output depends on the whole window: own value + 1000 * first of window + 0.001 * sum of window."""
+def neighbours(
+    frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A made-up network whose output depends on the whole window: own value + 1000 * first of window + 0.001
+    * sum of window.
+    """
     f = frames.astype(np.float32)
     return f + 1000 * f[:1] + np.float32(0.001) * f.sum(0, keepdims=True)
 
@@ -31,7 +42,9 @@ def neighbours(frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray
 def test_grid_is_worked_out_by_hand() -> None:
     assert [window_count(n, T) for n in (1, 2, 5, 6, 9, 10)] == [1, 1, 1, 2, 2, 3]
     assert [windows_of(i, 10, T) for i in (0, 3, 4, 5, 8, 9)] == [(0,), (0,), (0, 1), (1,), (1, 2), (2,)]
-    assert windows_of(8, 9, T) == (1,)  # the last frame of a shot that ends on the grid opens no window of its own
+    assert windows_of(8, 9, T) == (
+        1,
+    )  # the last frame of a shot that ends on the grid opens no window of its own
     assert frames_needed(FrameRange(4, 5), 20, T) == FrameRange(0, 9)
     assert frames_needed(FrameRange(5, 8), 20, T) == FrameRange(4, 9)
     assert frames_needed(FrameRange(17, 18), 19, T) == FrameRange(16, 19)
@@ -40,7 +53,9 @@ def test_grid_is_worked_out_by_hand() -> None:
 def test_border_frame_is_the_mean_of_both_windows_and_the_tail_repeats_the_last_frame() -> None:
     seen: list[list[int]] = []
 
-    def record(frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def record(
+        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         seen.append(frames[:, 0, 0, 0].tolist())
         return frames.astype(np.float32) + 100 * len(seen)
 
@@ -61,7 +76,9 @@ def test_bits_of_a_frame_do_not_depend_on_the_chunk() -> None:
         for b in range(a + 1, count + 1):
             chunk = FrameRange(a, b)
             need = frames_needed(chunk, count, T)
-            part = list(render_shot(neighbours, T, given(count, need.start, need.end_exclusive), count, chunk))
+            part = list(
+                render_shot(neighbours, T, given(count, need.start, need.end_exclusive), count, chunk)
+            )
             assert [r.index for r in part] == list(chunk)
             assert all(np.array_equal(r.rgb, whole[r.index]) for r in part if r.rgb is not None)
 
@@ -69,7 +86,9 @@ def test_bits_of_a_frame_do_not_depend_on_the_chunk() -> None:
 def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
     seen: list[list[int]] = []
 
-    def record(frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def record(
+        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         seen.append(frames[:, 0, 0, 0].tolist())
         return frames.astype(np.float32)
 
@@ -83,7 +102,9 @@ def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
 def test_windows_with_nothing_to_draw_are_not_run() -> None:
     runs = 0
 
-    def counted(frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def counted(
+        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         nonlocal runs
         runs += 1
         return frames.astype(np.float32)
@@ -95,7 +116,10 @@ def test_windows_with_nothing_to_draw_are_not_run() -> None:
 
 def test_a_drawn_border_frame_is_the_same_whether_or_not_its_neighbours_are_drawn() -> None:
     full = {r.index: r.rgb for r in render_shot(neighbours, T, given(13), 13)}
-    alone = {r.index: r.rgb for r in render_shot(neighbours, T, given(13, undrawn=tuple(i for i in range(13) if i != 4)), 13)}
+    alone = {
+        r.index: r.rgb
+        for r in render_shot(neighbours, T, given(13, undrawn=tuple(i for i in range(13) if i != 4)), 13)
+    }
     assert np.array_equal(full[4], alone[4])
 
 

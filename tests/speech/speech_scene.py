@@ -33,8 +33,12 @@ def write_wav(path: Path, channels: NDArray[np.float32], rate: int) -> Path:
     return path
 
 
-def scene_track(opening: NDArray[np.floating], rate: Fraction = Fraction(25), usable: NDArray[np.bool_] | None = None) -> Track:
-    """A track whose inner lips are `opening` (n,) eye distances apart, jaw a third of that in radians, expression 0.25."""
+def scene_track(
+    opening: NDArray[np.floating], rate: Fraction = Fraction(25), usable: NDArray[np.bool_] | None = None
+) -> Track:
+    """A track whose inner lips are `opening` (n,) eye distances apart, jaw a third of that in radians,
+    expression 0.25.
+    """
     n, model = len(opening), load_face_model()
     landmarks = np.zeros((n, 478, 3), np.float32)
     landmarks[:, 33, 0], landmarks[:, 263, 0] = 0.0, 100.0
@@ -42,6 +46,24 @@ def scene_track(opening: NDArray[np.floating], rate: Fraction = Fraction(25), us
         landmarks[:, upper, 1], landmarks[:, lower, 1] = 200.0, 200.0 + 100.0 * np.asarray(opening)
     confidence = np.ones(n, np.float32) if usable is None else usable.astype(np.float32)
     landmarks[confidence == 0] = np.nan
-    rotation, translation, expression = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 2)), np.full((n, model.n_expression), 0.25)
-    return Track("scene.mp4", "0" * 64, (640, 480), rate, 0, landmarks, confidence, np.full(n, 100.0), rotation, translation,
-                 model.template, np.asarray(opening, float) / 3, expression, model.name)
+    rotation, translation, expression = (
+        np.tile(np.eye(3), (n, 1, 1)),
+        np.zeros((n, 2)),
+        np.full((n, model.n_expression), 0.25),
+    )
+    return Track(
+        "scene.mp4",
+        "0" * 64,
+        (640, 480),
+        rate,
+        0,
+        landmarks,
+        confidence,
+        np.full(n, 100.0),
+        rotation,
+        translation,
+        model.template,
+        np.asarray(opening, float) / 3,
+        expression,
+        model.name,
+    )

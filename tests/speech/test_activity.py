@@ -10,20 +10,25 @@ def bits(text: str) -> np.ndarray:
     return np.array([c == "1" for c in text])
 
 
-@pytest.mark.parametrize(("before", "longest", "after"), [
-    ("0110011000", 2, "0111111000"),
-    ("0110001100", 2, "0110001100"),
-    ("0000110000", 3, "0000110000"),
-    ("1000000001", 8, "1111111111"),
-    ("0110", 0, "0110"),
-    ("0000", 5, "0000"),
-])
+@pytest.mark.parametrize(
+    ("before", "longest", "after"),
+    [
+        ("0110011000", 2, "0111111000"),
+        ("0110001100", 2, "0110001100"),
+        ("0000110000", 3, "0000110000"),
+        ("1000000001", 8, "1111111111"),
+        ("0110", 0, "0110"),
+        ("0000", 5, "0000"),
+    ],
+)
 def test_fill_gaps(before: str, longest: int, after: str) -> None:
     assert (fill_gaps(bits(before), longest) == bits(after)).all()
 
 
-@pytest.mark.parametrize(("before", "shortest", "after"), [
-    ("0100110111", 2, "0000110111"), ("0100110111", 3, "0000000111"), ("", 3, ""), ("010", 1, "010")])
+@pytest.mark.parametrize(
+    ("before", "shortest", "after"),
+    [("0100110111", 2, "0000110111"), ("0100110111", 3, "0000000111"), ("", 3, ""), ("010", 1, "010")],
+)
 def test_drop_bursts(before: str, shortest: int, after: str) -> None:
     assert (drop_bursts(bits(before), shortest) == bits(after)).all()
 

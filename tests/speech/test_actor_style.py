@@ -1,4 +1,6 @@
-"""An actor's own way of speaking: the layer that is fitted, what it must not do, and where the generic way stands."""
+"""An actor's own way of speaking: the layer that is fitted, what it must not do, and where the generic way
+stands.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ def talking_track(n: int = 125) -> Track:
     track = scene_track(0.2 + 0.1 * np.sin(np.arange(n) * 0.7))
     motion = predict_motion(counting(), track.rate, n)
     expression = track.expression.copy()
-    expression[:, :motion.expression.shape[1]] = 0.5 * motion.expression
+    expression[:, : motion.expression.shape[1]] = 0.5 * motion.expression
     return replace(track, jaw=0.05 + 0.02 * motion.jaw, expression=expression)
 
 

@@ -30,7 +30,7 @@ def table(motion: SpeechMotion) -> np.ndarray:
     return np.column_stack([motion.jaw, motion.expression])
 
 
-# ---- smoothing ----------------------------------------------------------------------------------------------------------
+# ---- smoothing ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("deviation", [0.5, 2.0, 12.0])
@@ -65,11 +65,13 @@ def test_none_changes_nothing() -> None:
     assert smooth_motion(motion, 0.0) is motion
 
 
-# ---- offset -------------------------------------------------------------------------------------------------------------
+# ---- offset ------------------------------------------------------------------------------------------------
 
 
 def test_between_frames_and_outside() -> None:
-    motion = SpeechMotion(np.array([0.0, 1.0, 3.0]), np.array([[0.0], [10.0], [30.0]]), np.array([1.0, 1.0, 1.0]), np.zeros(3))
+    motion = SpeechMotion(
+        np.array([0.0, 1.0, 3.0]), np.array([[0.0], [10.0], [30.0]]), np.array([1.0, 1.0, 1.0]), np.zeros(3)
+    )
     moved = motion_at(motion, np.array([-0.5, 0.0, 0.5, 1.25, 2.0, 2.25]))
     assert moved.jaw.tolist() == [0.0, 0.0, 0.5, 1.5, 3.0, 3.0]
     assert moved.expression[:, 0].tolist() == [0.0, 0.0, 5.0, 15.0, 30.0, 30.0]
@@ -89,22 +91,29 @@ def test_the_mouth_moves_by_whole_frames(offset_ms: float, frames: int) -> None:
     if frames > 0:
         assert (moved.voice[:frames] == 0).all()
     else:
-        assert (moved.voice[-3:] > 0).all()  # the dialogue goes on after the last frame, and so does the mouth
+        assert (
+            moved.voice[-3:] > 0
+        ).all()  # the dialogue goes on after the last frame, and so does the mouth
 
 
 def test_half_a_frame_is_the_mouth_between_frames() -> None:
     """Not the mean of two frames, which would open closed lips."""
     info = picture_info(Path("clip.mkv"), 64, 64, Fraction(25), 110)
-    moved, twice = dialogue_motion(counting(), info, Shaping(offset_ms=20)), predict_motion(counting(), Fraction(50), 220)
+    moved, twice = (
+        dialogue_motion(counting(), info, Shaping(offset_ms=20)),
+        predict_motion(counting(), Fraction(50), 220),
+    )
     np.testing.assert_allclose(table(moved)[1:], table(twice)[1:-1:2], atol=1e-3)
     as_heard = table(dialogue_motion(counting(), info))
     assert np.abs(table(moved)[1:] - (as_heard[1:] + as_heard[:-1]) / 2).max() > 0.1
 
 
-# ---- gain ---------------------------------------------------------------------------------------------------------------
+# ---- gain --------------------------------------------------------------------------------------------------
 
 
-STYLE = SpeechStyle(tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name)
+STYLE = SpeechStyle(
+    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name
+)
 REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 
 
@@ -129,7 +138,7 @@ def test_a_mouth_that_closes_stays_closed() -> None:
     assert spoken(3.0, motion)[10] == pytest.approx(np.concatenate([[REST_JAW], REST]))
 
 
-# ---- ranges -------------------------------------------------------------------------------------------------------------
+# ---- ranges ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

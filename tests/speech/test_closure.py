@@ -57,4 +57,6 @@ def test_nothing_to_touch_is_nothing_to_do() -> None:
 
 def test_scores_below_the_threshold_do_not_move_the_lips() -> None:
     low, high = TOUCH
-    assert contact_envelope(np.array([0.0, low, (low + high) / 2, high, 1.0])) == pytest.approx([0, 0, 0.5, 1, 1])
+    assert contact_envelope(np.array([0.0, low, (low + high) / 2, high, 1.0])) == pytest.approx(
+        [0, 0, 0.5, 1, 1]
+    )

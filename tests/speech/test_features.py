@@ -44,7 +44,7 @@ def test_features_outside_the_recording_are_silence() -> None:
     audio, kind = counting(), KINDS["both"]
     level = kind.level(audio)
     assert level is not None
-    assert (kind.features(audio, level, 260, 5)[:, :kind.bands] == -1).all()
+    assert (kind.features(audio, level, 260, 5)[:, : kind.bands] == -1).all()
     assert not kind.audible(audio, level, 260, 5).any() and not kind.audible(audio, level, -9, 5).any()
     assert kind.audible(audio, level, 0, 250).mean() > 0.3
 
@@ -85,7 +85,9 @@ def test_kinds_have_names_of_their_own_and_are_found_by_them() -> None:
 
 
 def test_unknown_features_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"'mfcc'; expected one of phone, mel, both, wav2vec2, .*mel40\+phone42-2"):
+    with pytest.raises(
+        BadInput, match=r"'mfcc'; expected one of phone, mel, both, wav2vec2, .*mel40\+phone42-2"
+    ):
         feature_kind("mfcc")
 
 

@@ -17,7 +17,9 @@ from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle
 
 N_SPEECH = load_face_model().n_speech
-STYLE = SpeechStyle(tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name)
+STYLE = SpeechStyle(
+    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name
+)
 REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 
 
@@ -88,7 +90,8 @@ def test_pixels_fade_only_where_parameters_are_the_tracked_ones() -> None:
     assert between.sum() == 6 and (done.jaw[between] == track.jaw[between]).all()
     assert (done.draw[42:78] > 0).all() and (done.draw[:42] == 0).all() and (done.draw[78:] == 0).all()
     assert done.draw[42:46] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    # five frames of ease before the first spoken one: the parameters leave the tracked ones and reach the rest pose
+    # five frames of ease before the first spoken one: the parameters leave the tracked ones and reach the
+    # rest pose
     weight = smoothstep(np.arange(1, 6) / 6)
     assert done.jaw[45:50] == pytest.approx(weight * REST_JAW + (1 - weight) * track.jaw[45:50])
     assert done.jaw[50] == pytest.approx(0.09)
@@ -132,12 +135,15 @@ def test_rest_must_have_the_mouth_s_parameters() -> None:
         perform(scene_track(still(9)), motion_of(np.ones(9)), STYLE, 0.0, np.zeros(3))
 
 
-@pytest.mark.parametrize(("busy", "passes"), [
-    ("0000001100000000", "1111000000111111"),  # margin 2 around, the rest passes
-    ("1100000000001111", "0000000000000000"),  # a gap of 10 is no longer than 2 * 2 + 6: bridged
-    ("1100000000000000", "0000111111111111"),
-    ("0000100000000000", "1111111111111111"),  # one frame alone is noise
-])
+@pytest.mark.parametrize(
+    ("busy", "passes"),
+    [
+        ("0000001100000000", "1111000000111111"),  # margin 2 around, the rest passes
+        ("1100000000001111", "0000000000000000"),  # a gap of 10 is no longer than 2 * 2 + 6: bridged
+        ("1100000000000000", "0000111111111111"),
+        ("0000100000000000", "1111111111111111"),  # one frame alone is noise
+    ],
+)
 def test_passing_frames(busy: str, passes: str) -> None:
     found = passing_frames(np.array([c == "1" for c in busy]), np.ones(16, bool), 2, 6)
     assert "".join("01"[int(p)] for p in found) == passes

@@ -1,4 +1,6 @@
-"""The performance file: not a bit is lost, an edit changes what it says and nothing else, and slips are named."""
+"""The performance file: not a bit is lost, an edit changes what it says and nothing else, and slips are
+named.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,17 @@ def test_one_line_is_one_frame(tmp_path: Path) -> None:
     done = written(tmp_path / "take.json")
     lines = (tmp_path / "take.json").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line.rstrip(",")) for line in lines if line.startswith('  {"frame"')]
-    assert [r["frame"] for r in rows] == list(FRAMES) and [r["phone"] for r in rows] == ["SIL", "B", "AA", "AA", "T", "SIL"]
-    assert list(rows[0])[:5] == ["frame", "phone", "draw", "jaw", "speech_00"] and len(rows[0]) == 4 + N_SPEECH
+    assert [r["frame"] for r in rows] == list(FRAMES) and [r["phone"] for r in rows] == [
+        "SIL",
+        "B",
+        "AA",
+        "AA",
+        "T",
+        "SIL",
+    ]
+    assert (
+        list(rows[0])[:5] == ["frame", "phone", "draw", "jaw", "speech_00"] and len(rows[0]) == 4 + N_SPEECH
+    )
     assert rows[1]["jaw"] == done.jaw[1] and rows[4]["speech_07"] == done.expression[4, 7]
     head = json.loads("\n".join(lines))
     assert (head["rate"], head["frames"], head["face_model"]) == ("24000/1001", "1:7", load_face_model().name)
@@ -73,7 +84,9 @@ def test_an_edit_changes_its_frame_alone(tmp_path: Path) -> None:
     path = edited(tmp_path / "take.json", lambda v: v["curves"][4].update(jaw=0.2, speech_03=-2))
     back = read_curves(path).performance(shot())
     assert np.argwhere(back.jaw != done.jaw).tolist() == [[4]] and back.jaw[4] == 0.2
-    assert np.argwhere(back.expression != done.expression).tolist() == [[4, 3]] and back.expression[4, 3] == -2
+    assert (
+        np.argwhere(back.expression != done.expression).tolist() == [[4, 3]] and back.expression[4, 3] == -2
+    )
     assert (back.draw == done.draw).all()
 
 

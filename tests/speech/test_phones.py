@@ -1,4 +1,6 @@
-"""Phone labels: the best path against every path there is, and what is heard in recordings whose words are known."""
+"""Phone labels: the best path against every path there is, and what is heard in recordings whose words are
+known.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,27 @@ from visualdub.speech.phones import SILENCE, PhoneSpan, best_path, labels_at, ph
 
 # bin red by k seven now, aligned with its words by PocketSphinx; seconds
 BRBK7N = [
-    *(("B", 0.45), ("IH", 0.53), ("N", 0.63), ("R", 0.70), ("EH", 0.77), ("D", 0.86), ("B", 0.94), ("AY", 1.00), ("K", 1.11)),
-    *(("EY", 1.21), ("S", 1.36), ("EH", 1.47), ("V", 1.56), ("AH", 1.62), ("N", 1.66), ("N", 1.71), ("AW", 1.79)),
+    *(
+        ("B", 0.45),
+        ("IH", 0.53),
+        ("N", 0.63),
+        ("R", 0.70),
+        ("EH", 0.77),
+        ("D", 0.86),
+        ("B", 0.94),
+        ("AY", 1.00),
+        ("K", 1.11),
+    ),
+    *(
+        ("EY", 1.21),
+        ("S", 1.36),
+        ("EH", 1.47),
+        ("V", 1.56),
+        ("AH", 1.62),
+        ("N", 1.66),
+        ("N", 1.71),
+        ("AW", 1.79),
+    ),
     (SILENCE, 2.12),
 ]
 
@@ -32,7 +53,9 @@ def runs(path: list[int]) -> list[int]:
 def test_best_of_all_paths(shortest: int, switch: float) -> None:
     scores = np.random.default_rng(round(10 * switch) + shortest).normal(0, 2, (7, 3))
     allowed = [p for p in itertools.product(range(3), repeat=7) if min(runs(list(p))) >= min(shortest, 7)]
-    sums = [sum(s[q] for s, q in zip(scores, p, strict=True)) - switch * (len(runs(list(p))) - 1) for p in allowed]
+    sums = [
+        sum(s[q] for s, q in zip(scores, p, strict=True)) - switch * (len(runs(list(p))) - 1) for p in allowed
+    ]
     found = best_path([scores[:1], scores[1:5], scores[5:]], 7, switch, shortest)
     assert found.tolist() == list(allowed[int(np.argmax(sums))])
 
@@ -82,15 +105,26 @@ def test_known_words(clips: Path) -> None:
     times = np.arange(0.45, 2.12, 0.01) + 0.005
     truth = [BRBK7N[int(np.searchsorted([t for _, t in BRBK7N], t, side="right")) - 1][0] for t in times]
     assert np.mean([a == b for a, b in zip(labels_at(spans, times), truth, strict=True)]) > 0.55
-    heard = [(0.48, "B"), (0.73, "R"), (0.82, "EH"), (0.97, "B"), (1.05, "AY"), (1.18, "K"), (1.60, "V"), (1.9, "AW")]
+    heard = [
+        (0.48, "B"),
+        (0.73, "R"),
+        (0.82, "EH"),
+        (0.97, "B"),
+        (1.05, "AY"),
+        (1.18, "K"),
+        (1.60, "V"),
+        (1.9, "AW"),
+    ]
     for middle, phone in (*heard, (0.2, SILENCE), (2.5, SILENCE)):
         assert phone in labels_at(spans, middle + np.arange(-4, 5) / 100)
 
 
 def test_digital_silence_is_silence() -> None:
-    """The demo's counting has pauses of zeros, which the recogniser called ZH; a closure of p, t, k stays what it is."""
+    """The demo's counting has pauses of zeros, which the recogniser called ZH; a closure of p, t, k stays
+    what it is.
+    """
     audio = read_audio(Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav")
     spans = phone_labels(audio)
-    middles = [audio[round(s.start * 16000):round(s.end * 16000)] for s in spans]
+    middles = [audio[round(s.start * 16000) : round(s.end * 16000)] for s in spans]
     assert all((m != 0).mean() > 0.5 for s, m in zip(spans, middles, strict=True) if s.phone != SILENCE)
     assert spans[0].phone == spans[-1].phone == SILENCE and "ZH" not in {s.phone for s in spans}

@@ -26,7 +26,9 @@ def test_phone_scores_are_those_of_the_gaussians() -> None:
         total += np.log(np.einsum("pg,pgs->ps", density, weights))
     score = total.max(1) * phones.SCALE
     expected = score - score.max() - np.log(np.exp(score - score.max()).sum())
-    np.testing.assert_allclose(phones.phone_scores(audio, 100, 1, mean, model)[0], np.maximum(expected, phones.FLOOR), atol=2e-3)
+    np.testing.assert_allclose(
+        phones.phone_scores(audio, 100, 1, mean, model)[0], np.maximum(expected, phones.FLOOR), atol=2e-3
+    )
 
 
 def test_a_synthetic_vowel_is_heard_as_one() -> None:
@@ -36,10 +38,14 @@ def test_a_synthetic_vowel_is_heard_as_one() -> None:
     harmonics = np.arange(1, 50) * 110.0
     gain = 1 / (1 + ((harmonics - 730) / 90) ** 2) + 1 / (1 + ((harmonics - 1090) / 110) ** 2) + 0.003
     buzz = (np.sin(2 * np.pi * time[:, None] * harmonics) * gain).sum(1).astype(np.float32)
-    audio = np.concatenate([np.zeros(8000, np.float32), buzz / np.abs(buzz).max() * 0.5, np.zeros(8000, np.float32)])
+    audio = np.concatenate(
+        [np.zeros(8000, np.float32), buzz / np.abs(buzz).max() * 0.5, np.zeros(8000, np.float32)]
+    )
     scores = np.exp(phones.phone_scores(audio, 60, 20, phones.cepstra(audio, 0, 200).mean(0), model)).mean(0)
     chance = dict(zip(model.phones, scores, strict=True))
-    assert chance["AA"] + chance["AO"] + chance["AH"] + chance["AW"] > 5 * (chance["S"] + chance["T"] + chance["P"] + chance["F"])
+    assert chance["AA"] + chance["AO"] + chance["AH"] + chance["AW"] > 5 * (
+        chance["S"] + chance["T"] + chance["P"] + chance["F"]
+    )
 
 
 def test_the_mixture_weights_of_every_state_sum_to_one() -> None:
@@ -49,7 +55,8 @@ def test_the_mixture_weights_of_every_state_sum_to_one() -> None:
 
 
 def senone_scores(audio: NDArray[np.float32], folder: Path) -> NDArray[np.float64]:
-    """(frames, P, 3) log likelihoods that PocketSphinx gives the states, up to a constant per frame; 100 frames a second.
+    """(frames, P, 3) log likelihoods that PocketSphinx gives the states, up to a constant per frame; 100
+    frames a second.
 
     Its noise removal, which depends on all that was heard before, is turned off.
     """
@@ -58,9 +65,17 @@ def senone_scores(audio: NDArray[np.float32], folder: Path) -> NDArray[np.float6
     settings = model / "feat.params"
     settings.write_text(settings.read_text().replace("-remove_noise yes", "-remove_noise no"))
     (folder / "scores").mkdir()
-    decoder = pocketsphinx.Decoder(pocketsphinx.Config(
-        hmm=str(model), allphone=str(shipped / "en-us-phone.lm.bin"), lm=None, dict=None, compallsen=True, loglevel="FATAL",
-        senlogdir=str(folder / "scores")))
+    decoder = pocketsphinx.Decoder(
+        pocketsphinx.Config(
+            hmm=str(model),
+            allphone=str(shipped / "en-us-phone.lm.bin"),
+            lm=None,
+            dict=None,
+            compallsen=True,
+            loglevel="FATAL",
+            senlogdir=str(folder / "scores"),
+        )
+    )
     decoder.start_utt()
     decoder.process_raw((audio * 32767).astype("<i2").tobytes(), False, True)
     decoder.end_utt()
@@ -75,7 +90,7 @@ def test_the_best_phone_is_pocketsphinxs(tmp_path: Path) -> None:
     """Where there is sound. Measured: 91 of 100 frames; in ten real recordings 87 to 92."""
     audio = counting()[:48000]
     theirs = senone_scores(audio, tmp_path).max(2).argmax(1)
-    from_their_first_centre = audio[phones.WINDOW // 2:]
+    from_their_first_centre = audio[phones.WINDOW // 2 :]
     cepstra = phones.cepstra(from_their_first_centre, 0, len(theirs))
     sounding = cepstra[:, 0] > 0
     mean = cepstra[sounding].mean(0)

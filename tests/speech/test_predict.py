@@ -53,9 +53,15 @@ def test_a_long_recording_is_cut() -> None:
     assert len(motion) == 50
 
 
-@pytest.mark.parametrize("audio", [
-    np.zeros(0, np.float32), np.zeros(16000, np.float32), np.full(3200, 1e-5, np.float32),
-    np.random.default_rng(0).normal(0, 1e-5, 32000).astype(np.float32)])
+@pytest.mark.parametrize(
+    "audio",
+    [
+        np.zeros(0, np.float32),
+        np.zeros(16000, np.float32),
+        np.full(3200, 1e-5, np.float32),
+        np.random.default_rng(0).normal(0, 1e-5, 32000).astype(np.float32),
+    ],
+)
 def test_silence_is_silent(audio: np.ndarray) -> None:
     motion = predict_motion(audio, PAL, 60)
     assert (motion.voice == 0).all() and np.isfinite(motion.jaw).all()
@@ -94,7 +100,7 @@ def test_blocks_join_without_a_seam() -> None:
     assert level is not None and BLOCK < 1500
     session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
     heard = kind.features(audio, level, -CONTEXT, 1500 + 2 * CONTEXT)
-    whole, = session.run(["motion"], {"features": heard[None]})
+    (whole,) = session.run(["motion"], {"features": heard[None]})
     np.testing.assert_allclose(motion.jaw, whole[0, CONTEXT:-CONTEXT, 0], atol=1e-3)
 
 

@@ -1,4 +1,6 @@
-"""Recordings as they come: silent, one-sided, cancelling, 8 kHz, short, half an hour, clipped, no sound at all."""
+"""Recordings as they come: silent, one-sided, cancelling, 8 kHz, short, half an hour, clipped, no sound at
+all.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,16 @@ def likeness(found: SpeechMotion, plain: SpeechMotion) -> float:
     return float(np.corrcoef(found.jaw[there], plain.jaw[there])[0, 1])
 
 
-# ---- one voice, two channels --------------------------------------------------------------------------------------------
+# ---- one voice, two channels -------------------------------------------------------------------------------
 
 
 def room(loudness: float) -> NDArray[np.float32]:
     return (np.random.default_rng(0).normal(size=len(counting())) * loudness).astype(np.float32)
 
 
-@pytest.mark.parametrize("side", [0.0, -1.0, -0.9, 1.0], ids=["silence", "its opposite", "nearly its opposite", "itself"])
+@pytest.mark.parametrize(
+    "side", [0.0, -1.0, -0.9, 1.0], ids=["silence", "its opposite", "nearly its opposite", "itself"]
+)
 @pytest.mark.parametrize("left", [True, False])
 def test_a_voice_beside_something_keeps_its_level(left: bool, side: float, tmp_path: Path) -> None:
     audio = counting()
@@ -71,7 +75,7 @@ def test_two_voices_are_both_heard(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, pair.mean(1), atol=1e-4)
 
 
-# ---- poor sound -----------------------------------------------------------------------------------------------------------
+# ---- poor sound --------------------------------------------------------------------------------------------
 
 
 def test_8_khz_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
@@ -82,13 +86,15 @@ def test_8_khz_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
 
 def test_clipped_sound_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
     audio = counting()
-    found = spoken(write_wav(tmp_path / "clipped.wav", audio / np.abs(audio).max() * 20, 16000))  # most samples at full scale
+    found = spoken(
+        write_wav(tmp_path / "clipped.wav", audio / np.abs(audio).max() * 20, 16000)
+    )  # most samples at full scale
     assert likeness(found, plain) > 0.8 and abs(found.voice.mean() - plain.voice.mean()) < 0.1
 
 
 @pytest.mark.parametrize("samples", [1, 319, 3200])
 def test_the_shortest_recordings(samples: int, tmp_path: Path) -> None:
-    audio = counting()[8000:8000 + samples]
+    audio = counting()[8000 : 8000 + samples]
     found = read_audio(write_wav(tmp_path / "short.wav", audio, 16000))
     assert len(found) == samples
     motion = predict_motion(found, PAL, 50)
@@ -104,21 +110,38 @@ def test_silence_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["words.wav", "words.mp3", "words.txt", "words"])
 def test_text_is_refused_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("One, two, three, four, five.\n" * 20)
-    with pytest.raises(MediaError, match=f"{name} (cannot be read as media: it is a text file|is not a media file)"):
+    with pytest.raises(
+        MediaError, match=f"{name} (cannot be read as media: it is a text file|is not a media file)"
+    ):
         read_audio(tmp_path / name)
 
 
-# ---- half an hour ---------------------------------------------------------------------------------------------------------
+# ---- half an hour ------------------------------------------------------------------------------------------
 
 
 def write_model(path: Path, kind_name: str, width: int) -> Path:
-    """A speech model without any learning: the jaw is the features' mean, and so are the voice and the touching lips."""
-    nodes = [helper.make_node("MatMul", ["features", "mean"], ["motion"]), helper.make_node("Identity", ["motion"], ["hidden"]),
-             *(helper.make_node("ReduceMean", ["features"], [k], axes=[2], keepdims=0) for k in ("voice", "contact"))]
+    """A speech model without any learning: the jaw is the features' mean, and so are the voice and the
+    touching lips.
+    """
+    nodes = [
+        helper.make_node("MatMul", ["features", "mean"], ["motion"]),
+        helper.make_node("Identity", ["motion"], ["hidden"]),
+        *(
+            helper.make_node("ReduceMean", ["features"], [k], axes=[2], keepdims=0)
+            for k in ("voice", "contact")
+        ),
+    ]
     mean = onnx.numpy_helper.from_array(np.full((width, 3), 1 / width, np.float32), "mean")
-    values = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, s) for k, s in {
-        "features": ["N", "T", width], "motion": ["N", "T", 3], "voice": ["N", "T"], "contact": ["N", "T"],
-        "hidden": ["N", "T", 3]}.items()}
+    values = {
+        k: helper.make_tensor_value_info(k, TensorProto.FLOAT, s)
+        for k, s in {
+            "features": ["N", "T", width],
+            "motion": ["N", "T", 3],
+            "voice": ["N", "T"],
+            "contact": ["N", "T"],
+            "hidden": ["N", "T", 3],
+        }.items()
+    }
     graph = helper.make_graph(nodes, "mean", [values["features"]], [values[k] for k in OUTPUTS], [mean])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, {"features": kind_name})
@@ -128,30 +151,36 @@ def write_model(path: Path, kind_name: str, width: int) -> Path:
 
 
 def test_half_an_hour_in_bounded_memory(tmp_path: Path) -> None:
-    """By a model that only listens to mel, so that the test is short; every block passes through the same code."""
+    """By a model that only listens to mel, so that the test is short; every block passes through the same
+    code.
+    """
     model = write_model(tmp_path / "mel.onnx", "mel40-1", 40)
     audio = read_audio(write_wav(tmp_path / "long.wav", np.tile(counting(), 360), 16000))
     assert len(audio) == 1800 * 16000
     peaks = {}
     for seconds in (100, 1800):
         tracemalloc.start()
-        motion = predict_motion(audio[:seconds * 16000], PAL, seconds * 25, model)
+        motion = predict_motion(audio[: seconds * 16000], PAL, seconds * 25, model)
         result = motion.jaw.nbytes + motion.expression.nbytes + motion.voice.nbytes
         peaks[seconds] = tracemalloc.get_traced_memory()[1] - result
         tracemalloc.stop()
     assert len(motion) == 45000 and motion.jaw[:125].std() > 0
-    np.testing.assert_allclose(motion.jaw[22500:22625], motion.jaw[12500:12625], atol=1e-3)  # it says the same again and again
+    np.testing.assert_allclose(
+        motion.jaw[22500:22625], motion.jaw[12500:12625], atol=1e-3
+    )  # it says the same again and again
     assert peaks[1800] - peaks[100] < 25e6, peaks  # the audio alone is 109 MB longer
 
 
 def test_a_model_for_unknown_or_other_features_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"odd\.onnx cannot be used: unknown speech features 'mfcc13-1'; expected one of"):
+    with pytest.raises(
+        BadInput, match=r"odd\.onnx cannot be used: unknown speech features 'mfcc13-1'; expected one of"
+    ):
         predict_motion(counting(), PAL, 5, write_model(tmp_path / "odd.onnx", "mfcc13-1", 13))
     with pytest.raises(BadInput, match=r"wide\.onnx listens to 13 numbers at a time; expected 40"):
         predict_motion(counting(), PAL, 5, write_model(tmp_path / "wide.onnx", feature_kind("mel").name, 13))
 
 
-# ---- a whole dub ----------------------------------------------------------------------------------------------------------
+# ---- a whole dub -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +188,9 @@ def scene(talking: Path, flat_actor: Path) -> tuple[Shot, Actor]:
     return open_shot(talking), load_actor(flat_actor)
 
 
-def dubbed(scene: tuple[Shot, Actor], folder: Path, channels: NDArray[np.float32], rate: int = 16000) -> DubReport:
+def dubbed(
+    scene: tuple[Shot, Actor], folder: Path, channels: NDArray[np.float32], rate: int = 16000
+) -> DubReport:
     shot, actor = scene
     return dub_clip(shot, write_wav(folder / "new.wav", channels, rate), actor, Output(folder / "out.mkv"))
 
@@ -170,6 +201,8 @@ def test_dubs_of_odd_recordings(scene: tuple[Shot, Actor], tmp_path: Path) -> No
     silent = dubbed(scene, tmp_path, np.zeros(20000, np.float32))
     assert silent.frames == 40 and silent.notes == ["no speech is heard in new.wav; the mouth rests"]
     opposite = dubbed(scene, tmp_path, np.column_stack([audio, -audio]))
-    assert opposite.frames == 40 and opposite.notes == ["new.wav is 3.40 s longer than the clip; its end is not heard"]
+    assert opposite.frames == 40 and opposite.notes == [
+        "new.wav is 3.40 s longer than the clip; its end is not heard"
+    ]
     short = dubbed(scene, tmp_path, audio[8000:11200])
     assert short.frames == 40 and short.notes == []

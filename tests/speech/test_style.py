@@ -18,7 +18,9 @@ def test_apply_by_hand() -> None:
 
 def test_apply_refuses_another_model() -> None:
     with pytest.raises(BadInput, match="adapt again"):
-        SpeechStyle((0.1,), (0.02,), 1.0, "m").apply(SpeechMotion(np.zeros(2), np.zeros((2, 4)), np.ones(2), np.zeros(2)))
+        SpeechStyle((0.1,), (0.02,), 1.0, "m").apply(
+            SpeechMotion(np.zeros(2), np.zeros((2, 4)), np.ones(2), np.zeros(2))
+        )
 
 
 def test_fit_weighs_the_actor_against_the_generic_style() -> None:
@@ -29,8 +31,12 @@ def test_fit_weighs_the_actor_against_the_generic_style() -> None:
     weight = 8.0 / (8.0 + GENERIC_SECONDS)
     generic = model_record()["generic"]
     rest = np.median(np.sort(track.jaw)[:20])
-    assert style.centre[0] == pytest.approx(weight * track.jaw.mean() + (1 - weight) * (rest + generic["lift"][0]))
-    assert style.gain[0] == pytest.approx(np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["gain"][0] ** 2))
+    assert style.centre[0] == pytest.approx(
+        weight * track.jaw.mean() + (1 - weight) * (rest + generic["lift"][0])
+    )
+    assert style.gain[0] == pytest.approx(
+        np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["gain"][0] ** 2)
+    )
     assert len(style.gain) == 1 + load_face_model().n_speech
 
 

@@ -35,7 +35,10 @@ from visualdub.speech.sync import (
 )
 
 RATE = 16000
-CLIP, STRANGER = "hdtf_roskam.mp4", "hdtf_radio4.mp4"  # speakers that are 10 s long, the first never trained on
+CLIP, STRANGER = (
+    "hdtf_roskam.mp4",
+    "hdtf_radio4.mp4",
+)  # speakers that are 10 s long, the first never trained on
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def frame_times(track: Track) -> np.ndarray:
     return np.arange(len(track)) / float(track.rate)
 
 
-# ---- real clips -------------------------------------------------------------------------------------------------------
+# ---- real clips --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("moved", [0.16, -0.12])
@@ -57,7 +60,9 @@ def test_the_estimate_moves_with_the_sound(speaking: tuple[Track, np.ndarray], m
     start = estimate_sync(track, frame_times(track), audio)
     later = estimate_sync(track, frame_times(track), shifted_sound(audio, moved, RATE))
     assert start.found and later.found
-    assert later.offset - start.offset == pytest.approx(-moved, abs=0.02)  # the sound is heard later: the picture is earlier
+    assert later.offset - start.offset == pytest.approx(
+        -moved, abs=0.02
+    )  # the sound is heard later: the picture is earlier
     put_right = estimate_sync(track, frame_times(track), shifted_sound(audio, start.offset, RATE))
     assert put_right.offset == pytest.approx(0, abs=0.02)
 
@@ -97,7 +102,7 @@ def test_silence_and_a_moment_of_speech_are_refused(speaking: tuple[Track, np.nd
     with pytest.raises(BadInput, match=r"0\.\d s of speech over a tracked mouth; expected 1 s or more"):
         estimate_sync(track, frame_times(track), noise)
     brief = np.zeros_like(audio)
-    brief[4 * RATE:4 * RATE + RATE // 2] = audio[4 * RATE:4 * RATE + RATE // 2]
+    brief[4 * RATE : 4 * RATE + RATE // 2] = audio[4 * RATE : 4 * RATE + RATE // 2]
     with pytest.raises(BadInput, match="s of speech over a tracked mouth"):
         estimate_sync(track, frame_times(track), brief)
     blind = replace(track, confidence=np.zeros_like(track.confidence))
@@ -105,7 +110,9 @@ def test_silence_and_a_moment_of_speech_are_refused(speaking: tuple[Track, np.nd
         estimate_sync(blind, frame_times(track), audio)
 
 
-def test_the_command_prints_a_line_writes_json_and_draws(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_line_writes_json_and_draws(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the training room")
     written = ["--json", str(tmp_path / "s.json"), "--plot", str(tmp_path / "s.png")]
     assert cli.run(["sync", str(clips / CLIP), "--frames", "50:250", *written]) == 0
@@ -133,19 +140,30 @@ def test_a_finished_movie_is_measured_into_its_report(clips: Path, tmp_path: Pat
     measure_sync(report, movie, None)
     written = json.loads(report_path(movie).read_text())
     assert written["sync"]["found"] and written["sync"]["offset_ms"] == pytest.approx(
-        1000 * estimate_sync(cached_track(movie)[0], np.arange(251) / 25, read_audio(movie)).offset, abs=2)
-    assert written["notes"][0].startswith("sync of the finished movie: ") and "confidence" in written["notes"][0]
+        1000 * estimate_sync(cached_track(movie)[0], np.arange(251) / 25, read_audio(movie)).offset, abs=2
+    )
+    assert (
+        written["notes"][0].startswith("sync of the finished movie: ") and "confidence" in written["notes"][0]
+    )
 
 
-# ---- clips that are no speech -----------------------------------------------------------------------------------------
+# ---- clips that are no speech ------------------------------------------------------------------------------
 
 
-def test_clips_without_sound_or_speech_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clips_without_sound_or_speech_end_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pictures = portrait_pictures(12)
     mute = write_movie(tmp_path / "mute.mkv", pictures)
     hum = write_movie(tmp_path / "hum.mkv", pictures, audio=write_wav(tmp_path / "hum.wav", 1.2))
-    wall = write_movie(tmp_path / "wall.mkv", [np.full((376, 320, 3), 90, np.uint8)] * 5, audio=tmp_path / "hum.wav")
-    for clip, reason in ((mute, "no audio stream"), (hum, "s of speech over a tracked mouth"), (wall, "no face in 5 frames")):
+    wall = write_movie(
+        tmp_path / "wall.mkv", [np.full((376, 320, 3), 90, np.uint8)] * 5, audio=tmp_path / "hum.wav"
+    )
+    for clip, reason in (
+        (mute, "no audio stream"),
+        (hum, "s of speech over a tracked mouth"),
+        (wall, "no face in 5 frames"),
+    ):
         assert cli.run(["sync", str(clip)]) == 2
         errors = capsys.readouterr().err.strip().splitlines()
         assert reason in errors[-1] and errors[-1].startswith("vdub: ")
@@ -155,20 +173,34 @@ def test_a_dub_whose_dialogue_is_no_speech_says_that_it_was_not_measured(
     talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hum, output = write_wav(tmp_path / "hum.wav", 1.6), tmp_path / "out.mkv"
-    args = ["dub", str(talking), "--dialogue", str(hum), "--actor", str(flat_actor), "-o", str(output), "--check-sync"]
+    args = [
+        "dub",
+        str(talking),
+        "--dialogue",
+        str(hum),
+        "--actor",
+        str(flat_actor),
+        "-o",
+        str(output),
+        "--check-sync",
+    ]
     assert cli.run(args) == 0
     written = json.loads(report_path(output).read_text())
-    assert written["sync"] is None and written["notes"][-1].startswith("sync of the finished movie cannot be measured: ")
+    assert written["sync"] is None and written["notes"][-1].startswith(
+        "sync of the finished movie cannot be measured: "
+    )
     assert written["notes"][-1] in capsys.readouterr().out
 
 
-# ---- parts ------------------------------------------------------------------------------------------------------------
+# ---- parts -------------------------------------------------------------------------------------------------
 
 
 def test_curves_are_compared_where_both_are_known() -> None:
     random, reach = np.random.default_rng(1), 10
     heard = random.normal(size=(300 + 2 * reach, 2))
-    seen = heard[reach - 4:reach - 4 + 300].copy()  # at its instant i the picture shows what was heard 4 steps earlier
+    seen = heard[
+        reach - 4 : reach - 4 + 300
+    ].copy()  # at its instant i the picture shows what was heard 4 steps earlier
     known, audible = np.ones(300, bool), np.ones(320, bool)
     curve = correlations(seen, heard, known, audible)
     assert len(curve) == 21 and int(curve.argmax()) == reach + 4 and curve.max() == pytest.approx(1)
@@ -186,7 +218,9 @@ def test_a_peak_between_two_steps_is_found() -> None:
 
 def test_the_spread_of_unrelated_curves_falls_with_their_length() -> None:
     random = np.random.default_rng(2)
-    short, long = (unrelated_spread(random.normal(size=(n, 1)), random.normal(size=(n, 1))) for n in (100, 10_000))
+    short, long = (
+        unrelated_spread(random.normal(size=(n, 1)), random.normal(size=(n, 1))) for n in (100, 10_000)
+    )
     assert short == pytest.approx(0.1, rel=0.2) and long == pytest.approx(0.01, rel=0.1)
     assert unrelated_spread(np.zeros((50, 1)), np.ones((50, 1))) == 0
 
@@ -216,7 +250,13 @@ def test_a_summary_says_which_is_late() -> None:
         none = np.zeros(1)
         return Sync(offset, confidence, 0.5, 9.0, Fraction(25), none, none, none, none, none).summary()
 
-    assert summary(0.08, 0.999) == "the picture is late against the sound by 80 ms (2.0 frames), confidence 0.999"
-    assert summary(-0.1, 0.999) == "the sound is late against the picture by 100 ms (2.5 frames), confidence 0.999"
+    assert (
+        summary(0.08, 0.999)
+        == "the picture is late against the sound by 80 ms (2.0 frames), confidence 0.999"
+    )
+    assert (
+        summary(-0.1, 0.999)
+        == "the sound is late against the picture by 100 ms (2.5 frames), confidence 0.999"
+    )
     assert summary(0.3, 0.5).startswith("offset not found: confidence 0.500, expected 0.99 or more")
     assert sync.REACH == REACH == 0.4

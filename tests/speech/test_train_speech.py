@@ -1,4 +1,6 @@
-"""The trainer's parts on a clip made here: one clock for sound and mouth, offsets found again, the exported graph."""
+"""The trainer's parts on a clip made here: one clock for sound and mouth, offsets found again, the exported
+graph.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,15 @@ from speech_scene import counting, scene_track
 torch = pytest.importorskip("torch")
 
 from training.experiments.speakers import folds_of  # noqa: E402
-from training.speech.clips import SpeechClip, SyntheticSound, hear, in_a_room, plain_sound, through_a_band, unspoken_sounds  # noqa: E402
+from training.speech.clips import (  # noqa: E402
+    SpeechClip,
+    SyntheticSound,
+    hear,
+    in_a_room,
+    plain_sound,
+    through_a_band,
+    unspoken_sounds,
+)
 from training.speech.measure import best_lag, lip_error, measure_clip  # noqa: E402
 from training.speech.network import SpeechNet, Spoken, export_onnx  # noqa: E402
 from training.speech.train import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
@@ -26,15 +36,30 @@ from visualdub.speech.predict import OUTPUTS, last_layer  # noqa: E402
 MODEL, BOTH = load_face_model(), feature_kind("both")
 
 
-def scene_clip(opening: np.ndarray, offset: float = 0.0, speaker: str = "one", listen: str = "both") -> SpeechClip:
+def scene_clip(
+    opening: np.ndarray, offset: float = 0.0, speaker: str = "one", listen: str = "both"
+) -> SpeechClip:
     track = scene_track(opening)
     random = np.random.default_rng(1)
     values = np.column_stack([track.jaw, random.normal(0, 0.3, (len(opening), MODEL.n_speech))])
     values[5] = values[:5].mean(0)
     audio = counting()
     sound = plain_sound(audio, feature_kind(listen))
-    return SpeechClip(f"{speaker}.mp4", speaker, track.rate, offset, True, audio, (sound,), track, values, track.usable,
-                      values.mean(0), values.std(0), np.zeros(values.shape[1]))
+    return SpeechClip(
+        f"{speaker}.mp4",
+        speaker,
+        track.rate,
+        offset,
+        True,
+        audio,
+        (sound,),
+        track,
+        values,
+        track.usable,
+        values.mean(0),
+        values.std(0),
+        np.zeros(values.shape[1]),
+    )
 
 
 def wave(n: int = 125) -> np.ndarray:
@@ -42,7 +67,9 @@ def wave(n: int = 125) -> np.ndarray:
 
 
 def test_a_late_picture_shows_earlier_sound() -> None:
-    """Picture 80 ms late: frame 10 (400 ms) shows the sound of 320 ms, and the sound leads in with 80 ms of silence."""
+    """Picture 80 ms late: frame 10 (400 ms) shows the sound of 320 ms, and the sound leads in with 80 ms of
+    silence.
+    """
     clip = scene_clip(wave(), 0.08)
     assert clip.times()[10] == pytest.approx(0.32)
     heard = hear(clip)
@@ -56,7 +83,9 @@ def test_a_late_picture_shows_earlier_sound() -> None:
 def test_faster_speech_moves_the_mouth_faster() -> None:
     clip = scene_clip(wave())
     fast = hear(clip, plain_sound(clip.audio, BOTH, 1.25))
-    assert len(fast.features) == features.feature_count(int(80000 / 1.25)) + 25  # and half a second of silence
+    assert (
+        len(fast.features) == features.feature_count(int(80000 / 1.25)) + 25
+    )  # and half a second of silence
     assert (fast.voice[-25:] == 0).all() and (fast.weight[-25:] == 0).all() and fast.voice.mean() > 0.3
     assert fast.motion[8] == pytest.approx(clip.motion[5], abs=1e-5)  # frame 5, 200 ms, now at 160 ms
 
@@ -113,7 +142,11 @@ def test_measures_by_hand() -> None:
 def test_a_perfect_and_a_still_mouth() -> None:
     clip = scene_clip(wave())
     perfect, _, _ = measure_clip(clip, clip.values, MODEL)
-    assert perfect.correlation == pytest.approx(1) and perfect.lip_error == 0 and perfect.spread == pytest.approx(1)
+    assert (
+        perfect.correlation == pytest.approx(1)
+        and perfect.lip_error == 0
+        and perfect.spread == pytest.approx(1)
+    )
     nearly = clip.values.mean(0) + 1e-3 * (clip.values - clip.values.mean(0))
     assert measure_clip(clip, nearly, MODEL)[0].lip_error == pytest.approx(1, abs=0.01)
 
@@ -151,9 +184,14 @@ def test_a_style_code_is_one_persons_and_strangers_have_none() -> None:
 
 
 def test_an_open_mouth_is_not_shut() -> None:
-    """A deviation of opening takes its share off the logit of touching lips; the motion itself is the same."""
+    """A deviation of opening takes its share off the logit of touching lips; the motion itself is the
+    same.
+    """
     torch.manual_seed(0)
-    members, apart = [SpeechNet(BOTH.width, 5, 16, (1,), 0.0, 1).eval()], torch.tensor([0.5, 0.0, 1.0, 0.0, -0.2])
+    members, apart = (
+        [SpeechNet(BOTH.width, 5, 16, (1,), 0.0, 1).eval()],
+        torch.tensor([0.5, 0.0, 1.0, 0.0, -0.2]),
+    )
     heard = torch.randn(1, 50, BOTH.width)
     with torch.no_grad():
         motion, _, free, _ = Spoken(members, torch.eye(5), torch.zeros(5))(heard)
@@ -177,12 +215,17 @@ def test_training_learns_a_clip(listen: str) -> None:
 def synthetic(n: int = 90) -> SyntheticSound:
     contact = np.zeros(n, np.float32)
     contact[30:36] = 1
-    return SyntheticSound(np.random.default_rng(0).normal(0, 1, (n, BOTH.width)).astype(np.float32),
-                          np.sin(np.arange(n)).astype(np.float32), contact)
+    return SyntheticSound(
+        np.random.default_rng(0).normal(0, 1, (n, BOTH.width)).astype(np.float32),
+        np.sin(np.arange(n)).astype(np.float32),
+        contact,
+    )
 
 
 def test_touching_lips_are_learned_from_synthetic_speech() -> None:
-    config = SpeechConfig("both", 16, (1,), dropout=0.0, steps=120, rate=1e-2, mixture=replace(PLAIN, synthetic=4))
+    config = SpeechConfig(
+        "both", 16, (1,), dropout=0.0, steps=120, rate=1e-2, mixture=replace(PLAIN, synthetic=4)
+    )
     said = synthetic()
     net = train_member([scene_clip(wave())], MODEL, config, [said])
     with torch.no_grad():
@@ -191,14 +234,29 @@ def test_touching_lips_are_learned_from_synthetic_speech() -> None:
 
 
 def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> None:
-    config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2, unspoken=0.2, worse=0.3, noise=0.1, masked=0.1))
+    config = SpeechConfig(
+        "both", 8, (1,), mixture=replace(PLAIN, synthetic=2, unspoken=0.2, worse=0.3, noise=0.1, masked=0.1)
+    )
     clip = scene_clip(wave())
     windows = Windows([clip], MODEL, BOTH, config.mixture, 0, [synthetic()])
     batch, m = windows.batch(), len(clip.gain)
     shapes = {k: tuple(v.shape) for k, v in batch.items()}
-    assert shapes == {"features": (6, 60, BOTH.width), "motion": (4, 60, m), "weight": (4, 60), "voice": (4, 60),
-                      "touch": (4, 60), "heard": (4, 60), "metric": (4, m, m), "slope": (4, m), "person": (4,),
-                      "opening": (2, 60), "contact": (2, 60), "spoken": (2, 60), "taught": (2, 60), "generic_slope": (m,)}
+    assert shapes == {
+        "features": (6, 60, BOTH.width),
+        "motion": (4, 60, m),
+        "weight": (4, 60),
+        "voice": (4, 60),
+        "touch": (4, 60),
+        "heard": (4, 60),
+        "metric": (4, m, m),
+        "slope": (4, m),
+        "person": (4,),
+        "opening": (2, 60),
+        "contact": (2, 60),
+        "spoken": (2, 60),
+        "taught": (2, 60),
+        "generic_slope": (m,),
+    }
     net = SpeechNet(BOTH.width, m, 8, (1,), 0.0, 1).eval()
     with torch.no_grad():
         whole = float(loss_of(net, batch, config))
@@ -223,7 +281,9 @@ def test_an_opening_that_is_not_taught_does_not_count() -> None:
 def test_the_metric_measures_what_the_lips_vertices_do() -> None:
     jacobian = lip_jacobian(MODEL, scene_clip(wave()))
     error = np.random.default_rng(0).normal(size=29)
-    assert np.linalg.norm(error @ lip_metric(jacobian)) == pytest.approx(np.linalg.norm(error @ jacobian[:, :-1]), rel=1e-3)
+    assert np.linalg.norm(error @ lip_metric(jacobian)) == pytest.approx(
+        np.linalg.norm(error @ jacobian[:, :-1]), rel=1e-3
+    )
 
 
 def test_rooms_ring_and_lines_are_narrow() -> None:

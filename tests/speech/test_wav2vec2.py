@@ -1,4 +1,6 @@
-"""wav2vec2 features by a small random network of the same architecture: cuts, names, wrong folders, a model that listens."""
+"""wav2vec2 features by a small random network of the same architecture: cuts, names, wrong folders, a model
+that listens.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,25 @@ from visualdub.errors import BadInput
 from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import MODEL, predict_motion
 
-torch = pytest.importorskip("torch", reason="wav2vec2 is exported by torch, which is not installed (extra: wav2vec2)")
-pytest.importorskip("transformers", reason="wav2vec2 comes from transformers, which is not installed (extra: wav2vec2)")
+torch = pytest.importorskip(
+    "torch", reason="wav2vec2 is exported by torch, which is not installed (extra: wav2vec2)"
+)
+pytest.importorskip(
+    "transformers", reason="wav2vec2 comes from transformers, which is not installed (extra: wav2vec2)"
+)
 
 from exporters.wav2vec2 import export_wav2vec2  # noqa: E402
 from visualdub.speech.features.wav2vec2 import BLOCK, FOLDER, NETWORK, Wav2Vec2, open_wav2vec2  # noqa: E402
 
 SMALL = {
-    "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
 
 
 def write_network(folder: Path, seed: int = 0, **changes: object) -> Path:
@@ -49,15 +61,21 @@ def made(kind: Wav2Vec2, audio: np.ndarray, first: int, count: int) -> np.ndarra
 
 
 def test_features_equal_the_networks_own(folder: Path) -> None:
-    """Feature k hears the 400 samples around sample 320 k: against transformers, with everything laid out by hand."""
+    """Feature k hears the 400 samples around sample 320 k: against transformers, with everything laid out by
+    hand.
+    """
     from transformers import Wav2Vec2Model
 
     audio, kind = counting(), open_wav2vec2(folder)
     reference = Wav2Vec2Model.from_pretrained(folder, local_files_only=True).eval()
     heard = (audio - audio.mean()) / audio.std()
-    block = np.concatenate([np.zeros(75 * 320 + 200), heard, np.zeros((450 * 320 + 80) - 75 * 320 - 200 - len(audio))])
+    block = np.concatenate(
+        [np.zeros(75 * 320 + 200), heard, np.zeros((450 * 320 + 80) - 75 * 320 - 200 - len(audio))]
+    )
     with torch.no_grad():
-        states = reference(torch.tensor(block[None], dtype=torch.float32), output_hidden_states=True).hidden_states[2][0]
+        states = reference(
+            torch.tensor(block[None], dtype=torch.float32), output_hidden_states=True
+        ).hidden_states[2][0]
     assert states.shape == (450, 24)  # layer 2 of 3
     expected = (states - states.mean(1, keepdim=True)) / states.std(1, correction=0, keepdim=True)
     np.testing.assert_allclose(made(kind, audio, 0, 300), expected[75:375].numpy(), atol=2e-3)
@@ -68,12 +86,14 @@ def test_features_do_not_depend_on_the_cut(folder: Path) -> None:
     whole = made(kind, audio, -70, 800)
     assert whole.shape == (800, 24) and whole.dtype == np.float32 and np.isfinite(whole).all()
     for first, count in ((-70, 1), (0, 31), (BLOCK - 5, 10), (500, 230)):
-        np.testing.assert_array_equal(made(kind, audio, first, count), whole[first + 70:first + 70 + count])
+        np.testing.assert_array_equal(made(kind, audio, first, count), whole[first + 70 : first + 70 + count])
 
 
 def test_gain_does_not_matter(folder: Path) -> None:
     audio, kind = counting(), open_wav2vec2(folder)
-    np.testing.assert_allclose(made(kind, audio * np.float32(0.1), 20, 100), made(kind, audio, 20, 100), atol=5e-3)
+    np.testing.assert_allclose(
+        made(kind, audio * np.float32(0.1), 20, 100), made(kind, audio, 20, 100), atol=5e-3
+    )
 
 
 def test_the_name_tells_the_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,15 +104,21 @@ def test_the_name_tells_the_weights(folder: Path, tmp_path: Path, monkeypatch: p
     other = write_network(tmp_path / "other", seed=1)
     export_wav2vec2(other)
     assert feature_kind("wav2vec2", other).name != kind.name
-    with pytest.raises(BadInput, match=rf"listens to {kind.name}; the weights in .*other make wav2vec2-layer2x24-"):
+    with pytest.raises(
+        BadInput, match=rf"listens to {kind.name}; the weights in .*other make wav2vec2-layer2x24-"
+    ):
         feature_kind(kind.name, other)
 
 
-def test_missing_and_foreign_folders_are_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_foreign_folders_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
     with pytest.raises(BadInput, match=f"set {FOLDER} to a folder"):
         feature_kind("wav2vec2")
-    with pytest.raises(BadInput, match=r"nowhere.wav2vec2\.onnx cannot be read .*python -m exporters\.wav2vec2"):
+    with pytest.raises(
+        BadInput, match=r"nowhere.wav2vec2\.onnx cannot be read .*python -m exporters\.wav2vec2"
+    ):
         feature_kind("wav2vec2", tmp_path / "nowhere")
     with pytest.raises(BadInput, match=r"no config\.json"):
         export_wav2vec2(tmp_path / "nowhere")
@@ -138,7 +164,9 @@ def test_another_architecture_is_refused(folder: Path, tmp_path: Path) -> None:
         export_wav2vec2(few)
 
 
-def test_a_model_that_listens_to_it_speaks(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_listens_to_it_speaks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from training.speech.network import SpeechNet, Spoken, export_onnx
 
     kind, path = open_wav2vec2(folder), tmp_path / "speech.onnx"

@@ -37,7 +37,9 @@ def test_sources_are_read_with_and_without_frames(tmp_path: Path) -> None:
 
 
 def test_consent_is_needed() -> None:
-    assert _consent("Ann, 2024-01-02, all of it, in France", "ann") == Consent("Ann", "2024-01-02", "all of it, in France")
+    assert _consent("Ann, 2024-01-02, all of it, in France", "ann") == Consent(
+        "Ann", "2024-01-02", "all of it, in France"
+    )
     with pytest.raises(BadInput, match="who, when, scope"):
         _consent("Ann", "ann")
 
@@ -71,12 +73,19 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
     seen: list[Status] = []
     said: list[str] = []
     record = adapt(job(talking, output, 4), seen.append, say=said.append)
-    assert record.frames[0].av_offset_ms is None and len(said) == 2 and said[0].endswith("are paired as they are")
+    assert (
+        record.frames[0].av_offset_ms is None
+        and len(said) == 2
+        and said[0].endswith("are paired as they are")
+    )
     assert "speaks in the generic way" in said[1]
     assert [s.step for s in seen] == [4] and record.steps == 4
     assert not (tmp_path / "portrait.run").exists() and (output / "sheet.png").is_file()
     actor = load_actor(output)
-    assert actor.record.consent == CONSENT and actor.record.losses["perceptual_network"] == "VGG16, random weights"
+    assert (
+        actor.record.consent == CONSENT
+        and actor.record.losses["perceptual_network"] == "VGG16, random weights"
+    )
     assert actor.record.metrics["psnr_crop"] > actor.record.metrics["psnr_mask"] > 15
     assert actor.references.shape == (3, 256, 256, 3)
     renderer = Renderer(actor.renderer_path)
@@ -88,15 +97,18 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
     assert drawn.shape == (5, 256, 256, 3) and np.isfinite(drawn).all()
 
 
-def test_learning_gets_half_the_minutes_however_long_tracking_took(talking: Path, tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_gets_half_the_minutes_however_long_tracking_took(
+    talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slow(source: Source, count: object) -> Track:
         time.sleep(6.5)
         return track(source, None)
 
     track = training.adapt._track
     monkeypatch.setattr("training.adapt._track", slow)
-    config = AdaptConfig(GeneratorConfig(width=0.0625), LossConfig(perceptual=0.0, adversarial=0.0), minutes=0.1)
+    config = AdaptConfig(
+        GeneratorConfig(width=0.0625), LossConfig(perceptual=0.0, adversarial=0.0), minutes=0.1
+    )
     record = adapt(Job((Source(talking),), "portrait", tmp_path / "portrait.actor", CONSENT, config))
     assert record.steps >= 1
 

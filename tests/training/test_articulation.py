@@ -28,7 +28,9 @@ def row(*phones: tuple[str, float]) -> tuple[PhoneSpan, ...]:
     return tuple(spans)
 
 
-@pytest.mark.parametrize("ipa", ["p", "b", "m", "pː", "mʲ", "pʰ", "p-", "ˈm", "bʷ", "pf", "p͡f", "m̥", "b̥", "pp"])
+@pytest.mark.parametrize(
+    "ipa", ["p", "b", "m", "pː", "mʲ", "pʰ", "p-", "ˈm", "bʷ", "pf", "p͡f", "m̥", "b̥", "pp"]
+)
 def test_lips_touch_in_bilabials_however_they_are_written(ipa: str) -> None:
     assert is_bilabial(ipa)
 
@@ -38,9 +40,28 @@ def test_lips_do_not_touch_in_other_phones(ipa: str) -> None:
     assert not is_bilabial(ipa)
 
 
-@pytest.mark.parametrize(("ipa", "is_open"), [("a", True), ("ɑː", True), ("ä", True), ("ɑ̃", True), ("æ", True), ("ɐ", True),
-                                              ("ɒ", True), ("aɪ", True), ("aʊ", True), ("a-", True), ("ja", True), ("ʌ", False),
-                                              ("ɛ", False), ("eɪ", False), ("ə", False), ("i", False), ("p", False)])
+@pytest.mark.parametrize(
+    ("ipa", "is_open"),
+    [
+        ("a", True),
+        ("ɑː", True),
+        ("ä", True),
+        ("ɑ̃", True),
+        ("æ", True),
+        ("ɐ", True),
+        ("ɒ", True),
+        ("aɪ", True),
+        ("aʊ", True),
+        ("a-", True),
+        ("ja", True),
+        ("ʌ", False),
+        ("ɛ", False),
+        ("eɪ", False),
+        ("ə", False),
+        ("i", False),
+        ("p", False),
+    ],
+)
 def test_open_vowels_are_the_two_lowest_heights_of_the_chart(ipa: str, is_open: bool) -> None:
     assert is_open_vowel(ipa) is is_open
 
@@ -53,9 +74,16 @@ def test_openings_rise_with_the_chart_and_rounding_narrows_them() -> None:
         a, b = articulations(unrounded)[0], articulations(rounded)[0]
         assert a.height == b.height and b.opening < a.opening
         assert b.rounded and not a.rounded and b.width < a.width
-    assert articulations("m")[0].opening == 0 and 0 < articulations("v")[0].opening < articulations("s")[0].opening
+    assert (
+        articulations("m")[0].opening == 0
+        and 0 < articulations("v")[0].opening < articulations("s")[0].opening
+    )
     assert articulations("f")[0].labiodental and articulations("i")[0].spread and articulations("e")[0].spread
-    assert articulations("ʊ")[0].close_vowel and not articulations("o")[0].close_vowel and not articulations("s")[0].close_vowel
+    assert (
+        articulations("ʊ")[0].close_vowel
+        and not articulations("o")[0].close_vowel
+        and not articulations("s")[0].close_vowel
+    )
 
 
 def test_secondary_articulations_move_the_lips() -> None:
@@ -90,24 +118,37 @@ def test_contact_is_whole_within_the_closure_and_fades_outside() -> None:
 
 
 def test_bilabials_in_a_row_are_one_closure_and_short_ones_are_seen() -> None:
-    double = (*row(("a", 0.2)), PhoneSpan("p", 0.2, 0.3, 0.23), PhoneSpan("p", 0.3, 0.4, 0.36), PhoneSpan("a", 0.4, 0.6))
+    double = (
+        *row(("a", 0.2)),
+        PhoneSpan("p", 0.2, 0.3, 0.23),
+        PhoneSpan("p", 0.3, 0.4, 0.36),
+        PhoneSpan("a", 0.4, 0.6),
+    )
     assert (contact_curve(double, 100.0)[20:37] == 1).all()
     for start in np.arange(0.2, 0.22, 0.002):
         assert contact_curve([PhoneSpan("b", start, start + 0.03, start + 0.012)], 25.0).max() == 1
 
 
 def test_opening_reaches_zero_in_bilabials_and_its_target_in_a_long_vowel() -> None:
-    phones = row((SILENCE, 0.4), ("m", 0.1), ("a", 0.4), ("f", 0.1), ("i", 0.4), ("b", 0.1), ("u", 0.4), (SILENCE, 0.4))
+    phones = row(
+        (SILENCE, 0.4), ("m", 0.1), ("a", 0.4), ("f", 0.1), ("i", 0.4), ("b", 0.1), ("u", 0.4), (SILENCE, 0.4)
+    )
     opening, width = opening_curve(phones), width_curve(phones)
     assert len(opening) == len(width) == 115 and opening.min() == 0 and opening.max() <= 1
     assert (opening[20:25] == 0).all() and (opening[70:75] == 0).all()
-    assert opening[35] > 0.97 and opening[60] == pytest.approx(0.25, abs=0.02) and opening[85] == pytest.approx(0.15, abs=0.02)
+    assert (
+        opening[35] > 0.97
+        and opening[60] == pytest.approx(0.25, abs=0.02)
+        and opening[85] == pytest.approx(0.15, abs=0.02)
+    )
     assert opening[47] < 0.3 and opening[5] < 0.01 and opening[110] < 0.01
     assert width[60] > 0.7 and width[85] < -0.8
 
 
 def test_neighbours_pull_a_short_sound() -> None:
-    between_open, between_close = (opening_curve(row((v, 0.2), ("t", 0.06), (v, 0.2)), 100.0)[23] for v in "ai")
+    between_open, between_close = (
+        opening_curve(row((v, 0.2), ("t", 0.06), (v, 0.2)), 100.0)[23] for v in "ai"
+    )
     assert between_open > 0.45 and between_close == pytest.approx(0.25, abs=0.01)
     throat = opening_curve(row(("a", 0.2), ("h", 0.06), ("a", 0.2)), 100.0)[23]
     assert throat > 0.85  # h is made behind the lips

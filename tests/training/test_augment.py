@@ -12,7 +12,14 @@ from training.renderer.actor_renderer.generator import first_guess, sample_textu
 from training_scene import TINY, disc_frames, tiny_config, tiny_trainer
 
 from training.core.trainer import texture_of
-from training.data.augment import LUMA, augmented_texture, mirrored_texture, mirrored_uv, random_colouring, recolour
+from training.data.augment import (
+    LUMA,
+    augmented_texture,
+    mirrored_texture,
+    mirrored_uv,
+    random_colouring,
+    recolour,
+)
 from training.data.uvmap import pack_uv, unpack_uv
 from training.data.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
 from visualdub.face.models import load_face_model
@@ -31,7 +38,9 @@ def scene() -> tuple[Batch, Tensor]:
     uv = unpack_uv(clip.uv)
     uv[..., 1] = np.where(uv[..., 1] >= 0, 0.75 * uv[..., 1], -1)  # in the layout's part for the face
     clip = replace(clip, uv=pack_uv(uv))
-    return still_windows([clip], [(0, 10)], TINY), texture_of([clip], [(0, i) for i in range(30)], tiny_config())
+    return still_windows([clip], [(0, 10)], TINY), texture_of(
+        [clip], [(0, i) for i in range(30)], tiny_config()
+    )
 
 
 def test_a_mirrored_texture_draws_the_mirrored_frame(scene: tuple[Batch, Tensor]) -> None:
@@ -45,7 +54,9 @@ def test_a_mirrored_texture_draws_the_mirrored_frame(scene: tuple[Batch, Tensor]
 
 
 def test_teeth_stay_teeth_in_the_mirror() -> None:
-    """Every vertex of the built-in layout lands where its own part has a vertex: to a sixth of a texel, the worst measured."""
+    """Every vertex of the built-in layout lands where its own part has a vertex: to a sixth of a texel, the
+    worst measured.
+    """
     model = load_face_model()
     uv = torch.from_numpy(model.uv)
     for part in range(5):
@@ -55,14 +66,18 @@ def test_teeth_stay_teeth_in_the_mirror() -> None:
 
 
 def test_a_mirrored_texture_holds_at_uv_what_the_texture_holds_at_the_mirrored_uv() -> None:
-    """Smooth within each part, different between parts; half a texel's error where columns of the sheets are moved whole."""
+    """Smooth within each part, different between parts; half a texel's error where columns of the sheets are
+    moved whole.
+    """
     model = load_face_model()
     texture = torch.zeros(1, 1, 256, 256)
     texture[0, 0] = torch.linspace(0, 1, 256)
     texture[0, 0, 205:] += (torch.arange(256) * 3 // 256) * 10.0
     own = torch.from_numpy(model.uv[model.parts >= 2])
     there = sample_texture(texture, mirrored_uv(own)[None, None, None])
-    assert torch.allclose(sample_texture(mirrored_texture(texture), own[None, None, None]), there, atol=1.5 / 256)
+    assert torch.allclose(
+        sample_texture(mirrored_texture(texture), own[None, None, None]), there, atol=1.5 / 256
+    )
 
 
 def test_mirrored_twice_is_as_filmed(scene: tuple[Batch, Tensor]) -> None:
@@ -77,10 +92,14 @@ def test_a_recoloured_texture_draws_the_recoloured_frame(scene: tuple[Batch, Ten
     batch, texture = scene
     colouring = torch.from_numpy(random_colouring(np.random.default_rng(1), 2.0))
     drawn = guess(recoloured(batch, colouring), augmented_texture(texture, False, colouring))
-    assert torch.allclose(drawn, recolour(guess(batch, texture), colouring), atol=0.02)  # light weighs outliers by size
+    assert torch.allclose(
+        drawn, recolour(guess(batch, texture), colouring), atol=0.02
+    )  # light weighs outliers by size
     assert float((drawn - guess(batch, texture)).abs().mean()) > 0.02
     layers = augmented_texture(texture, False, colouring)[0, 4:].reshape(-1, 3, 32, 32)
-    mixed = recolour(texture[0, 4:].reshape(-1, 3, 32, 32), torch.cat([colouring[:, :3], torch.zeros(3, 1)], 1))
+    mixed = recolour(
+        texture[0, 4:].reshape(-1, 3, 32, 32), torch.cat([colouring[:, :3], torch.zeros(3, 1)], 1)
+    )
     assert torch.allclose(layers, mixed, atol=1e-6)  # what is added to a colour takes no offset
 
 
@@ -105,7 +124,9 @@ def test_windows_are_changed_as_often_as_asked() -> None:
 
 
 def test_recoloured_windows_are_as_easy_to_draw_as_filmed_ones() -> None:
-    """If the texture were not changed as the frame is, the drawing's error would be that of a wrong picture."""
+    """If the texture were not changed as the frame is, the drawing's error would be that of a wrong
+    picture.
+    """
     plain, changed = tiny_trainer(), tiny_trainer(recoloured=1.0)
     losses = [float(t.step(0.5)["l1"]) for t in (plain, changed)]
     assert losses[1] < 1.5 * losses[0]

@@ -14,7 +14,9 @@ def test_train_names_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -
     assert "No such command 'mouths'" in capsys.readouterr().err
 
 
-def test_train_speech_names_the_folder_without_a_list_of_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_speech_names_the_folder_without_a_list_of_clips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(BadInput, match="holds no clips") as e:
         speech(tmp_path, tmp_path / "model.onnx")
     assert str(tmp_path) in str(e.value) and not list(tmp_path.iterdir())
@@ -26,5 +28,8 @@ def test_train_prepare_names_what_cannot_be(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(BadInput, match="--jobs 0 is out of range"):
         prepare([tmp_path], tmp_path / "set", jobs=0)
     assert run(["train", "prepare", str(tmp_path), "-o", str(tmp_path / "set")]) == 2
-    assert capsys.readouterr().err.strip() == f"vdub: {tmp_path} holds no clips; expected files such as .mp4, .mov or .mkv"
+    assert (
+        capsys.readouterr().err.strip()
+        == f"vdub: {tmp_path} holds no clips; expected files such as .mp4, .mov or .mkv"
+    )
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,15 @@ from training.core.config import GeneratorConfig, adapt_config
 from training.experiments import ablation, frames, speed
 from training.experiments.study import RUNS, RunRecord, Study, Variant, measured_at, run_once, some, with_room
 from training.experiments.subjects import Row, Subject, append_rows, read_records, read_rows, subjects
-from training.experiments.tables import iterations_to, iterations_to_stay, markdown, mean_of_all, mean_spread, times, value_at
+from training.experiments.tables import (
+    iterations_to,
+    iterations_to_stay,
+    markdown,
+    mean_of_all,
+    mean_spread,
+    times,
+    value_at,
+)
 from training.prior_file import Prior, load_prior, save_prior
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange
@@ -36,14 +44,23 @@ def with_prior(output: Path, name: str) -> Study:
     """A study whose prior is a network that has learned nothing."""
     networks = Generator(TINY).state_dict(), Discriminator(TINY.window, 128, TINY.width / 2).state_dict()
     save_prior(output / "prior.safetensors", Prior(TINY, *networks))
-    return replace(study(output, name), prior_file=output / "prior.safetensors", prior=load_prior(output / "prior.safetensors"))
+    return replace(
+        study(output, name),
+        prior_file=output / "prior.safetensors",
+        prior=load_prior(output / "prior.safetensors"),
+    )
 
 
-def rows_of(subject: str, variant: str, points: dict[int, float], learned: int = 100, seed: int = 0) -> list[Row]:
-    return [Row(subject, variant, learned, seed, step, step / 2, value, value - 6) for step, value in points.items()]
+def rows_of(
+    subject: str, variant: str, points: dict[int, float], learned: int = 100, seed: int = 0
+) -> list[Row]:
+    return [
+        Row(subject, variant, learned, seed, step, step / 2, value, value - 6)
+        for step, value in points.items()
+    ]
 
 
-# ---- by hand ----------------------------------------------------------------------------------------------------------
+# ---- by hand -----------------------------------------------------------------------------------------------
 
 
 def test_iterations_are_read_off_between_measurements() -> None:
@@ -69,8 +86,12 @@ def test_means_say_how_many_they_are_of() -> None:
 
 
 def test_table_3_compares_the_prior_with_scratch_and_the_paper() -> None:
-    rows = [*rows_of("ann", "scratch", {0: 20, 100: 24, 300: 26, 1000: 28}), *rows_of("ann", "prior", {0: 22, 50: 26, 100: 27}),
-            *rows_of("ben", "scratch", {0: 20, 100: 22, 300: 25, 1000: 29}), *rows_of("ben", "prior", {0: 23, 50: 25, 100: 31})]
+    rows = [
+        *rows_of("ann", "scratch", {0: 20, 100: 24, 300: 26, 1000: 28}),
+        *rows_of("ann", "prior", {0: 22, 50: 26, 100: 27}),
+        *rows_of("ben", "scratch", {0: 20, 100: 22, 300: 25, 1000: 29}),
+        *rows_of("ben", "prior", {0: 23, 50: 25, 100: 31}),
+    ]
     lines = speed.reached_table(rows, ["ann", "ben"]).splitlines()
     assert lines[2] == "| 100 | 24.00, 25 (4.0x) | 22.00, 0 (at once) | 12 ± 18 | 8.0x |"  # 25 and 0: 12.5
     assert lines[3] == "| 300 | 26.00, 50 (6.0x) | 25.00, 50 (6.0x) | 50 ± 0 | 6.0x |"
@@ -85,9 +106,16 @@ def test_table_3_compares_the_prior_with_scratch_and_the_paper() -> None:
 
 
 def test_table_5_sets_few_frames_with_the_prior_against_many_without() -> None:
-    rows = [*rows_of("ann", "scratch", {0: 20, 9: 24}, 25), *rows_of("ann", "scratch", {0: 20, 9: 26.5}, 250),
-            *rows_of("ann", "prior", {0: 20, 9: 27}, 25)]
-    assert frames.contest_table(rows, ["ann"]).splitlines()[2].startswith("| ann | 25 | 250 | 27.00 | 26.50 | 0.50 |")
+    rows = [
+        *rows_of("ann", "scratch", {0: 20, 9: 24}, 25),
+        *rows_of("ann", "scratch", {0: 20, 9: 26.5}, 250),
+        *rows_of("ann", "prior", {0: 20, 9: 27}, 25),
+    ]
+    assert (
+        frames.contest_table(rows, ["ann"])
+        .splitlines()[2]
+        .startswith("| ann | 25 | 250 | 27.00 | 26.50 | 0.50 |")
+    )
     table = frames.frames_table(rows, ["ann"], ["scratch", "prior"], "psnr_crop")
     assert "| 250 | 12.33 | 11.88 | 26.50 | – | 26.50 / – |" in table and "| 1000 | 11.78 | 11.21 |" in table
 
@@ -95,10 +123,19 @@ def test_table_5_sets_few_frames_with_the_prior_against_many_without() -> None:
 def test_table_4_holds_the_papers_figures() -> None:
     rows = rows_of("ann", "anchor", {0: 20, 9: 29})
     table = ablation.variants_table(rows, ["ann"], ["anchor"])
-    assert "| 29.10 | 0.899 | 5.76 | – |" in table and "| 28.95 | 0.897 | 5.88 | 29.00 | 23.00 | 29.00 |" in table
-    measured = [ablation.Finished("ann", "full", 100, s, 9, ablation.PLAIN, 28.0 + s, 22, 0.9, 0.8, 1, math.nan) for s in (0, 1)]
+    assert (
+        "| 29.10 | 0.899 | 5.76 | – |" in table
+        and "| 28.95 | 0.897 | 5.88 | 29.00 | 23.00 | 29.00 |" in table
+    )
+    measured = [
+        ablation.Finished("ann", "full", 100, s, 9, ablation.PLAIN, 28.0 + s, 22, 0.9, 0.8, 1, math.nan)
+        for s in (0, 1)
+    ]
     text = ablation.finished_table(measured)
-    assert "| full, without post-processing | 28.20 | 0.888 | 5.28 | 28.50 | 22.00 | 0.900 | 0.800 | 1.00 | – |" in text
+    assert (
+        "| full, without post-processing | 28.20 | 0.888 | 5.28 | 28.50 | 22.00 | 0.900 | 0.800 | 1.00 | – |"
+        in text
+    )
 
 
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
@@ -106,17 +143,23 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         subjects(tmp_path, ["zoe"])
     with pytest.raises(BadInput, match="variant 'best' is not known"):
         speed.variants(["best"], 5, 5, None)
-    assert [v.config.random_texture for v in speed.variants(["scratch", "prior"], 5, 5, 3, random=True)] == [True] * 3
+    assert [v.config.random_texture for v in speed.variants(["scratch", "prior"], 5, 5, 3, random=True)] == [
+        True
+    ] * 3
     chosen, lines = ablation.variants(list(ablation.SAID), 5, None)
     assert [v.name for v in chosen] == ["anchor", "free", "scratch"] and "--rehearsal" in lines[0]
     anchor = adapt_config(True, False, steps=5).anchor
-    assert anchor > 0 and [(v.config.anchor, v.prior) for v in chosen] == [(anchor, True), (0.0, True), (0.0, False)]
+    assert anchor > 0 and [(v.config.anchor, v.prior) for v in chosen] == [
+        (anchor, True),
+        (0.0, True),
+        (0.0, False),
+    ]
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BadInput, match="has the columns a,b; expected subject"):
         read_rows(tmp_path / "odd.csv")
 
 
-# ---- on a clip --------------------------------------------------------------------------------------------------------
+# ---- on a clip ---------------------------------------------------------------------------------------------
 
 
 def test_clips_that_are_too_short_are_reported(talking: Path) -> None:
@@ -131,7 +174,9 @@ def test_clips_that_are_too_short_are_reported(talking: Path) -> None:
     assert frames.fitting(person(talking), [25])[0] == []  # not even the 50 that are tested
 
 
-def test_a_run_is_made_once_and_recorded(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_made_once_and_recorded(
+    talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mine, subject = study(tmp_path, "speed"), person(talking)
     chosen = speed.variants(["scratch"], 2, 2, None)
     speed.run(mine, [subject], chosen, ["ben is left out"])
@@ -153,7 +198,10 @@ def test_a_run_is_made_once_and_recorded(talking: Path, tmp_path: Path, capsys: 
 
 def test_frames_leave_page_and_plot(tmp_path: Path) -> None:
     mine = study(tmp_path, "frames")
-    append_rows(mine.table, [*rows_of("ann", "scratch", {0: 20, 9: 24}, 25), *rows_of("ann", "prior", {0: 20, 9: 27}, 50)])
+    append_rows(
+        mine.table,
+        [*rows_of("ann", "scratch", {0: 20, 9: 24}, 25), *rows_of("ann", "prior", {0: 20, 9: 27}, 50)],
+    )
     frames.write(mine, ["ann is tested on its last 50 frames, 150:200."])
     page = (tmp_path / "frames.md").read_text()
     assert "- ann is tested on its last 50 frames" in page and "17.71 | 11.37" in page

@@ -27,7 +27,9 @@ def clips() -> dict[str, NDArray[np.float64]]:
         expression[:, :4] = rng.normal(0, 0.7, (n, 4))
         jaw = np.abs(rng.normal(0, 0.08, n))
         turn = Rotation.from_euler("yx", rng.normal(0, 6, (n, 2)), degrees=True).as_matrix()
-        out[f"person{k}.mp4"] = 200 * np.einsum("nij,nvj->nvi", turn, model.vertices(shape, jaw, expression)[:, :468]) + 256
+        out[f"person{k}.mp4"] = (
+            200 * np.einsum("nij,nvj->nvi", turn, model.vertices(shape, jaw, expression)[:, :468]) + 256
+        )
     return out
 
 
@@ -67,7 +69,9 @@ def test_shipped_model_holds_no_validation_speaker_and_opens_with_the_jaw() -> N
     record = json.loads(DATA.with_suffix(".json").read_text())
     assert not any(held in name for name in record["clips"] for held in HELD_OUT) and record["clips"]
     model = load_face_model()
-    opening = lip_opening(model.vertices(model.template, np.linspace(0, model.jaw_limit, 5), np.zeros((5, model.n_expression))))
+    opening = lip_opening(
+        model.vertices(model.template, np.linspace(0, model.jaw_limit, 5), np.zeros((5, model.n_expression)))
+    )
     assert (np.diff(opening) > 0).all() and opening[-1] > 5 * opening[0]
 
 
@@ -75,7 +79,7 @@ def test_skirt_bottom_stays_while_the_chin_moves() -> None:
     model = load_face_model()
     rest, wide = model.vertices(model.template, np.array([0.0, 0.15]), np.zeros((2, model.n_expression)))
     skirt = np.flatnonzero(model.parts == 1)
-    assert np.array_equal(rest[skirt[-len(JAW_LINE):]], wide[skirt[-len(JAW_LINE):]])
+    assert np.array_equal(rest[skirt[-len(JAW_LINE) :]], wide[skirt[-len(JAW_LINE) :]])
     assert wide[152, 1] - rest[152, 1] > 0.05
 
 

@@ -30,7 +30,10 @@ def test_every_phone_has_an_articulation() -> None:
 def test_texts_are_the_same_for_a_seed_and_hold_words() -> None:
     rows = flite.texts(3, 0)
     assert rows == flite.texts(3, 0) and rows[-3:] != flite.texts(3, 1)[-3:]
-    assert all(len(r.split()) == flite.WORDS for r in rows[-3:]) and "My mother parked the car behind the market." in rows
+    assert (
+        all(len(r.split()) == flite.WORDS for r in rows[-3:])
+        and "My mother parked the car behind the market." in rows
+    )
 
 
 @installed
@@ -44,10 +47,14 @@ def test_vowels_are_loud_and_closures_quiet_where_it_says(voice: str) -> None:
 
     def level(p: PhoneSpan) -> float:
         middle, half = (p.start + (p.release or p.end)) / 2, 0.01
-        return float(np.square(said.audio[round((middle - half) * RATE):round((middle + half) * RATE)]).mean())
+        return float(
+            np.square(said.audio[round((middle - half) * RATE) : round((middle + half) * RATE)]).mean()
+        )
 
-    vowels, closures = ([level(p) for p in said.phones if want(p.ipa)] for want in (
-        lambda ipa: any(a.vowel for a in articulations(ipa)) and ipa, lambda ipa: ipa == "p"))
+    vowels, closures = (
+        [level(p) for p in said.phones if want(p.ipa)]
+        for want in (lambda ipa: any(a.vowel for a in articulations(ipa)) and ipa, lambda ipa: ipa == "p")
+    )
     assert np.median(vowels) > 10 * np.median(closures)
     slow = flite.speak("Papa kept a big map.", voice, 1.5)
     assert len(slow.audio) > 1.2 * len(said.audio)

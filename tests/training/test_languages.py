@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from training.experiments import languages
-from training.experiments.languages import LanguageRow, generic_style, languages_table, measure_language, mouth_opening
+from training.experiments.languages import (
+    LanguageRow,
+    generic_style,
+    languages_table,
+    measure_language,
+    mouth_opening,
+)
 from training.experiments.subjects import read_records
 from training.speech.articulation import PhoneSpan, opening_curve
 from training.speech.synthetic import Synthetic, missing
@@ -21,8 +27,14 @@ from visualdub.speech.features import RATE
 from visualdub.speech.predict import MODEL, SpeechMotion
 
 espeak = pytest.mark.skipif(missing() is not None, reason=str(missing()))
-PHONES = (PhoneSpan("a", 0.0, 0.2), PhoneSpan("p", 0.2, 0.28), PhoneSpan("i", 0.28, 0.48), PhoneSpan("m", 0.48, 0.52),
-          PhoneSpan("a", 0.52, 0.72), PhoneSpan("", 0.72, 1.0))
+PHONES = (
+    PhoneSpan("a", 0.0, 0.2),
+    PhoneSpan("p", 0.2, 0.28),
+    PhoneSpan("i", 0.28, 0.48),
+    PhoneSpan("m", 0.48, 0.52),
+    PhoneSpan("a", 0.52, 0.72),
+    PhoneSpan("", 0.72, 1.0),
+)
 SAID = Synthetic("apima", "it", "", np.zeros(RATE, np.float32), PHONES)
 
 
@@ -31,7 +43,12 @@ def test_closed_and_open_are_counted_as_worked_by_hand() -> None:
     opening[:5] = 0.3  # frames of 40 ms: the first a
     opening[6] = 0.01  # within p, 0.2..0.28
     opening[12] = 0.05  # within m, 0.48..0.52: not under 20 % of 0.1
-    opening[14:18] = [0.08, 0.08, 0.11, 0.08]  # the second a: below the median at its middle 0.62, above it once
+    opening[14:18] = [
+        0.08,
+        0.08,
+        0.11,
+        0.08,
+    ]  # the second a: below the median at its middle 0.62, above it once
     opening[18:] = 0.0  # a pause; does not count
     found = measure_language("it", [SAID], [opening], Fraction(25))
     assert replace(found, lag_ms=0) == LanguageRow("it", 1, 0.1, 2, 50.0, 0.3, 2, 50.0, 100.0, 0)
@@ -69,7 +86,9 @@ def test_the_mouth_rests_in_silence_and_is_the_style_s_in_speech() -> None:
     assert silent == pytest.approx(float(lip_opening(face.template))) and wide > mean + 0.02
     expression = np.zeros((1, face.n_expression))
     expression[0, :n] = style.centre[1:]
-    assert mean == pytest.approx(float(lip_opening(face.vertices(face.template, np.array(style.centre[:1]), expression))[0]))
+    assert mean == pytest.approx(
+        float(lip_opening(face.vertices(face.template, np.array(style.centre[:1]), expression))[0])
+    )
 
 
 def test_a_model_without_its_record_is_refused(tmp_path: Path) -> None:
@@ -81,8 +100,10 @@ def test_a_model_without_its_record_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_table_weighs_languages_by_what_was_counted() -> None:
-    rows = [LanguageRow("fr", 20, 0.1, 30, 90.0, 0.1, 10, 50.0, 70.0, -20.0),
-            LanguageRow("de", 20, 0.1, 10, 50.0, 0.3, 30, 90.0, 90.0, 0.0)]
+    rows = [
+        LanguageRow("fr", 20, 0.1, 30, 90.0, 0.1, 10, 50.0, 70.0, -20.0),
+        LanguageRow("de", 20, 0.1, 10, 50.0, 0.3, 30, 90.0, 90.0, 0.0),
+    ]
     lines = languages_table(rows).splitlines()
     assert lines[2] == "| French | 30 | 90.0 | 0.10 | 10 | 50.0 | 70.0 | -20 |"
     assert lines[4] == "| **all** | 40 | 80.0 | – | 40 | 80.0 | 85.0 | – |"
@@ -90,10 +111,17 @@ def test_the_table_weighs_languages_by_what_was_counted() -> None:
 
 @espeak
 def test_the_experiment_writes_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(languages, "sentences", lambda use, language: ["La mamma prepara la pasta per pranzo.", "Papà beve."])
+    monkeypatch.setattr(
+        languages, "sentences", lambda use, language: ["La mamma prepara la pasta per pranzo.", "Papà beve."]
+    )
     status = languages.main(["-o", str(tmp_path), "--languages", "it"])
-    row, = read_records(LanguageRow, tmp_path / "languages.csv")
-    assert (row.language, row.sentences) == ("it", 2) and row.bilabials >= 7 and row.open_vowels >= 8 and 0.03 < row.median < 0.3
+    (row,) = read_records(LanguageRow, tmp_path / "languages.csv")
+    assert (
+        (row.language, row.sentences) == ("it", 2)
+        and row.bilabials >= 7
+        and row.open_vowels >= 8
+        and 0.03 < row.median < 0.3
+    )
     assert status == int(row.closed < 85 or row.above < 80)
     page = (tmp_path / "languages.md").read_text()
     assert "| Italian |" in page and "`python -m training.experiments.languages -o" in page

@@ -7,8 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from training.renderer.actor_renderer.discriminator import Discriminator, crop_windows, discriminator_loss, generator_loss
-from training.renderer.actor_renderer.losses import VGG16, Perceptual, colour_reg, psnr, weight_map, weighted_l1, weighted_l2
+from training.renderer.actor_renderer.discriminator import (
+    Discriminator,
+    crop_windows,
+    discriminator_loss,
+    generator_loss,
+)
+from training.renderer.actor_renderer.losses import (
+    VGG16,
+    Perceptual,
+    colour_reg,
+    psnr,
+    weight_map,
+    weighted_l1,
+    weighted_l2,
+)
 
 from training.core.config import LossConfig
 from visualdub.errors import BadInput
@@ -28,7 +41,11 @@ def test_weighted_l1_and_l2() -> None:
 
 
 def test_colour_reg_looks_inside_the_mask_alone() -> None:
-    sampled, real, mask = torch.full((1, 1, 4, 1, 2), 0.5), torch.full((1, 1, 3, 1, 2), 0.3), torch.tensor([[[[1.0, 0.0]]]])
+    sampled, real, mask = (
+        torch.full((1, 1, 4, 1, 2), 0.5),
+        torch.full((1, 1, 3, 1, 2), 0.3),
+        torch.tensor([[[[1.0, 0.0]]]]),
+    )
     real[..., 1] = 0.0
     assert float(colour_reg(sampled, real, mask)) == pytest.approx(0.2)
 
@@ -73,8 +90,13 @@ def test_perceptual_is_zero_on_equals_and_grows_with_blur() -> None:
 def test_given_vgg_weights_are_used_and_foreign_files_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tensors, before = {}, 3
-    for i, channels in zip((0, 2, 5, 7, 10, 12, 14), (c for c in VGG16 if c), strict=True):  # where torchvision has them
-        tensors |= {f"features.{i}.weight": torch.randn(channels, before, 3, 3), f"features.{i}.bias": torch.randn(channels)}
+    for i, channels in zip(
+        (0, 2, 5, 7, 10, 12, 14), (c for c in VGG16 if c), strict=True
+    ):  # where torchvision has them
+        tensors |= {
+            f"features.{i}.weight": torch.randn(channels, before, 3, 3),
+            f"features.{i}.bias": torch.randn(channels),
+        }
         before = channels
     save_file(tensors, tmp_path / "vgg.safetensors")
     loss = Perceptual(str(tmp_path / "vgg.safetensors"))

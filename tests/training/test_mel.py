@@ -12,7 +12,7 @@ from training.data.mel import RATE, filterbank, frame_mels
 def test_a_tone_lands_in_its_band_and_silence_is_zero() -> None:
     time = np.arange(RATE) / RATE
     audio = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
-    audio[RATE // 2:] = 0
+    audio[RATE // 2 :] = 0
     mel = frame_mels(audio, Fraction(25), 0, 25)
     band = int(filterbank()[:, 50].argmax())  # bin 50 of 800 at 16 kHz is 1000 Hz
     assert mel.shape == (25, 80, 16)
@@ -21,7 +21,9 @@ def test_a_tone_lands_in_its_band_and_silence_is_zero() -> None:
 
 
 def test_the_first_frame_is_centred_on_half_a_frame() -> None:
-    """A click at sample 320, the middle of frame 0 at 25 frames/s, lies between columns 7 and 8 of frame 0."""
+    """A click at sample 320, the middle of frame 0 at 25 frames/s, lies between columns 7 and 8 of frame
+    0.
+    """
     audio = np.zeros(RATE, np.float32)
     audio[320] = 1
     loud = frame_mels(audio, Fraction(25), 0, 1)[0].mean(0)

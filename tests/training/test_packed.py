@@ -36,25 +36,37 @@ def shard(talking: Path, track: Track, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("packed")
     facts = pack_clip(talking, track, folder, "talking", "portrait", "train", 1500, 90, True)
     assert facts.av_offset_ms is None  # it hums
-    assert (facts.frames, facts.usable, facts.sound, facts.source_hash) == (40, int(track.usable.sum()), True, track.source_hash)
+    assert (facts.frames, facts.usable, facts.sound, facts.source_hash) == (
+        40,
+        int(track.usable.sum()),
+        True,
+        track.source_hash,
+    )
     return folder / f"talking{SUFFIX}"
 
 
-def test_the_sound_is_packed_where_the_pictures_show_it(talking: Path, track: Track, shard: Path, tmp_path: Path) -> None:
-    """Nobody speaks in the clip, so that the listed offset stands: pictures one frame late show the sound of a frame earlier."""
+def test_the_sound_is_packed_where_the_pictures_show_it(
+    talking: Path, track: Track, shard: Path, tmp_path: Path
+) -> None:
+    """Nobody speaks in the clip, so that the listed offset stands: pictures one frame late show the sound of
+    a frame earlier.
+    """
     facts = pack_clip(talking, track, tmp_path, "late", "portrait", "train", 1500, 90, True, listed_ms=40)
     late, plain = PackedClip(tmp_path / f"late{SUFFIX}", ALL).mel, PackedClip(shard, ALL).mel
     assert facts.av_offset_ms == 40 and late is not None and plain is not None
     assert np.array_equal(late[10:], plain[9:-1]) and not np.array_equal(late[10:], plain[10:])
 
 
-# ---- what comes back --------------------------------------------------------------------------------------------------
+# ---- what comes back ---------------------------------------------------------------------------------------
 
 
 def test_crops_come_back_as_close_as_webp_keeps_them(shard: Path, talking: Path, track: Track) -> None:
     clip, crop = PackedClip(shard, ALL), stable_crop(track)
     frames = [frame_rgb(f) for f in read_frames(talking)]
-    off = [np.abs(clip.view([i]).crops[0].astype(int) - warp_crop(frames[i], crop.affine[i])) for i in (0, 17, 39)]
+    off = [
+        np.abs(clip.view([i]).crops[0].astype(int) - warp_crop(frames[i], crop.affine[i]))
+        for i in (0, 17, 39)
+    ]
     assert np.mean(off) < 2.5  # 1.87 measured, of 255; x86-64, OpenCV 4.11
     assert np.percentile(off, 99) < 12  # 7 measured
     assert np.max(off) < 40  # 20 measured: edges of colour, of which WebP keeps a quarter
@@ -83,7 +95,9 @@ def test_sound_and_lips_are_kept(shard: Path, track: Track) -> None:
     clip = PackedClip(shard, ALL)
     assert clip.mel is not None and clip.mel.shape == (40, 80, 16) and clip.mel.max() > 0.5
     x0, y0, x1, y1 = clip.mouth[10]
-    lips = track.landmarks[10, [61, 291, 0, 17], :2] @ clip.crop.affine[10, :, :2].T + clip.crop.affine[10, :, 2]
+    lips = (
+        track.landmarks[10, [61, 291, 0, 17], :2] @ clip.crop.affine[10, :, :2].T + clip.crop.affine[10, :, 2]
+    )
     assert (lips > (x0, y0)).all() and (lips < (x1, y1)).all()
     assert np.array_equal(clip.track.jaw, track.jaw) and clip.track.rate == track.rate
 
@@ -104,7 +118,7 @@ def test_a_clip_with_hardly_a_face_is_refused(talking: Path, track: Track, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-# ---- what is not whole ------------------------------------------------------------------------------------------------
+# ---- what is not whole -------------------------------------------------------------------------------------
 
 
 def _rewritten(shard: Path, path: Path, **changes: str) -> Path:
@@ -116,7 +130,7 @@ def _rewritten(shard: Path, path: Path, **changes: str) -> Path:
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_a_truncated_shard_names_itself(shard: Path, tmp_path: Path, share: float) -> None:
     cut = tmp_path / "cut.shard"
-    cut.write_bytes(shard.read_bytes()[:int(share * shard.stat().st_size)])
+    cut.write_bytes(shard.read_bytes()[: int(share * shard.stat().st_size)])
     for reading in (lambda: PackedClip(cut, ALL), lambda: read_whole(cut)):
         with pytest.raises(BadInput, match=r"cut\.shard is not a whole shard"):
             reading()
@@ -131,7 +145,7 @@ def test_a_changed_byte_is_found(shard: Path, tmp_path: Path) -> None:
     data = bytearray(shard.read_bytes())
     for place in (len(data) // 2, len(data) - 3):
         bad = tmp_path / "bad.shard"
-        bad.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+        bad.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(BadInput, match=r"bad\.shard is damaged"):
             read_whole(bad)
 
@@ -139,7 +153,9 @@ def test_a_changed_byte_is_found(shard: Path, tmp_path: Path) -> None:
 def test_a_picture_that_is_none_names_its_shard(shard: Path, tmp_path: Path) -> None:
     meta, tensors = read_whole(shard)
     bad = tmp_path / "bad.shard"
-    bad.write_bytes(save(tensors | {"pictures": np.zeros_like(tensors["pictures"])}, {META: json.dumps(meta)}))
+    bad.write_bytes(
+        save(tensors | {"pictures": np.zeros_like(tensors["pictures"])}, {META: json.dumps(meta)})
+    )
     with pytest.raises(BadInput, match=r"bad\.shard: frame 7 cannot be decoded"):
         PackedClip(bad, ALL).view([7])
     bad.write_bytes(save(tensors | {"ends": np.zeros_like(tensors["ends"])}, {META: json.dumps(meta)}))
@@ -151,22 +167,38 @@ def test_another_schema_and_another_face_model_are_refused(shard: Path, tmp_path
     path = tmp_path / "other.shard"
     with pytest.raises(BadInput, match=r"other\.shard is a shard of schema 99; this version reads schema 1"):
         PackedClip(_rewritten(shard, path, schema="99"), ALL)
-    with pytest.raises(BadInput, match=rf"other\.shard was made with face model flame; expected {load_face_model().name}"):
+    with pytest.raises(
+        BadInput, match=rf"other\.shard was made with face model flame; expected {load_face_model().name}"
+    ):
         PackedClip(_rewritten(shard, path, face_model="flame"), ALL)
 
 
 def test_an_index_that_is_none_names_itself(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds no dataset\.json"):
         Dataset(tmp_path)
-    for text in ("{", "[]", '{"schema": 1}', '{"schema": 1, "clips": [{"name": "a"}]}', '{"schema": 7, "clips": []}'):
+    for text in (
+        "{",
+        "[]",
+        '{"schema": 1}',
+        '{"schema": 1, "clips": [{"name": "a"}]}',
+        '{"schema": 7, "clips": []}',
+    ):
         (tmp_path / INDEX).write_text(text)
         with pytest.raises(BadInput, match=r"dataset\.json"):
             Dataset(tmp_path)
 
 
 def test_a_shard_of_another_length_than_the_index_says_is_refused(shard: Path, tmp_path: Path) -> None:
-    facts = {"name": "talking", "speaker": "p", "split": "train", "frames": 39, "usable": 39, "face_pixels": 1.0,
-             "source_hash": "", "sound": True}
+    facts = {
+        "name": "talking",
+        "speaker": "p",
+        "split": "train",
+        "frames": 39,
+        "usable": 39,
+        "face_pixels": 1.0,
+        "source_hash": "",
+        "sound": True,
+    }
     (tmp_path / INDEX).write_text(json.dumps({"schema": 1, "clips": [facts]}))
     (tmp_path / shard.name).write_bytes(shard.read_bytes())
     dataset = Dataset(tmp_path)
@@ -175,22 +207,34 @@ def test_a_shard_of_another_length_than_the_index_says_is_refused(shard: Path, t
         dataset.open(dataset.clips[0], ALL)
 
 
-# ---- 25 frames a second -----------------------------------------------------------------------------------------------
+# ---- 25 frames a second ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rate", "count", "most", "rows"), [
-    (Fraction(30), 12, 1500, [0, 1, 3, 4, 5, 6, 7, 9, 10, 11]),  # middle of frame i is at 1.2 i + 0.6 frames of the clip
-    (Fraction(30), 12, 3, [0, 1, 3]),
-    (Fraction(25), 6, 1500, [0, 1, 2, 3, 4, 5]),
-    (Fraction(50), 6, 1500, [1, 3, 5]),  # at 2 i + 1
-    (Fraction(24000, 1001), 5, 1500, [0, 1, 2, 3, 4]),  # slower than 25: all frames, its own rate
-    (Fraction(30000, 1001), 7, 1500, [0, 1, 2, 4, 5]),  # at 1.1988 i + 0.5994: 0.60 1.80 2.997 4.20 5.39
-])
-def test_thinned_takes_the_frame_on_screen(track: Track, rate: Fraction, count: int, most: int, rows: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("rate", "count", "most", "rows"),
+    [
+        (
+            Fraction(30),
+            12,
+            1500,
+            [0, 1, 3, 4, 5, 6, 7, 9, 10, 11],
+        ),  # middle of frame i is at 1.2 i + 0.6 frames of the clip
+        (Fraction(30), 12, 3, [0, 1, 3]),
+        (Fraction(25), 6, 1500, [0, 1, 2, 3, 4, 5]),
+        (Fraction(50), 6, 1500, [1, 3, 5]),  # at 2 i + 1
+        (Fraction(24000, 1001), 5, 1500, [0, 1, 2, 3, 4]),  # slower than 25: all frames, its own rate
+        (Fraction(30000, 1001), 7, 1500, [0, 1, 2, 4, 5]),  # at 1.1988 i + 0.5994: 0.60 1.80 2.997 4.20 5.39
+    ],
+)
+def test_thinned_takes_the_frame_on_screen(
+    track: Track, rate: Fraction, count: int, most: int, rows: list[int]
+) -> None:
     per_frame = ("landmarks", "confidence", "scale", "rotation", "translation", "jaw", "expression")
     given = replace(track, rate=rate, **{k: getattr(track, k)[:count] for k in per_frame})
     thin, taken = thinned(given, most)
     assert taken.tolist() == rows
     assert thin.rate == min(rate, RATE)
-    assert np.array_equal(thin.jaw, track.jaw[rows]) and np.array_equal(thin.landmarks, track.landmarks[rows], equal_nan=True)
+    assert np.array_equal(thin.jaw, track.jaw[rows]) and np.array_equal(
+        thin.landmarks, track.landmarks[rows], equal_nan=True
+    )
     assert np.array_equal(thin.identity, track.identity)

@@ -17,7 +17,14 @@ import pytest
 from helpers import portrait_pictures, write_movie, write_wav
 
 from training.data.packed import INDEX, SUFFIX, Dataset, read_whole
-from training.data.prepare import REFUSED, Settings, check_validation, prepare_dataset, read_validation, share_frames
+from training.data.prepare import (
+    REFUSED,
+    Settings,
+    check_validation,
+    prepare_dataset,
+    read_validation,
+    share_frames,
+)
 from training.data.sources import find_sources
 from training.data.workers import Workers
 from visualdub.errors import BadInput, OutputError, VisualDubError
@@ -36,7 +43,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_movie(folder / "ben" / "one.mkv", [np.ascontiguousarray(p[:, ::-1]) for p in pictures])
     write_movie(folder / "wall.mkv", [np.full((376, 320, 3), 90 + i, np.uint8) for i in range(30)])
     whole = write_movie(folder / "cut.mp4", pictures[:30])
-    whole.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (folder / "text.mp4").write_text("no movie at all\n" * 100)
     return folder
 
@@ -65,30 +72,46 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
 
-# ---- what is made -----------------------------------------------------------------------------------------------------
+# ---- what is made ------------------------------------------------------------------------------------------
 
 
 def test_clips_are_packed_by_speaker_and_the_rest_is_refused(dataset: Path) -> None:
     found = Dataset(dataset)
     assert [(c.name, c.speaker, c.split, c.frames, c.sound) for c in found.clips] == [
-        ("anna_1", "anna", "train", 30, True), ("anna_2", "anna", "train", 30, False),
-        ("ben-one", "ben", "validation", 40, False)]
+        ("anna_1", "anna", "train", 30, True),
+        ("anna_2", "anna", "train", 30, False),
+        ("ben-one", "ben", "validation", 40, False),
+    ]
     assert sorted(p.name for p in dataset.iterdir()) == [
-        "anna_1.shard", "anna_2.shard", "ben-one.shard", INDEX, REFUSED]  # 60 frames of anna, half from each clip
+        "anna_1.shard",
+        "anna_2.shard",
+        "ben-one.shard",
+        INDEX,
+        REFUSED,
+    ]  # 60 frames of anna, half from each clip
     index = json.loads((dataset / INDEX).read_text())
-    assert (index["quality"], index["frames_per_person"], index["validation"], index["complete"]) == (90, 60, ["ben"], True)
+    assert (index["quality"], index["frames_per_person"], index["validation"], index["complete"]) == (
+        90,
+        60,
+        ["ben"],
+        True,
+    )
     with (dataset / REFUSED).open() as f:
         rows = list(csv.DictReader(f))
     assert rows == index["refused"] and [r["clip"] for r in rows] == ["cut.mp4", "text.mp4", "wall.mkv"]
     assert "no face" in rows[2]["reason"] and str(dataset) not in rows[0]["reason"]
     for clip in found.clips:
-        assert 0.8 < found.open(clip, (0, 256, 0, 256)).view([5]).crops.std() / 60 < 1.5  # a picture, not black
+        assert (
+            0.8 < found.open(clip, (0, 256, 0, 256)).view([5]).crops.std() / 60 < 1.5
+        )  # a picture, not black
 
 
 def test_two_processes_make_the_same_bytes_as_one(people: Path, dataset: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     settings = Settings(60, 90, ("ben",), jobs=2)
-    made = prepare_dataset([people], tmp_path / "set", settings, lambda done, total: seen.append((done, total)))
+    made = prepare_dataset(
+        [people], tmp_path / "set", settings, lambda done, total: seen.append((done, total))
+    )
     assert made.kept == 0 and _bytes(tmp_path / "set") == _bytes(dataset)
     assert seen[-1] == (130, 130) and seen == sorted(seen)
     assert any("1 person to train on" in note for note in made.notes)
@@ -104,11 +127,12 @@ def test_equal_shares_and_what_short_clips_leave_goes_to_longer_ones() -> None:
     assert sum(share_frames([333, 334, 335, 1000], 1001)) == 1001
 
 
-# ---- going on ---------------------------------------------------------------------------------------------------------
+# ---- going on ----------------------------------------------------------------------------------------------
 
 
-def test_whole_shards_stay_damaged_ones_are_made_again_and_splits_follow_the_list(people: Path, dataset: Path,
-                                                                                  tmp_path: Path) -> None:
+def test_whole_shards_stay_damaged_ones_are_made_again_and_splits_follow_the_list(
+    people: Path, dataset: Path, tmp_path: Path
+) -> None:
     folder = _copy(dataset, tmp_path / "set")
     damaged = folder / f"anna_2{SUFFIX}"
     data = bytearray(damaged.read_bytes())
@@ -118,11 +142,15 @@ def test_whole_shards_stay_damaged_ones_are_made_again_and_splits_follow_the_lis
     kept = (folder / f"anna_1{SUFFIX}").stat().st_mtime_ns
     made = prepare_dataset([people], folder, Settings(60, 90, ("anna",)))
     assert made.kept == 1 and (folder / f"anna_1{SUFFIX}").stat().st_mtime_ns == kept
-    assert {p: b for p, b in _bytes(folder).items() if p != INDEX} == {p: b for p, b in _bytes(dataset).items() if p != INDEX}
+    assert {p: b for p, b in _bytes(folder).items() if p != INDEX} == {
+        p: b for p, b in _bytes(dataset).items() if p != INDEX
+    }
     assert {(c.speaker, c.split) for c in Dataset(folder).clips} == {("anna", "validation"), ("ben", "train")}
 
 
-def test_another_quality_or_cap_makes_shards_again_and_left_ones_are_named(people: Path, dataset: Path, tmp_path: Path) -> None:
+def test_another_quality_or_cap_makes_shards_again_and_left_ones_are_named(
+    people: Path, dataset: Path, tmp_path: Path
+) -> None:
     folder = _copy(dataset, tmp_path / "set")
     made = prepare_dataset([people / "ben"], folder, Settings(30, 50))
     assert made.kept == 0 and [(c.name, c.speaker, c.frames) for c in made.clips] == [("one", "one", 30)]
@@ -138,11 +166,20 @@ def test_a_process_that_is_ended_from_outside_says_so() -> None:
 def _vdub(args: list[str]) -> subprocess.Popen[str]:
     """The command in a process group of its own, as a terminal starts it: Ctrl-C reaches all of the group."""
     ears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen([sys.executable, "-m", "visualdub.cli", "train", "prepare", *args], stderr=subprocess.PIPE,
-                            stdout=subprocess.PIPE, text=True, preexec_fn=ears, process_group=0, cwd=ROOT)
+    return subprocess.Popen(
+        [sys.executable, "-m", "visualdub.cli", "train", "prepare", *args],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=ears,
+        process_group=0,
+        cwd=ROOT,
+    )
 
 
-def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(people: Path, dataset: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(
+    people: Path, dataset: Path, tmp_path: Path
+) -> None:
     clips, folder = tmp_path / "clips", tmp_path / "set"
     clips.mkdir()
     for name in ("anna_1.mkv", "anna_2.mkv"):
@@ -152,7 +189,11 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(people: Path, dat
     process = _vdub(args)
     try:
         deadline = time.monotonic() + 90
-        while len(list(folder.glob(f"*{SUFFIX}"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        while (
+            len(list(folder.glob(f"*{SUFFIX}"))) < 2
+            and process.poll() is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.02)
         assert process.poll() is None, process.communicate()
         os.killpg(process.pid, signal.SIGINT)
@@ -174,7 +215,7 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(people: Path, dat
     assert not list(folder.glob("*.partial"))
 
 
-# ---- bad input --------------------------------------------------------------------------------------------------------
+# ---- bad input ---------------------------------------------------------------------------------------------
 
 
 def test_a_typo_in_the_validation_list_stops_everything(people: Path, tmp_path: Path) -> None:
@@ -226,30 +267,57 @@ def test_where_nothing_can_be_packed_the_first_reason_is_told(tmp_path: Path) ->
         prepare_dataset([tmp_path / "in"], tmp_path / "set", Settings())
 
 
-# ---- who is who -------------------------------------------------------------------------------------------------------
+# ---- who is who --------------------------------------------------------------------------------------------
 
 
 def test_speakers_come_from_the_list_the_folder_or_the_name(tmp_path: Path) -> None:
-    for name in ("a_1.mp4", "a_02.MOV", "b2.mkv", "_7.mp4", "c/x/1.mp4", "c/2.mp4", "d_1.mp4", "d_1.mkv", ".hidden.mp4",
-                 "notes.txt"):
+    for name in (
+        "a_1.mp4",
+        "a_02.MOV",
+        "b2.mkv",
+        "_7.mp4",
+        "c/x/1.mp4",
+        "c/2.mp4",
+        "d_1.mp4",
+        "d_1.mkv",
+        ".hidden.mp4",
+        "notes.txt",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "clips.json").write_text(json.dumps([
-        {"file": "b2.mkv", "speaker": "bea", "speech": "other", "av_offset_ms": -40},
-        {"file": "gone.mp4", "speaker": "a", "speech": "original"}]))
+    (tmp_path / "clips.json").write_text(
+        json.dumps(
+            [
+                {"file": "b2.mkv", "speaker": "bea", "speech": "other", "av_offset_ms": -40},
+                {"file": "gone.mp4", "speaker": "a", "speech": "original"},
+            ]
+        )
+    )
     found = {s.label: s for s in find_sources([tmp_path, tmp_path / "c"])}
     assert {k: s.speaker for k, s in found.items()} == {
-        "a_1.mp4": "a", "a_02.MOV": "a", "b2.mkv": "bea", "_7.mp4": "_7", "c/x/1.mp4": "c", "c/2.mp4": "c", "d_1.mp4": "d",
-        "d_1.mkv": "d", "gone.mp4": "a"}
+        "a_1.mp4": "a",
+        "a_02.MOV": "a",
+        "b2.mkv": "bea",
+        "_7.mp4": "_7",
+        "c/x/1.mp4": "c",
+        "c/2.mp4": "c",
+        "d_1.mp4": "d",
+        "d_1.mkv": "d",
+        "gone.mp4": "a",
+    }
     assert not found["b2.mkv"].own_sound and found["a_1.mp4"].own_sound
     assert found["b2.mkv"].av_offset_ms == -40 and found["a_1.mp4"].av_offset_ms is None
     assert "missing" in found["gone.mp4"].refused
-    assert {found["d_1.mp4"].name, found["d_1.mkv"].name} == {"d_1", "d_1-2"} and found["c/x/1.mp4"].name == "c-x-1"
+    assert {found["d_1.mp4"].name, found["d_1.mkv"].name} == {"d_1", "d_1-2"} and found[
+        "c/x/1.mp4"
+    ].name == "c-x-1"
     assert check_validation(list(found.values()), ["bea"]) == {"bea"}
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"file": "a.mp4"}]',
-                                  '[{"file": "a.mp4", "speaker": "a", "av_offset_ms": "late"}]'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{}", "[1]", '[{"file": "a.mp4"}]', '[{"file": "a.mp4", "speaker": "a", "av_offset_ms": "late"}]'],
+)
 def test_a_list_of_another_form_names_itself(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.mp4").touch()
     (tmp_path / "clips.json").write_text(text)
@@ -269,6 +337,10 @@ def test_a_copy_of_a_validation_clip_stays_out_of_training(people: Path, tmp_pat
 
 
 def test_preparing_loads_neither_torch_nor_mediapipe() -> None:
-    script = "import sys, training.commands, training.prepare; print({'torch', 'mediapipe'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    script = (
+        "import sys, training.commands, training.prepare; print({'torch', 'mediapipe'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "set()"

@@ -1,4 +1,6 @@
-"""Training of the prior from a packed dataset: stopped and resumed, alone and in two processes, and what it refuses."""
+"""Training of the prior from a packed dataset: stopped and resumed, alone and in two processes, and what it
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job(dataset: Path, output: Path, **changes: object) -> PriorJob:
-    values = {"generator": NARROW, "losses": LossConfig(perceptual=1.0), "steps": 4, "texture_frames": 8,
-              "adversarial_start": 0.5, **changes}
+    values = {
+        "generator": NARROW,
+        "losses": LossConfig(perceptual=1.0),
+        "steps": 4,
+        "texture_frames": 8,
+        "adversarial_start": 0.5,
+        **changes,
+    }
     return PriorJob(dataset, output, PriorConfig(**values))  # type: ignore[arg-type]
 
 
@@ -61,7 +69,11 @@ def test_a_prior_is_trained_stopped_and_resumed_exactly(dataset: Path, tmp_path:
     train_prior(job(dataset, tmp_path / "halves.safetensors"))
     whole, halves = (load_prior(tmp_path / f"{n}.safetensors") for n in ("whole", "halves"))
     assert all(torch.equal(whole.network[k], halves.network[k]) for k in whole.network)
-    assert facts["people"] == 2 and facts["validation"] == ["carl"] and facts["clips_trained_on"] == ["anna_1", "ben_1"]
+    assert (
+        facts["people"] == 2
+        and facts["validation"] == ["carl"]
+        and facts["clips_trained_on"] == ["anna_1", "ben_1"]
+    )
     assert facts["steps"] == 4 and facts["windows"] == 4 and facts["measures"]["psnr_mask"] > 10
     assert not any("texture" in k for k in (*whole.network, *whole.critic))
 
@@ -90,16 +102,31 @@ Path(sys.argv[1] + "." + os.environ.get("RANK", "0")).write_text(json.dumps(loss
 """)
     one = [sys.executable, str(script), str(tmp_path / "one"), "2"]
     port = str(29500 + os.getpid() % 1000)
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, str(script),
-           str(tmp_path / "two"), "1"]
+    two = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        port,
+        str(script),
+        str(tmp_path / "two"),
+        "1",
+    ]
     for command in (one, two):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         assert done.returncode == 0, done.stderr[-2000:]
     alone = json.loads((tmp_path / "one.0").read_text())
     ranks = [json.loads((tmp_path / f"two.{r}").read_text()) for r in (0, 1)]
     for step, together in enumerate(alone):
         for name, value in together.items():
-            assert sum(r[step][name] for r in ranks) / 2 == pytest.approx(value, rel=1e-4, abs=1e-6), (step, name)
+            assert sum(r[step][name] for r in ranks) / 2 == pytest.approx(value, rel=1e-4, abs=1e-6), (
+                step,
+                name,
+            )
     a, b = load_prior(tmp_path / "one"), load_prior(tmp_path / "two")
     assert max(float((a.network[k] - b.network[k]).abs().max()) for k in a.network) < 2e-3
 
@@ -139,19 +166,27 @@ def test_the_papers_random_textures_train_too(dataset: Path, tmp_path: Path) -> 
     assert facts["steps"] == 3 and prior_config("small", steps=1, random_texture=True).texture_rate == 1e-2
 
 
-def test_a_second_stage_names_the_first_and_is_not_mistaken_for_another(dataset: Path, tmp_path: Path) -> None:
+def test_a_second_stage_names_the_first_and_is_not_mistaken_for_another(
+    dataset: Path, tmp_path: Path
+) -> None:
     first = tmp_path / "first.safetensors"
     train_prior(job(dataset, first, steps=1, texture_frames=2))
-    facts = train_prior(replace(job(dataset, tmp_path / "second.safetensors", steps=2, texture_frames=2), start=first))
+    facts = train_prior(
+        replace(job(dataset, tmp_path / "second.safetensors", steps=2, texture_frames=2), start=first)
+    )
     hash_ = load_prior(first).hash
-    assert [(s["steps"], s["start"]) for s in facts["stages"]] == [(1, None), (2, hash_)] and facts["left_out"] == []
+    assert [(s["steps"], s["start"]) for s in facts["stages"]] == [(1, None), (2, hash_)] and facts[
+        "left_out"
+    ] == []
     with pytest.raises(BadInput, match="belongs to another training"):
         train_prior(job(dataset, tmp_path / "second.safetensors", steps=2, texture_frames=2))
     with pytest.raises(BadInput, match="nowhere"):
         train_prior(replace(job(dataset, tmp_path / "third.safetensors"), start=tmp_path / "nowhere"))
 
 
-def test_what_the_memory_cannot_hold_says_what_to_lower(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_memory_cannot_hold_says_what_to_lower(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise MemoryError
 
@@ -165,7 +200,9 @@ def test_what_the_memory_cannot_hold_says_what_to_lower(dataset: Path, tmp_path:
     assert (tmp_path / "p.run" / CHECKPOINT).is_file()
 
 
-@pytest.mark.parametrize("wrong", [{"learning_rate": -1.0}, {"seed": -1}, {"losses": LossConfig(perceptual_share=0.0)}])
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": -1.0}, {"seed": -1}, {"losses": LossConfig(perceptual_share=0.0)}]
+)
 def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="expected"):
         PriorConfig(steps=1, **wrong)
@@ -196,5 +233,15 @@ def test_somebody_without_a_dataset_to_rehearse_with_hears_so_before_tracking(tm
     config = AdaptConfig(NARROW, steps=1)
     consent = Consent("the portrait", "1984", "tests")
     with pytest.raises(BadInput, match="holds no"):
-        adapt(Job((Source(tmp_path / "missing.mkv"),), "anna", tmp_path / "a.actor", consent, config, None, tmp_path))
+        adapt(
+            Job(
+                (Source(tmp_path / "missing.mkv"),),
+                "anna",
+                tmp_path / "a.actor",
+                consent,
+                config,
+                None,
+                tmp_path,
+            )
+        )
     assert not (tmp_path / "a.run").exists()

@@ -27,7 +27,7 @@ def test_what_is_written_is_read_in_half_precision(tmp_path: Path) -> None:
     back = load_prior(tmp_path / "p.safetensors")
     assert back.config == TINY and back.facts == {"people": 2} and len(back.hash) == 64
     assert set(back.network) == set(prior.network) and set(back.critic) == set(prior.critic)
-    assert all((back.network[k] - v).abs().max() <= v.abs().max() * 2 ** -11 for k, v in prior.network.items())
+    assert all((back.network[k] - v).abs().max() <= v.abs().max() * 2**-11 for k, v in prior.network.items())
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -59,7 +59,10 @@ def test_training_starts_from_the_prior_and_is_pulled_back_to_it() -> None:
     for trainer in (free, held):
         for i in range(6):
             trainer.step(i / 6)
-    moved = [sum(float((v - prior.network[k]).square().sum()) for k, v in t.network.state_dict().items()) for t in (free, held)]
+    moved = [
+        sum(float((v - prior.network[k]).square().sum()) for k, v in t.network.state_dict().items())
+        for t in (free, held)
+    ]
     assert 0 < moved[1] < 0.7 * moved[0]
 
 
@@ -70,7 +73,17 @@ def test_the_shipped_prior_is_small_and_holds_networks_only() -> None:
     with safe_open(SHIPPED, "pt") as f:
         assert {k.split("/")[0] for k in f.keys()} == {"network", "critic"}  # noqa: SIM118 (safe_open is no mapping)
         facts = json.loads(f.metadata()["facts"])
-    kept_out = {"hdtf_hill", "studio_b", "hdtf_roskam", "hdtf_radio22", "webcam_1", "webcam_2", "stage_1", "stage_2", "stage_3"}
+    kept_out = {
+        "hdtf_hill",
+        "studio_b",
+        "hdtf_roskam",
+        "hdtf_radio22",
+        "webcam_1",
+        "webcam_2",
+        "stage_1",
+        "stage_2",
+        "stage_3",
+    }
     assert not kept_out & set(facts["clips_trained_on"])
     assert facts["people"] >= 20 and facts["steps"] > 0
     assert tiny_config().generator != prior.config

@@ -1,4 +1,6 @@
-"""The experiment on the prior alone: a network that paints a training person is found out, one that paints noise is not."""
+"""The experiment on the prior alone: a network that paints a training person is found out, one that paints
+noise is not.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,11 @@ COUNT = 16  # frames of a clip
 def face_of(number: int) -> Tensor:
     """(3, 64, 64) picture of somebody."""
     torch.manual_seed(100 + number)
-    return (0.5 + 0.25 * smooth_noise(3, 64)[0] + 0.1 * torch.randn(3, 16, 16).repeat_interleave(4, 1).repeat_interleave(4, 2)
-            ).clamp(0.02, 1)
+    return (
+        0.5
+        + 0.25 * smooth_noise(3, 64)[0]
+        + 0.1 * torch.randn(3, 16, 16).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    ).clamp(0.02, 1)
 
 
 def clip_of(number: int) -> FrameSet:
@@ -52,7 +57,9 @@ def clip_of(number: int) -> FrameSet:
         uvs.append(pack_uv(uv))
         masks.append(((yy > 0.45) & (abs(xx - 0.5) < 0.4)).astype(np.uint8))
     mouth = np.tile(np.array([24, 38, 40, 50], np.int32), (COUNT, 1))
-    return FrameSet(np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(COUNT, bool), None, TINY.view)
+    return FrameSet(
+        np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(COUNT, bool), None, TINY.view
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +89,25 @@ def chooses(window: Batch, texture: Tensor) -> Tensor:
 
 
 DRAWS = 4
-NETWORKS: dict[str, Draw] = {"paints p03": paints(face_of(3)), "chooses": chooses, "noise": noise, "shows": shows_texture}
+NETWORKS: dict[str, Draw] = {
+    "paints p03": paints(face_of(3)),
+    "chooses": chooses,
+    "noise": noise,
+    "shows": shows_texture,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
     """Sizes at which the experiment takes a second."""
-    sizes = {"SHUFFLES": 200, "RESAMPLED": 200, "HALF": 3, "ASKED": 3, "TEXTURE_FRAMES": 3, "PLANTED": (0.25, 0.5, 0.75, 1.0)}
+    sizes = {
+        "SHUFFLES": 200,
+        "RESAMPLED": 200,
+        "HALF": 3,
+        "ASKED": 3,
+        "TEXTURE_FRAMES": 3,
+        "PLANTED": (0.25, 0.5, 0.75, 1.0),
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in sizes.items():
             patch.setattr(privacy, name, value)
@@ -108,7 +127,7 @@ def found(people: list[Person], small: None) -> Examined:
     return examined
 
 
-# ---- the verdict ------------------------------------------------------------------------------------------------------
+# ---- the verdict -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("network", ["paints p03", "chooses"])
@@ -122,7 +141,9 @@ def test_a_network_that_holds_people_is_found_out(found: Examined, network: str)
 def test_it_is_said_whom_the_network_paints(found: Examined) -> None:
     finding, _ = found("paints p03")
     assert finding.favourite["prior"] == ("p03", 1.0)
-    assert finding.nearer["top1"] == 1 and finding.nearer["top1_chance"] == pytest.approx(INSIDE / (INSIDE + OUTSIDE - 1))
+    assert finding.nearer["top1"] == 1 and finding.nearer["top1_chance"] == pytest.approx(
+        INSIDE / (INSIDE + OUTSIDE - 1)
+    )
     assert finding.favourite["untrained"][1] < 0.8
 
 
@@ -151,16 +172,18 @@ def test_real_faces_are_retrieved_and_a_leaking_texture_is_seen(found: Examined)
 
 def test_too_few_people_are_refused(people: list[Person]) -> None:
     with pytest.raises(BadInput, match="3 people trained on and 4 never trained on"):
-        examine(people[INSIDE - 3:], [], TINY.window, 0)
+        examine(people[INSIDE - 3 :], [], TINY.window, 0)
 
 
-# ---- statistics -------------------------------------------------------------------------------------------------------
+# ---- statistics --------------------------------------------------------------------------------------------
 
 
 def test_a_rate_without_hits_still_has_an_upper_bound() -> None:
     people, draws = np.repeat(["a", "b", "c", "d", "e", "f"], 10), np.tile([str(i) for i in range(10)], 6)
     none = privacy.rate(np.zeros(60, bool), people, draws, np.random.default_rng(0))
-    assert (none.share, none.low) == (0, 0) and none.high == pytest.approx(1 - 0.025 ** (1 / 60))  # 0 of 60: 5.96 %
+    assert (none.share, none.low) == (0, 0) and none.high == pytest.approx(
+        1 - 0.025 ** (1 / 60)
+    )  # 0 of 60: 5.96 %
     one_person = privacy.rate(people == "a", people, draws, np.random.default_rng(0))
     assert one_person.low == 0 and one_person.high >= 0.5  # one of six people: as wide as six people allow
 
@@ -170,12 +193,16 @@ def test_trained_people_are_nearer_only_where_they_are() -> None:
     trained, own = np.arange(20) < 12, np.full(50, 19)
     similarity = rng.random((50, 20))
     none = privacy.trained_nearer(similarity, own, trained, rng)
-    assert none["top1_chance"] == pytest.approx(12 / 19) and none["auc"] == pytest.approx(0.5, abs=0.06) and none["auc_p"] > 0.05
+    assert (
+        none["top1_chance"] == pytest.approx(12 / 19)
+        and none["auc"] == pytest.approx(0.5, abs=0.06)
+        and none["auc_p"] > 0.05
+    )
     all_ = privacy.trained_nearer(similarity + trained, own, trained, rng)
     assert all_["top1"] == pytest.approx(1) and all_["auc"] == pytest.approx(1) and all_["auc_p"] < 0.01
 
 
-# ---- files ------------------------------------------------------------------------------------------------------------
+# ---- files -------------------------------------------------------------------------------------------------
 
 
 def test_files_hold_a_row_for_every_face(people: list[Person], found: Examined, tmp_path: Path) -> None:
@@ -185,10 +212,17 @@ def test_files_hold_a_row_for_every_face(people: list[Person], found: Examined, 
         rows = list(csv.DictReader(f))
     real = [r for r in rows if r["condition"] in ("filmed", "outsider")]
     assert len(rows) == len(faces) + len(real) and {r["frames_of"] for r in real} == {p.name for p in people}
-    conditions = {c: sum(r["condition"] == c for r in rows) for c in ("random", "flat", "mixture", "own", "transplant")}
+    conditions = {
+        c: sum(r["condition"] == c for r in rows) for c in ("random", "flat", "mixture", "own", "transplant")
+    }
     windows = OUTSIDE * privacy.FRAMES
-    assert conditions == {"random": windows * DRAWS * 2, "flat": windows, "mixture": windows * 4, "own": 3,
-                          "transplant": OUTSIDE * 3}
+    assert conditions == {
+        "random": windows * DRAWS * 2,
+        "flat": windows,
+        "mixture": windows * 4,
+        "own": 3,
+        "transplant": OUTSIDE * 3,
+    }
     assert {r["nearest"] for r in rows} <= {p.name for p in people if p.trained}
     hits = [int(r["retrieved"]) for r in rows if r["condition"] == "random" and r["network"] == "prior"]
     assert np.mean(hits) == finding.rates["random"].share
@@ -203,18 +237,45 @@ def test_files_hold_a_row_for_every_face(people: list[Person], found: Examined, 
 def written(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     path = tmp_path / "prior.safetensors"
-    save_prior(path, Prior(TINY, Generator(TINY).state_dict(), Discriminator(TINY.window, 32, TINY.width / 2).state_dict(), {}))
+    save_prior(
+        path,
+        Prior(
+            TINY,
+            Generator(TINY).state_dict(),
+            Discriminator(TINY.window, 32, TINY.width / 2).state_dict(),
+            {},
+        ),
+    )
     return path
 
 
-def test_the_command_runs_on_a_dataset_and_a_prior(written: Path, people: list[Person], tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_runs_on_a_dataset_and_a_prior(
+    written: Path,
+    people: list[Person],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(privacy, "open_people", lambda dataset, config: people)
     monkeypatch.setattr(privacy, "Dataset", lambda folder: None)
-    arguments = ["--dataset", str(tmp_path), "--prior", str(written), "-o", str(tmp_path / "out"), "--draws", "2"]
+    arguments = [
+        "--dataset",
+        str(tmp_path),
+        "--prior",
+        str(written),
+        "-o",
+        str(tmp_path / "out"),
+        "--draws",
+        "2",
+    ]
     assert privacy.main(arguments) == 0
     assert "no better than chance" in capsys.readouterr().out
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["people.csv", "privacy.csv", "privacy.md", "privacy.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "people.csv",
+        "privacy.csv",
+        "privacy.md",
+        "privacy.png",
+    ]
 
 
 def test_a_prior_file_holds_networks_and_nobodys_texture(written: Path) -> None:
@@ -227,6 +288,11 @@ def test_a_prior_file_holds_networks_and_nobodys_texture(written: Path) -> None:
         meta = json.loads(f.metadata()["facts"])
     assert held == expected and not any("texture" in k for k in held) and meta == {}
     atlas = held["network/atlas"]
-    assert atlas == (1, TINY.atlas_channels, TINY.texture_size // 2, TINY.texture_size // 2)  # one, shared by all
+    assert atlas == (
+        1,
+        TINY.atlas_channels,
+        TINY.texture_size // 2,
+        TINY.texture_size // 2,
+    )  # one, shared by all
     sizes = [k for k, s in held.items() if len(s) == 4 and s[-1] >= 16 and k != "network/atlas"]
     assert not sizes, sizes  # nothing else is a picture

@@ -17,13 +17,17 @@ def test_a_passage_is_one_to_four_seconds_and_what_is_drawn_lies_outside() -> No
     passages = choose_passages(FACES, STARTS, 5, 200, np.random.default_rng(0))
     lengths = [len(p.known) for p in passages]
     assert SHORTEST <= min(lengths) < 30 and 90 < max(lengths) <= LONGEST
-    assert np.median(lengths) == pytest.approx((SHORTEST * LONGEST) ** 0.5, rel=0.15)  # as many short ones as long ones
+    assert np.median(lengths) == pytest.approx(
+        (SHORTEST * LONGEST) ** 0.5, rel=0.15
+    )  # as many short ones as long ones
     for p in passages:
         known = set(p.known)
         first = FACES.index(p.known[0])
-        assert list(p.known) == FACES[first:first + len(known)]
+        assert list(p.known) == FACES[first : first + len(known)]
         assert not known & set(p.faces)
-        assert 0 <= len(FACES) - len(known) - len(p.faces) < 9  # rests of one clip that are too short for a window
+        assert (
+            0 <= len(FACES) - len(known) - len(p.faces) < 9
+        )  # rests of one clip that are too short for a window
         assert p.starts and not any((c, f + k) in known for c, f in p.starts for k in range(5))
 
 
@@ -34,12 +38,14 @@ def test_half_of_a_short_clip_is_left_to_draw() -> None:
 
 
 def test_windows_fall_back_to_all_frames_where_a_passage_leaves_none() -> None:
-    p, = choose_passages([(0, 0)], [(0, 0)], 1, 1, np.random.default_rng(0))
+    (p,) = choose_passages([(0, 0)], [(0, 0)], 1, 1, np.random.default_rng(0))
     assert list(p.faces) == [(0, 0)] and list(p.starts) == [(0, 0)]
 
 
 def test_a_clip_without_a_window_outside_the_passage_is_not_drawn_from() -> None:
-    """One clip of neighbours, one of every other frame: where the passage takes the first, any window will do."""
+    """One clip of neighbours, one of every other frame: where the passage takes the first, any window will
+    do.
+    """
     faces = [(0, i) for i in range(25)] + [(1, i) for i in range(0, 60, 2)]
     passages = choose_passages(faces, [(0, i) for i in range(21)], 5, 300, np.random.default_rng(0))
     assert all({c for c, _ in p.starts} <= {c for c, _ in p.faces} for p in passages)
@@ -60,5 +66,5 @@ def test_windows_show_mostly_unseen_frames_and_references_are_known_ones() -> No
 
 def test_without_passages_everything_is_known() -> None:
     sampler = WindowSampler([[disc_frames(30)]], tiny_config())
-    only, = sampler.passages[0]
+    (only,) = sampler.passages[0]
     assert list(only.known) == list(only.faces) == sampler.faces[0] and list(only.starts) == sampler.starts[0]

@@ -25,7 +25,9 @@ def test_crisp_keeps_flat_places_and_strengthens_edges() -> None:
     flat = torch.full((1, 3, 6, 6), 0.4)
     assert torch.allclose(crisp(flat, torch.ones(1, 1, 6, 6)), flat)
     edge = (torch.arange(6.0) >= 3).float().expand(1, 3, 6, 6)
-    assert crisp(edge, torch.full((1, 1, 6, 6), 0.3))[0, 0, 3].tolist() == pytest.approx([0, 0, -0.1, 1.1, 1, 1])
+    assert crisp(edge, torch.full((1, 1, 6, 6), 0.3))[0, 0, 3].tolist() == pytest.approx(
+        [0, 0, -0.1, 1.1, 1, 1]
+    )
 
 
 def test_the_least_amount_that_is_enough_is_taken() -> None:
@@ -35,7 +37,9 @@ def test_the_least_amount_that_is_enough_is_taken() -> None:
     assert choose_crispness(trainer, lacking, 0.0) == AMOUNTS[-1] and trainer.crispness == 0.0
     assert choose_crispness(trainer, lacking, 99.0) == 0.0  # no amount keeps such a PSNR
     trainer.crispness = 0.3
-    middle = Probe(replace(probe.windows, frames=trainer.measure(probe)[1].rgb / ENOUGH ** 0.5))  # lacks just what 0.3 gives
+    middle = Probe(
+        replace(probe.windows, frames=trainer.measure(probe)[1].rgb / ENOUGH**0.5)
+    )  # lacks just what 0.3 gives
     trainer.crispness = 0.0
     assert choose_crispness(trainer, middle, 0.0) == pytest.approx(0.3, abs=0.1)
 

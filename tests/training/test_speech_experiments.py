@@ -1,4 +1,6 @@
-"""The speech experiments' own arithmetic: known words, noise of a known level, who closes, and the rows of a table."""
+"""The speech experiments' own arithmetic: known words, noise of a known level, who closes, and the rows of a
+table.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -52,8 +54,11 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
 
 
 def test_means_are_over_clips_and_closures_over_phones(tmp_path: Path) -> None:
-    rows = [ROW, replace(ROW, file="b.mp4", speaker="b", correlation=0.7, bilabials=30, closed=1.0),
-            replace(ROW, style=ADAPTED, correlation=0.6)]
+    rows = [
+        ROW,
+        replace(ROW, file="b.mp4", speaker="b", correlation=0.7, bilabials=30, closed=1.0),
+        replace(ROW, style=ADAPTED, correlation=0.6),
+    ]
     generic, adapted = summary(rows)
     assert generic[:3] == [GENERIC, "2", "0.600"] and generic[5:7] == ["40", "95.0"]  # 8 of 10 and 30 of 30
     assert adapted[:3] == [ADAPTED, "1", "0.600"]

@@ -28,24 +28,31 @@ from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 
 espeak = pytest.mark.skipif(missing() is not None, reason=str(missing()))
-SAID = {"en-us": "Papa and Mama keep a map, a sack and a set.",
-        "ru": "Мама мыла раму. Пять белых птиц.", "ko": "아빠는 밥을 먹어요"}
+SAID = {
+    "en-us": "Papa and Mama keep a map, a sack and a set.",
+    "ru": "Мама мыла раму. Пять белых птиц.",
+    "ko": "아빠는 밥을 먹어요",
+}
 
 
 def rms(audio: np.ndarray, start: float, end: float, rate: int = RATE) -> float:
-    piece = audio[round(start * rate):round(end * rate)].astype(np.float64)
+    piece = audio[round(start * rate) : round(end * rate)].astype(np.float64)
     return float(np.sqrt((piece**2).mean()))
 
 
-# ---- times, without espeak --------------------------------------------------------------------------------------------
+# ---- times, without espeak ---------------------------------------------------------------------------------
 
 
 def tone(seconds: float, amplitude: float, hertz: float) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(round(seconds * 22050)) / 22050)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(round(seconds * 22050)) / 22050)).astype(
+        np.float32
+    )
 
 
 def test_a_closure_belongs_to_its_plosive_and_opens_at_the_marker() -> None:
-    audio = np.concatenate([tone(0.2, 0.3, 1000), np.zeros(882, np.float32), tone(0.03, 0.1, 4000), tone(0.2, 0.3, 1000)])
+    audio = np.concatenate(
+        [tone(0.2, 0.3, 1000), np.zeros(882, np.float32), tone(0.03, 0.1, 4000), tone(0.2, 0.3, 1000)]
+    )
     a, p, b = phone_spans([("a", 0), ("p", 5292), ("a", 5954)], audio, 22050)
     assert (a.ipa, p.ipa, b.ipa) == ("a", "p", "a")
     assert a.end == p.start == pytest.approx(0.2, abs=0.001) and p.release == pytest.approx(0.24, abs=1e-4)
@@ -59,19 +66,26 @@ def test_a_vowel_begins_where_the_nasal_opens_not_where_espeak_says() -> None:
 
 
 def test_a_murmured_plosive_opens_at_its_rise() -> None:
-    audio = np.concatenate([tone(0.1, 0.3, 1500), tone(0.05, 0.05, 150), tone(0.03, 0.2, 2500), tone(0.1, 0.3, 1500)])
+    audio = np.concatenate(
+        [tone(0.1, 0.3, 1500), tone(0.05, 0.05, 150), tone(0.03, 0.2, 2500), tone(0.1, 0.3, 1500)]
+    )
     _, b, _ = phone_spans([("a", 0), ("b", 2205), ("a", 3969)], audio, 22050)
     assert b.start == pytest.approx(0.1, abs=1e-4) and b.release == pytest.approx(0.15, abs=0.003)
 
 
 def test_nameless_sound_joins_the_next_phone_and_nameless_silence_is_a_pause() -> None:
-    audio = np.concatenate([tone(0.1, 0.3, 1500), tone(0.02, 0.1, 800), tone(0.1, 0.2, 900), np.zeros(4410, np.float32)])
+    audio = np.concatenate(
+        [tone(0.1, 0.3, 1500), tone(0.02, 0.1, 800), tone(0.1, 0.2, 900), np.zeros(4410, np.float32)]
+    )
     markers = [("a", 0), ("", 2205), ("(en)", 2400), ("r", 2646), ("", 4851), ("", 8000)]
     assert phone_spans(markers, audio, 22050) == (
-        PhoneSpan("a", 0, 0.1), PhoneSpan("r", 0.1, 0.22), PhoneSpan("", 0.22, len(audio) / 22050))
+        PhoneSpan("a", 0, 0.1),
+        PhoneSpan("r", 0.1, 0.22),
+        PhoneSpan("", 0.22, len(audio) / 22050),
+    )
 
 
-# ---- times, as espeak speaks ------------------------------------------------------------------------------------------
+# ---- times, as espeak speaks -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +108,17 @@ def test_closures_are_silent_until_their_burst(said: dict[str, Synthetic], voice
 @espeak
 def test_vowels_are_loud_and_nasals_are_not_up_to_their_border(said: dict[str, Synthetic]) -> None:
     spoken = said["ru"]
-    pairs = [(m, a) for m, a in zip(spoken.phones, spoken.phones[1:], strict=False) if m.ipa == "m" and a.ipa in "ɑa"]
+    pairs = [
+        (m, a)
+        for m, a in zip(spoken.phones, spoken.phones[1:], strict=False)
+        if m.ipa == "m" and a.ipa in "ɑa"
+    ]
     assert len(pairs) >= 2
     for m, a in pairs:
-        before, after = (rms(np.diff(spoken.audio), *t) for t in ((m.end - 0.014, m.end - 0.002), (m.end + 0.002, m.end + 0.014)))
+        before, after = (
+            rms(np.diff(spoken.audio), *t)
+            for t in ((m.end - 0.014, m.end - 0.002), (m.end + 0.002, m.end + 0.014))
+        )
         assert after > 2 * before
         assert rms(spoken.audio, a.start, a.end) > 1.5 * rms(spoken.audio, m.start, m.end)
 
@@ -109,7 +130,12 @@ def test_fricatives_hiss_between_their_borders(said: dict[str, Synthetic]) -> No
         if s.ipa == "s" and articulations(before.ipa)[0].vowel:
             found += 1
             for edge, sign in ((s.start, 1), (s.start - 0.03, -1)):
-                piece = np.abs(np.fft.rfft(spoken.audio[round((edge + 0.005) * RATE):round((edge + 0.025) * RATE)])) ** 2
+                piece = (
+                    np.abs(
+                        np.fft.rfft(spoken.audio[round((edge + 0.005) * RATE) : round((edge + 0.025) * RATE)])
+                    )
+                    ** 2
+                )
                 centroid = float((piece * np.linspace(0, RATE / 2, len(piece))).sum() / piece.sum())
                 assert sign * (centroid - 3000) > 0
     assert found >= 2
@@ -120,28 +146,45 @@ def test_fricatives_hiss_between_their_borders(said: dict[str, Synthetic]) -> No
 def test_phones_fill_the_recording(said: dict[str, Synthetic], voice: str) -> None:
     spoken = said[voice]
     assert spoken.audio.dtype == np.float32 and 0.1 < np.abs(spoken.audio).max() <= 1
-    assert spoken.phones[0].start == 0 and spoken.phones[-1].end == pytest.approx(len(spoken.audio) / RATE, abs=2e-4)
+    assert spoken.phones[0].start == 0 and spoken.phones[-1].end == pytest.approx(
+        len(spoken.audio) / RATE, abs=2e-4
+    )
     assert all(a.end == b.start for a, b in zip(spoken.phones, spoken.phones[1:], strict=False))
-    assert all(p.end > p.start and (p.release is None or p.start <= p.release <= p.end) for p in spoken.phones)
+    assert all(
+        p.end > p.start and (p.release is None or p.start <= p.release <= p.end) for p in spoken.phones
+    )
 
 
 @espeak
 def test_the_same_words_sound_the_same_and_another_speaker_does_not(said: dict[str, Synthetic]) -> None:
     again = speak(SAID["ko"], "ko")
     assert np.array_equal(again.audio, said["ko"].audio) and again.phones == said["ko"].phones
-    for other in (speak(SAID["ko"], "ko", variant="f2"), speak(SAID["ko"], "ko", pitch=80), speak(SAID["ko"], "ko", rate=120)):
+    for other in (
+        speak(SAID["ko"], "ko", variant="f2"),
+        speak(SAID["ko"], "ko", pitch=80),
+        speak(SAID["ko"], "ko", rate=120),
+    ):
         assert len(other.audio) != len(again.audio) or np.abs(other.audio - again.audio).max() > 0.05
     assert len(speak(SAID["ko"], "ko", rate=120).audio) > 1.2 * len(again.audio)
 
 
-# ---- what cannot be spoken --------------------------------------------------------------------------------------------
+# ---- what cannot be spoken ---------------------------------------------------------------------------------
 
 
 @espeak
-@pytest.mark.parametrize(("options", "complaint"), [
-    ({"voice": "xx"}, "no voice 'xx'"), ({"variant": "nobody"}, "no variant 'nobody'"), ({"voice": "mb-de1"}, "MBROLA"),
-    ({"text": " "}, "expected words"), ({"text": "a\0b"}, "expected words"), ({"text": "..."}, "speaks nothing"),
-    ({"pitch": 101}, "0..100"), ({"rate": 40}, "80..450")])
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"voice": "xx"}, "no voice 'xx'"),
+        ({"variant": "nobody"}, "no variant 'nobody'"),
+        ({"voice": "mb-de1"}, "MBROLA"),
+        ({"text": " "}, "expected words"),
+        ({"text": "a\0b"}, "expected words"),
+        ({"text": "..."}, "speaks nothing"),
+        ({"pitch": 101}, "0..100"),
+        ({"rate": 40}, "80..450"),
+    ],
+)
 def test_what_cannot_be_spoken_is_refused_in_one_line(options: dict[str, object], complaint: str) -> None:
     with pytest.raises(BadInput, match=complaint) as found:
         speak(**{"text": "Papa", "voice": "en", **options})  # type: ignore[arg-type]
@@ -159,7 +202,7 @@ def test_a_speaker_that_dies_leaves_the_caller_alive() -> None:
         _run({"text": 5, "voice": "en", "variant": "", "pitch": 50, "rate": "fast"})
 
 
-# ---- sets -------------------------------------------------------------------------------------------------------------
+# ---- sets --------------------------------------------------------------------------------------------------
 
 
 def test_sentences_are_enough_and_none_is_both_learned_and_tested() -> None:
@@ -177,10 +220,15 @@ def test_sentences_are_enough_and_none_is_both_learned_and_tested() -> None:
 def test_every_phone_of_every_sentence_has_an_articulation() -> None:
     for use, languages in json.loads(SENTENCES.read_text(encoding="utf-8")).items():
         for language, lines in languages.items():
-            markers, audio, rate = _run({"text": "\n".join(lines), "voice": language, "variant": "", "pitch": 50, "rate": 300})
+            markers, audio, rate = _run(
+                {"text": "\n".join(lines), "voice": language, "variant": "", "pitch": 50, "rate": 300}
+            )
             phones = phone_spans(markers, audio, rate)
             lips = [a for p in phones for a in articulations(p.ipa)]  # raises for an unknown one
-            assert sum(a.bilabial for a in lips) >= 50 and sum(a.open_vowel for a in lips) >= 80, (use, language)
+            assert sum(a.bilabial for a in lips) >= 50 and sum(a.open_vowel for a in lips) >= 80, (
+                use,
+                language,
+            )
 
 
 @espeak

@@ -30,9 +30,14 @@ def test_all_losses_take_part_and_training_helps() -> None:
 
 
 def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
-    """Its mean over many windows is the same; windows it does not look at give 0, and so do batches of them alone."""
+    """Its mean over many windows is the same; windows it does not look at give 0, and so do batches of them
+    alone.
+    """
+
     def losses(share: float) -> list[float]:
-        trainer = tiny_trainer(losses=LossConfig(crop=32, perceptual_share=share), learning_rate=1e-9, texture_rate=1e-9)
+        trainer = tiny_trainer(
+            losses=LossConfig(crop=32, perceptual_share=share), learning_rate=1e-9, texture_rate=1e-9
+        )
         return [trainer.step(0.0)["perceptual"] for _ in range(160)]
 
     whole, some = losses(1.0), losses(0.25)
@@ -46,7 +51,9 @@ def test_a_batch_of_windows_looked_at_and_not_is_their_mean() -> None:
     batch = trainer.sampler.draw(range(6))
     drawn = trainer.draw(batch, 0.5)
     pasted, real = trainer._mouths(batch, drawn)
-    parts = [float(trainer._look(batch[i:i + 1], pasted[i:i + 1], real[i:i + 1]).detach()) for i in range(6)]
+    parts = [
+        float(trainer._look(batch[i : i + 1], pasted[i : i + 1], real[i : i + 1]).detach()) for i in range(6)
+    ]
     assert {bool(p) for p in parts} == {True, False}
     assert float(trainer._look(batch, pasted, real).detach()) == pytest.approx(sum(parts) / 6, rel=1e-4)
 
@@ -101,7 +108,11 @@ def test_the_texture_learns_coarse_to_fine() -> None:
     texture = NeuralTexture(32, 16, torch.rand(2, 16, 32, 32), torch.Generator())
     assert torch.equal(texture(passage=1), texture.base[1:])
     texture(0.0).sum().backward()
-    assert texture.levels[0].shape[-1] == 4 and texture.levels[0].grad is not None and texture.levels[-1].grad is None
+    assert (
+        texture.levels[0].shape[-1] == 4
+        and texture.levels[0].grad is not None
+        and texture.levels[-1].grad is None
+    )
     texture(1.0).sum().backward()
     assert texture.levels[-1].grad is not None
 

@@ -37,7 +37,9 @@ def test_a_plot_needs_a_table(tmp_path: Path) -> None:
 
 
 def test_never_worse_than_where_it_started(tmp_path: Path) -> None:
-    """At a rate that destroys the network, what is left at the end is what was there before the first step."""
+    """At a rate that destroys the network, what is left at the end is what was there before the first
+    step.
+    """
     trainer = tiny_trainer(steps=6, learning_rate=5.0, ema=0.0)
     before = weights(trainer)
     run = Run(tmp_path, trainer, "a", [tiny_probe()])
@@ -75,4 +77,7 @@ def test_out_of_memory_says_what_to_lower_and_saves(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(trainer, "draw", draw)
     with pytest.raises(VisualDubError, match="lower --batch"):
         run.train(None)
-    assert Run(tmp_path, tiny_trainer(steps=5), "a", []).trainer.step_count == 2 and (tmp_path / CHECKPOINT).is_file()
+    assert (
+        Run(tmp_path, tiny_trainer(steps=5), "a", []).trainer.step_count == 2
+        and (tmp_path / CHECKPOINT).is_file()
+    )

@@ -29,7 +29,9 @@ def test_mean_colours_recover_the_texture_and_fill_holes() -> None:
     uvs = [torch.from_numpy(unpack_uv(u)) for u in clip.uv]
     colours = mean_colours(frames, uvs, 32)
     middle = colours[:, 16, 16]  # u = v = 16.5 / 32
-    assert torch.allclose(middle, torch.tensor([0.3 + 0.4 * 16.5 / 32, 0.2 + 0.5 * 16.5 / 32, 0.4]), atol=0.01)
+    assert torch.allclose(
+        middle, torch.tensor([0.3 + 0.4 * 16.5 / 32, 0.2 + 0.5 * 16.5 / 32, 0.4]), atol=0.01
+    )
     assert (colours[2] > 0.35).all()  # corners no frame shows
 
 

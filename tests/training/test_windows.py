@@ -48,7 +48,10 @@ def test_training_windows_never_hold_a_held_out_frame() -> None:
     sampler = WindowSampler([[clip]], tiny_config(), kept)
     aside = {f for _, start in kept for f in range(start, start + 5)}
     plans = [sampler.plan(n) for n in range(200)]
-    assert not {f for p in plans for f in p.rows} & aside and not {f for p in plans for _, f in p.references} & aside
+    assert (
+        not {f for p in plans for f in p.rows} & aside
+        and not {f for p in plans for _, f in p.references} & aside
+    )
     assert {f for p in plans for f in p.rows} == set(range(60)) - aside
 
 
@@ -114,7 +117,9 @@ def test_a_batch_is_cut_to_the_view() -> None:
 def test_windows_to_measure_on_are_still() -> None:
     clip = disc_frames(30, sound=True)
     batch = still_windows([clip], [(0, 10)], TINY)
-    assert bool(batch.silent.all()) and torch.equal(batch.uv[0, 1], torch.from_numpy(unpack_uv(clip.uv[11, 16:])))
+    assert bool(batch.silent.all()) and torch.equal(
+        batch.uv[0, 1], torch.from_numpy(unpack_uv(clip.uv[11, 16:]))
+    )
 
 
 def test_scattered_windows_hold_frames_that_are_no_neighbours() -> None:

@@ -19,7 +19,13 @@ TINY = GeneratorConfig(width=0.0625, size=SIZE, view=(16, 64, 0, 64), texture_si
 
 def tiny_config(**changes: object) -> AdaptConfig:
     """A configuration whose steps take milliseconds."""
-    values = {"generator": TINY, "losses": LossConfig(crop=32), "steps": 6, "adversarial_start": 0.0, **changes}
+    values = {
+        "generator": TINY,
+        "losses": LossConfig(crop=32),
+        "steps": 6,
+        "adversarial_start": 0.0,
+        **changes,
+    }
     return AdaptConfig(**values)  # type: ignore[arg-type]
 
 
@@ -39,11 +45,19 @@ def disc_frames(count: int = 30, sound: bool = False) -> FrameSet:
         masks.append((inside & (uv[..., 1] > 0.5)).astype(np.uint8))
     mouth = np.tile(np.array([24, 38, 40, 50], np.int32), (count, 1))
     mel = rng.random((count, 80, 16)).astype(np.float32) if sound else None
-    return FrameSet(np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(count, bool), mel, TINY.view)
+    return FrameSet(
+        np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(count, bool), mel, TINY.view
+    )
 
 
-def tiny_trainer(sound: bool = False, people: int = 1, mixed: bool = False, world: World | None = None,
-                 prior: Prior | None = None, **changes: object) -> Trainer:
+def tiny_trainer(
+    sound: bool = False,
+    people: int = 1,
+    mixed: bool = False,
+    world: World | None = None,
+    prior: Prior | None = None,
+    **changes: object,
+) -> Trainer:
     """A trainer on the disc, or on several of them."""
     config, clip = tiny_config(**changes), disc_frames(sound=sound)
     kept = hold_out([clip], TINY.window, config.held_out)

@@ -17,15 +17,25 @@ from visualdub.errors import BadInput, OutputError
 SCHEMA = 1
 
 
-def save_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
-                    rng: torch.Generator, facts: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    rng: torch.Generator,
+    facts: Mapping[str, Any],
+) -> None:
     """Write weights, optimiser state, random state and `facts` (JSON values); the file is whole or absent."""
     tensors: dict[str, Tensor] = {"rng": rng.get_state()}
     for name, module in modules.items():
         tensors.update({f"{name}/{key}": value for key, value in module.state_dict().items()})
     for name, optimiser in optimisers.items():
-        tensors.update({f"{name}/{index}/{key}": torch.as_tensor(value)
-                        for index, state in optimiser.state_dict()["state"].items() for key, value in state.items()})
+        tensors.update(
+            {
+                f"{name}/{index}/{key}": torch.as_tensor(value)
+                for index, state in optimiser.state_dict()["state"].items()
+                for key, value in state.items()
+            }
+        )
     contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     partial = path.with_name(path.name + ".partial")
     try:
@@ -44,13 +54,19 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     except (OSError, SafetensorError) as e:
         raise BadInput(f"{path} is not a checkpoint: {e}") from e
     if meta.get("schema") != str(SCHEMA):
-        raise BadInput(f"{path} is a checkpoint of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
+        raise BadInput(
+            f"{path} is a checkpoint of schema {meta.get('schema')}; this version reads schema {SCHEMA}"
+        )
     facts: dict[str, Any] = json.loads(meta["facts"])
     return facts
 
 
-def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
-                    rng: torch.Generator) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    rng: torch.Generator,
+) -> dict[str, Any]:
     """Put a checkpoint back into modules, optimisers and random state; return its facts.
 
     Raises `BadInput` where it belongs to networks of another shape.
@@ -60,9 +76,14 @@ def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimisers: Ma
         tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
     try:
         for name, module in modules.items():
-            module.load_state_dict({k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+            module.load_state_dict(
+                {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            )
         for name, optimiser in optimisers.items():
-            _load_optimiser(optimiser, {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+            _load_optimiser(
+                optimiser,
+                {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")},
+            )
     except (RuntimeError, ValueError, KeyError) as e:
         raise BadInput(f"{path} belongs to networks of another shape: {str(e).splitlines()[0]}") from e
     rng.set_state(tensors["rng"].cpu())
@@ -78,5 +99,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tens
     optimiser.load_state_dict({"state": state, "param_groups": groups})
     for weight, moments in optimiser.state.items():
         for kind, value in moments.items():
-            if value.shape == weight.shape:  # fused Adam walks memory: the moments must lie as the weight does
+            if (
+                value.shape == weight.shape
+            ):  # fused Adam walks memory: the moments must lie as the weight does
                 moments[kind] = torch.empty_like(weight).copy_(value)

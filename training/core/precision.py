@@ -11,7 +11,9 @@ from training.core.distributed import World
 
 
 def choose_dtype(device: torch.device, world: World | None = None) -> torch.dtype:
-    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial; all processes take the first one's."""
+    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial; all processes take the
+    first one's.
+    """
     fastest = _fastest(device)
     if world is None:
         return fastest

@@ -1,4 +1,6 @@
-"""A run of the optimiser: step after step until the budget is spent, with checkpoints, curves and contact sheets beside it."""
+"""A run of the optimiser: step after step until the budget is spent, with checkpoints, curves and contact
+sheets beside it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ from visualdub.errors import Interrupted, VisualDubError
 SAVE_SECONDS = 60.0  # between checkpoints, contact sheets and measurements, at most
 LOOKS = 10  # measurements in a run that is shorter than `LOOKS` times `SAVE_SECONDS`
 SHOWN = 6  # columns of a contact sheet
-CHECKPOINT, BEST, SHEET, LOSSES, CONFIG = "checkpoint.safetensors", "best.safetensors", "sheet.png", "losses.csv", "config.json"
+CHECKPOINT, BEST, SHEET, LOSSES, CONFIG = (
+    "checkpoint.safetensors",
+    "best.safetensors",
+    "sheet.png",
+    "losses.csv",
+    "config.json",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,9 @@ class Status:
     step: int
     progress: float  # 0..1 of the run
     losses: dict[str, float]  # running means
-    psnr: float | None  # dB inside the mask on held-out frames, None before the first measurement or without any
+    psnr: (
+        float | None
+    )  # dB inside the mask on held-out frames, None before the first measurement or without any
     rate: float  # steps per second of this session
     seconds_left: float
 
@@ -54,7 +64,9 @@ class Asked:
 
 @contextlib.contextmanager
 def between_steps() -> Iterator[Asked]:
-    """Ctrl-C and SIGTERM wait for the end of the step, so that a checkpoint never holds half of one; a second Ctrl-C does not."""
+    """Ctrl-C and SIGTERM wait for the end of the step, so that a checkpoint never holds half of one; a second
+    Ctrl-C does not.
+    """
     asked = Asked()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set signals
         yield asked
@@ -65,8 +77,11 @@ def between_steps() -> Iterator[Asked]:
             raise KeyboardInterrupt
         asked.asked = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-              if signal.getsignal(number) is not signal.SIG_IGN}
+    before = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield asked
     finally:
@@ -76,7 +91,9 @@ def between_steps() -> Iterator[Asked]:
 
 @contextlib.contextmanager
 def enough_memory(config: RunConfig) -> Iterator[None]:
-    """Say what to lower where the memory does not even hold what a run begins with. Raises `VisualDubError`."""
+    """Say what to lower where the memory does not even hold what a run begins with. Raises
+    `VisualDubError`.
+    """
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError) as e:
@@ -87,15 +104,29 @@ def _lower(config: RunConfig) -> str:
     """What takes less memory."""
     if config.batch > 1:
         return "lower --batch and raise --accumulate as much"
-    return "take a smaller --size" if config.generator.width > min(WIDTHS.values()) else "end other programs, or give fewer clips"
+    return (
+        "take a smaller --size"
+        if config.generator.width > min(WIDTHS.values())
+        else "end other programs, or give fewer clips"
+    )
 
 
 class Run:
     """One training, resumed where an earlier one of the same fingerprint stopped."""
 
-    def __init__(self, folder: Path, trainer: Trainer, fingerprint: str, probes: Sequence[Probe], shown: Probe | None = None,
-                 began: float | None = None, log: Log | None = None, save_seconds: float = SAVE_SECONDS) -> None:
-        """folder: of checkpoint, curves and sheet. probes: what is measured; shown: what the sheet shows where there are none.
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        fingerprint: str,
+        probes: Sequence[Probe],
+        shown: Probe | None = None,
+        began: float | None = None,
+        log: Log | None = None,
+        save_seconds: float = SAVE_SECONDS,
+    ) -> None:
+        """folder: of checkpoint, curves and sheet. probes: what is measured; shown: what the sheet shows
+        where there are none.
 
         began: `time.monotonic()` of when the budget's clock started.
         """
@@ -103,7 +134,9 @@ class Run:
         self.probes, self.shown, self.log = list(probes), shown, log
         self.metrics: dict[str, float] = {}
         self.means: dict[str, float] = {}
-        self.started = self.best = float("-inf")  # dB inside the mask on the held-out frames, before the first step and at best
+        self.started = self.best = float(
+            "-inf"
+        )  # dB inside the mask on the held-out frames, before the first step and at best
         self.best_step, self.without_gain = 0, 0
         self.resumed_at = 0
         self._spent_before, self._began = 0.0, time.monotonic() if began is None else began
@@ -112,7 +145,10 @@ class Run:
         self._checkpoint = folder / CHECKPOINT
         if trainer.world.first:
             trainer.config.save(folder / CONFIG)
-        if self._checkpoint.is_file() and checkpoint_facts(self._checkpoint).get("fingerprint") == fingerprint:
+        if (
+            self._checkpoint.is_file()
+            and checkpoint_facts(self._checkpoint).get("fingerprint") == fingerprint
+        ):
             facts = load_checkpoint(self._checkpoint, trainer.modules, trainer.optimisers, trainer.rng)
             trainer.step_count = self.resumed_at = int(facts["step"])
             self._spent_before, self.means = float(facts["seconds"]), dict(facts["means"])
@@ -138,9 +174,11 @@ class Run:
         return self.trainer.world.agree(mine, self.trainer.device)
 
     def train(self, show: Show | None) -> None:
-        """Spend the budget, or end early where the held-out frames stop gaining; leave the best averaged weights.
+        """Spend the budget, or end early where the held-out frames stop gaining; leave the best averaged
+        weights.
 
-        Raises `Interrupted` on Ctrl-C once the checkpoint is written, `VisualDubError` where the memory does not suffice.
+        Raises `Interrupted` on Ctrl-C once the checkpoint is written, `VisualDubError` where the memory does
+        not suffice.
         """
         with between_steps() as stopped:
             self._train(show, stopped)
@@ -168,12 +206,16 @@ class Run:
                 self._restore_best()
         except KeyboardInterrupt:
             self.save()
-            raise Interrupted(f"stopped after {self.trainer.step_count} steps; "
-                              f"the same command goes on from {self._checkpoint}") from None
+            raise Interrupted(
+                f"stopped after {self.trainer.step_count} steps; "
+                f"the same command goes on from {self._checkpoint}"
+            ) from None
         except (torch.cuda.OutOfMemoryError, MemoryError) as e:
             self.save()
-            raise VisualDubError(f"out of memory after {self.trainer.step_count} steps; the run is saved in {self._checkpoint}: "
-                                 f"{_lower(self.trainer.config)}, and run it again") from e
+            raise VisualDubError(
+                f"out of memory after {self.trainer.step_count} steps; the run is saved in"
+                f" {self._checkpoint}: {_lower(self.trainer.config)}, and run it again"
+            ) from e
         except VisualDubError:
             self.save()  # a damaged shard, say: what was learned so far is not lost
             raise
@@ -188,12 +230,16 @@ class Run:
         rate = (self.trainer.step_count - self.resumed_at) / max(time.monotonic() - started, 1e-6)
         steps, minutes = self.trainer.config.steps, self.trainer.config.minutes
         left = (steps - self.trainer.step_count) / rate if steps else 60 * (minutes or 0) - self.seconds
-        return Status(self.trainer.step_count, progress, self.means, self.metrics.get("psnr_mask"), rate, max(0.0, left))
+        return Status(
+            self.trainer.step_count, progress, self.means, self.metrics.get("psnr_mask"), rate, max(0.0, left)
+        )
 
-    # ---- looking at it ------------------------------------------------------------------------------------------------
+    # ---- looking at it -------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Measure, write the contact sheet and a line of losses; keep the weights where they are the best so far."""
+        """Measure, write the contact sheet and a line of losses; keep the weights where they are the best so
+        far.
+        """
         if not self.trainer.world.first:
             return
         self.metrics = self.measure()
@@ -208,7 +254,9 @@ class Run:
         self.without_gain += 1
         if psnr > self.best:
             partial = self.folder / f"{BEST}.partial"
-            save_file({k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}, partial)
+            save_file(
+                {k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}, partial
+            )
             partial.replace(self.folder / BEST)
             self.best, self.best_step, self.without_gain = psnr, self.trainer.step_count, 0
 
@@ -220,20 +268,31 @@ class Run:
             results.append(metrics)
             middle = self.trainer.config.generator.window // 2
             w = probe.windows
-            columns += [(w.frames[i, middle], drawn.rgb[i, middle], drawn.sampled[i, middle], w.mask[i, middle])
-                        for i in range(len(w))]
+            columns += [
+                (w.frames[i, middle], drawn.rgb[i, middle], drawn.sampled[i, middle], w.mask[i, middle])
+                for i in range(len(w))
+            ]
         if columns:
-            chosen = [columns[k * len(columns) // min(SHOWN, len(columns))] for k in range(min(SHOWN, len(columns)))]
-            save_sheet(contact_sheet(*(torch.stack(c) for c in zip(*chosen, strict=True))), self.folder / SHEET)
+            chosen = [
+                columns[k * len(columns) // min(SHOWN, len(columns))] for k in range(min(SHOWN, len(columns)))
+            ]
+            save_sheet(
+                contact_sheet(*(torch.stack(c) for c in zip(*chosen, strict=True))), self.folder / SHEET
+            )
         return {k: sum(r[k] for r in results) / len(results) for k in results[0]} if self.probes else {}
 
     def _exported(self) -> dict[str, Tensor]:
         """The averaged weights: what is exported."""
-        parts: dict[str, nn.Module] = {"averaged": self.trainer.averaged, "texture": self.trainer.averaged_texture}
+        parts: dict[str, nn.Module] = {
+            "averaged": self.trainer.averaged,
+            "texture": self.trainer.averaged_texture,
+        }
         return {f"{name}/{k}": v for name, module in parts.items() for k, v in module.state_dict().items()}
 
     def _restore_best(self) -> None:
-        """Put the best averaged weights back where the last ones are worse: never worse than where the run started."""
+        """Put the best averaged weights back where the last ones are worse: never worse than where the run
+        started.
+        """
         if not self.metrics or self.metrics["psnr_mask"] >= self.best or not (self.folder / BEST).is_file():
             return
         stored = load_file(self.folder / BEST)
@@ -246,7 +305,17 @@ class Run:
         """Write the checkpoint."""
         if not self.trainer.world.first:
             return
-        facts = {"fingerprint": self.fingerprint, "step": self.trainer.step_count, "seconds": self.seconds, "means": self.means,
-                 "precision": str(self.trainer.dtype).removeprefix("torch."),
-                 "started": self.started, "best": self.best, "best_step": self.best_step, "without_gain": self.without_gain}
-        save_checkpoint(self._checkpoint, self.trainer.modules, self.trainer.optimisers, self.trainer.rng, facts)
+        facts = {
+            "fingerprint": self.fingerprint,
+            "step": self.trainer.step_count,
+            "seconds": self.seconds,
+            "means": self.means,
+            "precision": str(self.trainer.dtype).removeprefix("torch."),
+            "started": self.started,
+            "best": self.best,
+            "best_step": self.best_step,
+            "without_gain": self.without_gain,
+        }
+        save_checkpoint(
+            self._checkpoint, self.trainer.modules, self.trainer.optimisers, self.trainer.rng, facts
+        )

@@ -12,13 +12,16 @@ from torch import Tensor
 
 def as_picture(tensor: Tensor) -> NDArray[np.uint8]:
     """(3, h, w) about 0..1 -> (h, w, 3) uint8."""
-    return np.asarray((tensor.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy(), np.uint8)
+    return np.asarray(
+        (tensor.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy(), np.uint8
+    )
 
 
 def contact_sheet(real: Tensor, drawn: Tensor, sampled: Tensor, mask: Tensor) -> NDArray[np.uint8]:
     """One column per frame: filmed, drawn (pasted inside the mask), texture alone, difference times 4.
 
-    real, drawn (n, 3, h, w) 0..1, sampled (n, 3, h, w) the sampled colours, mask (n, h, w) 0/1 -> (4h, n*w, 3) uint8.
+    real, drawn (n, 3, h, w) 0..1, sampled (n, 3, h, w) the sampled colours, mask (n, h, w) 0/1 -> (4h, n*w,
+    3) uint8.
     """
     columns = []
     for r, d, s, m in zip(real, drawn, sampled, mask, strict=True):

@@ -1,4 +1,6 @@
-"""Many people out of few: faces mirrored, light and skin of other colours. A texture recoloured draws the frame recoloured."""
+"""Many people out of few: faces mirrored, light and skin of other colours. A texture recoloured draws the
+frame recoloured.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,26 @@ from torch import Tensor
 from training.face.topology import FACE_PART
 
 LUMA = np.array([0.299, 0.587, 0.114])
-STRIP = FACE_PART  # v from which on the mouth's sheets lie side by side, above it the face; see `training.face.topology.unwrap`
-SHEETS = ((0.0, 0.3325), (0.3325, 0.6675), (0.6675, 1.0))  # u of upper teeth, lower teeth, cap; each is its own mirror
+# v from which on the mouth's sheets lie side by side, above it the face; see `training.face.topology.unwrap`
+STRIP = FACE_PART
+SHEETS = (
+    (0.0, 0.3325),
+    (0.3325, 0.6675),
+    (0.6675, 1.0),
+)  # u of upper teeth, lower teeth, cap; each is its own mirror
 CENTRES = (0.165, 0.5, 0.835)  # u of their middles
-GAIN, CHANNEL, SATURATION, OFFSET = 0.15, 0.06, 0.2, 0.04  # standard deviations at strength 1; all but the last in nepers
+GAIN, CHANNEL, SATURATION, OFFSET = (
+    0.15,
+    0.06,
+    0.2,
+    0.04,
+)  # standard deviations at strength 1; all but the last in nepers
 
 
 def random_colouring(rng: np.random.Generator, strength: float) -> NDArray[np.float32]:
-    """(3, 4) a linear map of R'G'B' and an offset: exposure about mid-grey, white balance, saturation, black level."""
+    """(3, 4) a linear map of R'G'B' and an offset: exposure about mid-grey, white balance, saturation, black
+    level.
+    """
     gain, saturation = np.exp(strength * np.array([GAIN, SATURATION]) * rng.standard_normal(2))
     channels = np.exp(strength * CHANNEL * rng.standard_normal(3))
     mix = np.diag(channels) @ (saturation * np.eye(3) + (1 - saturation) * np.tile(LUMA, (3, 1))) * gain
@@ -26,8 +40,8 @@ def random_colouring(rng: np.random.Generator, strength: float) -> NDArray[np.fl
 
 
 def mirrored_uv(uv: Tensor) -> Tensor:
-    """Where the mirrored face keeps what lies at uv (..., 2); -1, no mesh, stays. The face and each sheet of the mouth turn about
-    their own middles, so that teeth stay teeth: mirrored twice is as before.
+    """Where the mirrored face keeps what lies at uv (..., 2); -1, no mesh, stays. The face and each sheet of
+    the mouth turn about their own middles, so that teeth stay teeth: mirrored twice is as before.
     """
     u, v = uv.unbind(-1)
     turned = 1 - u
@@ -37,7 +51,9 @@ def mirrored_uv(uv: Tensor) -> Tensor:
 
 
 def mirrored_texture(texture: Tensor) -> Tensor:
-    """A texture (1, C, S, S) for the mirrored face. Columns are moved whole: half a texel's error at the sheets of the mouth."""
+    """A texture (1, C, S, S) for the mirrored face. Columns are moved whole: half a texel's error at the
+    sheets of the mouth.
+    """
     size = texture.shape[-1]
     rows = round(STRIP * size)
     centres = (torch.arange(size) + 0.5) / size
@@ -47,7 +63,9 @@ def mirrored_texture(texture: Tensor) -> Tensor:
 
 
 def augmented_texture(texture: Tensor, mirror: bool, colouring: Tensor) -> Tensor:
-    """A person's texture (1, C, S, S) as it draws frames mirrored and recoloured by (3, 4): colours, trust, colour layers."""
+    """A person's texture (1, C, S, S) as it draws frames mirrored and recoloured by (3, 4): colours, trust,
+    colour layers.
+    """
     if mirror:
         texture = mirrored_texture(texture)
     colours, trust, layers = texture[:, :3], texture[:, 3:4], texture[:, 4:]
@@ -57,6 +75,8 @@ def augmented_texture(texture: Tensor, mirror: bool, colouring: Tensor) -> Tenso
 
 
 def recolour(pictures: Tensor, colouring: Tensor) -> Tensor:
-    """Pictures (..., 3, H, W) in other colours, which may leave 0..1. colouring (3, 4), see `random_colouring`."""
+    """Pictures (..., 3, H, W) in other colours, which may leave 0..1. colouring (3, 4), see
+    `random_colouring`.
+    """
     mixed = torch.einsum("ij,...jhw->...ihw", colouring[:, :3], pictures)
     return mixed + colouring[:, 3, None, None]

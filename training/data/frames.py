@@ -74,18 +74,25 @@ class FrameSet:
         return View(self.crops[part], self.uv[part], self.mask[part])
 
 
-def read_frame_set(path: Path, track: Track, see: tuple[int, int, int, int],
-                   progress: Callable[[int, int], None] | None = None, offset: float = 0.0) -> FrameSet:
+def read_frame_set(
+    path: Path,
+    track: Track,
+    see: tuple[int, int, int, int],
+    progress: Callable[[int, int], None] | None = None,
+    offset: float = 0.0,
+) -> FrameSet:
     """Decode the frames of `track` once and compute everything the training needs of them.
 
-    `path` is the clip the track was made of; `see` the view; `offset` how many seconds its picture is late against
-    its sound. Raises `NoFace` where no tracked frame has a usable face.
+    `path` is the clip the track was made of; `see` the view; `offset` how many seconds its picture is late
+    against its sound. Raises `NoFace` where no tracked frame has a usable face.
     """
     from visualdub.media.movie_reader import read_frames
     from visualdub.media.yuv import frame_rgb
 
     if not track.usable.any():
-        raise NoFace(f"{path}: no usable face in frames {track.frames}; expected frames that show the actor's face")
+        raise NoFace(
+            f"{path}: no usable face in frames {track.frames}; expected frames that show the actor's face"
+        )
     n, crop = len(track), stable_crop(track)
     performance = Performance.of_track(track)
     crops = np.zeros((n, crop.size, crop.size, 3), np.uint8)
@@ -103,8 +110,12 @@ def read_frame_set(path: Path, track: Track, see: tuple[int, int, int, int],
     return FrameSet(crops, uv, mask, mouth, track.usable.copy(), own_mel(path, track, offset), see)
 
 
-def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
-    """Box x0, y0, x1, y1 around the outer lips with a margin. landmarks (478, 3) source pixels, affine (2, 3) to crop pixels."""
+def mouth_box(
+    landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int
+) -> NDArray[np.int32]:
+    """Box x0, y0, x1, y1 around the outer lips with a margin. landmarks (478, 3) source pixels, affine (2, 3)
+    to crop pixels.
+    """
     lips = landmarks[list(LIPS_OUTER), :2] @ affine[:, :2].T + affine[:, 2]
     low, high = lips.min(0), lips.max(0)
     margin = MOUTH_MARGIN * (high - low).max()
@@ -113,11 +124,15 @@ def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[
 
 
 def own_mel(path: Path, track: Track, offset: float = 0.0) -> NDArray[np.float32] | None:
-    """(n, 80, 16) of the track's frames, None where the clip has no sound. offset: seconds its picture is late against it."""
+    """(n, 80, 16) of the track's frames, None where the clip has no sound. offset: seconds its picture is
+    late against it.
+    """
     from visualdub.media.audio import AudioMissing, read_audio
     from visualdub.speech.sync import shifted_sound
 
     try:
-        return frame_mels(shifted_sound(read_audio(path, RATE), offset, RATE), track.rate, track.start, len(track))
+        return frame_mels(
+            shifted_sound(read_audio(path, RATE), offset, RATE), track.rate, track.start, len(track)
+        )
     except AudioMissing:
         return None

@@ -1,15 +1,17 @@
 """HDTF as published (MRzzm/HDTF): a folder of videos and, in it or below, text lists of the passages to use.
 
-For each part PART of HDTF (RD, WDA, WRA) there are four lists, one line for each video or clip, parted by spaces:
+For each part PART of HDTF (RD, WDA, WRA) there are four lists, one line for each video or clip, parted by
+spaces:
 
     PART_annotion_time.txt   Radio11.mp4 00:30-01:00 01:30-02:30      passages, minutes:seconds
-    PART_crop_wh.txt         Radio11_1.mp4 557 478 0 478              left edge, width, top edge, height of passage 1's face
-    PART_resolution.txt      Radio11.mp4 720                          lines of the picture the crop was measured in
-    PART_video_url.txt       Radio11 https://www.youtube.com/watch?v=XtySvTwIOfw
+    PART_crop_wh.txt         Radio11_1.mp4 557 478 0 478              left edge, width, top edge, height of
+    passage 1's face PART_resolution.txt      Radio11.mp4 720                          lines of the picture
+    the crop was measured in PART_video_url.txt       Radio11 https://www.youtube.com/watch?v=XtySvTwIOfw
 
-The last two may be missing. Videos are found by name, with or without PART_ in front, under any suffix of a video. WDA and WRA
-number the videos of a person (AmyKlobuchar0, AmyKlobuchar1): the speaker is the name without that number. RD's names are
-nothing but numbers, so there every video is a speaker. Names that share a YouTube video are one speaker, the first of them.
+The last two may be missing. Videos are found by name, with or without PART_ in front, under any suffix of a
+video. WDA and WRA number the videos of a person (AmyKlobuchar0, AmyKlobuchar1): the speaker is the name
+without that number. RD's names are nothing but numbers, so there every video is a speaker. Names that share a
+YouTube video are one speaker, the first of them.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def hdtf_lists(folder: Path) -> list[Path]:
 
 
 def hdtf_sources(folder: Path, lists: list[Path]) -> Iterator[Source]:
-    """Every annotated passage as a source, those without video, times or crop as refused, and videos that no list names.
+    """Every annotated passage as a source, those without video, times or crop as refused, and videos that no
+    list names.
 
     Raises `BadInput` for a list that is missing, unreadable or of another form.
     """
@@ -61,7 +64,13 @@ def hdtf_sources(folder: Path, lists: list[Path]) -> Iterator[Source]:
     for path in present:
         if path not in used:
             relative = path.relative_to(folder)
-            yield Source(path, relative.as_posix(), shard_name(relative), "", refused="no list of times names this file")
+            yield Source(
+                path,
+                relative.as_posix(),
+                shard_name(relative),
+                "",
+                refused="no list of times names this file",
+            )
 
 
 def read_part(times: Path) -> list[Video]:
@@ -70,9 +79,17 @@ def read_part(times: Path) -> list[Video]:
     Raises `BadInput` where a list cannot be read or a line is of another form.
     """
     part = times.name.removesuffix(TIMES)
-    passages = {k: tuple(_passage(times, v) for v in values) for k, values in _rows(times, required=True).items()}
-    crops = {k: _numbers(times.with_name(part + CROPS), v, 4) for k, v in _rows(times.with_name(part + CROPS), True).items()}
-    lines = {k: _numbers(times.with_name(part + LINES), v, 1)[0] for k, v in _rows(times.with_name(part + LINES), False).items()}
+    passages = {
+        k: tuple(_passage(times, v) for v in values) for k, values in _rows(times, required=True).items()
+    }
+    crops = {
+        k: _numbers(times.with_name(part + CROPS), v, 4)
+        for k, v in _rows(times.with_name(part + CROPS), True).items()
+    }
+    lines = {
+        k: _numbers(times.with_name(part + LINES), v, 1)[0]
+        for k, v in _rows(times.with_name(part + LINES), False).items()
+    }
     addresses = {k: _address(v) for k, v in _rows(times.with_name(part + ADDRESSES), False).items()}
     found = []
     for name in sorted({*passages, *addresses}):
@@ -85,7 +102,9 @@ def read_part(times: Path) -> list[Video]:
 def _passages(video: Video, path: Path | None, folder: Path, speaker: str) -> Iterator[Source]:
     where = path or folder / f"{video.name}.mp4"
     if not video.passages:
-        yield Source(where, video.name, video.name, speaker, refused="the list of times names no passage of this video")
+        yield Source(
+            where, video.name, video.name, speaker, refused="the list of times names no passage of this video"
+        )
     for i, (start, end) in enumerate(video.passages):
         label = f"{video.name}_{i} ({start // 60:02d}:{start % 60:02d}-{end // 60:02d}:{end % 60:02d})"
         crop = video.crops.get(i)
@@ -103,7 +122,10 @@ def _passages(video: Video, path: Path | None, folder: Path, speaker: str) -> It
 
 def _speakers(known: list[Video]) -> dict[tuple[str, str], str]:
     """Speaker by part and name; people who share a YouTube video are one."""
-    people = {(v.part, v.name): v.name if v.part == NUMBERED_ONLY else v.name.rstrip("0123456789") or v.name for v in known}
+    people = {
+        (v.part, v.name): v.name if v.part == NUMBERED_ONLY else v.name.rstrip("0123456789") or v.name
+        for v in known
+    }
     groups: dict[str, set[str]] = {person: {person} for person in people.values()}
     owner: dict[str, str] = {}
     for video in known:
@@ -114,7 +136,7 @@ def _speakers(known: list[Video]) -> dict[tuple[str, str], str]:
     return {key: min(groups[person]) for key, person in people.items()}
 
 
-# ---- lines ------------------------------------------------------------------------------------------------------------
+# ---- lines -------------------------------------------------------------------------------------------------
 
 
 def _rows(path: Path, required: bool) -> dict[str, list[str]]:
@@ -138,7 +160,10 @@ def _passage(path: Path, text: str) -> tuple[int, int]:
 
 def _numbers(path: Path, values: list[str], count: int) -> tuple[int, ...]:
     if len(values) != count or not all(v.isdigit() for v in values):
-        raise BadInput(f"{path}: {' '.join(values)!r} follows a name; expected {count} whole number{'s' if count > 1 else ''}")
+        raise BadInput(
+            f"{path}: {' '.join(values)!r} follows a name; expected {count} whole"
+            f" number{'s' if count > 1 else ''}"
+        )
     return tuple(int(v) for v in values)
 
 

@@ -29,8 +29,9 @@ def filterbank() -> NDArray[np.float32]:
 def frame_mels(audio: NDArray[np.float32], rate: Fraction, start: int, count: int) -> NDArray[np.float32]:
     """Log-mel around the middle of each frame.
 
-    audio: (n,) mono 16 kHz in -1..1, aligned to the clip's first frame. Frames `start` .. `start + count - 1` at `rate`.
-    Returns (count, 80, 16), 0 = silence, about 1 = full scale; past the ends of the audio there is silence.
+    audio: (n,) mono 16 kHz in -1..1, aligned to the clip's first frame. Frames `start` .. `start + count - 1`
+    at `rate`. Returns (count, 80, 16), 0 = silence, about 1 = full scale; past the ends of the audio there is
+    silence.
     """
     bank, window = filterbank(), np.hanning(FFT).astype(np.float32)
     centres = [round(float((start + i + Fraction(1, 2)) / rate) * RATE) for i in range(count)]
@@ -40,7 +41,7 @@ def frame_mels(audio: NDArray[np.float32], rate: Fraction, start: int, count: in
     for i, centre in enumerate(centres):
         if centre >= len(audio):
             continue
-        columns = np.stack([padded[centre + k * HOP:centre + k * HOP + FFT] for k in range(COLUMNS)])
+        columns = np.stack([padded[centre + k * HOP : centre + k * HOP + FFT] for k in range(COLUMNS)])
         magnitude = np.abs(np.fft.rfft(columns * window)).astype(np.float32) * (2 / window.sum())
         out[i] = 1 + np.log10(np.maximum(bank @ magnitude.T, FLOOR)) / -math.log10(FLOOR)
     return out

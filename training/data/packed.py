@@ -1,7 +1,7 @@
 """Packed clips: crops as WebP, parameters, sound; UV maps and masks are computed again from the parameters.
 
-A dataset is a folder: `dataset.json` lists its clips, each a memory-mapped safetensors file beside it. Reading needs neither
-MediaPipe nor the clips themselves.
+A dataset is a folder: `dataset.json` lists its clips, each a memory-mapped safetensors file beside it.
+Reading needs neither MediaPipe nor the clips themselves.
 """
 
 from __future__ import annotations
@@ -45,37 +45,67 @@ class ClipFacts:
     split: str  # "train" or "validation"
     frames: int
     usable: int  # frames with a face
-    face_pixels: float  # median height and width of the crop in pixels of the clip: 256 = as large as the crop
+    face_pixels: (
+        float  # median height and width of the crop in pixels of the clip: 256 = as large as the crop
+    )
     source_hash: str
     sound: bool
-    av_offset_ms: float | None = None  # how late its picture is against its sound, made good in the shard; None: not known
+    av_offset_ms: float | None = (
+        None  # how late its picture is against its sound, made good in the shard; None: not known
+    )
 
 
-# ---- writing ----------------------------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------------------
 
 
-def write_shard(path: Path, track: Track, affine: NDArray[np.float64], crops: Iterable[NDArray[np.uint8]],
-                mouth: NDArray[np.int32], mel: NDArray[np.float32] | None, quality: int, recipe: str = "",
-                av_offset_ms: float | None = None) -> None:
+def write_shard(
+    path: Path,
+    track: Track,
+    affine: NDArray[np.float64],
+    crops: Iterable[NDArray[np.uint8]],
+    mouth: NDArray[np.int32],
+    mel: NDArray[np.float32] | None,
+    quality: int,
+    recipe: str = "",
+    av_offset_ms: float | None = None,
+) -> None:
     """Write the frames of `track` (already at `RATE`), one crop (S, S, 3) each; the file is whole or absent.
 
-    affine (n, 2, 3) clip to crop pixels, mouth (n, 4) lips' boxes, mel (n, 80, 16) or None, quality of WebP 1..100. recipe: what
-    else the shard's making depended on. av_offset_ms: how late the picture was against the sound, made good in `mel`. Both are
-    kept with it. Raises `OutputError` where it cannot be written.
+    affine (n, 2, 3) clip to crop pixels, mouth (n, 4) lips' boxes, mel (n, 80, 16) or None, quality of WebP
+    1..100. recipe: what else the shard's making depended on. av_offset_ms: how late the picture was against
+    the sound, made good in `mel`. Both are kept with it. Raises `OutputError` where it cannot be written.
     """
-    pictures = [cv2.imencode(".webp", np.ascontiguousarray(c[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])[1] for c in crops]
+    pictures = [
+        cv2.imencode(".webp", np.ascontiguousarray(c[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+        for c in crops
+    ]
     ends = np.cumsum([0, *(len(p) for p in pictures)]).astype(np.int64)
     tensors: dict[str, NDArray[Any]] = {k: np.ascontiguousarray(getattr(track, k)) for k in PARAMETERS}
-    tensors |= {"pictures": np.concatenate([p.ravel() for p in pictures]), "ends": ends, "affine": affine, "mouth": mouth}
+    tensors |= {
+        "pictures": np.concatenate([p.ravel() for p in pictures]),
+        "ends": ends,
+        "affine": affine,
+        "mouth": mouth,
+    }
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)
-    meta = {"schema": str(SCHEMA), "quality": str(quality), "face_model": track.face_model, "source": track.source,
-            "source_hash": track.source_hash, "size": json.dumps(track.size), "rate": str(track.rate), "recipe": recipe,
-            "av_offset_ms": json.dumps(av_offset_ms)}
+    meta = {
+        "schema": str(SCHEMA),
+        "quality": str(quality),
+        "face_model": track.face_model,
+        "source": track.source,
+        "source_hash": track.source_hash,
+        "size": json.dumps(track.size),
+        "rate": str(track.rate),
+        "recipe": recipe,
+        "av_offset_ms": json.dumps(av_offset_ms),
+    }
     partial = path.with_name(path.name + ".partial")
     try:
         facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
-        partial.write_bytes(save(tensors, {META: facts}))  # one entry: safetensors writes several in random order
+        partial.write_bytes(
+            save(tensors, {META: facts})
+        )  # one entry: safetensors writes several in random order
         partial.replace(path)
     except OSError as e:
         partial.unlink(missing_ok=True)
@@ -91,7 +121,7 @@ def _checksum(tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> s
     return total.hexdigest()
 
 
-# ---- reading ----------------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def _open(path: Path) -> Any:
@@ -105,7 +135,9 @@ def _meta(file: Any) -> dict[str, str]:
 
 
 def read_whole(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    """Metadata and tensors of a shard, every byte of it checked. Raises `BadInput` where one is not as it was written."""
+    """Metadata and tensors of a shard, every byte of it checked. Raises `BadInput` where one is not as it was
+    written.
+    """
     try:
         with _open(path) as file:
             meta = _meta(file)
@@ -113,13 +145,17 @@ def read_whole(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     except (OSError, SafetensorError, json.JSONDecodeError) as e:
         raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
     if meta.pop("checksum", "") != _checksum(tensors, meta):
-        raise BadInput(f"{path} is damaged: its bytes are not those that vdub train prepare wrote; prepare it again")
+        raise BadInput(
+            f"{path} is damaged: its bytes are not those that vdub train prepare wrote; prepare it again"
+        )
     return meta, tensors
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Frames that were read once. One block each: many small arrays between the network's large ones would shatter the heap."""
+    """Frames that were read once. One block each: many small arrays between the network's large ones would
+    shatter the heap.
+    """
 
     frames: View
     there: NDArray[np.bool_]  # (n,)
@@ -135,26 +171,40 @@ class PackedClip:
     """One shard, read frame by frame, a `Frames`. May travel to worker processes."""
 
     def __init__(self, path: Path, see: tuple[int, int, int, int], keep: bool = False) -> None:
-        """see: top, bottom, left, right of the crop's part that is served. keep: frames that were read stay in memory."""
+        """see: top, bottom, left, right of the crop's part that is served. keep: frames that were read stay
+        in memory.
+        """
         self.path, self.see, self.keep = path, see, keep
         try:
             self._file = _open(path)
             meta = _meta(self._file)
             if meta.get("schema") != str(SCHEMA):
-                raise BadInput(f"{path} is a shard of schema {meta.get('schema')}; this version reads schema {SCHEMA}")
+                raise BadInput(
+                    f"{path} is a shard of schema {meta.get('schema')}; this version reads schema {SCHEMA}"
+                )
             held = {k: self._file.get_tensor(k) for k in (*PARAMETERS, "affine", "mouth", "ends")}
             sound = "mel" in self._file.keys()  # noqa: SIM118 (safe_open is no mapping)
             self.mel: NDArray[np.float16] | None = self._file.get_tensor("mel") if sound else None
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as e:
             raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
         if meta["face_model"] != load_face_model().name:
-            raise BadInput(f"{path} was made with face model {meta['face_model']}; expected {load_face_model().name}: "
-                           "prepare it again")
+            raise BadInput(
+                f"{path} was made with face model {meta['face_model']}; expected {load_face_model().name}: "
+                "prepare it again"
+            )
         n = len(held["confidence"])
         none = np.full((n, 478, 3), np.nan, np.float32)
         width, height = json.loads(meta["size"])
-        self.track = Track(meta["source"], meta["source_hash"], (width, height), Fraction(meta["rate"]), 0, none,
-                           face_model=meta["face_model"], **{k: held[k] for k in PARAMETERS})
+        self.track = Track(
+            meta["source"],
+            meta["source_hash"],
+            (width, height),
+            Fraction(meta["rate"]),
+            0,
+            none,
+            face_model=meta["face_model"],
+            **{k: held[k] for k in PARAMETERS},
+        )
         self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]
         self.usable = self.track.usable
         self._performance = Performance.of_track(self.track)
@@ -186,7 +236,11 @@ class PackedClip:
         top, bottom, left, right = self.see
         part = (slice(top, bottom), slice(left, right))
         geometry = frame_geometry(self.track, self.crop, self._performance, i)
-        made = View(self._picture(i)[part].copy(), pack_uv(geometry.uv[part]), (geometry.mask[part] > 0.5).astype(np.uint8))
+        made = View(
+            self._picture(i)[part].copy(),
+            pack_uv(geometry.uv[part]),
+            (geometry.mask[part] > 0.5).astype(np.uint8),
+        )
         if self._kept is not None:
             self._kept.there[i] = True
             kept = self._kept.frames
@@ -195,10 +249,12 @@ class PackedClip:
 
     def _picture(self, i: int) -> NDArray[np.uint8]:
         """Crop `i`, (S, S, 3) R'G'B'. Raises `BadInput` where its bytes are damaged."""
-        data = self._file.get_slice("pictures")[int(self._ends[i]):int(self._ends[i + 1])]
+        data = self._file.get_slice("pictures")[int(self._ends[i]) : int(self._ends[i + 1])]
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if picture is None or picture.shape[:2] != (self.crop.size, self.crop.size):
-            raise BadInput(f"{self.path}: frame {i} cannot be decoded; the shard is damaged, delete it and prepare again")
+            raise BadInput(
+                f"{self.path}: frame {i} cannot be decoded; the shard is damaged, delete it and prepare again"
+            )
         return np.asarray(picture[..., ::-1])
 
 
@@ -223,18 +279,26 @@ class Dataset:
     def people(self, split: str) -> dict[str, list[ClipFacts]]:
         """Clips by speaker, sorted by name."""
         names = sorted({c.speaker for c in self.clips if c.split == split})
-        return {s: sorted((c for c in self.clips if c.speaker == s and c.split == split), key=lambda c: c.name) for s in names}
+        return {
+            s: sorted((c for c in self.clips if c.speaker == s and c.split == split), key=lambda c: c.name)
+            for s in names
+        }
 
     def open(self, clip: ClipFacts, see: tuple[int, int, int, int], keep: bool = False) -> PackedClip:
-        """The clip's shard. Raises `BadInput` where it is missing, damaged or of another length than the index says."""
+        """The clip's shard. Raises `BadInput` where it is missing, damaged or of another length than the
+        index says.
+        """
         packed = PackedClip(self.folder / f"{clip.name}{SUFFIX}", see, keep)
         if len(packed) != clip.frames:
-            raise BadInput(f"{packed.path} holds {len(packed)} frames, {INDEX} says {clip.frames}; prepare it again")
+            raise BadInput(
+                f"{packed.path} holds {len(packed)} frames, {INDEX} says {clip.frames}; prepare it again"
+            )
         return packed
 
 
 def thinned(track: Track, most: int) -> tuple[Track, NDArray[np.int64]]:
-    """The track at `RATE` and its frames' numbers in the given one: each instant shows the frame on screen then; `most` at most.
+    """The track at `RATE` and its frames' numbers in the given one: each instant shows the frame on screen
+    then; `most` at most.
 
     A clip slower than `RATE` keeps all its frames and its own rate.
     """

@@ -1,8 +1,9 @@
 """`vdub train prepare`: clips are found, tracked, cropped and packed, one shard each, some at a time.
 
-What a shard was made of and how stands in the shard itself, with a checksum. A later run keeps every shard that is whole and was
-made alike, and makes the others again; that is how a stopped run goes on. A clip that cannot be used is refused, listed with the
-reason in `dataset.json` and `refused.csv`, and the rest goes on. Refused clips are tried again by the next run.
+What a shard was made of and how stands in the shard itself, with a checksum. A later run keeps every shard
+that is whole and was made alike, and makes the others again; that is how a stopped run goes on. A clip that
+cannot be used is refused, listed with the reason in `dataset.json` and `refused.csv`, and the rest goes on.
+Refused clips are tried again by the next run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.frames import mouth_box, own_mel
-from training.data.packed import INDEX, RATE, SCHEMA, SUFFIX, ClipFacts, Dataset, read_whole, thinned, write_shard
+from training.data.packed import (
+    INDEX,
+    RATE,
+    SCHEMA,
+    SUFFIX,
+    ClipFacts,
+    Dataset,
+    read_whole,
+    thinned,
+    write_shard,
+)
 from training.data.sources import FaceArea, Source, find_sources
 from training.data.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
@@ -37,9 +48,16 @@ from visualdub.storage import require_writable, write_json, write_text
 from visualdub.timing import FrameRange
 
 LEAST = 25  # frames with a face, below which a clip is refused
-SHARE = LEAST + 5  # frames that each clip of a person gets at least; where there are too many clips for that, some are left out
-WHOLE = 3000  # a clip of up to this many frames is tracked from end to end, as `vdub dub` does, and shares that track
-OVERRUN = 1.0  # seconds a published passage may end after its video; more, and it is another edit of that video
+SHARE = (
+    LEAST + 5
+    # frames that each clip of a person gets at least; where there are too many clips for that, some are left
+    # out
+)
+# a clip of up to this many frames is tracked from end to end, as `vdub dub` does, and shares that track
+WHOLE = 3000
+OVERRUN = (
+    1.0  # seconds a published passage may end after its video; more, and it is another edit of that video
+)
 REFUSED = "refused.csv"
 
 Progress = Callable[[int, int], None]
@@ -81,22 +99,36 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-# ---- one clip ---------------------------------------------------------------------------------------------------------
+# ---- one clip ----------------------------------------------------------------------------------------------
 
 
-def pack_clip(path: Path, track: Track, folder: Path, name: str, speaker: str, split: str, most: int, quality: int,
-              own_sound: bool, recipe: str = "", progress: Progress | None = None, listed_ms: float | None = None) -> ClipFacts:
+def pack_clip(
+    path: Path,
+    track: Track,
+    folder: Path,
+    name: str,
+    speaker: str,
+    split: str,
+    most: int,
+    quality: int,
+    own_sound: bool,
+    recipe: str = "",
+    progress: Progress | None = None,
+    listed_ms: float | None = None,
+) -> ClipFacts:
     """Write the shard of one clip and return what the index says of it.
 
-    track: of consecutive frames of `path`. most: frames to keep. own_sound: False where the clip's sound is not the person's.
-    recipe: see `write_shard`. listed_ms: how late a list says the picture is against the sound, taken where that cannot be
-    measured (lists are rounded, and made with decoders that start the sound elsewhere).
-    Raises `NoFace` where fewer than `LEAST` frames are usable.
+    track: of consecutive frames of `path`. most: frames to keep. own_sound: False where the clip's sound is
+    not the person's. recipe: see `write_shard`. listed_ms: how late a list says the picture is against the
+    sound, taken where that cannot be measured (lists are rounded, and made with decoders that start the sound
+    elsewhere). Raises `NoFace` where fewer than `LEAST` frames are usable.
     """
     crop = stable_crop(track)
     thin, rows = thinned(track, most)
     if thin.usable.sum() < LEAST:
-        raise NoFace(f"{path.name}: {int(thin.usable.sum())} frames with a usable face; expected {LEAST} or more")
+        raise NoFace(
+            f"{path.name}: {int(thin.usable.sum())} frames with a usable face; expected {LEAST} or more"
+        )
     affine = crop.affine[rows]
     mouth = np.zeros((len(rows), 4), np.int32)
     for i in np.flatnonzero(thin.usable):
@@ -115,9 +147,17 @@ def _av_offset(path: Path, track: Track, listed_ms: float | None) -> float | Non
     return listed_ms if found is None else round(1000 * found)
 
 
-def _crops(path: Path, track: Track, usable: NDArray[np.bool_], affine: NDArray[np.float64], rows: NDArray[np.int64],
-           progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
-    """The crops (S, S, 3) of the track's frames `rows` (ascending), one at a time; black where there is no face."""
+def _crops(
+    path: Path,
+    track: Track,
+    usable: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    progress: Progress | None,
+) -> Iterator[NDArray[np.uint8]]:
+    """The crops (S, S, 3) of the track's frames `rows` (ascending), one at a time; black where there is no
+    face.
+    """
     i = 0
     for k, frame in enumerate(read_frames(path, FrameRange(track.start, track.start + int(rows[-1]) + 1))):
         while i < len(rows) and rows[i] == k:
@@ -127,13 +167,23 @@ def _crops(path: Path, track: Track, usable: NDArray[np.bool_], affine: NDArray[
                 progress(i, len(rows))
 
 
-def _facts(name: str, speaker: str, split: str, source_hash: str, usable: NDArray[np.bool_], affine: NDArray[np.float64],
-           sound: bool, offset_ms: float | None) -> ClipFacts:
+def _facts(
+    name: str,
+    speaker: str,
+    split: str,
+    source_hash: str,
+    usable: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    sound: bool,
+    offset_ms: float | None,
+) -> ClipFacts:
     pixels = float(SIZE / np.median(affine[usable, 0, 0]))
-    return ClipFacts(name, speaker, split, len(usable), int(usable.sum()), round(pixels, 1), source_hash, sound, offset_ms)
+    return ClipFacts(
+        name, speaker, split, len(usable), int(usable.sum()), round(pixels, 1), source_hash, sound, offset_ms
+    )
 
 
-# ---- in a worker ------------------------------------------------------------------------------------------------------
+# ---- in a worker -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -175,8 +225,15 @@ class Job:
     def recipe(self) -> str:
         """What the shard's bytes depend on besides the source, the quality and the face model."""
         area = asdict(self.source.area) if self.source.area else None
-        return json.dumps({"most": self.most, "tracked": str(self.tracked), "area": area, "own_sound": self.source.own_sound,
-                           "av_offset_ms": self.source.av_offset_ms})
+        return json.dumps(
+            {
+                "most": self.most,
+                "tracked": str(self.tracked),
+                "area": area,
+                "own_sound": self.source.own_sound,
+                "av_offset_ms": self.source.av_offset_ms,
+            }
+        )
 
     def kept(self) -> ClipFacts | None:
         """The facts of the shard that a former run left, None where it has to be made."""
@@ -184,12 +241,25 @@ class Job:
             meta, tensors = read_whole(self.folder / f"{self.source.name}{SUFFIX}")
         except BadInput:
             return None
-        wanted = {"schema": str(SCHEMA), "quality": str(self.quality), "face_model": self.face_model,
-                  "source_hash": self.survey.source_hash, "recipe": self.recipe()}
+        wanted = {
+            "schema": str(SCHEMA),
+            "quality": str(self.quality),
+            "face_model": self.face_model,
+            "source_hash": self.survey.source_hash,
+            "recipe": self.recipe(),
+        }
         if any(meta.get(k) != v for k, v in wanted.items()):
             return None
-        return _facts(self.source.name, self.source.speaker, self.split, self.survey.source_hash, tensors["confidence"] > 0,
-                      tensors["affine"], "mel" in tensors, json.loads(meta["av_offset_ms"]))
+        return _facts(
+            self.source.name,
+            self.source.speaker,
+            self.split,
+            self.survey.source_hash,
+            tensors["confidence"] > 0,
+            tensors["affine"],
+            "mel" in tensors,
+            json.loads(meta["av_offset_ms"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -211,8 +281,10 @@ def _survey(source: Source) -> Survey | str:
             start, end = (ceil(s * info.rate) for s in source.seconds)
             if end > info.frame_count + OVERRUN * info.rate or start >= info.frame_count:
                 length = float(info.frame_count / info.rate)
-                return (f"the passage ends at {source.seconds[1]} s, the video after {length:.1f} s; "
-                        "it is not the video that was annotated")
+                return (
+                    f"the passage ends at {source.seconds[1]} s, the video after {length:.1f} s; "
+                    "it is not the video that was annotated"
+                )
             frames = FrameRange(start, min(end, info.frame_count))
         return Survey(frames, info.rate, (info.width, info.height), content_hash(source.path))
     except BadInput as e:
@@ -229,9 +301,20 @@ def _make(job: Job) -> Outcome:
     source = job.source
     try:
         track = _track(job, lambda done, total: work.done(done / total / 2))
-        facts = pack_clip(source.path, track, job.folder, source.name, source.speaker, job.split, job.most, job.quality,
-                          source.own_sound, job.recipe(), lambda done, total: work.done(0.5 + done / total / 2),
-                          source.av_offset_ms)
+        facts = pack_clip(
+            source.path,
+            track,
+            job.folder,
+            source.name,
+            source.speaker,
+            job.split,
+            job.most,
+            job.quality,
+            source.own_sound,
+            job.recipe(),
+            lambda done, total: work.done(0.5 + done / total / 2),
+            source.av_offset_ms,
+        )
         return Outcome(facts)
     except BadInput as e:
         return Outcome(None, str(e))
@@ -263,8 +346,11 @@ def _track(job: Job, progress: Progress) -> Track:
     return track_clip(source.path, frames, progress=progress)
 
 
-def track_in_area(path: Path, frames: FrameRange, area: FaceArea, height: int, progress: Progress | None = None) -> Track:
-    """The track of the face whose centre lies in `area`, as a median over its frames; height of the clip in pixels.
+def track_in_area(
+    path: Path, frames: FrameRange, area: FaceArea, height: int, progress: Progress | None = None
+) -> Track:
+    """The track of the face whose centre lies in `area`, as a median over its frames; height of the clip in
+    pixels.
 
     Raises `NoFace` where there is none.
     """
@@ -282,18 +368,23 @@ def track_in_area(path: Path, frames: FrameRange, area: FaceArea, height: int, p
         x, y = np.nanmedian(track.landmarks[:, :, :2].mean(1), 0)
         if left <= x < right and top <= y < bottom:
             return track
-    raise NoFace(f"{path.name}: no face in frames {frames} has its centre in the published crop, x {left:.0f} to {right:.0f}, "
-                 f"y {top:.0f} to {bottom:.0f}")
+    raise NoFace(
+        f"{path.name}: no face in frames {frames} has its centre in the published crop, x {left:.0f} to"
+        f" {right:.0f}, y {top:.0f} to {bottom:.0f}"
+    )
 
 
-# ---- all clips --------------------------------------------------------------------------------------------------------
+# ---- all clips ---------------------------------------------------------------------------------------------
 
 
-def prepare_dataset(folders: Sequence[Path], output: Path, settings: Settings, progress: Progress | None = None) -> Prepared:
-    """Pack the clips of `folders` into the dataset `output`, or go on with it. `progress` gets frames done and in all.
+def prepare_dataset(
+    folders: Sequence[Path], output: Path, settings: Settings, progress: Progress | None = None
+) -> Prepared:
+    """Pack the clips of `folders` into the dataset `output`, or go on with it. `progress` gets frames done
+    and in all.
 
-    Raises `BadInput` where nothing can be packed, where a speaker of the validation list has no clip and where `output` holds
-    something else; `Interrupted` on Ctrl-C: what is finished is kept.
+    Raises `BadInput` where nothing can be packed, where a speaker of the validation list has no clip and
+    where `output` holds something else; `Interrupted` on Ctrl-C: what is finished is kept.
     """
     sources = find_sources(folders)
     validation = check_validation(sources, settings.validation)
@@ -307,13 +398,17 @@ def prepare_dataset(folders: Sequence[Path], output: Path, settings: Settings, p
             for job, outcome in workers.run(_make, jobs, tick):
                 index.add(job, outcome)
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"stopped; {len(index.clips)} of {len(sources)} clips are packed in {output}; "
-                          "the same command goes on from there") from None
+        raise Interrupted(
+            f"stopped; {len(index.clips)} of {len(sources)} clips are packed in {output}; "
+            "the same command goes on from there"
+        ) from None
     index.write(complete=True)
     if not index.clips:
         first = index.refusals()[0]
-        raise BadInput(f"none of {len(sources)} clips could be packed ({first.clip}: {first.reason}); "
-                       f"expected clips of people talking; all reasons stand in {output / REFUSED}")
+        raise BadInput(
+            f"none of {len(sources)} clips could be packed ({first.clip}: {first.reason}); "
+            f"expected clips of people talking; all reasons stand in {output / REFUSED}"
+        )
     return Prepared(index.facts(), index.refusals(), index.kept, tuple(_notes(index)))
 
 
@@ -326,8 +421,11 @@ def check_validation(sources: Sequence[Source], wanted: Sequence[str]) -> frozen
     for name in wanted:
         if name not in speakers:
             near = difflib.get_close_matches(name, speakers, 3, 0.5)
-            hint = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(speakers[:8])}" + (
-                ", ..." if len(speakers) > 8 else "")
+            hint = (
+                f"the nearest are {', '.join(near)}"
+                if near
+                else f"there are {', '.join(speakers[:8])}" + (", ..." if len(speakers) > 8 else "")
+            )
             raise BadInput(f"--validation names the speaker {name!r}, whom no clip has; {hint}")
     return frozenset(wanted)
 
@@ -340,22 +438,30 @@ def read_validation(text: str) -> tuple[str, ...]:
     names = text.split(",")
     if Path(text).is_file():
         try:
-            names = [re.sub(r"(^|\s)#.*", "", line) for line in Path(text).read_text(encoding="utf-8").splitlines()]
+            names = [
+                re.sub(r"(^|\s)#.*", "", line) for line in Path(text).read_text(encoding="utf-8").splitlines()
+            ]
         except (OSError, UnicodeDecodeError) as e:
-            raise BadInput(f"--validation {text} cannot be read as text: {e}; expected one speaker on each line") from e
+            raise BadInput(
+                f"--validation {text} cannot be read as text: {e}; expected one speaker on each line"
+            ) from e
     return tuple(dict.fromkeys(n.strip() for n in names if n.strip()))
 
 
 def require_dataset_folder(output: Path) -> None:
-    """Raise `BadInput` where `output` is neither absent, empty nor a dataset; `OutputError` where it cannot be written to."""
+    """Raise `BadInput` where `output` is neither absent, empty nor a dataset; `OutputError` where it cannot
+    be written to.
+    """
     if not output.exists():
         require_writable(output)
         return
     if not output.is_dir():
         raise OutputError(f"{output} is a file; expected a new folder, or a dataset to go on with")
     if any(output.iterdir()) and not (output / INDEX).is_file():
-        raise BadInput(f"{output} is not empty and no dataset (it holds no {INDEX}); expected a new folder, or a dataset to go "
-                       "on with")
+        raise BadInput(
+            f"{output} is not empty and no dataset (it holds no {INDEX}); expected a new folder, or a dataset"
+            " to go on with"
+        )
     if any(output.iterdir()):
         Dataset(output)
     require_writable(output / INDEX)
@@ -366,7 +472,9 @@ def _plan(sources: Sequence[Source], workers: Workers, index: _Index) -> list[Jo
     people: dict[str, list[tuple[Source, Survey]]] = {}
     surveyed = dict(workers.run(_survey, [s for s in sources if not s.refused]))
     seen: dict[tuple[str, FrameRange], Source] = {}
-    for source in sorted(sources, key=lambda s: (s.speaker not in index.validation, s.name)):  # a copy stays out of training
+    for source in sorted(
+        sources, key=lambda s: (s.speaker not in index.validation, s.name)
+    ):  # a copy stays out of training
         found = surveyed.get(source, source.refused)
         if isinstance(found, str):
             index.refuse(source, found)
@@ -382,7 +490,9 @@ def _plan(sources: Sequence[Source], workers: Workers, index: _Index) -> list[Jo
         shares = share_frames([survey.packable for _, survey in clips], index.settings.frames)
         for (source, survey), most in zip(clips, shares, strict=True):
             if most:
-                jobs.append(Job(source, survey, split, most, index.settings.quality, index.face_model, index.folder))
+                jobs.append(
+                    Job(source, survey, split, most, index.settings.quality, index.face_model, index.folder)
+                )
             else:
                 index.refuse(source, f"not needed: {speaker} has {sum(shares)} frames in other clips")
     index.write()
@@ -390,12 +500,18 @@ def _plan(sources: Sequence[Source], workers: Workers, index: _Index) -> list[Jo
 
 
 def share_frames(lengths: Sequence[int], most: int) -> list[int]:
-    """How many frames each clip of one person gives, `most` together: equal shares, what short clips leave goes to longer ones.
+    """How many frames each clip of one person gives, `most` together: equal shares, what short clips leave
+    goes to longer ones.
 
-    Where there are so many clips that a share would be shorter than `SHARE`, clips evenly spread over the list give none.
+    Where there are so many clips that a share would be shorter than `SHARE`, clips evenly spread over the
+    list give none.
     """
     count = max(1, min(len(lengths), most // SHARE))
-    chosen = range(len(lengths)) if sum(lengths) <= most else [(2 * k + 1) * len(lengths) // (2 * count) for k in range(count)]
+    chosen = (
+        range(len(lengths))
+        if sum(lengths) <= most
+        else [(2 * k + 1) * len(lengths) // (2 * count) for k in range(count)]
+    )
     shares, left = [0] * len(lengths), most
     for k, i in enumerate(sorted(chosen, key=lambda i: lengths[i])):
         shares[i] = min(lengths[i], left // (len(chosen) - k))
@@ -407,16 +523,22 @@ def _notes(index: _Index) -> Iterator[str]:
     facts = index.facts()
     people = {c.speaker for c in facts if c.split == "train"}
     if len(people) < 2:
-        yield (f"{len(people) or 'no'} {'person' if len(people) == 1 else 'people'} to train on; vdub train prior needs two "
-               "or more")
+        yield (
+            f"{len(people) or 'no'} {'person' if len(people) == 1 else 'people'} to train on; vdub train"
+            " prior needs two or more"
+        )
     lost = sorted(index.validation - {c.speaker for c in facts})
     if lost:
         yield f"none of their clips could be packed, though kept for validation: {', '.join(lost)}"
     listed = {c.name for c in facts}
-    others = sorted(p.name for p in index.folder.glob(f"*{SUFFIX}") if p.name.removesuffix(SUFFIX) not in listed)
+    others = sorted(
+        p.name for p in index.folder.glob(f"*{SUFFIX}") if p.name.removesuffix(SUFFIX) not in listed
+    )
     if others:
-        yield f"{len(others)} shards of clips that are not in the dataset now lie in {index.folder}, unused: {others[0]}" + (
-            ", ..." if len(others) > 1 else "")
+        yield (
+            f"{len(others)} shards of clips that are not in the dataset now lie in {index.folder}, unused:"
+            f" {others[0]}" + (", ..." if len(others) > 1 else "")
+        )
 
 
 class _Index:
@@ -458,9 +580,15 @@ class _Index:
         """Write both files. complete: False as long as clips may be missing."""
         refused = [asdict(r) for r in self.refusals()]
         values: dict[str, Any] = {
-            "schema": SCHEMA, "complete": complete, "quality": self.settings.quality, "frames_per_person": self.settings.frames,
-            "face_model": self.face_model, "validation": sorted(self.validation), "clips": [asdict(c) for c in self.facts()],
-            "refused": refused}
+            "schema": SCHEMA,
+            "complete": complete,
+            "quality": self.settings.quality,
+            "frames_per_person": self.settings.frames,
+            "face_model": self.face_model,
+            "validation": sorted(self.validation),
+            "clips": [asdict(c) for c in self.facts()],
+            "refused": refused,
+        }
         table = io.StringIO()
         writer = csv.DictWriter(table, ("clip", "reason"), lineterminator="\n")
         writer.writeheader()

@@ -1,7 +1,8 @@
 """Clips that somebody wants in a dataset: folders of clips, with or without a list, and who speaks in them.
 
-In a folder of clips the speaker is, in this order: what the `clips.json` beside the clip says; the first sub-folder the clip
-lies in; the clip's file name up to its last underscore and number (`anna_2.mp4` is anna's, `anna.mp4` too).
+In a folder of clips the speaker is, in this order: what the `clips.json` beside the clip says; the first
+sub-folder the clip lies in; the clip's file name up to its last underscore and number (`anna_2.mp4` is
+anna's, `anna.mp4` too).
 """
 
 from __future__ import annotations
@@ -15,8 +16,25 @@ from pathlib import Path
 from visualdub.errors import BadInput
 
 LIST = "clips.json"
-VIDEO = frozenset((".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
-                   ".webm", ".wmv"))
+VIDEO = frozenset(
+    (
+        ".avi",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".webm",
+        ".wmv",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +45,9 @@ class FaceArea:
     y: int
     width: int
     height: int
-    lines: int | None  # height of the picture it was measured in; None where that is not known: the clip's own
+    lines: (
+        int | None
+    )  # height of the picture it was measured in; None where that is not known: the clip's own
 
     def in_picture(self, height: int) -> tuple[float, float, float, float]:
         """Left, top, right, bottom in pixels of a picture `height` pixels high."""
@@ -53,8 +73,8 @@ class Source:
 def find_sources(folders: Sequence[Path]) -> list[Source]:
     """The clips of all folders, sorted, each once, every `name` unique.
 
-    A folder with HDTF's lists is read as HDTF. Raises `BadInput` for a folder that is missing or holds no clip, and for a list
-    that cannot be read.
+    A folder with HDTF's lists is read as HDTF. Raises `BadInput` for a folder that is missing or holds no
+    clip, and for a list that cannot be read.
     """
     from training.data.hdtf import hdtf_lists, hdtf_sources
 
@@ -82,13 +102,21 @@ def folder_sources(folder: Path) -> Iterator[Source]:
         yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound, av_offset_ms=offset)
     for path, (speaker, own_sound, _) in listed.items():
         relative = path.relative_to(folder)
-        reason = "is named in clips.json, but the file is missing" if not path.is_file() else "is no video by its suffix"
+        reason = (
+            "is named in clips.json, but the file is missing"
+            if not path.is_file()
+            else "is no video by its suffix"
+        )
         yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound, refused=reason)
 
 
 def videos(folder: Path) -> list[Path]:
     """Every file below `folder` that is a video by its suffix, sorted; hidden files are none."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO and not p.name.startswith(".") and p.is_file())
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in VIDEO and not p.name.startswith(".") and p.is_file()
+    )
 
 
 def shard_name(relative: Path) -> str:
@@ -101,16 +129,25 @@ def _speaker(relative: Path) -> str:
 
 
 def _read_list(path: Path) -> dict[Path, tuple[str, bool, float | None]]:
-    """Speaker, whether the sound is the speaker's own, and how many ms the picture is late against it, by clip."""
+    """Speaker, whether the sound is the speaker's own, and how many ms the picture is late against it, by
+    clip.
+    """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise TypeError("it is not a list of objects")
-        return {path.parent / str(e["file"]): (str(e["speaker"]), e.get("speech", "original") == "original",
-                                               None if e.get("av_offset_ms") is None else float(e["av_offset_ms"]))
-                for e in entries}
+        return {
+            path.parent / str(e["file"]): (
+                str(e["speaker"]),
+                e.get("speech", "original") == "original",
+                None if e.get("av_offset_ms") is None else float(e["av_offset_ms"]),
+            )
+            for e in entries
+        }
     except (OSError, ValueError, TypeError, KeyError) as e:  # ValueError: no UTF-8, no JSON, no number
-        raise BadInput(f"{path} is not a list of clips, [{{file, speaker, speech, av_offset_ms}}, ...]: {e!r}") from e
+        raise BadInput(
+            f"{path} is not a list of clips, [{{file, speaker, speech, av_offset_ms}}, ...]: {e!r}"
+        ) from e
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:

@@ -31,22 +31,32 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         """count: how many processes, at least 1. They start with the first item."""
-        context = multiprocessing.get_context("spawn")  # a fork would copy MediaPipe's and FFmpeg's threads half-way
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork would copy MediaPipe's and FFmpeg's threads half-way
         self._stop, self._work = context.Event(), context.Value("d", 0.0)
         self._pool = ProcessPoolExecutor(count, context, _begin, (self._stop, self._work))
 
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, function: Callable[[Item], Result], items: Iterable[Item],
-            tick: Callable[[float], None] | None = None) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with its result, in the order they are finished; `tick` gets the work done since the beginning.
+    def run(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        tick: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with its result, in the order they are finished; `tick` gets the work done since
+        the beginning.
 
-        An error of `function` is raised here. Raises `VisualDubError` where a process was killed from outside.
+        An error of `function` is raised here. Raises `VisualDubError` where a process was killed from
+        outside.
         """
         with _deaf_to_ctrl_c():
             futures = {self._pool.submit(function, item): item for item in items}
@@ -59,8 +69,10 @@ class Workers:
                 try:
                     yield futures[future], future.result()
                 except BrokenProcessPool as e:
-                    raise VisualDubError("a process was ended from outside, perhaps for lack of memory; what is finished is "
-                                         "kept: run the same command again, with fewer --jobs") from e
+                    raise VisualDubError(
+                        "a process was ended from outside, perhaps for lack of memory; what is finished is "
+                        "kept: run the same command again, with fewer --jobs"
+                    ) from e
 
 
 def add_work(amount: float) -> None:

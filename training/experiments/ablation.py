@@ -29,7 +29,16 @@ from training.experiments.study import (
     words,
 )
 from training.experiments.subjects import Row, Subject, append_rows, read_records, read_rows, subjects
-from training.experiments.tables import NONE, last, markdown, mean_spread, number, plot_bars, runs_table, write_page
+from training.experiments.tables import (
+    NONE,
+    last,
+    markdown,
+    mean_spread,
+    number,
+    plot_bars,
+    runs_table,
+    write_page,
+)
 from visualdub.actor.package import Actor, load_actor
 from visualdub.actor.record import Consent
 from visualdub.dub import Shot, check_actor, open_shot
@@ -46,19 +55,27 @@ from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 
 FULL, ANCHOR, FREE = "full", "anchor", "free"
-SAID = {FULL: "full: prior, mixed 1:1 with other people", ANCHOR: "without mixed data: prior, weights held near it (L2-SP)",
-        FREE: "without either: prior, nothing holds the weights", SCRATCH: "without prior: from scratch"}
+SAID = {
+    FULL: "full: prior, mixed 1:1 with other people",
+    ANCHOR: "without mixed data: prior, weights held near it (L2-SP)",
+    FREE: "without either: prior, nothing holds the weights",
+    SCRATCH: "without prior: from scratch",
+}
 PAPER = {FULL: (29.10, 0.899, 5.76), ANCHOR: (28.95, 0.897, 5.88)}  # PSNR, SSIM, FID at 100 frames
 PAPER_PLAIN = (28.20, 0.888, 5.28)  # without post-processing
 RAW, COMPOSITE, PLAIN = "raw", "composite", "without post-processing"
 FINISHED = "ablation_composite.csv"
 EVERY = 100  # steps between measurements
-CONSENT = Consent("the publisher of the research clip", "with its publication", "to measure this method; removed afterwards")
+CONSENT = Consent(
+    "the publisher of the research clip", "with its publication", "to measure this method; removed afterwards"
+)
 
 
 @dataclass(frozen=True)
 class Finished:
-    """One output of one actor measured on the tested frames; PSNR in dB, sharpness and flicker as ratios to the real frames."""
+    """One output of one actor measured on the tested frames; PSNR in dB, sharpness and flicker as ratios to
+    the real frames.
+    """
 
     subject: str
     variant: str
@@ -79,11 +96,15 @@ MEASURES = {"psnr_crop": 2, "psnr_mask": 2, "ssim_crop": 3, "ssim_mask": 3, "sha
 
 
 def variants(wanted: Sequence[str], steps: int, rehearsal: Path | None) -> tuple[list[Variant], list[str]]:
-    """What is run, and a line for what cannot be without rehearsal data. Raises `BadInput` for other names."""
-    known = {FULL: Variant(FULL, adapt_config(True, True, steps=steps), True, rehearsal),
-             ANCHOR: Variant(ANCHOR, adapt_config(True, False, steps=steps), True),
-             FREE: Variant(FREE, adapt_config(True, False, steps=steps, anchor=0.0), True),
-             SCRATCH: Variant(SCRATCH, adapt_config(False, False, steps=steps), False)}
+    """What is run, and a line for what cannot be without rehearsal data. Raises `BadInput` for other
+    names.
+    """
+    known = {
+        FULL: Variant(FULL, adapt_config(True, True, steps=steps), True, rehearsal),
+        ANCHOR: Variant(ANCHOR, adapt_config(True, False, steps=steps), True),
+        FREE: Variant(FREE, adapt_config(True, False, steps=steps, anchor=0.0), True),
+        SCRATCH: Variant(SCRATCH, adapt_config(False, False, steps=steps), False),
+    }
     if unknown := [w for w in wanted if w not in known]:
         raise BadInput(f"variant {unknown[0]!r} is not known; expected some of {', '.join(known)}")
     left_out = [w for w in wanted if w == FULL and rehearsal is None]
@@ -91,9 +112,16 @@ def variants(wanted: Sequence[str], steps: int, rehearsal: Path | None) -> tuple
     return [known[w] for w in wanted if w not in left_out], lines
 
 
-def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], finished: Sequence[str],
-        lines: Sequence[str] = ()) -> None:
-    """Make what is not in the tables yet and write tables, page and plot. finished: variants whose composites are measured."""
+def run(
+    study: Study,
+    people: Sequence[Subject],
+    chosen: Sequence[Variant],
+    finished: Sequence[str],
+    lines: Sequence[str] = (),
+) -> None:
+    """Make what is not in the tables yet and write tables, page and plot. finished: variants whose composites
+    are measured.
+    """
     for variant in chosen:
         for subject in people:
             for seed in study.seeds:
@@ -104,11 +132,13 @@ def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], fini
                 write(study, lines)
 
 
-# ---- the finished frame -----------------------------------------------------------------------------------------------
+# ---- the finished frame ------------------------------------------------------------------------------------
 
 
 def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> None:
-    """Adapt an actor, measure its finished frames with and without post-processing; skip what is in the table already."""
+    """Adapt an actor, measure its finished frames with and without post-processing; skip what is in the table
+    already.
+    """
     table = study.output / FINISHED
     mine = (subject.name, variant.name, subject.learned, seed)
     if any((f.subject, f.variant, f.learned, f.seed) == mine for f in read_records(Finished, table)):
@@ -120,14 +150,21 @@ def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> 
         prior = study.prior_file if variant.prior else None
         adapt(Job((source,), subject.name, package, CONSENT, config, prior, variant.rehearsal))
         measured = measure_finished(open_shot(subject.clip), subject.tested, load_actor(package))
-    made = [Finished(*mine, config.steps or 0, output, *(_figure(values[m]) for m in MEASURES))
-            for output, values in measured.items()]
+    made = [
+        Finished(*mine, config.steps or 0, output, *(_figure(values[m]) for m in MEASURES))
+        for output, values in measured.items()
+    ]
     append_rows(table, made)
-    print(f"{subject.name} {variant.name}: " + ", ".join(f"{f.output} {f.psnr_crop:.2f} dB" for f in made), flush=True)
+    print(
+        f"{subject.name} {variant.name}: " + ", ".join(f"{f.output} {f.psnr_crop:.2f} dB" for f in made),
+        flush=True,
+    )
 
 
 def measure_finished(shot: Shot, frames: FrameRange, actor: Actor) -> dict[str, dict[str, Any]]:
-    """The measures of `evaluate_shot` on frames drawn with their own performance: raw, composite, without post-processing."""
+    """The measures of `evaluate_shot` on frames drawn with their own performance: raw, composite, without
+    post-processing.
+    """
     check_actor(shot, actor)
     track, own = passage_performance(shot.track, frames, None)
     arrays = draw(shot, track, own, actor.renderer, StageClock())
@@ -136,7 +173,9 @@ def measure_finished(shot: Shot, frames: FrameRange, actor: Actor) -> dict[str, 
     return {RAW: post_processed["raw"], COMPOSITE: post_processed["composite"], PLAIN: not_so["composite"]}
 
 
-def without_segmentation(clip: Path, track: Track, own: Performance, actor: Actor) -> Iterator[NDArray[np.uint8]]:
+def without_segmentation(
+    clip: Path, track: Track, own: Performance, actor: Actor
+) -> Iterator[NDArray[np.uint8]]:
     """Crops (256, 256, 3) of the drawn frames, composited as `Redrawer` does but for the segmentation."""
     redrawer = Redrawer(clip, track, own, actor.renderer, StageClock())
     drawn: list[int | None] = []
@@ -148,7 +187,12 @@ def without_segmentation(clip: Path, track: Track, own: Performance, actor: Acto
             if done.raw is None or p.geometry is None:
                 yield Layer(p.frame, None, None, None)
                 continue
-            yield Layer(p.frame, done.raw, feather(p.geometry.mask) * np.float32(p.draw), redrawer.crop.affine[p.index])
+            yield Layer(
+                p.frame,
+                done.raw,
+                feather(p.geometry.mask) * np.float32(p.draw),
+                redrawer.crop.affine[p.index],
+            )
 
     for i, done in enumerate(composite_shot(layers())):
         if drawn[i] is not None:
@@ -159,7 +203,7 @@ def _figure(value: float | None) -> float:
     return math.nan if value is None else round(float(value), 5)
 
 
-# ---- what came of it --------------------------------------------------------------------------------------------------
+# ---- what came of it ---------------------------------------------------------------------------------------
 
 
 def write(study: Study, lines: Sequence[str] = ()) -> None:
@@ -167,30 +211,61 @@ def write(study: Study, lines: Sequence[str] = ()) -> None:
     rows, finished = read_rows(study.table), read_records(Finished, study.output / FINISHED)
     names, kinds = people_of(rows), [k for k in SAID if any(r.variant == k for r in rows)]
     learned = sorted({r.learned for r in rows})
-    write_page(study.output / f"{study.name}.md", "What each part is worth (Table 4)", [
-        f"Adapted on {', '.join(map(str, learned))} frames, measured on later ones. Mean ± sample standard deviation over "
-        "subjects, each the mean over its seeds. The paper's figures are of 100 frames.",
-        "\n".join(f"- {line}" for line in lines),
-        "## Raw network output", variants_table(rows, names, kinds),
-        "## Finished frames, with and without post-processing", finished_table(finished),
-        "## Runs", runs_table(read_runs(study))])
-    panels = {"raw network output": {k: [_or_nan(over_seeds(rows, n, k, last)) for n in names] for k in kinds}}
+    write_page(
+        study.output / f"{study.name}.md",
+        "What each part is worth (Table 4)",
+        [
+            (
+                f"Adapted on {', '.join(map(str, learned))} frames, measured on later ones. Mean ± sample"
+                " standard deviation over subjects, each the mean over its seeds. The paper's figures are of"
+                " 100 frames."
+            ),
+            "\n".join(f"- {line}" for line in lines),
+            "## Raw network output",
+            variants_table(rows, names, kinds),
+            "## Finished frames, with and without post-processing",
+            finished_table(finished),
+            "## Runs",
+            runs_table(read_runs(study)),
+        ],
+    )
+    panels = {
+        "raw network output": {k: [_or_nan(over_seeds(rows, n, k, last)) for n in names] for k in kinds}
+    }
     for kind in dict.fromkeys(f.variant for f in finished):
-        panels[f"finished frames, {kind}"] = {o: [_or_nan(_seeds(finished, n, kind, o, "psnr_crop")) for n in names]
-                                              for o in (RAW, COMPOSITE, PLAIN)}
+        panels[f"finished frames, {kind}"] = {
+            o: [_or_nan(_seeds(finished, n, kind, o, "psnr_crop")) for n in names]
+            for o in (RAW, COMPOSITE, PLAIN)
+        }
     plot_bars(study.output / f"{study.name}.png", panels, names)
 
 
 def variants_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
-    """PSNR of each variant's raw output at the end of its run, beside the paper's of whole pipelines; each subject's crop."""
+    """PSNR of each variant's raw output at the end of its run, beside the paper's of whole pipelines; each
+    subject's crop.
+    """
     lines = []
     for kind in SAID:
         if kind not in kinds and kind not in PAPER:
             continue
-        crop, mask = ([over_seeds(rows, n, kind, last, of=of) for n in names] for of in ("psnr_crop", "psnr_mask"))
-        lines.append([SAID[kind], *_paper(PAPER.get(kind)), mean_spread(crop), mean_spread(mask), *map(number, crop)])
-    return markdown(["variant", "paper, PSNR", "paper, SSIM", "paper, FID", "PSNR crop", "PSNR mask",
-                     *(f"{n}, crop" for n in names)], lines)
+        crop, mask = (
+            [over_seeds(rows, n, kind, last, of=of) for n in names] for of in ("psnr_crop", "psnr_mask")
+        )
+        lines.append(
+            [SAID[kind], *_paper(PAPER.get(kind)), mean_spread(crop), mean_spread(mask), *map(number, crop)]
+        )
+    return markdown(
+        [
+            "variant",
+            "paper, PSNR",
+            "paper, SSIM",
+            "paper, FID",
+            "PSNR crop",
+            "PSNR mask",
+            *(f"{n}, crop" for n in names),
+        ],
+        lines,
+    )
 
 
 def finished_table(finished: Sequence[Finished]) -> str:
@@ -200,21 +275,43 @@ def finished_table(finished: Sequence[Finished]) -> str:
         names = list(dict.fromkeys(f.subject for f in finished if f.variant == variant))
         for output in (RAW, COMPOSITE, PLAIN):
             paper = {COMPOSITE: PAPER.get(variant), PLAIN: PAPER_PLAIN}.get(output)
-            cells = [mean_spread([_seeds(finished, n, variant, output, m) for n in names], d) for m, d in MEASURES.items()]
+            cells = [
+                mean_spread([_seeds(finished, n, variant, output, m) for n in names], d)
+                for m, d in MEASURES.items()
+            ]
             lines.append([f"{variant}, {output}", *_paper(paper), *cells])
     if not lines:
         lines = [[PLAIN, *_paper(PAPER_PLAIN), *[NONE] * len(MEASURES)]]
-    return markdown(["output", "paper, PSNR", "paper, SSIM", "paper, FID", "PSNR crop", "PSNR mask", "SSIM crop", "SSIM mask",
-                     "sharpness", "flicker"], lines)
+    return markdown(
+        [
+            "output",
+            "paper, PSNR",
+            "paper, SSIM",
+            "paper, FID",
+            "PSNR crop",
+            "PSNR mask",
+            "SSIM crop",
+            "SSIM mask",
+            "sharpness",
+            "flicker",
+        ],
+        lines,
+    )
 
 
 def _paper(figures: tuple[float, float, float] | None) -> list[str]:
     return [NONE] * 3 if figures is None else [f"{figures[0]:.2f}", f"{figures[1]:.3f}", f"{figures[2]:.2f}"]
 
 
-def _seeds(finished: Sequence[Finished], subject: str, variant: str, output: str, measure: str) -> float | None:
+def _seeds(
+    finished: Sequence[Finished], subject: str, variant: str, output: str, measure: str
+) -> float | None:
     """Mean over seeds of those that could be measured; None where none could."""
-    values = [float(getattr(f, measure)) for f in finished if (f.subject, f.variant, f.output) == (subject, variant, output)]
+    values = [
+        float(getattr(f, measure))
+        for f in finished
+        if (f.subject, f.variant, f.output) == (subject, variant, output)
+    ]
     known = [v for v in values if math.isfinite(v)]
     return sum(known) / len(known) if known else None
 
@@ -223,23 +320,35 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-# ---- command line -----------------------------------------------------------------------------------------------------
+# ---- command line ------------------------------------------------------------------------------------------
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.ablation --clips DIR -o DIR --rehearsal DATASET`: what each part of the method is worth."""
+    """`python -m training.experiments.ablation --clips DIR -o DIR --rehearsal DATASET`: what each part of the
+    method is worth.
+    """
     parser = study_parser(main.__doc__ or "", 640)
-    parser.add_argument("--rehearsal", type=Path, metavar="DATASET", help="packed dataset whose people are mixed in")
-    parser.add_argument("--variants", type=words, default=list(SAID), metavar="A,B", help=f"default {','.join(SAID)}")
-    parser.add_argument("--finished", type=words, metavar="A,B",
-                        help="variants whose composites are measured, default the first")
+    parser.add_argument(
+        "--rehearsal", type=Path, metavar="DATASET", help="packed dataset whose people are mixed in"
+    )
+    parser.add_argument(
+        "--variants", type=words, default=list(SAID), metavar="A,B", help=f"default {','.join(SAID)}"
+    )
+    parser.add_argument(
+        "--finished",
+        type=words,
+        metavar="A,B",
+        help="variants whose composites are measured, default the first",
+    )
     options = parser.parse_args(given)
     chosen, lines = variants(options.variants, options.steps, options.rehearsal)
     if not chosen:
         raise BadInput("nothing is left to run; " + "; ".join(lines))
     finished = options.finished if options.finished is not None else [chosen[0].name]
     if unknown := [f for f in finished if f not in [v.name for v in chosen]]:
-        raise BadInput(f"--finished {unknown[0]!r} is not run; expected some of {', '.join(v.name for v in chosen)}")
+        raise BadInput(
+            f"--finished {unknown[0]!r} is not run; expected some of {', '.join(v.name for v in chosen)}"
+        )
     people, short = with_room(subjects(options.clips, options.subjects))
     some(people, [*lines, *short])
     study = open_study("ablation", options, given, any(v.prior for v in chosen))

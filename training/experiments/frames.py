@@ -1,4 +1,6 @@
-"""Table 5 of the paper: how good it gets with so many frames of the person, from scratch and from the prior."""
+"""Table 5 of the paper: how good it gets with so many frames of the person, from scratch and from the
+prior.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,21 @@ from visualdub.face.tracker import cached_track
 from visualdub.measure.evaluate import MARGIN
 from visualdub.timing import FrameRange
 
-PAPER = {100: (17.71, 11.37), 250: (12.33, 11.88), 500: (11.84, 11.74), 1000: (11.78, 11.21)}  # frames: FID baseline, with prior
+PAPER = {
+    100: (17.71, 11.37),
+    250: (12.33, 11.88),
+    500: (11.84, 11.74),
+    1000: (11.78, 11.21),
+}  # frames: FID baseline, with prior
 LAST = 50  # frames of a clip that are tested on, whatever is learned from
 EVERY = 100  # steps between measurements
 
 
-def plan(folder: Path, names: Sequence[str], counts: Sequence[int], tested: int = LAST) -> tuple[list[Subject], list[str]]:
-    """Each name with each count of frames that ends `MARGIN` frames or more before the clip's last `tested` ones.
+def plan(
+    folder: Path, names: Sequence[str], counts: Sequence[int], tested: int = LAST
+) -> tuple[list[Subject], list[str]]:
+    """Each name with each count of frames that ends `MARGIN` frames or more before the clip's last `tested`
+    ones.
 
     Also a line of what each is tested on, and one for each clip that is too short for a count.
     """
@@ -65,13 +75,20 @@ def fitting(subject: Subject, counts: Sequence[int], tested: int = LAST) -> tupl
     if kept:
         lines.append(f"{subject.name} is tested on its last {tested} frames, {total - tested}:{total}.")
     if short:
-        lines.append(f"{subject.name} is left out with {', '.join(map(str, short))} frames: its clip has {total}, which leaves "
-                     f"at most {max(0, total - tested - MARGIN)} to learn from, {MARGIN} before the {tested} tested ones.")
+        lines.append(
+            f"{subject.name} is left out with {', '.join(map(str, short))} frames: its clip has {total},"
+            f" which leaves at most {max(0, total - tested - MARGIN)} to learn from, {MARGIN} before the"
+            f" {tested} tested ones."
+        )
     return [Subject(subject.name, subject.clip, c, FrameRange(total - tested, total)) for c in kept], lines
 
 
-def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], lines: Sequence[str] = ()) -> None:
-    """Make the runs that are not in the table yet and write table, page and plot. lines: as `plan` gives them."""
+def run(
+    study: Study, people: Sequence[Subject], chosen: Sequence[Variant], lines: Sequence[str] = ()
+) -> None:
+    """Make the runs that are not in the table yet and write table, page and plot. lines: as `plan` gives
+    them.
+    """
     for subject in people:
         for variant in chosen:
             for seed in study.seeds:
@@ -80,43 +97,73 @@ def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], line
                 write(study, lines)
 
 
-# ---- what came of it --------------------------------------------------------------------------------------------------
+# ---- what came of it ---------------------------------------------------------------------------------------
 
 
 def write(study: Study, lines: Sequence[str] = ()) -> None:
     """Page and plot of all that the table holds."""
     rows = read_rows(study.table)
     names, kinds = people_of(rows), list(dict.fromkeys(r.variant for r in rows))
-    steps = sorted({max(r.step for r in rows if (r.variant, r.learned, r.subject) == key)
-                    for key in {(r.variant, r.learned, r.subject) for r in rows}})
-    write_page(study.output / f"{study.name}.md", "Frames of the person (Table 5)", [
-        f"After {', '.join(map(str, steps))} iterations, all variants alike. PSNR of the raw network output on the same later "
-        "frames whatever is learned from. Mean ± sample standard deviation over subjects, each the mean over its seeds. The "
-        "paper gives FID (lower is better), whose weights are not at hand: the two are set side by side, not compared.",
-        "\n".join(f"- {line}" for line in lines),
-        "## PSNR of the crop", frames_table(rows, names, kinds, "psnr_crop"),
-        "## PSNR inside the mask", frames_table(rows, names, kinds, "psnr_mask"),
-        "## Fewest frames with the prior against most from scratch", contest_table(rows, names),
-        "## Runs", runs_table(read_runs(study))])
+    steps = sorted(
+        {
+            max(r.step for r in rows if (r.variant, r.learned, r.subject) == key)
+            for key in {(r.variant, r.learned, r.subject) for r in rows}
+        }
+    )
+    write_page(
+        study.output / f"{study.name}.md",
+        "Frames of the person (Table 5)",
+        [
+            (
+                f"After {', '.join(map(str, steps))} iterations, all variants alike. PSNR of the raw network"
+                " output on the same later frames whatever is learned from. Mean ± sample standard deviation"
+                " over subjects, each the mean over its seeds. The paper gives FID (lower is better), whose"
+                " weights are not at hand: the two are set side by side, not compared."
+            ),
+            "\n".join(f"- {line}" for line in lines),
+            "## PSNR of the crop",
+            frames_table(rows, names, kinds, "psnr_crop"),
+            "## PSNR inside the mask",
+            frames_table(rows, names, kinds, "psnr_mask"),
+            "## Fewest frames with the prior against most from scratch",
+            contest_table(rows, names),
+            "## Runs",
+            runs_table(read_runs(study)),
+        ],
+    )
     panels = {n: {k: _over_frames(rows, n, k) for k in kinds} for n in names}
     plot_curves(study.output / f"{study.name}.png", panels, "frames learned from", log=False)
 
 
-def end_of(rows: Sequence[Row], subject: str, variant: str, learned: int, of: str = "psnr_crop") -> float | None:
+def end_of(
+    rows: Sequence[Row], subject: str, variant: str, learned: int, of: str = "psnr_crop"
+) -> float | None:
     """Mean over seeds of where the runs with `learned` frames end, dB; None where there are none."""
-    return mean_of_all([last(c) for c in curves([r for r in rows if r.learned == learned], subject, variant, of=of)])
+    return mean_of_all(
+        [last(c) for c in curves([r for r in rows if r.learned == learned], subject, variant, of=of)]
+    )
 
 
 def frames_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str], of: str) -> str:
-    """Rows: counts of frames, ours and the paper's. Columns: the paper's FID, each variant's mean and spread, each subject."""
+    """Rows: counts of frames, ours and the paper's. Columns: the paper's FID, each variant's mean and spread,
+    each subject.
+    """
     lines = []
     for count in sorted({r.learned for r in rows} | set(PAPER)):
         found = {k: [end_of(rows, n, k, count, of) for n in names] for k in kinds}
         fid = [f"{v:.2f}" for v in PAPER[count]] if count in PAPER else [NONE, NONE]
         each = [" / ".join(number(found[k][i]) for k in kinds) for i in range(len(names))]
         lines.append([count, *fid, *(mean_spread(found[k]) for k in kinds), *each])
-    return markdown(["frames", "paper, baseline, FID", "paper, prior, FID", *kinds,
-                     *(f"{n}: {' / '.join(kinds)}" for n in names)], lines)
+    return markdown(
+        [
+            "frames",
+            "paper, baseline, FID",
+            "paper, prior, FID",
+            *kinds,
+            *(f"{n}: {' / '.join(kinds)}" for n in names),
+        ],
+        lines,
+    )
 
 
 def contest_table(rows: Sequence[Row], names: Sequence[str]) -> str:
@@ -134,9 +181,33 @@ def contest_table(rows: Sequence[Row], names: Sequence[str]) -> str:
             so_far.append(None if mine is None or other is None else mine - other)
             line += [number(mine), number(other), number(so_far[-1])]
         lines.append(line)
-    lines.append(["mean", NONE, NONE, NONE, NONE, mean_spread(gaps["psnr_crop"]), NONE, NONE, mean_spread(gaps["psnr_mask"])])
-    return markdown(["subject", "frames, prior", "frames, scratch", "prior, crop", "scratch, crop", "gain", "prior, mask",
-                     "scratch, mask", "gain"], lines)
+    lines.append(
+        [
+            "mean",
+            NONE,
+            NONE,
+            NONE,
+            NONE,
+            mean_spread(gaps["psnr_crop"]),
+            NONE,
+            NONE,
+            mean_spread(gaps["psnr_mask"]),
+        ]
+    )
+    return markdown(
+        [
+            "subject",
+            "frames, prior",
+            "frames, scratch",
+            "prior, crop",
+            "scratch, crop",
+            "gain",
+            "prior, mask",
+            "scratch, mask",
+            "gain",
+        ],
+        lines,
+    )
 
 
 def _over_frames(rows: Sequence[Row], subject: str, variant: str) -> list[Curve]:
@@ -147,14 +218,20 @@ def _over_frames(rows: Sequence[Row], subject: str, variant: str) -> list[Curve]
     return [curve] if curve else []
 
 
-# ---- command line -----------------------------------------------------------------------------------------------------
+# ---- command line ------------------------------------------------------------------------------------------
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.frames --clips DIR -o DIR`: PSNR with so many frames, from scratch and from the prior."""
+    """`python -m training.experiments.frames --clips DIR -o DIR`: PSNR with so many frames, from scratch and
+    from the prior.
+    """
     parser = study_parser(main.__doc__ or "", 640)
-    parser.add_argument("--frames", type=numbers, default=[25, 50, 100, 150], metavar="A,B", help="default 25,50,100,150")
-    parser.add_argument("--variants", type=words, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior")
+    parser.add_argument(
+        "--frames", type=numbers, default=[25, 50, 100, 150], metavar="A,B", help="default 25,50,100,150"
+    )
+    parser.add_argument(
+        "--variants", type=words, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior"
+    )
     options = parser.parse_args(given)
     chosen = variants(options.variants, options.steps, options.steps, None)
     people, lines = plan(options.clips, options.subjects, options.frames)

@@ -1,4 +1,6 @@
-"""Do the lips close and open in languages the speech model never heard? Synthetic sentences, whose phone times are the truth."""
+"""Do the lips close and open in languages the speech model never heard? Synthetic sentences, whose phone
+times are the truth.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,15 @@ from visualdub.speech.style import SpeechStyle
 
 Array = NDArray[np.float64]
 CLOSED_SHARE = 0.2  # of the language's median opening while speaking: below it a mouth counts as closed
-LANGUAGES = {"fr": "French", "de": "German", "es": "Spanish", "it": "Italian", "ja": "Japanese", "ru": "Russian", "ko": "Korean"}
+LANGUAGES = {
+    "fr": "French",
+    "de": "German",
+    "es": "Spanish",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ru": "Russian",
+    "ko": "Korean",
+}
 WANTED_CLOSED, WANTED_OPEN = 85.0, 80.0  # per cent
 
 
@@ -49,32 +59,40 @@ class LanguageRow:
     lag_ms: float  # how late the mouth follows `opening_curve` of the phones, median over sentences
 
 
-# ---- one sentence -----------------------------------------------------------------------------------------------------
+# ---- one sentence ------------------------------------------------------------------------------------------
 
 
 def generic_style(model: Path) -> SpeechStyle:
-    """The style a model gives to a face it knows nothing of, from the record beside it, over the neutral face."""
+    """The style a model gives to a face it knows nothing of, from the record beside it, over the neutral
+    face.
+    """
     file = model.with_suffix(".json")
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         generic = record["generic"]
         return SpeechStyle(tuple(generic["lift"]), tuple(generic["gain"]), 0.0, str(record["face_model"]))
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise BadInput(f"{file} cannot be read as the record of a speech model ({e!r}); expected it beside {model.name}") from e
+        raise BadInput(
+            f"{file} cannot be read as the record of a speech model ({e!r}); expected it beside {model.name}"
+        ) from e
 
 
 def mouth_opening(motion: SpeechMotion, style: SpeechStyle) -> Array:
-    """(n,) lip opening of the neutral face that speaks `motion`, put together as `visualdub.speech.performance` does."""
+    """(n,) lip opening of the neutral face that speaks `motion`, put together as
+    `visualdub.speech.performance` does.
+    """
     face, spoken = load_face_model(), style.apply(motion)
     values = motion.voice[:, None] * spoken  # the neutral face rests at zeros
     values = bring_together(face, face.template, values, motion.contact, np.asarray(style.gain))
     expression = np.zeros((len(values), face.n_expression))
-    expression[:, :face.n_speech] = values[:, 1:]
+    expression[:, : face.n_speech] = values[:, 1:]
     return np.asarray(lip_opening(face.vertices(face.template, values[:, 0], expression)), np.float64)
 
 
 def opening_of(spoken: Synthetic, model: Path, style: SpeechStyle, rate: Fraction) -> Array:
-    """(n,) lip opening at `rate` frames/s of the neutral face that speaks a sentence; frame i is at i / rate seconds."""
+    """(n,) lip opening at `rate` frames/s of the neutral face that speaks a sentence; frame i is at i / rate
+    seconds.
+    """
     count = int(np.ceil(len(spoken.audio) / RATE * rate)) + 1
     return mouth_opening(predict_motion(spoken.audio, rate, count, model), style)
 
@@ -96,18 +114,28 @@ def spoken_frames(spoken: Synthetic, count: int, rate: Fraction) -> NDArray[np.b
 
 
 def lag_of(spoken: Synthetic, opening: Array, rate: Fraction) -> float:
-    """Seconds within 0.2 by which the mouth is later than the phones' own `opening_curve`; not a number for a still mouth."""
+    """Seconds within 0.2 by which the mouth is later than the phones' own `opening_curve`; not a number for a
+    still mouth.
+    """
     if np.ptp(opening) == 0:
         return float("nan")
     return best_lag(opening, opening_curve(spoken.phones, float(rate), len(opening)), float(rate))[0]
 
 
-# ---- one language -----------------------------------------------------------------------------------------------------
+# ---- one language ------------------------------------------------------------------------------------------
 
 
-def measure_language(language: str, said: Sequence[Synthetic], openings: Sequence[Array], rate: Fraction) -> LanguageRow:
-    """Figures over sentences `said` with the openings (n,) of each. Raises `BadInput` where there is nothing to count."""
-    median = float(np.median(np.concatenate([o[spoken_frames(s, len(o), rate)] for s, o in zip(said, openings, strict=True)])))
+def measure_language(
+    language: str, said: Sequence[Synthetic], openings: Sequence[Array], rate: Fraction
+) -> LanguageRow:
+    """Figures over sentences `said` with the openings (n,) of each. Raises `BadInput` where there is nothing
+    to count.
+    """
+    median = float(
+        np.median(
+            np.concatenate([o[spoken_frames(s, len(o), rate)] for s, o in zip(said, openings, strict=True)])
+        )
+    )
     smallest, middle, widest = [], [], []
     for s, opening in zip(said, openings, strict=True):
         times = np.arange(len(opening)) / float(rate)
@@ -122,9 +150,17 @@ def measure_language(language: str, said: Sequence[Synthetic], openings: Sequenc
         raise BadInput(f"the sentences in {language!r} have {found}; expected some of each")
     closed = np.array(smallest) < CLOSED_SHARE * median
     return LanguageRow(
-        language, len(said), round(median, 4), len(smallest), _per_cent(closed), round(float(np.median(smallest)) / median, 3),
-        len(middle), _per_cent(np.array(middle) > median), _per_cent(np.array(widest) > median),
-        round(1000 * float(np.median([lag_of(s, o, rate) for s, o in zip(said, openings, strict=True)])), 1))
+        language,
+        len(said),
+        round(median, 4),
+        len(smallest),
+        _per_cent(closed),
+        round(float(np.median(smallest)) / median, 3),
+        len(middle),
+        _per_cent(np.array(middle) > median),
+        _per_cent(np.array(widest) > median),
+        round(1000 * float(np.median([lag_of(s, o, rate) for s, o in zip(said, openings, strict=True)])), 1),
+    )
 
 
 def _per_cent(found: NDArray[np.bool_]) -> float:
@@ -133,20 +169,56 @@ def _per_cent(found: NDArray[np.bool_]) -> float:
 
 def languages_table(rows: Sequence[LanguageRow]) -> str:
     """The rows as a page's table, with all languages together below."""
+
     def all_of(share: str, count: str) -> str:
-        return number(float(np.average([getattr(r, share) for r in rows], weights=[getattr(r, count) for r in rows])), 1)
+        return number(
+            float(np.average([getattr(r, share) for r in rows], weights=[getattr(r, count) for r in rows])), 1
+        )
 
     lines: list[list[object]] = [
-        [LANGUAGES.get(r.language, r.language), r.bilabials, number(r.closed, 1), number(r.smallest), r.open_vowels,
-         number(r.above, 1), number(r.above_widest, 1), number(r.lag_ms, 0)] for r in rows]
-    lines.append(["**all**", sum(r.bilabials for r in rows), all_of("closed", "bilabials"), NONE,
-                  sum(r.open_vowels for r in rows), all_of("above", "open_vowels"), all_of("above_widest", "open_vowels"), NONE])
-    return markdown(["language", "bilabials", "closed, %", "smallest / median", "open vowels",
-                     "above the median at their middle, %", "at their widest, %", "mouth late by, ms"], lines)
+        [
+            LANGUAGES.get(r.language, r.language),
+            r.bilabials,
+            number(r.closed, 1),
+            number(r.smallest),
+            r.open_vowels,
+            number(r.above, 1),
+            number(r.above_widest, 1),
+            number(r.lag_ms, 0),
+        ]
+        for r in rows
+    ]
+    lines.append(
+        [
+            "**all**",
+            sum(r.bilabials for r in rows),
+            all_of("closed", "bilabials"),
+            NONE,
+            sum(r.open_vowels for r in rows),
+            all_of("above", "open_vowels"),
+            all_of("above_widest", "open_vowels"),
+            NONE,
+        ]
+    )
+    return markdown(
+        [
+            "language",
+            "bilabials",
+            "closed, %",
+            "smallest / median",
+            "open vowels",
+            "above the median at their middle, %",
+            "at their widest, %",
+            "mouth late by, ms",
+        ],
+        lines,
+    )
 
 
 def run(model: Path, languages: Sequence[str], rate: Fraction, count: int | None = None) -> list[LanguageRow]:
-    """Every language's row. count: of sentences of each, all where None. Raises `BadInput` without espeak-ng or sentences."""
+    """Every language's row. count: of sentences of each, all where None. Raises `BadInput` without espeak-ng
+    or sentences.
+    """
     style, rows = generic_style(model), list[LanguageRow]()
     if reason := missing():
         raise BadInput(reason)
@@ -157,26 +229,46 @@ def run(model: Path, languages: Sequence[str], rate: Fraction, count: int | None
     return rows
 
 
-# ---- command line -----------------------------------------------------------------------------------------------------
+# ---- command line ------------------------------------------------------------------------------------------
 
 
 def main(given: Sequence[str]) -> int:
-    """`python -m training.experiments.languages -o DIR`: lips in seven languages; 1 where they close or open too seldom."""
+    """`python -m training.experiments.languages -o DIR`: lips in seven languages; 1 where they close or open
+    too seldom.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="of languages.csv and languages.md")
-    parser.add_argument("--model", type=Path, default=MODEL, metavar="ONNX", help="with its record; default: the shipped one")
-    parser.add_argument("--languages", type=words, default=list(LANGUAGES), metavar="A,B", help=f"default {','.join(LANGUAGES)}")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="of languages.csv and languages.md"
+    )
+    parser.add_argument(
+        "--model", type=Path, default=MODEL, metavar="ONNX", help="with its record; default: the shipped one"
+    )
+    parser.add_argument(
+        "--languages",
+        type=words,
+        default=list(LANGUAGES),
+        metavar="A,B",
+        help=f"default {','.join(LANGUAGES)}",
+    )
     parser.add_argument("--rate", type=Fraction, default=Fraction(25), help="frames per second, default 25")
     options = parser.parse_args(given)
     rows = run(options.model, options.languages, options.rate)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "languages.csv").unlink(missing_ok=True)
     append_rows(options.output / "languages.csv", rows)
-    command = shlex.join(["python", "-m", "training.experiments.languages", *(Path(g).name if "/" in g else g for g in given)])
-    explained = (f"Closed: smallest opening within the phone, half a frame either side, under {100 * CLOSED_SHARE:.0f} % of the "
-                 f"language's median opening while speaking, at {options.rate} frames/s. "
-                 f"Wanted: {WANTED_CLOSED:.0f} % of bilabials closed, {WANTED_OPEN:.0f} % of open vowels above the median.")
-    write_page(options.output / "languages.md", "Lips in other languages", [explained, languages_table(rows), f"`{command}`"])
+    command = shlex.join(
+        ["python", "-m", "training.experiments.languages", *(Path(g).name if "/" in g else g for g in given)]
+    )
+    explained = (
+        f"Closed: smallest opening within the phone, half a frame either side, under {100 * CLOSED_SHARE:.0f}"
+        f" % of the language's median opening while speaking, at {options.rate} frames/s. Wanted:"
+        f" {WANTED_CLOSED:.0f} % of bilabials closed, {WANTED_OPEN:.0f} % of open vowels above the median."
+    )
+    write_page(
+        options.output / "languages.md",
+        "Lips in other languages",
+        [explained, languages_table(rows), f"`{command}`"],
+    )
     print(options.output / "languages.md")
     return int(any(r.closed < WANTED_CLOSED or r.above < WANTED_OPEN for r in rows))
 

@@ -1,4 +1,6 @@
-"""How much noise the mouth takes: the lip opening of noisy dialogue against that of the same words in less noise, or in none."""
+"""How much noise the mouth takes: the lip opening of noisy dialogue against that of the same words in less
+noise, or in none.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,25 @@ class NoiseRow:
 
 
 def opening_of(audio: NDArray[np.float32], model: Path) -> tuple[NDArray[np.float64], float]:
-    """(n,) lip opening of the neutral face that speaks a recording, 25 frames/s; and the share of frames in which it speaks."""
+    """(n,) lip opening of the neutral face that speaks a recording, 25 frames/s; and the share of frames in
+    which it speaks.
+    """
     motion = predict_motion(audio, FRAMES, int(len(audio) / RATE * FRAMES), model)
     return mouth_opening(motion, generic_style(model)), float((motion.voice == 1).mean())
 
 
-def compared(words: str, noise: str, clean: NDArray[np.float32], noisy: NDArray[np.float32], model: Path) -> NoiseRow:
+def compared(
+    words: str, noise: str, clean: NDArray[np.float32], noisy: NDArray[np.float32], model: Path
+) -> NoiseRow:
     """The row of two recordings of the same words, sample on sample."""
     (a, spoken_a), (b, spoken_b) = opening_of(clean, model), opening_of(noisy, model)
-    return NoiseRow(words, noise, round(float(np.corrcoef(a, b)[0, 1]), 3), round(float(b.std() / a.std()), 3),
-                    round(spoken_b / max(spoken_a, 1e-9), 3))
+    return NoiseRow(
+        words,
+        noise,
+        round(float(np.corrcoef(a, b)[0, 1]), 3),
+        round(float(b.std() / a.std()), 3),
+        round(spoken_b / max(spoken_a, 1e-9), 3),
+    )
 
 
 def mixed(clean: NDArray[np.float32], noise: NDArray[np.float32], snr: float) -> NDArray[np.float32]:
@@ -56,11 +67,17 @@ def mixed(clean: NDArray[np.float32], noise: NDArray[np.float32], snr: float) ->
 
 
 def run(folder: Path, model: Path) -> list[NoiseRow]:
-    """The two noisy files against each other, and every clean one against itself in noise and in other people's talk."""
+    """The two noisy files against each other, and every clean one against itself in noise and in other
+    people's talk.
+    """
     audio = {p.stem: read_audio(p, RATE) for p in sorted(folder.glob("*.wav"))}
-    noisy, clean = ({k: a for k, a in audio.items() if k.startswith("noisy") == side} for side in (True, False))
+    noisy, clean = (
+        {k: a for k, a in audio.items() if k.startswith("noisy") == side} for side in (True, False)
+    )
     if not clean:
-        raise BadInput(f"{folder} holds no recordings; expected WAV files of dialogue, noisy ones named noisy_*")
+        raise BadInput(
+            f"{folder} holds no recordings; expected WAV files of dialogue, noisy ones named noisy_*"
+        )
     rows = []
     if len(noisy) == 2:
         (a, heard_a), (b, heard_b) = noisy.items()
@@ -72,15 +89,23 @@ def run(folder: Path, model: Path) -> list[NoiseRow]:
         for snr in SNRS:
             noise = coloured_noise(len(heard), random).astype(np.float32)
             rows.append(compared(name, f"noise, {snr} dB", heard, mixed(heard, noise, snr), model))
-            rows.append(compared(name, f"four other voices, {snr} dB", heard, mixed(heard, np.asarray(talk), snr), model))
+            rows.append(
+                compared(
+                    name, f"four other voices, {snr} dB", heard, mixed(heard, np.asarray(talk), snr), model
+                )
+            )
     return rows
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.noise DIALOGUE -o DIR`: the mouth in noise against the mouth without."""
+    """`python -m training.experiments.noise DIALOGUE -o DIR`: the mouth in noise against the mouth
+    without.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("dialogue", type=Path, metavar="DIALOGUE", help="folder of WAV files")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the table; written anew")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the table; written anew"
+    )
     parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help="default: the built-in one")
     options = parser.parse_args(given)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -91,10 +116,22 @@ def main(given: Sequence[str]) -> None:
     lines = []
     for noise in dict.fromkeys(r.noise for r in rows):
         mine = [r for r in rows if r.noise == noise]
-        lines.append([noise, len(mine), *(number(float(np.mean([getattr(r, k) for r in mine])))
-                                          for k in ("correlation", "spread", "speech_share"))])
+        lines.append(
+            [
+                noise,
+                len(mine),
+                *(
+                    number(float(np.mean([getattr(r, k) for r in mine])))
+                    for k in ("correlation", "spread", "speech_share")
+                ),
+            ]
+        )
     page = markdown(["noise", "recordings", "correlation", "spread", "speech, share"], lines)
-    write_page(options.output / "noise.md", "The mouth in noise", ["Lip opening against that of the clean recording.", page])
+    write_page(
+        options.output / "noise.md",
+        "The mouth in noise",
+        ["Lip opening against that of the clean recording.", page],
+    )
     print(page)
 
 

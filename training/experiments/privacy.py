@@ -1,25 +1,30 @@
-"""Does the prior alone draw anybody it was trained on? `python -m training.experiments.privacy --dataset D --prior F -o DIR`
+"""Does the prior alone draw anybody it was trained on? `python -m training.experiments.privacy --dataset D
+--prior F -o DIR`
 
-Faces. The network draws frames of validation speakers, whom it never saw, with textures that hold nobody it was trained on:
-*random* (the paper's start), *flat* (grey, trusting itself least) and *mixture* (random mixtures of the starting textures of the
-other validation speakers, the likeliest input that is no trained person). References are the speaker's own, the audio code null.
+Faces. The network draws frames of validation speakers, whom it never saw, with textures that hold nobody it
+was trained on: *random* (the paper's start), *flat* (grey, trusting itself least) and *mixture* (random
+mixtures of the starting textures of the other validation speakers, the likeliest input that is no trained
+person). References are the speaker's own, the audio code null.
 
-Instrument. The drawn mask region is unwrapped into the texture layout, freed of smooth light (a cubic per colour) and of
-contrast, and embedded by PCA and LDA fitted on real frames of the first half of each clip. A person is the mean of those.
-A face is *retrieved* where its cosine to the nearest trained person reaches a threshold that `FALSE_ALARMS` of two kinds of faces
-reach at most, which is the chance level: real ones of outsiders (training people in turn, left out of embedding and gallery), and
-those that an untrained network, which cannot know anybody, draws of the test's own input. A top-1 rate would have none: somebody
-is always nearest, and nobody was asked for. People filmed twice under two names raise the threshold. The verdict is that of
-*random*; *flat* is a single texture, so that its faces are hardly more than one trial.
+Instrument. The drawn mask region is unwrapped into the texture layout, freed of smooth light (a cubic per
+colour) and of contrast, and embedded by PCA and LDA fitted on real frames of the first half of each clip. A
+person is the mean of those. A face is *retrieved* where its cosine to the nearest trained person reaches a
+threshold that `FALSE_ALARMS` of two kinds of faces reach at most, which is the chance level: real ones of
+outsiders (training people in turn, left out of embedding and gallery), and those that an untrained network,
+which cannot know anybody, draws of the test's own input. A top-1 rate would have none: somebody is always
+nearest, and nobody was asked for. People filmed twice under two names raise the threshold. The verdict is
+that of *random*; *flat* is a single texture, so that its faces are hardly more than one trial.
 
-Controls, which show that a leak would be seen: *filmed*, the second halves of training people's clips; *own*, drawn with a
-training person's starting texture over their own later frames; *transplant*, with the same texture over the validation
-speakers' frames, which is the test itself with a leak in it. And a share of a training person's picture is planted in the faces
-under test until it is noticed. Surroundings carried inwards make a face resemble the speaker of the frame: that is reported.
+Controls, which show that a leak would be seen: *filmed*, the second halves of training people's clips; *own*,
+drawn with a training person's starting texture over their own later frames; *transplant*, with the same
+texture over the validation speakers' frames, which is the test itself with a leak in it. And a share of a
+training person's picture is planted in the faces under test until it is noticed. Surroundings carried inwards
+make a face resemble the speaker of the frame: that is reported.
 
-Beside the verdict stand: how often the nearest of all other people is one trained on (permutation of the labels over people),
-how unevenly the nearest person is spread, and whether one texture picks the same person in different speakers' frames; both
-also for an untrained network, because any network shows the same texture alike.
+Beside the verdict stand: how often the nearest of all other people is one trained on (permutation of the
+labels over people), how unevenly the nearest person is spread, and whether one texture picks the same person
+in different speakers' frames; both also for an untrained network, because any network shows the same texture
+alike.
 """
 
 from __future__ import annotations
@@ -93,11 +98,13 @@ class Face:
     sums: NDArray[np.float32]  # (TEXELS ** 2, 4) as `splat` leaves them
 
 
-# ---- the instrument ---------------------------------------------------------------------------------------------------
+# ---- the instrument ----------------------------------------------------------------------------------------
 
 
 def lower_face(frames: Tensor, uv: Tensor, mask: Tensor) -> NDArray[np.float32]:
-    """Frames (T, 3, h, w) inside mask (T, h, w), uv (T, h, w, 2) -> (TEXELS ** 2, 4) colours times weight, and weight."""
+    """Frames (T, 3, h, w) inside mask (T, h, w), uv (T, h, w, 2) -> (TEXELS ** 2, 4) colours times weight,
+    and weight.
+    """
     sums = torch.zeros(TEXELS * TEXELS, 4)
     for frame, where, inside in zip(frames, uv, mask, strict=True):
         sums += splat(frame, torch.where(inside[..., None] > 0.5, where, torch.full_like(where, -1)), TEXELS)
@@ -111,10 +118,12 @@ class Features:
         """sums (n, TEXELS ** 2, 4) of real faces: what most of them show is what is looked at."""
         self.region = (sums[..., 3] > 0.5).mean(0) > COVERED
         if self.region.sum() < 30:
-            raise BadInput(f"the faces share {self.region.sum()} texels of their lower faces; expected 30 or more")
+            raise BadInput(
+                f"the faces share {self.region.sum()} texels of their lower faces; expected 30 or more"
+            )
         texels = np.flatnonzero(self.region)
         y, x = texels // TEXELS / TEXELS - 0.5, texels % TEXELS / TEXELS - 0.5
-        powers = [x ** i * y ** j for i in range(4) for j in range(4 - i)]
+        powers = [x**i * y**j for i in range(4) for j in range(4 - i)]
         self.light = np.linalg.qr(np.stack(powers, 1))[0]
 
     def __call__(self, sums: NDArray[np.float32]) -> Array:
@@ -138,7 +147,9 @@ class Embedding:
         """faces (n, D) of people `who` (n,)."""
         self.names = np.unique(who)
         self.mean = faces.mean(0)
-        axes = np.linalg.svd(faces - self.mean, full_matrices=False)[2][:min(COMPONENTS, len(faces) - len(self.names))].T
+        axes = np.linalg.svd(faces - self.mean, full_matrices=False)[2][
+            : min(COMPONENTS, len(faces) - len(self.names))
+        ].T
         reduced = (faces - self.mean) @ axes
         means = np.stack([reduced[who == n].mean(0) for n in self.names])
         apart = reduced - means[np.searchsorted(self.names, who)]
@@ -146,7 +157,9 @@ class Embedding:
         within += SHRINKAGE * np.trace(within) / len(within) * np.eye(len(within))
         values, vectors = np.linalg.eigh(within)
         white = vectors / np.sqrt(values)
-        between = np.linalg.svd((means - means.mean(0)) @ white, full_matrices=False)[2][:min(DISCRIMINANTS, len(means) - 1)]
+        between = np.linalg.svd((means - means.mean(0)) @ white, full_matrices=False)[2][
+            : min(DISCRIMINANTS, len(means) - 1)
+        ]
         self.matrix = axes @ white @ between.T
         own = self.embed(faces)
         self.people = unit(np.stack([own[who == n].mean(0) for n in self.names]))
@@ -160,8 +173,12 @@ class Embedding:
         return self.embed(faces) @ self.people.T
 
 
-def threshold(known: Array, who: NDArray[np.str_], later: Array, later_who: NDArray[np.str_], rng: np.random.Generator) -> float:
-    """The similarity that `FALSE_ALARMS` of the faces `later` (n, D) reach with people they are not, themselves left out."""
+def threshold(
+    known: Array, who: NDArray[np.str_], later: Array, later_who: NDArray[np.str_], rng: np.random.Generator
+) -> float:
+    """The similarity that `FALSE_ALARMS` of the faces `later` (n, D) reach with people they are not,
+    themselves left out.
+    """
     best: list[float] = []
     for fold in np.array_split(rng.permutation(np.unique(who)), FOLDS):
         kept = ~np.isin(who, fold)
@@ -169,25 +186,33 @@ def threshold(known: Array, who: NDArray[np.str_], later: Array, later_who: NDAr
     return float(np.quantile(best, 1 - FALSE_ALARMS))
 
 
-# ---- the faces --------------------------------------------------------------------------------------------------------
+# ---- the faces ---------------------------------------------------------------------------------------------
 
 
 def filmed(person: Person, late: bool, window: int, count: int = HALF) -> Iterator[Face]:
     """Real faces of the first or the second half of each clip, `window` neighbours each."""
     for c, clip in enumerate(person.clips):
-        whole = [i for i in range(len(clip) - window + 1) if clip.usable[i:i + window].all()]
+        whole = [i for i in range(len(clip) - window + 1) if clip.usable[i : i + window].all()]
         part = [i for i in whole if (i >= len(clip) / 2 if late else i + window <= len(clip) / 2)]
         spread = np.linspace(0, len(part) - 1, max(2, count // len(person.clips))).astype(int) if part else ()
         for i in sorted({part[k] for k in spread}):
             view = clip.view(range(i, i + window))
-            sums = lower_face(picture_tensor(view.crops), torch.from_numpy(unpack_uv(view.uv)), torch.from_numpy(view.mask))
-            yield Face("filmed" if person.trained else "outsider", "", person.name, (c, i), 0, person.name, sums)
+            sums = lower_face(
+                picture_tensor(view.crops), torch.from_numpy(unpack_uv(view.uv)), torch.from_numpy(view.mask)
+            )
+            yield Face(
+                "filmed" if person.trained else "outsider", "", person.name, (c, i), 0, person.name, sums
+            )
 
 
 def later_starts(person: Person, window: int, count: int) -> list[Start]:
     """Where windows of later frames begin, spread over all clips."""
-    found = [(c, i) for c, clip in enumerate(person.clips) for i in range(len(clip) // 2, len(clip) - window + 1)
-             if clip.usable[i:i + window].all()]
+    found = [
+        (c, i)
+        for c, clip in enumerate(person.clips)
+        for i in range(len(clip) // 2, len(clip) - window + 1)
+        if clip.usable[i : i + window].all()
+    ]
     return [found[(2 * k + 1) * len(found) // (2 * count)] for k in range(count)] if found else []
 
 
@@ -198,7 +223,14 @@ def drawing(network: Generator) -> Draw:
     @torch.no_grad()
     def draw(window: Batch, texture: Tensor) -> Tensor:
         sampled = sample_texture(network.with_atlas(texture[None]), window.uv)
-        args = (window.frames, sampled, uv_jumps(window.uv), window.mask, window.references, network.null_audio[None])
+        args = (
+            window.frames,
+            sampled,
+            uv_jumps(window.uv),
+            window.mask,
+            window.references,
+            network.null_audio[None],
+        )
         picture: Tensor = network(*args)[0]
         return picture.clamp(0, 1)
 
@@ -208,7 +240,10 @@ def drawing(network: Generator) -> Draw:
 def random_textures(config: GeneratorConfig, draws: int, seed: int) -> list[Tensor]:
     """(C, S, S) each, as an adaptation from a random texture begins."""
     rng = torch.Generator().manual_seed(seed)
-    return [NeuralTexture(config.texture_size, config.texture_channels, None, rng)().detach()[0] for _ in range(draws)]
+    return [
+        NeuralTexture(config.texture_size, config.texture_channels, None, rng)().detach()[0]
+        for _ in range(draws)
+    ]
 
 
 def flat_texture(config: GeneratorConfig) -> Tensor:
@@ -220,15 +255,24 @@ def flat_texture(config: GeneratorConfig) -> Tensor:
 
 def own_texture(person: Person, config: PriorConfig) -> Tensor:
     """(C, S, S) starting texture of the first half of a person's clips."""
-    early = [(c, int(i)) for c, clip in enumerate(person.clips) for i in np.flatnonzero(clip.usable) if i < len(clip) / 2]
+    early = [
+        (c, int(i))
+        for c, clip in enumerate(person.clips)
+        for i in np.flatnonzero(clip.usable)
+        if i < len(clip) / 2
+    ]
     return texture_of(person.clips, early, config, TEXTURE_FRAMES)[0]
 
 
-def mixtures(textures: Mapping[str, Tensor], without: str, draws: int, rng: np.random.Generator) -> list[Tensor]:
+def mixtures(
+    textures: Mapping[str, Tensor], without: str, draws: int, rng: np.random.Generator
+) -> list[Tensor]:
     """Random mixtures of everybody's textures but one person's; none where nobody else is."""
     others = [t for n, t in textures.items() if n != without]
-    return [torch.stack([float(s) * t for s, t in zip(share, others, strict=True)]).sum(0)
-            for share in rng.dirichlet(np.ones(len(others)), draws if others else 0)]
+    return [
+        torch.stack([float(s) * t for s, t in zip(share, others, strict=True)]).sum(0)
+        for share in rng.dirichlet(np.ones(len(others)), draws if others else 0)
+    ]
 
 
 @dataclass(frozen=True)
@@ -246,7 +290,9 @@ class Studio:
         """Every drawn face, with its middle frame (3, h, w) pasted into the film."""
         outsiders = [p for p in self.people if not p.trained]
         insiders = [p for p in self.people if p.trained]
-        asked = {p.name: own_texture(p, self.config) for p in insiders[::max(1, len(insiders) // ASKED)][:ASKED]}
+        asked = {
+            p.name: own_texture(p, self.config) for p in insiders[:: max(1, len(insiders) // ASKED)][:ASKED]
+        }
         lent = {p.name: own_texture(p, self.config) for p in outsiders}
         rng = np.random.default_rng(self.seed)
         for person in outsiders:
@@ -255,17 +301,26 @@ class Studio:
             if person.name in asked:
                 yield from self._faces(person, 1, "own", [(person.name, asked[person.name])])
 
-    def _tests(self, person: Person, lent: Mapping[str, Tensor], asked: Mapping[str, Tensor],
-               rng: np.random.Generator) -> Iterator[tuple[Face, Tensor]]:
+    def _tests(
+        self,
+        person: Person,
+        lent: Mapping[str, Tensor],
+        asked: Mapping[str, Tensor],
+        rng: np.random.Generator,
+    ) -> Iterator[tuple[Face, Tensor]]:
         g = self.config.generator
         mixed = mixtures(lent, person.name, min(4, self.draws), rng)
-        for condition, textures in (("random", random_textures(g, self.draws, self.seed)), ("flat", [flat_texture(g)]),
-                                    ("mixture", mixed)):
+        for condition, textures in (
+            ("random", random_textures(g, self.draws, self.seed)),
+            ("flat", [flat_texture(g)]),
+            ("mixture", mixed),
+        ):
             yield from self._faces(person, FRAMES, condition, [("", t) for t in textures])
         yield from self._faces(person, 1, "transplant", list(asked.items()))
 
-    def _faces(self, person: Person, count: int, condition: str,
-               textures: Sequence[tuple[str, Tensor]]) -> Iterator[tuple[Face, Tensor]]:
+    def _faces(
+        self, person: Person, count: int, condition: str, textures: Sequence[tuple[str, Tensor]]
+    ) -> Iterator[tuple[Face, Tensor]]:
         starts = later_starts(person, self.config.generator.window, count)
         networks = [("prior", self.prior)]
         if condition == "random" and self.untrained is not None:
@@ -282,7 +337,7 @@ class Studio:
                     yield Face(condition, network, person.name, start, i, name, sums), pasted
 
 
-# ---- statistics -------------------------------------------------------------------------------------------------------
+# ---- statistics --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -298,31 +353,46 @@ class Rate:
         return f"{100 * self.share:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
-def rate(hits: NDArray[np.bool_], people: NDArray[np.str_], draws: NDArray[np.str_], rng: np.random.Generator) -> Rate:
-    """Share of hits; resampled over people and over textures at once, never narrower than people x textures trials allow."""
+def rate(
+    hits: NDArray[np.bool_], people: NDArray[np.str_], draws: NDArray[np.str_], rng: np.random.Generator
+) -> Rate:
+    """Share of hits; resampled over people and over textures at once, never narrower than people x textures
+    trials allow.
+    """
     p, d = (np.unique(x, return_inverse=True)[1] for x in (people, draws))
     shares: list[float] = []
     for _ in range(RESAMPLED):
-        weight = (np.bincount(rng.integers(p.max() + 1, size=p.max() + 1), minlength=p.max() + 1)[p]
-                  * np.bincount(rng.integers(d.max() + 1, size=d.max() + 1), minlength=d.max() + 1)[d])
+        weight = (
+            np.bincount(rng.integers(p.max() + 1, size=p.max() + 1), minlength=p.max() + 1)[p]
+            * np.bincount(rng.integers(d.max() + 1, size=d.max() + 1), minlength=d.max() + 1)[d]
+        )
         if weight.sum():
             shares.append(float((weight * hits).sum() / weight.sum()))
     share, n = float(hits.mean()), len(set(zip(p.tolist(), d.tolist(), strict=True)))
     low = float(beta.ppf(0.025, share * n, n - share * n + 1)) if share > 0 else 0.0
     high = float(beta.ppf(0.975, share * n + 1, n - share * n)) if share < 1 else 1.0
-    return Rate(share, min(low, float(np.quantile(shares, 0.025))), max(high, float(np.quantile(shares, 0.975))), len(hits))
+    return Rate(
+        share,
+        min(low, float(np.quantile(shares, 0.025))),
+        max(high, float(np.quantile(shares, 0.975))),
+        len(hits),
+    )
 
 
-def trained_nearer(similarity: Array, own: NDArray[np.int64], trained: NDArray[np.bool_],
-                   rng: np.random.Generator) -> dict[str, float]:
-    """Are trained people nearer to the faces than people never trained on? similarity (n, P), own (n,) the frame's person.
+def trained_nearer(
+    similarity: Array, own: NDArray[np.int64], trained: NDArray[np.bool_], rng: np.random.Generator
+) -> dict[str, float]:
+    """Are trained people nearer to the faces than people never trained on? similarity (n, P), own (n,) the
+    frame's person.
 
-    `top1` against `top1_chance`, the share of trained people; `auc`: how often a trained person is nearer than one never trained
-    on, 0.5 = chance. p-values, one-sided, of exchanging who was trained on.
+    `top1` against `top1_chance`, the share of trained people; `auc`: how often a trained person is nearer
+    than one never trained on, 0.5 = chance. p-values, one-sided, of exchanging who was trained on.
     """
     others = np.where(np.arange(len(trained)) == own[:, None], -np.inf, similarity)
     top = others.argmax(1)
-    ranks = (rankdata(others, axis=1) - 2) / (len(trained) - 2)  # the frame's own person is last and not counted
+    ranks = (rankdata(others, axis=1) - 2) / (
+        len(trained) - 2
+    )  # the frame's own person is last and not counted
     counted = np.arange(len(trained)) != own[:, None]
 
     def measured(label: NDArray[np.bool_]) -> tuple[float, float]:
@@ -334,13 +404,21 @@ def trained_nearer(similarity: Array, own: NDArray[np.int64], trained: NDArray[n
     null = np.array([measured(rng.permutation(trained)) for _ in range(SHUFFLES)])
     p = (1 + (null >= np.array([excess, gap]) - 1e-12).sum(0)) / (SHUFFLES + 1)
     chance = float(((counted & trained).sum(1) / counted.sum(1)).mean())
-    return {"top1": excess + chance, "top1_chance": chance, "top1_p": float(p[0]),
-            "auc": 0.5 + gap * (len(trained) - 2) / (len(trained) - 1), "auc_p": float(p[1])}
+    return {
+        "top1": excess + chance,
+        "top1_chance": chance,
+        "top1_p": float(p[0]),
+        "auc": 0.5 + gap * (len(trained) - 2) / (len(trained) - 1),
+        "auc_p": float(p[1]),
+    }
 
 
-def picked_alike(top: NDArray[np.int64], people: NDArray[np.str_], draws: NDArray[np.str_],
-                 rng: np.random.Generator) -> dict[str, float]:
-    """How often one texture picks the same nearest person in two speakers' frames; `chance` and `p` from exchanged textures."""
+def picked_alike(
+    top: NDArray[np.int64], people: NDArray[np.str_], draws: NDArray[np.str_], rng: np.random.Generator
+) -> dict[str, float]:
+    """How often one texture picks the same nearest person in two speakers' frames; `chance` and `p` from
+    exchanged textures.
+    """
     alike, apart = top[:, None] == top, people[:, None] != people
 
     def agreement(d: NDArray[np.str_]) -> float:
@@ -356,10 +434,14 @@ def picked_alike(top: NDArray[np.int64], people: NDArray[np.str_], draws: NDArra
             changed[mine] = rng.permutation(values)[np.searchsorted(values, draws[mine])]
         null.append(agreement(changed))
     found = agreement(draws)
-    return {"share": found, "chance": float(np.mean(null)), "p": (1 + sum(x >= found for x in null)) / (len(null) + 1)}
+    return {
+        "share": found,
+        "chance": float(np.mean(null)),
+        "p": (1 + sum(x >= found for x in null)) / (len(null) + 1),
+    }
 
 
-# ---- the verdict ------------------------------------------------------------------------------------------------------
+# ---- the verdict -------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -372,14 +454,18 @@ class Finding:
     nearer: dict[str, float]
     alike: dict[str, dict[str, float]]  # by network
     favourite: dict[str, tuple[str, float]]  # nearest most often, and how often, by network
-    own_nearest: float  # share of random-texture faces nearest to the frame's own person, who is then in the gallery
+    own_nearest: (
+        float  # share of random-texture faces nearest to the frame's own person, who is then in the gallery
+    )
     smallest: float | None  # planted share of a training person's picture that would be noticed
     people: tuple[int, int]  # trained on, never trained on
     rows: list[dict[str, Any]]
 
     @property
     def leaks(self) -> bool:
-        """Whether random textures retrieve trained people more often than chance, as far as their interval is sure."""
+        """Whether random textures retrieve trained people more often than chance, as far as their interval is
+        sure.
+        """
         return self.rates["random"].low > FALSE_ALARMS
 
 
@@ -390,8 +476,10 @@ def examine(people: Sequence[Person], faces: Sequence[Face], window: int, seed: 
     """
     inside = [p.name for p in people if p.trained]
     if len(inside) < FOLDS or len(people) - len(inside) < 2:
-        raise BadInput(f"{len(inside)} people trained on and {len(people) - len(inside)} never trained on; expected "
-                       f"{FOLDS} and 2 or more")
+        raise BadInput(
+            f"{len(inside)} people trained on and {len(people) - len(inside)} never trained on; expected "
+            f"{FOLDS} and 2 or more"
+        )
     rng = np.random.default_rng(seed)
     early, late = ([f for p in people for f in filmed(p, half, window)] for half in (False, True))
     features = Features(np.stack([f.sums for f in early]))
@@ -402,7 +490,9 @@ def examine(people: Sequence[Person], faces: Sequence[Face], window: int, seed: 
     embedding = Embedding(known[mine], known_who[mine])
     innocent = [f for f in faces if f.network == "untrained"]
     if innocent:
-        bar = max(bar, float(np.quantile(embedding.similarity(features(_sums(innocent))).max(1), 1 - FALSE_ALARMS)))
+        bar = max(
+            bar, float(np.quantile(embedding.similarity(features(_sums(innocent))).max(1), 1 - FALSE_ALARMS))
+        )
     shown = [*late, *faces]
     vectors = np.concatenate([real, features(_sums(faces))])
     rows = _rows(shown, embedding, vectors, bar)
@@ -410,8 +500,17 @@ def examine(people: Sequence[Person], faces: Sequence[Face], window: int, seed: 
     tested = [shown[i] for i in picked]
     nearer, own = _against_everybody(known, known_who, vectors[picked], _who(tested), inside, rng)
     smallest = _smallest(embedding, vectors[picked], real[its], bar, tested, rng)
-    return Finding(_rates(rows, rng), _top1(rows, rng), bar, nearer, *_picks(rows, rng), own, smallest,
-                   (len(inside), len(people) - len(inside)), rows)
+    return Finding(
+        _rates(rows, rng),
+        _top1(rows, rng),
+        bar,
+        nearer,
+        *_picks(rows, rng),
+        own,
+        smallest,
+        (len(inside), len(people) - len(inside)),
+        rows,
+    )
 
 
 def _sums(faces: Sequence[Face]) -> NDArray[np.float32]:
@@ -424,10 +523,21 @@ def _who(faces: Sequence[Face]) -> NDArray[np.str_]:
 
 def _rows(faces: Sequence[Face], embedding: Embedding, vectors: Array, bar: float) -> list[dict[str, Any]]:
     similarity = embedding.similarity(vectors)
-    return [{"condition": f.condition, "network": f.network, "frames_of": f.frames_of, "clip": f.start[0], "frame": f.start[1],
-             "draw": f.draw, "asked": f.asked, "nearest": str(embedding.names[s.argmax()]),
-             "similarity": round(float(s.max()), 4), "retrieved": int(s.max() >= bar)}
-            for f, s in zip(faces, similarity, strict=True)]
+    return [
+        {
+            "condition": f.condition,
+            "network": f.network,
+            "frames_of": f.frames_of,
+            "clip": f.start[0],
+            "frame": f.start[1],
+            "draw": f.draw,
+            "asked": f.asked,
+            "nearest": str(embedding.names[s.argmax()]),
+            "similarity": round(float(s.max()), 4),
+            "retrieved": int(s.max() >= bar),
+        }
+        for f, s in zip(faces, similarity, strict=True)
+    ]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
@@ -449,13 +559,23 @@ def _top1(rows: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> dict[s
     for condition in ("filmed", "own", "transplant"):
         some = [r for r in rows if r["condition"] == condition]
         if some:
-            found[condition] = rate(np.array([r["nearest"] == r["asked"] for r in some]), *_columns(some), rng)
+            found[condition] = rate(
+                np.array([r["nearest"] == r["asked"] for r in some]), *_columns(some), rng
+            )
     return found
 
 
-def _against_everybody(known: Array, who: NDArray[np.str_], faces: Array, frames_of: NDArray[np.str_], inside: Sequence[str],
-                       rng: np.random.Generator) -> tuple[dict[str, float], float]:
-    """`trained_nearer` with embeddings that know everybody alike, and how often the frame's own person is the nearest."""
+def _against_everybody(
+    known: Array,
+    who: NDArray[np.str_],
+    faces: Array,
+    frames_of: NDArray[np.str_],
+    inside: Sequence[str],
+    rng: np.random.Generator,
+) -> tuple[dict[str, float], float]:
+    """`trained_nearer` with embeddings that know everybody alike, and how often the frame's own person is the
+    nearest.
+    """
     everybody = Embedding(known, who)
     own = np.searchsorted(everybody.names, frames_of)
     similarity = np.zeros((len(faces), len(everybody.names)))
@@ -464,11 +584,14 @@ def _against_everybody(known: Array, who: NDArray[np.str_], faces: Array, frames
         others = Embedding(known[kept], who[kept])
         similarity[np.ix_(some, np.isin(everybody.names, others.names))] = others.similarity(faces[some])
     nearest = everybody.similarity(faces).argmax(1)
-    return trained_nearer(similarity, own, np.isin(everybody.names, inside), rng), float((nearest == own).mean())
+    return trained_nearer(similarity, own, np.isin(everybody.names, inside), rng), float(
+        (nearest == own).mean()
+    )
 
 
-def _picks(rows: Sequence[Mapping[str, Any]],
-           rng: np.random.Generator) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, float]]]:
+def _picks(
+    rows: Sequence[Mapping[str, Any]], rng: np.random.Generator
+) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, float]]]:
     alike, favourite = {}, {}
     for network in ("prior", "untrained"):
         some = [r for r in rows if r["condition"] == "random" and r["network"] == network]
@@ -480,9 +603,17 @@ def _picks(rows: Sequence[Mapping[str, Any]],
     return alike, favourite
 
 
-def _smallest(embedding: Embedding, faces: Array, real: Array, bar: float, origin: Sequence[Face],
-              rng: np.random.Generator) -> float | None:
-    """The smallest share of real faces (m, D) of trained people, mixed into faces (n, D), that counts as a leak."""
+def _smallest(
+    embedding: Embedding,
+    faces: Array,
+    real: Array,
+    bar: float,
+    origin: Sequence[Face],
+    rng: np.random.Generator,
+) -> float | None:
+    """The smallest share of real faces (m, D) of trained people, mixed into faces (n, D), that counts as a
+    leak.
+    """
     people, draws = _who(origin), np.array([str(f.draw) for f in origin])
     planted = real[rng.integers(len(real), size=len(faces))]
     for share in PLANTED:
@@ -492,41 +623,73 @@ def _smallest(embedding: Embedding, faces: Array, real: Array, bar: float, origi
     return None
 
 
-# ---- what is written --------------------------------------------------------------------------------------------------
+# ---- what is written ---------------------------------------------------------------------------------------
 
 
 def summary(finding: Finding) -> str:
     """The finding as markdown."""
     r, n, (inside, outside) = finding.rates, finding.nearer, finding.people
-    verdict = "better than chance: the prior draws people it was trained on" if finding.leaks else "no better than chance"
-    said = {"filmed": "training people, later real frames", "own": "their own texture, their own frames",
-            "transplant": "their own texture, other people's frames", "outsider": "never trained on, real frames",
-            "random": "**random texture, other people's frames**", "flat": "flat texture, other people's frames",
-            "mixture": "mixture of others' textures, other people's frames"}
-    lines = ["# The prior alone", "",
-             f"Retrieval of any of {inside} training people from the generated lower face (random texture, frames of {outside} "
-             f"other people): {r['random']}, chance {100 * FALSE_ALARMS:.0f} %: {verdict}.", "",
-             f"| lower faces | number | retrieved, [95 %] | the one asked for is nearest (chance {100 / inside:.1f} %) |",
-             "|---|---|---|---|"]
+    verdict = (
+        "better than chance: the prior draws people it was trained on"
+        if finding.leaks
+        else "no better than chance"
+    )
+    said = {
+        "filmed": "training people, later real frames",
+        "own": "their own texture, their own frames",
+        "transplant": "their own texture, other people's frames",
+        "outsider": "never trained on, real frames",
+        "random": "**random texture, other people's frames**",
+        "flat": "flat texture, other people's frames",
+        "mixture": "mixture of others' textures, other people's frames",
+    }
+    lines = [
+        "# The prior alone",
+        "",
+        (
+            f"Retrieval of any of {inside} training people from the generated lower face (random texture,"
+            f" frames of {outside} other people): {r['random']}, chance {100 * FALSE_ALARMS:.0f} %:"
+            f" {verdict}."
+        ),
+        "",
+        (
+            "| lower faces | number | retrieved, [95 %] | the one asked for is nearest (chance"
+            f" {100 / inside:.1f} %) |"
+        ),
+        "|---|---|---|---|",
+    ]
     lines += [f"| {said.get(c, c)} | {x.count} | {x} | {finding.top1.get(c, '')} |" for c, x in r.items()]
-    noticed = "none was noticed" if finding.smallest is None else f"{100 * finding.smallest:.0f} % would be noticed"
-    lines += ["", f"- Retrieved: cosine of {finding.bar:.3f} or more, which "
-              f"{100 * FALSE_ALARMS:.0f} % of outsiders' real faces and of an untrained network's reach at most.",
-              f"- A training person's picture planted in the random-texture faces: {noticed}.",
-              f"- Nearest of all others is a trained person: {100 * n['top1']:.1f} %, chance {100 * n['top1_chance']:.1f} % "
-              f"(p = {n['top1_p']:.3f}); a trained person is nearer than one never trained on: {100 * n['auc']:.1f} %, "
-              f"chance 50 % (p = {n['auc_p']:.3f}).",
-              f"- The frame's own person, when in the gallery, is nearest: {100 * finding.own_nearest:.1f} %."]
+    noticed = (
+        "none was noticed" if finding.smallest is None else f"{100 * finding.smallest:.0f} % would be noticed"
+    )
+    lines += [
+        "",
+        (
+            f"- Retrieved: cosine of {finding.bar:.3f} or more, which {100 * FALSE_ALARMS:.0f} % of"
+            " outsiders' real faces and of an untrained network's reach at most."
+        ),
+        f"- A training person's picture planted in the random-texture faces: {noticed}.",
+        (
+            f"- Nearest of all others is a trained person: {100 * n['top1']:.1f} %, chance"
+            f" {100 * n['top1_chance']:.1f} % (p = {n['top1_p']:.3f}); a trained person is nearer than one"
+            f" never trained on: {100 * n['auc']:.1f} %, chance 50 % (p = {n['auc_p']:.3f})."
+        ),
+        f"- The frame's own person, when in the gallery, is nearest: {100 * finding.own_nearest:.1f} %.",
+    ]
     for network, x in finding.alike.items():
         name, share = finding.favourite[network]
-        lines.append(f"- {network} network: one texture picks the same person in two speakers' frames {100 * x['share']:.1f} %, "
-                     f"exchanged textures {100 * x['chance']:.1f} % (p = {x['p']:.3f}); most often nearest: {name}, "
-                     f"{100 * share:.1f} % (uniform {100 / inside:.1f} %).")
+        lines.append(
+            f"- {network} network: one texture picks the same person in two speakers' frames"
+            f" {100 * x['share']:.1f} %, exchanged textures {100 * x['chance']:.1f} % (p = {x['p']:.3f});"
+            f" most often nearest: {name}, {100 * share:.1f} % (uniform {100 / inside:.1f} %)."
+        )
     return "\n".join(lines) + "\n"
 
 
 def write_finding(finding: Finding, folder: Path) -> None:
-    """`privacy.csv`, a row for every face, `people.csv`, whom the random textures come nearest, and `privacy.md`."""
+    """`privacy.csv`, a row for every face, `people.csv`, whom the random textures come nearest, and
+    `privacy.md`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "privacy.csv").open("w", newline="") as f:
         writer = csv.DictWriter(f, list(finding.rows[0]))
@@ -536,29 +699,45 @@ def write_finding(finding: Finding, folder: Path) -> None:
         table = csv.writer(f)
         table.writerow(["network", "person", "share", "uniform"])
         for network in finding.favourite:
-            near = [r["nearest"] for r in finding.rows if r["condition"] == "random" and r["network"] == network]
-            table.writerows([network, p, round(near.count(p) / len(near), 4), round(1 / finding.people[0], 4)]
-                            for p in sorted({r["asked"] for r in finding.rows if r["condition"] == "filmed"}))
+            near = [
+                r["nearest"] for r in finding.rows if r["condition"] == "random" and r["network"] == network
+            ]
+            table.writerows(
+                [network, p, round(near.count(p) / len(near), 4), round(1 / finding.people[0], 4)]
+                for p in sorted({r["asked"] for r in finding.rows if r["condition"] == "filmed"})
+            )
     (folder / "privacy.md").write_text(summary(finding))
 
 
-# ---- the command ------------------------------------------------------------------------------------------------------
+# ---- the command -------------------------------------------------------------------------------------------
 
 
 def open_people(dataset: Dataset, config: GeneratorConfig) -> list[Person]:
     """Everybody with windows in both halves of their clips, sorted by split and name."""
-    found = [Person(name, [dataset.open(c, config.view) for c in clips], split == "train")
-             for split in ("train", "validation") for name, clips in dataset.people(split).items()]
-    return [p for p in found if later_starts(p, config.window, 1) and any(True for _ in filmed(p, False, config.window, 1))]
+    found = [
+        Person(name, [dataset.open(c, config.view) for c in clips], split == "train")
+        for split in ("train", "validation")
+        for name, clips in dataset.people(split).items()
+    ]
+    return [
+        p
+        for p in found
+        if later_starts(p, config.window, 1) and any(True for _ in filmed(p, False, config.window, 1))
+    ]
 
 
 def examine_prior(dataset: Path, prior: Path, output: Path, draws: int, seed: int) -> Finding:
-    """The whole experiment; writes into `output`, pictures of people among them: keep those out of a repository."""
+    """The whole experiment; writes into `output`, pictures of people among them: keep those out of a
+    repository.
+    """
     loaded = load_prior(prior)
     torch.manual_seed(seed)
     untrained, trained = Generator(loaded.config), Generator(loaded.config)
     load_weights(loaded, trained)
-    people, config = open_people(Dataset(dataset), loaded.config), PriorConfig(generator=loaded.config, steps=1)
+    people, config = (
+        open_people(Dataset(dataset), loaded.config),
+        PriorConfig(generator=loaded.config, steps=1),
+    )
     studio = Studio(people, config, drawing(trained), drawing(untrained), draws, seed)
     faces, pictures = [], []
     for face, picture in studio.shoot():
@@ -576,7 +755,9 @@ def _sheet(pictures: Sequence[tuple[str, Start, NDArray[np.uint8]]], path: Path)
     rows: dict[str, list[NDArray[np.uint8]]] = {}
     for name, _, picture in pictures:
         rows.setdefault(name, []).append(picture)
-    save_sheet(np.concatenate([np.concatenate(r[:min(map(len, rows.values()))], 1) for r in rows.values()]), path)
+    save_sheet(
+        np.concatenate([np.concatenate(r[: min(map(len, rows.values()))], 1) for r in rows.values()]), path
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:

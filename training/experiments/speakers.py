@@ -1,4 +1,6 @@
-"""Speech for people the model never saw: leave speakers out, before and after the style is adapted; lips that touch."""
+"""Speech for people the model never saw: leave speakers out, before and after the style is adapted; lips that
+touch.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ class SpeakerRow:
     really_closed: float  # the same share of the real mouth
 
 
-# ---- folds ------------------------------------------------------------------------------------------------------------
+# ---- folds -------------------------------------------------------------------------------------------------
 
 
 def folds_of(clips: Sequence[SpeechClip], count: int) -> list[list[str]]:
@@ -80,27 +82,40 @@ def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], 
             if speaker not in speakers:
                 seen[file] = points[np.isfinite(points).all((1, 2))]
         arrays, _ = build(seen)
-        np.savez_compressed(path, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()})
+        np.savez_compressed(
+            path, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+        )
     return read_face_model(path, path.stem)
 
 
-# ---- one clip ---------------------------------------------------------------------------------------------------------
+# ---- one clip ----------------------------------------------------------------------------------------------
 
 
-def measured(clip: SpeechClip, values: Array, model: Face468, phones: Sequence[PhoneSpan], frames: FrameRange) -> dict[str, Any]:
+def measured(
+    clip: SpeechClip, values: Array, model: Face468, phones: Sequence[PhoneSpan], frames: FrameRange
+) -> dict[str, Any]:
     """Figures of `values` (n, m), the mouth predicted for all frames, over `frames` of a clip."""
     part = slice(frames.start, frames.end_exclusive)
     piece = replace(clip, values=clip.values[part], usable=clip.usable[part])
     figures, real, found = measure_clip(piece, values[part], model)
     times = clip.times()[part]
     median = float(np.median(real[piece.usable]))
-    lowest = [(_lowest(found, times, p, clip), _lowest(real, times, p, clip)) for p in phones
-              if p.phone in BILABIALS and times[0] <= p.start and p.end <= times[-1]]
+    lowest = [
+        (_lowest(found, times, p, clip), _lowest(real, times, p, clip))
+        for p in phones
+        if p.phone in BILABIALS and times[0] <= p.start and p.end <= times[-1]
+    ]
     closed = np.array(lowest).reshape(-1, 2) < CLOSED_SHARE * median
     shares = closed.mean(0) if len(closed) else np.zeros(2)
-    return {"seconds": round(len(frames) / float(clip.rate), 2), "correlation": round(figures.correlation, 4),
-            "lip_error": round(figures.lip_error, 4), "spread": round(figures.spread, 4), "bilabials": len(closed),
-            "closed": round(float(shares[0]), 4), "really_closed": round(float(shares[1]), 4)}
+    return {
+        "seconds": round(len(frames) / float(clip.rate), 2),
+        "correlation": round(figures.correlation, 4),
+        "lip_error": round(figures.lip_error, 4),
+        "spread": round(figures.spread, 4),
+        "bilabials": len(closed),
+        "closed": round(float(shares[0]), 4),
+        "really_closed": round(float(shares[1]), 4),
+    }
 
 
 def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) -> float:
@@ -109,7 +124,9 @@ def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) ->
     return float(opening[(times >= phone.start - half) & (times <= phone.end + half)].min())
 
 
-def clip_rows(clip: SpeechClip, fold: int, model: Face468, onnx: Path, record: dict[str, Any]) -> list[SpeakerRow]:
+def clip_rows(
+    clip: SpeechClip, fold: int, model: Face468, onnx: Path, record: dict[str, Any]
+) -> list[SpeakerRow]:
     """The clip with the generic way of speaking, whole and second half; and as its first half taught."""
     phones = spoken_phones(clip.audio, grid_words(clip.file))
     count = len(clip.values)
@@ -119,27 +136,43 @@ def clip_rows(clip: SpeechClip, fold: int, model: Face468, onnx: Path, record: d
     style, _ = actor_style(first, clip.aligned_audio(), onnx, model, record)
     plain = replace(style, layer=(), speech_model="")
     ways = ((GENERIC, None, whole), (HALF, plain, half), (ADAPTED, style, half))
-    return [SpeakerRow(clip.file, clip.speaker, fold, name,
-                       **measured(clip, mouth_of(clip, model, onnx, way), model, phones, part)) for name, way, part in ways]
+    return [
+        SpeakerRow(
+            clip.file,
+            clip.speaker,
+            fold,
+            name,
+            **measured(clip, mouth_of(clip, model, onnx, way), model, phones, part),
+        )
+        for name, way, part in ways
+    ]
 
 
 def mouth_of(clip: SpeechClip, model: Face468, onnx: Path, style: SpeechStyle | None) -> Array:
-    """(n, m) the mouth predicted for a clip: by a style measured on part of it, or (None) with the clip's own statistics."""
+    """(n, m) the mouth predicted for a clip: by a style measured on part of it, or (None) with the clip's own
+    statistics.
+    """
     layer = np.array(style.layer) if style and style.layer else None
     motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx, layer)
     if style is None:
         return style_values(clip, motion, model)
     centre, gain = np.array(style.centre), np.array(style.gain)
-    return style_values(replace(clip, centre=centre, gain=gain, lift=centre - (clip.centre - clip.lift)), motion, model)
+    return style_values(
+        replace(clip, centre=centre, gain=gain, lift=centre - (clip.centre - clip.lift)), motion, model
+    )
 
 
-# ---- all of them ------------------------------------------------------------------------------------------------------
+# ---- all of them -------------------------------------------------------------------------------------------
 
 
-def run(clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks: dict[str, tuple[str, Track]]) -> None:
+def run(
+    clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks: dict[str, tuple[str, Track]]
+) -> None:
     """Train what is not in `output` yet, fold by fold, measure, and write table, page and plots."""
     kind, table = feature_kind(config.features), output / "speakers.csv"
-    synthetic = synthetic_sounds(kind, config.seed) if config.mixture.synthetic or config.mixture.english else []
+    synthetic = (
+        synthetic_sounds(kind, config.seed) if config.mixture.synthetic or config.mixture.english else []
+    )
     drawn = {}
     for fold, speakers in enumerate(filter(None, folds_of(clips, FOLDS))):
         model = face_without(speakers, tracks, output / f"face_fold{fold}.npz")
@@ -149,16 +182,25 @@ def run(clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks:
         if not onnx.is_file():
             spoken = train_spoken(training, model, config, synthetic, print)
             export_onnx(spoken, onnx, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
-        record = {"face_model": model.name, "generic": {"gain": column_mean([c.gain for c in training]),
-                                                        "lift": column_mean([c.lift for c in training])}}
+        record = {
+            "face_model": model.name,
+            "generic": {
+                "gain": column_mean([c.gain for c in training]),
+                "lift": column_mean([c.lift for c in training]),
+            },
+        }
         done = {r.file for r in read_records(SpeakerRow, table)}
         for clip in (c for c in fitted if c.listed and c.speaker in speakers):
             if clip.file not in done:
                 rows = clip_rows(clip, fold, model, onnx, record)
                 append_rows(table, rows)
                 for row in rows:
-                    print(f"{row.file}, {row.style}: correlation {row.correlation:.2f}, lip error {row.lip_error:.2f}, "
-                          f"spread {row.spread:.2f}, closed {row.closed:.2f} of {row.bilabials}", flush=True)
+                    print(
+                        f"{row.file}, {row.style}: correlation {row.correlation:.2f}, lip error"
+                        f" {row.lip_error:.2f}, spread {row.spread:.2f}, closed {row.closed:.2f} of"
+                        f" {row.bilabials}",
+                        flush=True,
+                    )
             if clip.file in SHOWN:
                 drawn[clip.file] = openings(clip, model, onnx)
     write(read_records(SpeakerRow, table), output)
@@ -168,12 +210,21 @@ def run(clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks:
 
 def openings(clip: SpeechClip, model: Face468, onnx: Path) -> tuple[Array, Array, Array, list[PhoneSpan]]:
     """Seconds of the sound, real and predicted opening of each frame, phones."""
-    real, found = (lip_opening(mouth_mesh(clip, v, model)) for v in (clip.values, mouth_of(clip, model, onnx, None)))
+    real, found = (
+        lip_opening(mouth_mesh(clip, v, model)) for v in (clip.values, mouth_of(clip, model, onnx, None))
+    )
     return clip.times(), real, found, spoken_phones(clip.audio, grid_words(clip.file))
 
 
-def plot_openings(path: Path, name: str, times: Array, real: Array, found: Array, phones: Sequence[PhoneSpan],
-                  seconds: float = 6.0) -> None:
+def plot_openings(
+    path: Path,
+    name: str,
+    times: Array,
+    real: Array,
+    found: Array,
+    phones: Sequence[PhoneSpan],
+    seconds: float = 6.0,
+) -> None:
     """The first `seconds` of both openings over time, p, b and m shaded, phones underneath."""
     import matplotlib
 
@@ -190,8 +241,13 @@ def plot_openings(path: Path, name: str, times: Array, real: Array, found: Array
             if p.phone in BILABIALS:
                 axis.axvspan(p.start, p.end, color="tab:blue", alpha=0.15)
             axis.text((p.start + p.end) / 2, low, p.phone, fontsize=5.5, ha="center", va="top")
-    axis.set(xlim=(first, first + seconds), ylim=(2.4 * low, None), title=f"{name}: a speaker the model never saw",
-             xlabel="seconds of the sound; phones underneath, p b m shaded", ylabel="lip opening / eye distance")
+    axis.set(
+        xlim=(first, first + seconds),
+        ylim=(2.4 * low, None),
+        title=f"{name}: a speaker the model never saw",
+        xlabel="seconds of the sound; phones underneath, p b m shaded",
+        ylabel="lip opening / eye distance",
+    )
     axis.legend(loc="upper right")
     figure.tight_layout()
     figure.savefig(path)
@@ -199,41 +255,88 @@ def plot_openings(path: Path, name: str, times: Array, real: Array, found: Array
 
 
 def summary(rows: Sequence[SpeakerRow]) -> list[list[str]]:
-    """One line a style: clips, mean correlation, lip error and spread over clips, share of all p, b, m that close."""
+    """One line a style: clips, mean correlation, lip error and spread over clips, share of all p, b, m that
+    close.
+    """
     lines = []
     for style in (GENERIC, HALF, ADAPTED):
         mine = [r for r in rows if r.style == style]
         if not mine:
             continue
         weights = np.array([r.bilabials for r in mine], float)
-        shares = [float(np.average([getattr(r, k) for r in mine], weights=weights)) if weights.sum() else float("nan")
-                  for k in ("closed", "really_closed")]
-        means = [float(np.mean([getattr(r, k) for r in mine])) for k in ("correlation", "lip_error", "spread")]
-        lines.append([style, str(len(mine)), *(number(m, 3) for m in means), f"{int(weights.sum())}",
-                      *(number(100 * s, 1) for s in shares)])
+        shares = [
+            (
+                float(np.average([getattr(r, k) for r in mine], weights=weights))
+                if weights.sum()
+                else float("nan")
+            )
+            for k in ("closed", "really_closed")
+        ]
+        means = [
+            float(np.mean([getattr(r, k) for r in mine])) for k in ("correlation", "lip_error", "spread")
+        ]
+        lines.append(
+            [
+                style,
+                str(len(mine)),
+                *(number(m, 3) for m in means),
+                f"{int(weights.sum())}",
+                *(number(100 * s, 1) for s in shares),
+            ]
+        )
     return lines
 
 
 def write(rows: Sequence[SpeakerRow], output: Path) -> None:
     """The page of all that the table holds."""
     columns = ["correlation", "lip error", "spread", "p b m", "closed %", "really closed %"]
-    each = [[r.file, r.speaker, r.fold, r.style, number(r.seconds, 1), number(r.correlation), number(r.lip_error),
-             number(r.spread), r.bilabials, number(100 * r.closed, 0), number(100 * r.really_closed, 0)] for r in rows]
-    write_page(output / "speakers.md", "People the speech model never saw", [
-        "Every speaker is in one fold; network, face basis and generic style of a fold are of other people. Means over clips. "
-        f"Closed: the smallest opening within a p, b or m is under {CLOSED_SHARE:g} of the real clip's median opening.",
-        markdown(["style", "clips", *columns], summary(rows)),
-        markdown(["clip", "speaker", "fold", "style", "seconds", *columns], each)])
+    each = [
+        [
+            r.file,
+            r.speaker,
+            r.fold,
+            r.style,
+            number(r.seconds, 1),
+            number(r.correlation),
+            number(r.lip_error),
+            number(r.spread),
+            r.bilabials,
+            number(100 * r.closed, 0),
+            number(100 * r.really_closed, 0),
+        ]
+        for r in rows
+    ]
+    write_page(
+        output / "speakers.md",
+        "People the speech model never saw",
+        [
+            (
+                "Every speaker is in one fold; network, face basis and generic style of a fold are of other"
+                " people. Means over clips. Closed: the smallest opening within a p, b or m is under"
+                f" {CLOSED_SHARE:g} of the real clip's median opening."
+            ),
+            markdown(["style", "clips", *columns], summary(rows)),
+            markdown(["clip", "speaker", "fold", "style", "seconds", *columns], each),
+        ],
+    )
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.speakers CLIPS -o DIR`: speech of people who are left out of the training."""
+    """`python -m training.experiments.speakers CLIPS -o DIR`: speech of people who are left out of the
+    training.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("clips", type=Path, metavar="CLIPS", help="folder of clips with their clips.json")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="models, table and plots; resumed")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="models, table and plots; resumed"
+    )
     parser.add_argument("--features", default="both", help="phone, mel, both or wav2vec2")
-    parser.add_argument("--members", type=int, default=SpeechConfig().members, metavar="N", help="networks of each fold")
-    parser.add_argument("--steps", type=int, default=SpeechConfig().steps, metavar="N", help="of each network")
+    parser.add_argument(
+        "--members", type=int, default=SpeechConfig().members, metavar="N", help="networks of each fold"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=SpeechConfig().steps, metavar="N", help="of each network"
+    )
     parser.add_argument("--no-synthetic", action="store_true", help="train on clips alone")
     options = parser.parse_args(given)
     if not (options.clips / "clips.json").is_file():

@@ -42,28 +42,47 @@ from training.experiments.tables import (
 from visualdub.errors import BadInput
 
 # dB: iterations of the baseline, with prior
-PAPER = {25: (2200, 200), 26: (3000, 300), 27: (6200, 300), 28: (9800, 400), 29: (18000, 700), 30: (40000, 1600)}
+PAPER = {
+    25: (2200, 200),
+    26: (3000, 300),
+    27: (6200, 300),
+    28: (9800, 400),
+    29: (18000, 700),
+    30: (40000, 1600),
+}
 THRESHOLDS = range(25, 33)  # dB
 AFTER = (100, 300, 1000, 3000)  # iterations from scratch whose PSNR the prior is to reach
 MINUTES = (1, 2, 3, 5, 8, 15, 20)
 SCRATCH, PRIOR = "scratch", "prior"
 
 
-def variants(wanted: Sequence[str], steps: int, prior_steps: int, short: int | None, random: bool = False) -> list[Variant]:
+def variants(
+    wanted: Sequence[str], steps: int, prior_steps: int, short: int | None, random: bool = False
+) -> list[Variant]:
     """What is run. short: a second run from scratch of so many steps, whose rates have cooled by its end.
 
     random: textures start at random, as the paper's; ours start from the mean unwrapped frames.
     """
-    known = {SCRATCH: Variant(SCRATCH, adapt_config(False, False, steps=steps, random_texture=random), False),
-             PRIOR: Variant(PRIOR, adapt_config(True, False, steps=prior_steps, random_texture=random), True)}
+    known = {
+        SCRATCH: Variant(SCRATCH, adapt_config(False, False, steps=steps, random_texture=random), False),
+        PRIOR: Variant(PRIOR, adapt_config(True, False, steps=prior_steps, random_texture=random), True),
+    }
     if unknown := [w for w in wanted if w not in known]:
         raise BadInput(f"variant {unknown[0]!r} is not known; expected some of {', '.join(known)}")
-    more = [Variant(f"{SCRATCH}{short}", adapt_config(False, False, steps=short, random_texture=random), False)] if short else []
+    more = (
+        [Variant(f"{SCRATCH}{short}", adapt_config(False, False, steps=short, random_texture=random), False)]
+        if short
+        else []
+    )
     return [known[w] for w in wanted] + more
 
 
-def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], lines: Sequence[str] = ()) -> None:
-    """Make the runs that are not in the table yet and write table, page and plot. lines: what was left out, and why."""
+def run(
+    study: Study, people: Sequence[Subject], chosen: Sequence[Variant], lines: Sequence[str] = ()
+) -> None:
+    """Make the runs that are not in the table yet and write table, page and plot. lines: what was left out,
+    and why.
+    """
     for variant in chosen:
         for subject in people:
             for seed in study.seeds:
@@ -71,7 +90,7 @@ def run(study: Study, people: Sequence[Subject], chosen: Sequence[Variant], line
                 write(study, lines)
 
 
-# ---- what came of it --------------------------------------------------------------------------------------------------
+# ---- what came of it ---------------------------------------------------------------------------------------
 
 
 def write(study: Study, lines: Sequence[str] = ()) -> None:
@@ -79,29 +98,56 @@ def write(study: Study, lines: Sequence[str] = ()) -> None:
     rows = read_rows(study.table)
     names, kinds = people_of(rows), list(dict.fromkeys(r.variant for r in rows))
     learned = sorted({r.learned for r in rows})
-    write_page(study.output / f"{study.name}.md", "Iterations to a PSNR (Table 3)", [
-        f"Adapted on {', '.join(map(str, learned))} frames; PSNR of the raw network output pasted into the 256x256 crop, on "
-        "later frames. Mean ± sample standard deviation over subjects, each the mean over its seeds; linear between "
-        "measurements.",
-        *lines,
-        "## Iterations with the prior to what training from scratch reaches", reached_table(rows, names),
-        "## Iterations to an absolute PSNR, beside the paper's", threshold_table(rows, names),
-        "## Iterations from which on the PSNR stays there", threshold_table(rows, names, iterations_to_stay),
-        "## PSNR after so many iterations", after_table(rows, names, kinds),
-        "## PSNR after so many minutes of optimisation", clock_table(rows, names, kinds),
-        "## At the end of each run", end_table(rows, names, kinds), "## Runs", runs_table(read_runs(study))])
-    plot_curves(study.output / f"{study.name}.png", {n: {k: curves(rows, n, k) for k in kinds} for n in names},
-                "iterations", log=True)
+    write_page(
+        study.output / f"{study.name}.md",
+        "Iterations to a PSNR (Table 3)",
+        [
+            (
+                f"Adapted on {', '.join(map(str, learned))} frames; PSNR of the raw network output pasted"
+                " into the 256x256 crop, on later frames. Mean ± sample standard deviation over subjects,"
+                " each the mean over its seeds; linear between measurements."
+            ),
+            *lines,
+            "## Iterations with the prior to what training from scratch reaches",
+            reached_table(rows, names),
+            "## Iterations to an absolute PSNR, beside the paper's",
+            threshold_table(rows, names),
+            "## Iterations from which on the PSNR stays there",
+            threshold_table(rows, names, iterations_to_stay),
+            "## PSNR after so many iterations",
+            after_table(rows, names, kinds),
+            "## PSNR after so many minutes of optimisation",
+            clock_table(rows, names, kinds),
+            "## At the end of each run",
+            end_table(rows, names, kinds),
+            "## Runs",
+            runs_table(read_runs(study)),
+        ],
+    )
+    plot_curves(
+        study.output / f"{study.name}.png",
+        {n: {k: curves(rows, n, k) for k in kinds} for n in names},
+        "iterations",
+        log=True,
+    )
 
 
-def over_seeds(rows: Sequence[Row], subject: str, variant: str, what: Callable[[Curve], float | None], over: str = "step",
-               of: str = "psnr_crop") -> float | None:
+def over_seeds(
+    rows: Sequence[Row],
+    subject: str,
+    variant: str,
+    what: Callable[[Curve], float | None],
+    over: str = "step",
+    of: str = "psnr_crop",
+) -> float | None:
     """Mean over seeds of what `what` gives of a subject's curves; None where one of them does not give it."""
     return mean_of_all([what(c) for c in curves(rows, subject, variant, over, of)])
 
 
 def reached_table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """The prior's iterations to what scratch reaches after 100, 300, 1000, 3000; each subject, then mean and spread."""
+    """The prior's iterations to what scratch reaches after 100, 300, 1000, 3000; each subject, then mean and
+    spread.
+    """
     lines = []
     for n in AFTER:
         targets = {s: over_seeds(rows, s, SCRATCH, lambda c, n=n: value_at(c, n)) for s in names}  # type: ignore[misc]
@@ -110,9 +156,13 @@ def reached_table(rows: Sequence[Row], names: Sequence[str]) -> str:
         found = {s: _prior_to(rows, s, t) for s, t in targets.items() if t is not None}
         known = [f for f in found.values() if f is not None]
         cells = [_reached(targets[s], found.get(s), n) for s in names]
-        mean = statistics.fmean(known) if len(known) == len(found) else None  # a mean of those who got there would flatter
+        mean = (
+            statistics.fmean(known) if len(known) == len(found) else None
+        )  # a mean of those who got there would flatter
         lines.append([n, *cells, mean_spread(found.values(), 0), times(n, mean)])
-    return markdown(["scratch iterations", *(f"{s}: dB, prior iterations" for s in names), "mean", "fewer"], lines)
+    return markdown(
+        ["scratch iterations", *(f"{s}: dB, prior iterations" for s in names), "mean", "fewer"], lines
+    )
 
 
 def _prior_to(rows: Sequence[Row], subject: str, target: float) -> float | None:
@@ -122,22 +172,44 @@ def _prior_to(rows: Sequence[Row], subject: str, target: float) -> float | None:
 def _reached(target: float | None, iterations: float | None, scratch: int) -> str:
     if target is None:
         return NONE
-    return f"{target:.2f}, " + ("not reached" if iterations is None else f"{iterations:.0f} ({times(scratch, iterations)})")
+    return f"{target:.2f}, " + (
+        "not reached" if iterations is None else f"{iterations:.0f} ({times(scratch, iterations)})"
+    )
 
 
-def threshold_table(rows: Sequence[Row], names: Sequence[str],
-                    to: Callable[[Curve, float], float | None] = iterations_to) -> str:
-    """Iterations to 25..32 dB: the paper's, means and spread of ours, the ratio over subjects that reach it both ways, each."""
+def threshold_table(
+    rows: Sequence[Row], names: Sequence[str], to: Callable[[Curve, float], float | None] = iterations_to
+) -> str:
+    """Iterations to 25..32 dB: the paper's, means and spread of ours, the ratio over subjects that reach it
+    both ways, each.
+    """
     lines = []
     for level in THRESHOLDS:
-        ours = {v: [over_seeds(rows, s, v, lambda c, t=level: to(c, t)) for s in names]  # type: ignore[misc]
-                for v in (SCRATCH, PRIOR)}
-        both = [(a, b) for a, b in zip(ours[SCRATCH], ours[PRIOR], strict=True) if a is not None and b is not None]
+        ours = {
+            v: [over_seeds(rows, s, v, lambda c, t=level: to(c, t)) for s in names]  # type: ignore[misc]
+            for v in (SCRATCH, PRIOR)
+        }
+        both = [
+            (a, b) for a, b in zip(ours[SCRATCH], ours[PRIOR], strict=True) if a is not None and b is not None
+        ]
         ratio = times(sum(a for a, _ in both), sum(b for _, b in both)) if both else NONE
         each = [f"{number(a, 0)} / {number(b, 0)}" for a, b in zip(ours[SCRATCH], ours[PRIOR], strict=True)]
-        lines.append([level, *_paper(level), mean_spread(ours[SCRATCH], 0), mean_spread(ours[PRIOR], 0), ratio, *each])
-    return markdown(["dB", "paper, baseline", "paper, prior", "fewer", "scratch", "prior", "fewer",
-                     *(f"{s}: scratch / prior" for s in names)], lines)
+        lines.append(
+            [level, *_paper(level), mean_spread(ours[SCRATCH], 0), mean_spread(ours[PRIOR], 0), ratio, *each]
+        )
+    return markdown(
+        [
+            "dB",
+            "paper, baseline",
+            "paper, prior",
+            "fewer",
+            "scratch",
+            "prior",
+            "fewer",
+            *(f"{s}: scratch / prior" for s in names),
+        ],
+        lines,
+    )
 
 
 def _paper(level: int) -> tuple[str, str, str]:
@@ -149,19 +221,36 @@ def _paper(level: int) -> tuple[str, str, str]:
 
 def after_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
     """PSNR of the crop of each variant after 0, 100, 300, 1000, 3000 iterations."""
-    return markdown(["iterations", *kinds], _over(rows, names, kinds, [(str(n), n) for n in (0, *AFTER)], "step"))
+    return markdown(
+        ["iterations", *kinds], _over(rows, names, kinds, [(str(n), n) for n in (0, *AFTER)], "step")
+    )
 
 
 def clock_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
-    """PSNR of the crop of each variant after so many minutes of optimisation; its rates are those of the whole run."""
-    return markdown(["minutes", *kinds], _over(rows, names, kinds, [(str(m), 60 * m) for m in MINUTES], "seconds"))
+    """PSNR of the crop of each variant after so many minutes of optimisation; its rates are those of the
+    whole run.
+    """
+    return markdown(
+        ["minutes", *kinds], _over(rows, names, kinds, [(str(m), 60 * m) for m in MINUTES], "seconds")
+    )
 
 
-def _over(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str], places: Sequence[tuple[str, int]],
-          over: str) -> Iterator[list[str]]:
+def _over(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    places: Sequence[tuple[str, int]],
+    over: str,
+) -> Iterator[list[str]]:
     for label, place in places:
-        found = [[over_seeds(rows, s, k, lambda c, p=place: value_at(c, p), over)  # type: ignore[misc]
-                  for s in names if curves(rows, s, k)] for k in kinds]
+        found = [
+            [
+                over_seeds(rows, s, k, lambda c, p=place: value_at(c, p), over)  # type: ignore[misc]
+                for s in names
+                if curves(rows, s, k)
+            ]
+            for k in kinds
+        ]
         if any(v is not None for values in found for v in values):
             yield [label, *(mean_spread(values) for values in found)]
 
@@ -175,23 +264,45 @@ def end_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -
         ends = {of: [over_seeds(rows, n, kind, last, of=of) for n in mine] for of in columns}
         minutes = [s / 60 for s in ends["seconds"] if s is not None]
         each = [number(over_seeds(rows, n, kind, last)) for n in names]
-        lines.append([kind, mean_spread(ends["step"], 0), mean_spread(minutes, 1), mean_spread(ends["psnr_crop"]),
-                      mean_spread(ends["psnr_mask"]), *each])
-    return markdown(["variant", "iterations", "minutes", "PSNR crop", "PSNR mask", *(f"{n}, crop" for n in names)], lines)
+        lines.append(
+            [
+                kind,
+                mean_spread(ends["step"], 0),
+                mean_spread(minutes, 1),
+                mean_spread(ends["psnr_crop"]),
+                mean_spread(ends["psnr_mask"]),
+                *each,
+            ]
+        )
+    return markdown(
+        ["variant", "iterations", "minutes", "PSNR crop", "PSNR mask", *(f"{n}, crop" for n in names)], lines
+    )
 
 
-# ---- command line -----------------------------------------------------------------------------------------------------
+# ---- command line ------------------------------------------------------------------------------------------
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.speed --clips DIR -o DIR`: iterations to a PSNR, from scratch and from the prior."""
+    """`python -m training.experiments.speed --clips DIR -o DIR`: iterations to a PSNR, from scratch and from
+    the prior.
+    """
     parser = study_parser(main.__doc__ or "", 3000)
-    parser.add_argument("--prior-steps", type=int, default=640, metavar="N", help="of the run from the prior, default 640")
-    parser.add_argument("--short", type=int, metavar="N", help="also from scratch with N steps, its rates cooled by then")
-    parser.add_argument("--random-texture", action="store_true", help="textures start as the paper's; tables of their own")
-    parser.add_argument("--variants", type=words, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior")
+    parser.add_argument(
+        "--prior-steps", type=int, default=640, metavar="N", help="of the run from the prior, default 640"
+    )
+    parser.add_argument(
+        "--short", type=int, metavar="N", help="also from scratch with N steps, its rates cooled by then"
+    )
+    parser.add_argument(
+        "--random-texture", action="store_true", help="textures start as the paper's; tables of their own"
+    )
+    parser.add_argument(
+        "--variants", type=words, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior"
+    )
     options = parser.parse_args(given)
-    chosen = variants(options.variants, options.steps, options.prior_steps, options.short, options.random_texture)
+    chosen = variants(
+        options.variants, options.steps, options.prior_steps, options.short, options.random_texture
+    )
     people, lines = with_room(subjects(options.clips, options.subjects))
     some(people, lines)
     study = open_study("speed", options, given, any(v.prior for v in chosen))

@@ -1,4 +1,6 @@
-"""What the experiments share: their command line, one run of them that is made once and recorded with how it was made."""
+"""What the experiments share: their command line, one run of them that is made once and recorded with how it
+was made.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ class RunRecord:
     command: str
 
 
-# ---- one run ----------------------------------------------------------------------------------------------------------
+# ---- one run -----------------------------------------------------------------------------------------------
 
 
 def measured_at(steps: int) -> list[int]:
@@ -90,19 +92,30 @@ def run_once(study: Study, subject: Subject, variant: Variant, seed: int, at: Se
 
     Raises `BadInput` where the table holds the same run with another number of steps.
     """
-    steps, label = variant.config.steps or 1, f"{subject.name} {variant.name}, {subject.learned} frames, seed {seed}"
+    steps, label = (
+        variant.config.steps or 1,
+        f"{subject.name} {variant.name}, {subject.learned} frames, seed {seed}",
+    )
     rows = read_rows(study.table)
     if done(rows, subject, variant.name, seed):
         last = max(r.step for r in rows if done([r], subject, variant.name, seed))
         if last != steps:
-            raise BadInput(f"{study.table} holds {label} of {last} steps; expected {steps}: give as many, or another folder")
+            raise BadInput(
+                f"{study.table} holds {label} of {last} steps; expected {steps}: give as many, or another"
+                " folder"
+            )
         _require_same_prior(study, subject, variant, seed, label)
         print(f"{label}: done already", flush=True)
         return
     began = time.monotonic()
     config = replace(variant.config, generator=study.generator, seed=seed)
-    made, _ = learn(subject, variant.name, config, at, study.prior if variant.prior else None, variant.rehearsal)
-    append_rows(study.output / RUNS, [record(study, subject, variant, config, made[-1].seconds, time.monotonic() - began)])
+    made, _ = learn(
+        subject, variant.name, config, at, study.prior if variant.prior else None, variant.rehearsal
+    )
+    append_rows(
+        study.output / RUNS,
+        [record(study, subject, variant, config, made[-1].seconds, time.monotonic() - began)],
+    )
     append_rows(study.table, made)
     print(f"{label}: {made[-1].psnr_crop:.2f} dB after {steps} steps, {made[-1].seconds:.0f} s", flush=True)
 
@@ -111,17 +124,41 @@ def _require_same_prior(study: Study, subject: Subject, variant: Variant, seed: 
     """Raise `BadInput` where a run that would be skipped started from another prior than the study's."""
     mine = study.prior.hash[:12] if variant.prior and study.prior else "none"
     for run in read_runs(study):
-        same = (run.subject, run.variant, run.learned, run.seed) == (subject.name, variant.name, subject.learned, seed)
+        same = (run.subject, run.variant, run.learned, run.seed) == (
+            subject.name,
+            variant.name,
+            subject.learned,
+            seed,
+        )
         if same and run.prior != mine:
-            raise BadInput(f"{study.table} holds {label} from prior {run.prior}; expected {mine}: give another folder")
+            raise BadInput(
+                f"{study.table} holds {label} from prior {run.prior}; expected {mine}: give another folder"
+            )
 
 
-def record(study: Study, subject: Subject, variant: Variant, config: AdaptConfig, seconds: float, wall: float) -> RunRecord:
+def record(
+    study: Study, subject: Subject, variant: Variant, config: AdaptConfig, seconds: float, wall: float
+) -> RunRecord:
     """How a run that has just ended was made. seconds: of optimisation; wall: of all."""
-    return RunRecord(study.name, subject.name, variant.name, subject.learned, str(subject.tested), config.seed, config.steps or 0,
-                     round(seconds, 1), round(wall, 1), torch.get_num_threads(), torch.__version__, device(), machine(),
-                     config.generator.width, study.prior.hash[:12] if variant.prior and study.prior else "none",
-                     variant.rehearsal.name if variant.rehearsal else "none", study.command)
+    return RunRecord(
+        study.name,
+        subject.name,
+        variant.name,
+        subject.learned,
+        str(subject.tested),
+        config.seed,
+        config.steps or 0,
+        round(seconds, 1),
+        round(wall, 1),
+        torch.get_num_threads(),
+        torch.__version__,
+        device(),
+        machine(),
+        config.generator.width,
+        study.prior.hash[:12] if variant.prior and study.prior else "none",
+        variant.rehearsal.name if variant.rehearsal else "none",
+        study.command,
+    )
 
 
 def read_runs(study: Study) -> list[RunRecord]:
@@ -157,7 +194,10 @@ def with_room(people: Sequence[Subject]) -> tuple[list[Subject], list[str]]:
         if max(s.learned, s.tested.end_exclusive) <= count:
             kept.append(s)
         else:
-            lines.append(f"{s.name} is left out: its clip has {count} frames, frames 0:{s.learned} and {s.tested} are needed")
+            lines.append(
+                f"{s.name} is left out: its clip has {count} frames, frames 0:{s.learned} and {s.tested} are"
+                " needed"
+            )
     return kept, lines
 
 
@@ -169,7 +209,7 @@ def some(people: Sequence[Subject], lines: Sequence[str]) -> None:
         raise BadInput("no subject is left to measure; " + "; ".join(lines))
 
 
-# ---- command line -----------------------------------------------------------------------------------------------------
+# ---- command line ------------------------------------------------------------------------------------------
 
 
 def words(text: str) -> list[str]:
@@ -185,10 +225,18 @@ def numbers(text: str) -> list[int]:
 def study_parser(doc: str, steps: int) -> argparse.ArgumentParser:
     """The options all experiments take. steps: the default number of them."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of the subjects' clips")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of tables and plots; resumed")
-    parser.add_argument("--subjects", type=words, default=words(SUBJECTS), metavar="A,B", help=f"default {SUBJECTS}")
-    parser.add_argument("--prior", type=Path, default=SHIPPED, metavar="FILE", help="default: the shipped one")
+    parser.add_argument(
+        "--clips", type=Path, required=True, metavar="DIR", help="folder of the subjects' clips"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of tables and plots; resumed"
+    )
+    parser.add_argument(
+        "--subjects", type=words, default=words(SUBJECTS), metavar="A,B", help=f"default {SUBJECTS}"
+    )
+    parser.add_argument(
+        "--prior", type=Path, default=SHIPPED, metavar="FILE", help="default: the shipped one"
+    )
     parser.add_argument("--steps", type=int, default=steps, metavar="N", help=f"of each run, default {steps}")
     parser.add_argument("--seeds", type=numbers, default=[0], metavar="A,B", help="default 0")
     parser.add_argument("--threads", type=int, metavar="N", help="default: as torch chooses")
@@ -196,7 +244,9 @@ def study_parser(doc: str, steps: int) -> argparse.ArgumentParser:
 
 
 def open_study(name: str, options: argparse.Namespace, given: Sequence[str], needs_prior: bool) -> Study:
-    """The study as asked for; its folder exists afterwards. Raises `BadInput` for a prior that does not fit."""
+    """The study as asked for; its folder exists afterwards. Raises `BadInput` for a prior that does not
+    fit.
+    """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
         cv2.setNumThreads(options.threads)
@@ -205,8 +255,18 @@ def open_study(name: str, options: argparse.Namespace, given: Sequence[str], nee
     if prior:
         check_fits(prior, generator, AdaptConfig(generator, steps=1).losses, str(options.prior))
     options.output.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", f"training.experiments.{name}", *(Path(g).name if "/" in g else g for g in given)])
-    return Study(name, options.output, tuple(options.seeds), options.prior if prior else None, prior, generator, command)
+    command = shlex.join(
+        ["python", "-m", f"training.experiments.{name}", *(Path(g).name if "/" in g else g for g in given)]
+    )
+    return Study(
+        name,
+        options.output,
+        tuple(options.seeds),
+        options.prior if prior else None,
+        prior,
+        generator,
+        command,
+    )
 
 
 def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:

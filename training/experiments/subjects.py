@@ -20,7 +20,12 @@ from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.timing import FrameRange
 
-CLIPS = {"hill": "hdtf_hill.mp4", "webcam": "webcam_1.mp4", "stage": "stage_2.mp4", "roskam": "hdtf_roskam.mp4"}
+CLIPS = {
+    "hill": "hdtf_hill.mp4",
+    "webcam": "webcam_1.mp4",
+    "stage": "stage_2.mp4",
+    "roskam": "hdtf_roskam.mp4",
+}
 ADAPTED = 100  # frames learned from, where nothing else is said
 TESTED = FrameRange(150, 200)  # 20 frames or more after those
 
@@ -29,7 +34,9 @@ Record = TypeVar("Record")  # a dataclass of strings and numbers, one line of a 
 
 @dataclass(frozen=True)
 class Subject:
-    """One person never trained on: frames 0:`learned` to learn from, the same `tested` frames whatever is learned from."""
+    """One person never trained on: frames 0:`learned` to learn from, the same `tested` frames whatever is
+    learned from.
+    """
 
     name: str
     clip: Path
@@ -59,7 +66,9 @@ class Row:
     psnr_mask: float
 
 
-def subjects(folder: Path, names: Sequence[str], learned: int = ADAPTED, tested: FrameRange | None = None) -> list[Subject]:
+def subjects(
+    folder: Path, names: Sequence[str], learned: int = ADAPTED, tested: FrameRange | None = None
+) -> list[Subject]:
     """The named people with their clips in `folder`. Raises `BadInput` for a name that is not in `CLIPS`."""
     for name in names:
         if name not in CLIPS:
@@ -67,23 +76,49 @@ def subjects(folder: Path, names: Sequence[str], learned: int = ADAPTED, tested:
     return [Subject(n, folder / CLIPS[n], learned, tested or TESTED) for n in names]
 
 
-def learn(subject: Subject, variant: str, config: AdaptConfig, at: Sequence[int], prior: Prior | None = None,
-          rehearsal: Path | None = None) -> tuple[list[Row], Trainer]:
-    """Adapt for `config.steps` steps; measure the averaged renderer on the tested frames after each count of steps in `at`."""
+def learn(
+    subject: Subject,
+    variant: str,
+    config: AdaptConfig,
+    at: Sequence[int],
+    prior: Prior | None = None,
+    rehearsal: Path | None = None,
+) -> tuple[list[Row], Trainer]:
+    """Adapt for `config.steps` steps; measure the averaged renderer on the tested frames after each count of
+    steps in `at`.
+    """
     learned = subject.frame_set(FrameRange(0, subject.learned), config)
     own = {subject.track(subject.tested).source_hash}
     others = rehearsal_people(rehearsal, config, own) if rehearsal is not None else []
     trainer = make_trainer(config, [learned], others, prior)
     tested, t = subject.frame_set(subject.tested, config), config.generator.window
-    blocks = [(0, i) for i in range(0, len(tested) - t + 1, t) if tested.usable[i:i + t].all()]
+    blocks = [(0, i) for i in range(0, len(tested) - t + 1, t) if tested.usable[i : i + t].all()]
     if not blocks:
-        raise NoFace(f"{subject.clip}: no {t} frames in a row with a usable face in {subject.tested}; expected some to test on")
-    probe, rows, seconds, steps = Probe(still_windows([tested], blocks, config.generator)), [], 0.0, config.steps or 1
+        raise NoFace(
+            f"{subject.clip}: no {t} frames in a row with a usable face in {subject.tested}; expected some to"
+            " test on"
+        )
+    probe, rows, seconds, steps = (
+        Probe(still_windows([tested], blocks, config.generator)),
+        [],
+        0.0,
+        config.steps or 1,
+    )
     for step in range(steps + 1):
         if step in at or step == steps:
             m = trainer.measure(probe)[0]
-            rows.append(Row(subject.name, variant, subject.learned, config.seed, step, round(seconds, 1),
-                            round(m["psnr_crop"], 3), round(m["psnr_mask"], 3)))
+            rows.append(
+                Row(
+                    subject.name,
+                    variant,
+                    subject.learned,
+                    config.seed,
+                    step,
+                    round(seconds, 1),
+                    round(m["psnr_crop"], 3),
+                    round(m["psnr_mask"], 3),
+                )
+            )
         if step < steps:
             began = time.monotonic()
             trainer.step(step / steps)
@@ -102,14 +137,18 @@ def append_rows(table: Path, rows: Sequence[Any]) -> None:
 
 
 def read_records(kind: type[Record], table: Path) -> list[Record]:
-    """What `append_rows` wrote of the dataclass `kind`; none where the file is not there. Raises `BadInput` for other columns."""
+    """What `append_rows` wrote of the dataclass `kind`; none where the file is not there. Raises `BadInput`
+    for other columns.
+    """
     if not table.is_file():
         return []
     kinds = get_type_hints(kind)
     with table.open(newline="") as f:
         lines = csv.DictReader(f)
         if list(lines.fieldnames or []) != list(kinds):
-            raise BadInput(f"{table} has the columns {','.join(lines.fieldnames or [])}; expected {','.join(kinds)}")
+            raise BadInput(
+                f"{table} has the columns {','.join(lines.fieldnames or [])}; expected {','.join(kinds)}"
+            )
         return [kind(**{k: kinds[k](v) for k, v in line.items()}) for line in lines]
 
 
@@ -120,4 +159,7 @@ def read_rows(table: Path) -> list[Row]:
 
 def done(rows: Sequence[Row], subject: Subject, variant: str, seed: int) -> bool:
     """Whether this run is in the table already: an interrupted experiment goes on with the next."""
-    return any((r.subject, r.variant, r.learned, r.seed) == (subject.name, variant, subject.learned, seed) for r in rows)
+    return any(
+        (r.subject, r.variant, r.learned, r.seed) == (subject.name, variant, subject.learned, seed)
+        for r in rows
+    )

@@ -17,10 +17,12 @@ NONE = "–"
 Curve = Sequence[tuple[float, float]]  # (iterations or seconds, dB), the first rising
 
 
-# ---- curves -----------------------------------------------------------------------------------------------------------
+# ---- curves ------------------------------------------------------------------------------------------------
 
 
-def curves(rows: Iterable[Row], subject: str, variant: str, over: str = "step", of: str = "psnr_crop") -> list[Curve]:
+def curves(
+    rows: Iterable[Row], subject: str, variant: str, over: str = "step", of: str = "psnr_crop"
+) -> list[Curve]:
     """One curve of each seed: column `of` over column `over`."""
     by_seed: dict[int, list[tuple[float, float]]] = {}
     for r in rows:
@@ -30,22 +32,29 @@ def curves(rows: Iterable[Row], subject: str, variant: str, over: str = "step", 
 
 
 def iterations_to(curve: Curve, target: float) -> float | None:
-    """Where a curve first stands at `target` or above, linear between measurements; its first place where it starts there.
+    """Where a curve first stands at `target` or above, linear between measurements; its first place where it
+    starts there.
 
     None where it never does.
     """
     before: tuple[float, float] | None = None
     for x, value in curve:
         if value >= target:
-            return x if before is None else before[0] + (target - before[1]) / (value - before[1]) * (x - before[0])
+            return (
+                x
+                if before is None
+                else before[0] + (target - before[1]) / (value - before[1]) * (x - before[0])
+            )
         before = x, value
     return None
 
 
 def iterations_to_stay(curve: Curve, target: float) -> float | None:
-    """From where on a curve stays at `target` or above, linear between measurements; None where it ends below."""
+    """From where on a curve stays at `target` or above, linear between measurements; None where it ends
+    below.
+    """
     below = [i for i, (_, value) in enumerate(curve) if value < target]
-    return iterations_to(curve[below[-1]:] if below else curve, target)
+    return iterations_to(curve[below[-1] :] if below else curve, target)
 
 
 def value_at(curve: Curve, place: float) -> float | None:
@@ -62,12 +71,14 @@ def last(curve: Curve) -> float:
 
 
 def mean_of_all(values: Sequence[float | None]) -> float | None:
-    """Mean; None where there are none or one of them is None: what one seed does not reach, the subject does not."""
+    """Mean; None where there are none or one of them is None: what one seed does not reach, the subject does
+    not.
+    """
     known = [v for v in values if v is not None]
     return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
-# ---- text -------------------------------------------------------------------------------------------------------------
+# ---- text --------------------------------------------------------------------------------------------------
 
 
 def mean_spread(values: Iterable[float | None], digits: int = 2) -> str:
@@ -102,10 +113,42 @@ def markdown(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def runs_table(runs: Sequence[RunRecord]) -> str:
     """How every run was made; commands below the table."""
-    heading = ["subject", "variant", "frames learned", "tested on", "seed", "steps", "optimising, s", "in all, s", "threads",
-               "torch", "device", "machine", "prior"]
-    table = markdown(heading, [(r.subject, r.variant, r.learned, r.tested, r.seed, r.steps, f"{r.seconds:.0f}",
-                                f"{r.wall_seconds:.0f}", r.threads, r.torch, r.device, r.machine, r.prior) for r in runs])
+    heading = [
+        "subject",
+        "variant",
+        "frames learned",
+        "tested on",
+        "seed",
+        "steps",
+        "optimising, s",
+        "in all, s",
+        "threads",
+        "torch",
+        "device",
+        "machine",
+        "prior",
+    ]
+    table = markdown(
+        heading,
+        [
+            (
+                r.subject,
+                r.variant,
+                r.learned,
+                r.tested,
+                r.seed,
+                r.steps,
+                f"{r.seconds:.0f}",
+                f"{r.wall_seconds:.0f}",
+                r.threads,
+                r.torch,
+                r.device,
+                r.machine,
+                r.prior,
+            )
+            for r in runs
+        ],
+    )
     return table + "".join(f"\n`{c}`\n" for c in dict.fromkeys(r.command for r in runs))
 
 
@@ -114,13 +157,16 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
     path.write_text("\n".join([f"# {title}\n", *(p.rstrip() + "\n" for p in parts)]), encoding="utf-8")
 
 
-# ---- plots ------------------------------------------------------------------------------------------------------------
+# ---- plots -------------------------------------------------------------------------------------------------
 
 
-def plot_curves(picture: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]], across: str, log: bool) -> None:
+def plot_curves(
+    picture: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]], across: str, log: bool
+) -> None:
     """PSNR over `across`: one panel of each subject, one colour of each variant, one line of each seed.
 
-    log: the scale is logarithmic from 10 on and linear below, so that 0 is seen. Nothing where matplotlib is not installed.
+    log: the scale is logarithmic from 10 on and linear below, so that 0 is seen. Nothing where matplotlib is
+    not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -132,7 +178,12 @@ def plot_curves(picture: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]
     for axis, (name, lines) in zip(axes, panels.items(), strict=False):
         for variant, seeds in lines.items():
             for i, curve in enumerate(seeds):
-                axis.plot(*zip(*curve, strict=True), marker=".", color=colours[variant], label=variant if i == 0 else None)
+                axis.plot(
+                    *zip(*curve, strict=True),
+                    marker=".",
+                    color=colours[variant],
+                    label=variant if i == 0 else None,
+                )
         if log:
             axis.set_xscale("symlog", linthresh=10)
         axis.set_title(name)
@@ -143,7 +194,9 @@ def plot_curves(picture: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]
     figure.savefig(picture, dpi=110)
 
 
-def plot_bars(picture: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], names: Sequence[str]) -> None:
+def plot_bars(
+    picture: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], names: Sequence[str]
+) -> None:
     """PSNR as bars: one panel each, one colour of each variant, one group of each of `names`.
 
     Nothing where matplotlib is not installed.

@@ -1,4 +1,6 @@
-"""The mesh of `face468`: MediaPipe's 468 vertices, a skirt below the jaw line, teeth and a mouth cap, and their UV layout."""
+"""The mesh of `face468`: MediaPipe's 468 vertices, a skirt below the jaw line, teeth and a mouth cap, and
+their UV layout.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,62 @@ from numpy.typing import NDArray
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT
 
 BASE = 468
-UPPER_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # corner to corner, right to left of the actor
+UPPER_INNER = (
+    78,
+    191,
+    80,
+    81,
+    82,
+    13,
+    312,
+    311,
+    310,
+    415,
+    308,
+)  # corner to corner, right to left of the actor
 LOWER_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-JAW_LINE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
-EYES = ((33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-        (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466))
+JAW_LINE = (
+    234,
+    93,
+    132,
+    58,
+    172,
+    136,
+    150,
+    149,
+    176,
+    148,
+    152,
+    377,
+    400,
+    378,
+    379,
+    365,
+    397,
+    288,
+    361,
+    323,
+    454,
+)
+EYES = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+)
 SKIRT_RINGS = (0.10, 0.22, 0.36)  # distance below the jaw line, face widths
 SKIRT_FOLLOWS = (0.75, 0.35, 0.0)  # share of the jaw line's motion each ring takes part in
 FACE_PART = 0.80  # the face takes v in 0..FACE_PART of the texture, the mouth's sheets the strip below
 UPPER_TEETH = (-0.05, -0.01, 0.03, 0.075)  # rows of the upper sheet below the line of the lips, face widths
 LOWER_TEETH = (0.05, 0.02, -0.015, -0.05)
-UPPER_BONE = (2, 94, 97, 326, 164, 0, 37, 267)  # under the nose: skin that sits on the upper jaw; the sheet follows it, which
+UPPER_BONE = (
+    2,
+    94,
+    97,
+    326,
+    164,
+    0,
+    37,
+    267,
+)  # under the nose: skin that sits on the upper jaw; the sheet follows it, which
 LOWER_BONE = (199, 175, 200, 428, 208)  # takes out part of the pose error at the teeth; likewise the chin
 MOUTH_ZOOM = 2.2  # linear enlargement of the mouth in the UV layout
 
@@ -38,7 +85,9 @@ class Topology:
     motion: NDArray[np.float64]  # (V - 468, 468) rows sum to 1: whose expression an extra vertex follows
     offsets: NDArray[np.float64]  # (V - 468, 3) added to that, in face widths
     follows: NDArray[np.float64]  # (V - 468,) share of the anchor's expression that an extra vertex follows
-    jaw_share: NDArray[np.float64]  # (V - 468,) share of the anchor's jaw weight; >= 2 means: moves as the jaw bone does
+    jaw_share: NDArray[
+        np.float64
+    ]  # (V - 468,) share of the anchor's jaw weight; >= 2 means: moves as the jaw bone does
     parts: NDArray[np.int8]  # (V,) 0 face, 1 skirt, 2 upper teeth, 3 lower teeth, 4 cap
     skirt_depth: NDArray[np.float64]  # (V,) 0 on the face, then the ring's distance in face widths
 
@@ -46,8 +95,8 @@ class Topology:
 def tessellation(frontal: NDArray[np.float64]) -> NDArray[np.int32]:
     """Triangles of MediaPipe's tessellation: the directed 3-cycles that use every directed edge exactly once.
 
-    The edges allow both turns of many triangles; of the exact covers the one that faces the viewer in `frontal`
-    (468, 3) is taken.
+    The edges allow both turns of many triangles; of the exact covers the one that faces the viewer in
+    `frontal` (468, 3) is taken.
     """
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
@@ -56,12 +105,22 @@ def tessellation(frontal: NDArray[np.float64]) -> NDArray[np.int32]:
     successors: dict[int, list[int]] = {}
     for a, b in edges:
         successors.setdefault(a, []).append(b)
-    cycles = sorted({min(((a, b, c), (b, c, a), (c, a, b)))
-                     for a, b in edges for c in successors.get(b, ()) if (c, a) in number and c != a})
+    cycles = sorted(
+        {
+            min(((a, b, c), (b, c, a), (c, a, b)))
+            for a, b in edges
+            for c in successors.get(b, ())
+            if (c, a) in number and c != a
+        }
+    )
     area = _area(frontal[np.array(cycles), :2])
     rows = [number[e] for a, b, c in cycles for e in ((a, b), (b, c), (c, a))]
-    cover = scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, np.repeat(np.arange(len(cycles)), 3))), (len(edges), len(cycles)))
-    solved = scipy.optimize.milp(area, constraints=scipy.optimize.LinearConstraint(cover, 1, 1), integrality=1, bounds=(0, 1))
+    cover = scipy.sparse.csr_matrix(
+        (np.ones(len(rows)), (rows, np.repeat(np.arange(len(cycles)), 3))), (len(edges), len(cycles))
+    )
+    solved = scipy.optimize.milp(
+        area, constraints=scipy.optimize.LinearConstraint(cover, 1, 1), integrality=1, bounds=(0, 1)
+    )
     if not solved.success:
         raise ValueError(f"the tessellation has no exact cover by triangles: {solved.message}")
     return np.asarray(np.array(cycles, np.int32)[solved.x > 0.5])
@@ -90,8 +149,16 @@ class _Builder:
         self.parts: list[int] = [0] * BASE
         self.depth: list[float] = [0.0] * BASE
 
-    def row(self, anchors: NDArray[np.float64], offsets: NDArray[np.float64], follows: float, jaw: float, part: int,
-            depth: float = 0.0, motion: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
+    def row(
+        self,
+        anchors: NDArray[np.float64],
+        offsets: NDArray[np.float64],
+        follows: float,
+        jaw: float,
+        part: int,
+        depth: float = 0.0,
+        motion: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
         first = len(self.parts)
         n = len(anchors)
         self.anchors += list(anchors)
@@ -105,9 +172,13 @@ class _Builder:
 
 
 def _skirt(build: _Builder, neutral: NDArray[np.float64]) -> None:
-    """Rings below the jaw line: down and back, the neck under a moving chin. Bottom ring fixed to the head."""
+    """Rings below the jaw line: down and back, the neck under a moving chin. Bottom ring fixed to the
+    head.
+    """
     line = neutral[list(JAW_LINE)]
-    down = np.clip((line[:, 1] - line[0, 1]) / (line[10, 1] - line[0, 1]), 0, 1)  # 0 at the ears, 1 at the chin
+    down = np.clip(
+        (line[:, 1] - line[0, 1]) / (line[10, 1] - line[0, 1]), 0, 1
+    )  # 0 at the ears, 1 at the chin
     above = np.array(JAW_LINE)
     side = np.sign(line[:, 0]) * (1 - down)
     for depth, follow in zip(SKIRT_RINGS, SKIRT_FOLLOWS, strict=True):
@@ -125,9 +196,15 @@ def _mouth(build: _Builder) -> None:
     line = (_rows(UPPER_INNER) + _rows(LOWER_INNER)) / 2
     narrow = 0.92 * line + 0.08 * line.mean(0)
     arch = 0.05 * np.linspace(-1, 1, len(line)) ** 2
-    for part, jaw, ys, z, bone in ((2, 0.0, UPPER_TEETH, 0.03, UPPER_BONE), (3, 2.0, LOWER_TEETH, 0.045, LOWER_BONE)):
+    for part, jaw, ys, z, bone in (
+        (2, 0.0, UPPER_TEETH, 0.03, UPPER_BONE),
+        (3, 2.0, LOWER_TEETH, 0.045, LOWER_BONE),
+    ):
         motion = _rows(bone).mean(0)
-        rows = [build.row(narrow, np.stack([0 * arch, 0 * arch + y, z + arch], 1), 1.0, jaw, part, motion=motion) for y in ys]
+        rows = [
+            build.row(narrow, np.stack([0 * arch, 0 * arch + y, z + arch], 1), 1.0, jaw, part, motion=motion)
+            for y in ys
+        ]
         for a, b in pairwise(rows):
             build.triangles += _strip(a, b) if part == 2 else _strip(b, a)
     back = np.array([0.0, 0.0, 0.10])
@@ -141,15 +218,23 @@ def build_topology(neutral: NDArray[np.float64]) -> Topology:
     build = _Builder(tessellation(neutral))
     _skirt(build, neutral)
     _mouth(build)
-    return Topology(np.array(build.triangles, np.int32), np.array(build.anchors), np.array(build.motion), np.array(build.offsets),
-                    np.array(build.follows), np.array(build.jaw), np.array(build.parts, np.int8), np.array(build.depth))
+    return Topology(
+        np.array(build.triangles, np.int32),
+        np.array(build.anchors),
+        np.array(build.motion),
+        np.array(build.offsets),
+        np.array(build.follows),
+        np.array(build.jaw),
+        np.array(build.parts, np.int8),
+        np.array(build.depth),
+    )
 
 
 def unwrap(topology: Topology, open_mouth: NDArray[np.float64]) -> NDArray[np.float32]:
     """UV of every vertex, (V, 2) in 0..1, u right, v down.
 
-    The face and skirt keep their frontal look, with the mouth enlarged by a smooth radial map; teeth and cap get
-    rectangles below. open_mouth: (V, 3) the mesh with its mouth open, so that the lips lie unfolded.
+    The face and skirt keep their frontal look, with the mouth enlarged by a smooth radial map; teeth and cap
+    get rectangles below. open_mouth: (V, 3) the mesh with its mouth open, so that the lips lie unfolded.
     """
     uv = np.zeros((len(topology.parts), 2))
     face = topology.parts <= 1
@@ -158,8 +243,11 @@ def unwrap(topology: Topology, open_mouth: NDArray[np.float64]) -> NDArray[np.fl
     d = flat - mouth
     r = np.linalg.norm(d, axis=1, keepdims=True)
     reach = 0.30  # face widths: beyond, the layout is only shifted outward
-    bigger = np.where(r < reach, MOUTH_ZOOM * r - (MOUTH_ZOOM - 1) * r**2 / (2 * reach),
-                      MOUTH_ZOOM * reach - (MOUTH_ZOOM - 1) * reach / 2 + (r - reach))
+    bigger = np.where(
+        r < reach,
+        MOUTH_ZOOM * r - (MOUTH_ZOOM - 1) * r**2 / (2 * reach),
+        MOUTH_ZOOM * reach - (MOUTH_ZOOM - 1) * reach / 2 + (r - reach),
+    )
     placed = d / np.maximum(r, 1e-9) * bigger + mouth
     lo, hi = placed[face].min(0), placed[face].max(0)
     uv[face] = ((placed - lo) / (hi - lo) * [0.98, FACE_PART - 0.02] + 0.01)[face]
@@ -174,7 +262,9 @@ def unwrap(topology: Topology, open_mouth: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _flatten(topology: Topology, mesh: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Frontal projection (V, 2), turned outward where the surface turns away so that cheeks and neck keep their area."""
+    """Frontal projection (V, 2), turned outward where the surface turns away so that cheeks and neck keep
+    their area.
+    """
     centre = (mesh[FACE_LEFT] + mesh[FACE_RIGHT]) / 2
     d = mesh - centre
     depth = np.maximum(d[:, 2] - d[:BASE, 2].min(), 0)

@@ -31,10 +31,11 @@ class Residual(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """All T frames of a window stacked, and their detail -> scores; LSGAN's targets are 1 for real and 0 for drawn.
+    """All T frames of a window stacked, and their detail -> scores; LSGAN's targets are 1 for real and 0 for
+    drawn.
 
-    Without the detail laid bare a hundred steps did not teach it to tell a frame from a blurred one (loss 0.25, chance); with it
-    the loss is 0.11.
+    Without the detail laid bare a hundred steps did not teach it to tell a frame from a blurred one (loss
+    0.25, chance); with it the loss is 0.11.
     """
 
     def __init__(self, window: int, size: int, width: float) -> None:
@@ -56,7 +57,10 @@ class Discriminator(nn.Module):
         """window (N, T, 3, size, size) about 0..1 -> scores (N, 1, 8, 8), features of every block."""
         n, t, c, h, w = window.shape
         if t * c != self.inputs or (h, w) != (self.size, self.size):
-            raise ValueError(f"window is {tuple(window.shape)}; expected (N, {self.inputs // 3}, 3, {self.size}, {self.size})")
+            raise ValueError(
+                f"window is {tuple(window.shape)}; expected (N, {self.inputs // 3}, 3, {self.size},"
+                f" {self.size})"
+            )
         picture = window.reshape(n, t * c, h, w)
         detail = picture - F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False)
         x = activate(self.stem(torch.cat([picture * 2 - 1, detail * DETAIL], 1)))
@@ -84,5 +88,9 @@ def gradient_free(module: nn.Module, on: bool) -> None:
 
 
 def crop_windows(windows: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Cut a square of `size` pixels out of each window. windows (N, T, C, H, W), corners (N, 2) x, y -> (N, T, C, size, size)."""
-    return torch.stack([w[..., y:y + size, x:x + size] for w, (x, y) in zip(windows, corners.tolist(), strict=True)])
+    """Cut a square of `size` pixels out of each window. windows (N, T, C, H, W), corners (N, 2) x, y -> (N,
+    T, C, size, size).
+    """
+    return torch.stack(
+        [w[..., y : y + size, x : x + size] for w, (x, y) in zip(windows, corners.tolist(), strict=True)]
+    )

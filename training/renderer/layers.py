@@ -9,21 +9,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GAIN = math.sqrt(2.0)
-OUTPUT_GAIN = 0.25  # of layers that paint: at 1 the steps of Adam alone shook every colour by 0.01, as much as there is to learn
+# of layers that paint: at 1 the steps of Adam alone shook every colour by 0.01, as much as there is to learn
+OUTPUT_GAIN = 0.25
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU, slope 0.2. StyleGAN2's gain of sqrt 2 stands in the layers' weights, where it costs nothing."""
+    """Leaky ReLU, slope 0.2. StyleGAN2's gain of sqrt 2 stands in the layers' weights, where it costs
+    nothing.
+    """
     return F.leaky_relu(x, 0.2)
 
 
 class Conv(nn.Module):
-    """Convolution with StyleGAN2's equalised learning rate: unit-variance weights, scaled by 1 / sqrt(fan-in) when used.
+    """Convolution with StyleGAN2's equalised learning rate: unit-variance weights, scaled by 1 / sqrt(fan-in)
+    when used.
 
-    One step of Adam then moves every layer's output by about as much, whatever its width; without it 1e-3 diverges here.
+    One step of Adam then moves every layer's output by about as much, whatever its width; without it 1e-3
+    diverges here.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True, gain: float = GAIN) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = True, gain: float = GAIN
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -50,7 +57,9 @@ class Linear(nn.Module):
 
 
 class BlurDown(nn.Module):
-    """Halve the size through StyleGAN2's separable [1, 3, 3, 1] filter; the edge is zero. (N, C, H, W) -> (N, C, H/2, W/2)."""
+    """Halve the size through StyleGAN2's separable [1, 3, 3, 1] filter; the edge is zero. (N, C, H, W) -> (N,
+    C, H/2, W/2).
+    """
 
     kernel: Tensor
 
@@ -58,32 +67,41 @@ class BlurDown(nn.Module):
         super().__init__()
         row = torch.tensor([1.0, 3.0, 3.0, 1.0])
         kernel = row[:, None] * row[None, :]
-        self.register_buffer("kernel", (kernel / kernel.sum()).expand(channels, 1, 4, 4).clone(), persistent=False)
+        self.register_buffer(
+            "kernel", (kernel / kernel.sum()).expand(channels, 1, 4, 4).clone(), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.kernel.to(x.dtype), stride=2, padding=1, groups=x.shape[1])
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
-    """Bilinear enlargement in the precision of `x` (autocast would go through float32). (N, C, H, W) -> (N, C, fH, fW)."""
+    """Bilinear enlargement in the precision of `x` (autocast would go through float32). (N, C, H, W) -> (N,
+    C, fH, fW).
+    """
     with torch.autocast(x.device.type, enabled=False):
         return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 def blur_up(x: Tensor) -> Tensor:
-    """Double the size; bilinear doubling is StyleGAN2's [1, 3, 3, 1] up-sampling. (N, C, H, W) -> (N, C, 2H, 2W)."""
+    """Double the size; bilinear doubling is StyleGAN2's [1, 3, 3, 1] up-sampling. (N, C, H, W) -> (N, C, 2H,
+    2W).
+    """
     return enlarge(x, 2)
 
 
 class ModulatedConv(nn.Module):
-    """Convolution whose input channels a style scales, with demodulation (StyleGAN2, weights shared by the batch).
+    """Convolution whose input channels a style scales, with demodulation (StyleGAN2, weights shared by the
+    batch).
 
-    Scaling the input, convolving with shared weights and multiplying by the demodulation factor equals StyleGAN2's grouped
-    convolution to rounding, and exports with a dynamic batch.
+    Scaling the input, convolving with shared weights and multiplying by the demodulation factor equals
+    StyleGAN2's grouped convolution to rounding, and exports with a dynamic batch.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, style: int, demodulate: bool = True) -> None:
-        """Without demodulation the layer paints: it starts at zero, has no bias, and adds to what is there already."""
+        """Without demodulation the layer paints: it starts at zero, has no bias, and adds to what is there
+        already.
+        """
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if demodulate else None

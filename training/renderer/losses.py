@@ -1,4 +1,6 @@
-"""The losses of the renderer: weighted L1, perceptual, texture colour; the adversarial one stands with the discriminator."""
+"""The losses of the renderer: weighted L1, perceptual, texture colour; the adversarial one stands with the
+discriminator.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def weight_map(mask: Tensor, mouth: Tensor, config: LossConfig) -> Tensor:
 
 
 def window_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the weight within each window, then over windows, so that a batch may be split. Both (N, T, H, W); scalar."""
+    """Mean over the weight within each window, then over windows, so that a batch may be split. Both (N, T,
+    H, W); scalar.
+    """
     return ((values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)).mean()
 
 
@@ -51,8 +55,8 @@ def colour_reg(sampled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
 class Perceptual(nn.Module):
     """L1 between VGG16 features, each layer divided by its mean magnitude on the real picture.
 
-    With ImageNet weights where a file is given, otherwise with random (orthogonal, seeded) weights of the same network;
-    `weights` says which, for the run's record.
+    With ImageNet weights where a file is given, otherwise with random (orthogonal, seeded) weights of the
+    same network; `weights` says which, for the run's record.
     """
 
     mean: Tensor
@@ -77,7 +81,7 @@ class Perceptual(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         for conv in self.convs:
             assert isinstance(conv, nn.Conv2d)
-            nn.init.orthogonal_(conv.weight, gain=2 ** 0.5, generator=generator)
+            nn.init.orthogonal_(conv.weight, gain=2**0.5, generator=generator)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def _load(self, path: Path) -> None:
@@ -85,11 +89,16 @@ class Perceptual(nn.Module):
         try:
             stored = load_file(path)
             positions = [i for i, c in enumerate(_torchvision_layers()) if c]
-            state = {f"convs.{n}.{kind}": stored[f"features.{i}.{kind}"]
-                     for n, i in enumerate(positions) for kind in ("weight", "bias")}
+            state = {
+                f"convs.{n}.{kind}": stored[f"features.{i}.{kind}"]
+                for n, i in enumerate(positions)
+                for kind in ("weight", "bias")
+            }
             self.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, KeyError, RuntimeError) as e:
-            raise BadInput(f"{path} does not hold VGG16 weights: {e}; expected a safetensors file with features.N.weight") from e
+            raise BadInput(
+                f"{path} does not hold VGG16 weights: {e}; expected a safetensors file with features.N.weight"
+            ) from e
 
     def features(self, picture: Tensor) -> list[Tensor]:
         """(N, 3, H, W) 0..1 -> the compared layers."""
@@ -125,7 +134,9 @@ def _torchvision_layers() -> list[int]:
 
 
 def psnr(drawn: Tensor, real: Tensor, weight: Tensor | None = None) -> float:
-    """Peak signal to noise ratio in dB for pictures in 0..1. drawn, real (..., 3, H, W); weight (..., H, W) or None."""
+    """Peak signal to noise ratio in dB for pictures in 0..1. drawn, real (..., 3, H, W); weight (..., H, W)
+    or None.
+    """
     error = (drawn.float().clamp(0, 1) - real).square().mean(-3)
     mse = error.mean() if weight is None else (error * weight).sum() / weight.sum()
     return float(-10 * torch.log10(mse.clamp_min(1e-12)))

@@ -1,4 +1,6 @@
-"""The last touch of an adaptation: detail that squared differences average away is given back, as much as is lacking."""
+"""The last touch of an adaptation: detail that squared differences average away is given back, as much as is
+lacking.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ ENOUGH = 0.8  # of the filmed detail
 
 
 def detail(pictures: Tensor, within: Tensor) -> Tensor:
-    """Mean squared Laplacian of the luma (mean of R'G'B'). pictures (N, T, 3, h, w), within (N, T, h, w) 0/1 -> scalar."""
+    """Mean squared Laplacian of the luma (mean of R'G'B'). pictures (N, T, 3, h, w), within (N, T, h, w) 0/1
+    -> scalar.
+    """
     luma = pictures.mean(2).flatten(0, 1)[:, None]
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     laplacian = F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), kernel)[:, 0].reshape(within.shape)
@@ -23,8 +27,8 @@ def detail(pictures: Tensor, within: Tensor) -> Tensor:
 def choose_crispness(trainer: Trainer, probe: Probe, least: float) -> float:
     """The least of `AMOUNTS` that brings the detail inside the mouths' boxes to `ENOUGH` of the filmed.
 
-    Where none does, or the PSNR inside the mask would fall below `least` dB, the most that keeps it. probe: frames that were
-    not trained on. The trainer's own amount is left as it is.
+    Where none does, or the PSNR inside the mask would fall below `least` dB, the most that keeps it. probe:
+    frames that were not trained on. The trainer's own amount is left as it is.
     """
     before, within = trainer.crispness, probe.windows.mouth * probe.windows.mask
     filmed = detail(probe.windows.frames, within).clamp_min(1e-9)

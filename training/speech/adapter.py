@@ -1,4 +1,6 @@
-"""How one actor speaks: the last layer of the speech model, fitted to the actor's own clip without making the mouth mumble."""
+"""How one actor speaks: the last layer of the speech model, fitted to the actor's own clip without making the
+mouth mumble.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ GENERIC = "the actor speaks in the generic way, within the mouth's own range"
 
 
 def source_style(clip: Path, track: Track, offset: float | None) -> tuple[SpeechStyle, str]:
-    """`actor_style` by the clip's own sound. offset: seconds its picture is late; None: the sound is not known to be the actor's.
+    """`actor_style` by the clip's own sound. offset: seconds its picture is late; None: the sound is not
+    known to be the actor's.
 
     The generic way of speaking stands, with the actor's own range, where there is no such sound.
     """
@@ -36,18 +39,23 @@ def source_style(clip: Path, track: Track, offset: float | None) -> tuple[Speech
         return fit_style(track), f"{track.source}: {GENERIC}: its sound could not be matched to this mouth"
     try:
         sound = shifted_sound(read_audio(clip, RATE), offset, RATE)
-        return actor_style(track, sound[round(track.start / float(track.rate) * RATE):])
+        return actor_style(track, sound[round(track.start / float(track.rate) * RATE) :])
     except AudioMissing as e:
         return fit_style(track), f"{track.source}: {GENERIC}: {e}"
 
 
-def actor_style(track: Track, audio: NDArray[np.float32], model: Path = MODEL, face: FaceModel | None = None,
-                record: dict[str, Any] | None = None) -> tuple[SpeechStyle, str]:
+def actor_style(
+    track: Track,
+    audio: NDArray[np.float32],
+    model: Path = MODEL,
+    face: FaceModel | None = None,
+    record: dict[str, Any] | None = None,
+) -> tuple[SpeechStyle, str]:
     """The style of the actor of `track` with a layer of its own, and a line that says what it was fitted to.
 
-    audio: (n,) mono at 16 kHz, -1..1, sample 0 at the track's first frame. Under LEAST_SECONDS of speech: the generic way of
-    speaking with the actor's statistics. model, face, record: the speech model, its face model and record; by default the
-    built-in ones.
+    audio: (n,) mono at 16 kHz, -1..1, sample 0 at the track's first frame. Under LEAST_SECONDS of speech: the
+    generic way of speaking with the actor's statistics. model, face, record: the speech model, its face model
+    and record; by default the built-in ones.
     """
     style = fit_style(track, record)
     hidden, voice = hear_frames(check_audio(audio), track, model)
@@ -55,14 +63,18 @@ def actor_style(track: Track, audio: NDArray[np.float32], model: Path = MODEL, f
     known = track.usable & np.isfinite(values).all(1) & (voice > 0.5)
     seconds = float(known.sum() / track.rate)
     if seconds < LEAST_SECONDS:
-        return style, f"{track.source}: {GENERIC}: it holds {seconds:.1f} s of speech, under {LEAST_SECONDS:g} s"
+        return (
+            style,
+            f"{track.source}: {GENERIC}: it holds {seconds:.1f} s of speech, under {LEAST_SECONDS:g} s",
+        )
     centre, gain = np.array(style.centre), np.array(style.gain)
     slope = offset_slopes(face or load_face_model(), track.identity, centre, gain)[..., 0].mean(1)
     motion = (values[known] - centre) / gain
     layer = fit_layer(hidden[known], last_layer(model), motion, HELD * HELD_SECONDS / seconds, slope)
     rows = tuple(tuple(map(float, row)) for row in layer)
     return replace(style, layer=rows, speech_model=model_hash(model)), (
-        f"{track.source}: the way of speaking was learned from {seconds:.1f} s of speech")
+        f"{track.source}: the way of speaking was learned from {seconds:.1f} s of speech"
+    )
 
 
 def hear_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tuple[Array, Array]:
@@ -81,11 +93,13 @@ def hear_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tuple[
 
 
 def fit_layer(hidden: Array, last: Array, motion: Array, held: float, slope: Array) -> Array:
-    """(H + 1, m) what to add to the model's own last layer `last` (H + 1, m): ridge regression of what it misses.
+    """(H + 1, m) what to add to the model's own last layer `last` (H + 1, m): ridge regression of what it
+    misses.
 
-    hidden: (n, H). motion: (n, m) real, in units of the actor. held: how much the generic layer resists, in units of the hidden
-    numbers' mean variance. slope: (m,) opening by each parameter. Least squares buys its error by a mouth that hardly
-    moves, or of one that overdoes what it learned by heart: the opening keeps the deviation that the generic layer gives it.
+    hidden: (n, H). motion: (n, m) real, in units of the actor. held: how much the generic layer resists, in
+    units of the hidden numbers' mean variance. slope: (m,) opening by each parameter. Least squares buys its
+    error by a mouth that hardly moves, or of one that overdoes what it learned by heart: the opening keeps
+    the deviation that the generic layer gives it.
     """
     heard = np.column_stack([hidden, np.ones(len(hidden))])
     scale = np.append(np.full(hidden.shape[1], hidden.var(0).mean()), 1.0)
@@ -99,10 +113,11 @@ def fit_layer(hidden: Array, last: Array, motion: Array, held: float, slope: Arr
 
 
 def stretched(motion: Array, slope: Array, gain: float) -> Array:
-    """(m, m) matrix for rows of motion: the part that goes with the lip opening times `gain`, the rest as it is.
+    """(m, m) matrix for rows of motion: the part that goes with the lip opening times `gain`, the rest as it
+    is.
 
-    motion: (n, m) around its mean; slope: (m,) opening by each parameter. Only the opening is stretched: what cannot be
-    predicted would wander.
+    motion: (n, m) around its mean; slope: (m,) opening by each parameter. Only the opening is stretched: what
+    cannot be predicted would wander.
     """
     opening = motion @ slope
     pattern = motion.T @ opening / (opening @ opening)

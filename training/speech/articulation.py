@@ -1,7 +1,8 @@
-"""What the lips do in each phone of the International Phonetic Alphabet, and the curves that phones in a row make of it.
+"""What the lips do in each phone of the International Phonetic Alphabet, and the curves that phones in a row
+make of it.
 
-Openings follow the vowel chart: seven heights, evenly from close to open; rounding narrows them. Consonants stand where their
-place leaves the lips. The figures are targets for weak supervision, not measurements.
+Openings follow the vowel chart: seven heights, evenly from close to open; rounding narrows them. Consonants
+stand where their place leaves the lips. The figures are targets for weak supervision, not measurements.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Curve = NDArray[np.float64]
 SILENCE = ""  # the name of a pause
 RATE = 50.0  # values of a curve per second
 
-# ---- phones -----------------------------------------------------------------------------------------------------------
+# ---- phones ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class PhoneSpan:
     ipa: str  # "" is a pause; may be a diphthong or an affricate
     start: float  # a plosive's closure counts as its beginning
     end: float  # where the next one starts
-    release: float | None = None  # of a plosive or nasal: where its closure opens, start..end; None: at its end
+    release: float | None = (
+        None  # of a plosive or nasal: where its closure opens, start..end; None: at its end
+    )
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Articulation:
     width: float  # -1 rounded .. 0 neutral .. 1 spread
     weight: float  # how much the sound insists on this against its neighbours, 0..1
     vowel: bool = False
-    height: float = -1.0  # of a vowel: 0 close, 1/6 near-close, 2/6 close-mid, 3/6 mid, 4/6 open-mid, 5/6 near-open, 1 open
+    height: float = (
+        -1.0
+    )  # of a vowel: 0 close, 1/6 near-close, 2/6 close-mid, 3/6 mid, 4/6 open-mid, 5/6 near-open, 1 open
     bilabial: bool = False  # the lips touch: plosives and nasals, not the fricatives and approximants ɸ β
     labiodental: bool = False
 
@@ -70,8 +75,15 @@ CLOSE_OPENING, OPEN_OPENING = 0.25, 1.0  # of unrounded vowels at the ends of th
 ROUNDED_SHARE = 0.6  # of that, where the lips are rounded
 
 # height in sixths: unrounded, then rounded vowels of that height
-_VOWELS = {0: ("iɨɯ", "yʉu"), 1: ("ɪᵻ", "ʏʊᵿ"), 2: ("eɘɤ", "øɵo"), 3: ("əɚ", ""), 4: ("ɛɜʌɝ", "œɞɔ"), 5: ("æɐ", ""),
-           6: ("aɑ", "ɶɒ")}
+_VOWELS = {
+    0: ("iɨɯ", "yʉu"),
+    1: ("ɪᵻ", "ʏʊᵿ"),
+    2: ("eɘɤ", "øɵo"),
+    3: ("əɚ", ""),
+    4: ("ɛɜʌɝ", "œɞɔ"),
+    5: ("æɐ", ""),
+    6: ("aɑ", "ɶɒ"),
+}
 _FRONT = "iɪeɛyʏøœ"  # unrounded ones of these are spread
 
 # symbols: opening, width, weight
@@ -98,7 +110,9 @@ _CONSONANTS = {
     "hɦħʕʔ": (0.4, 0.0, 0.05),  # made in the throat: the lips are the neighbours'
 }
 _PALATAL_GLIDE, _LABIAL_GLIDE, _COMPRESSED = "ʲ", "ʷ", "ᵝ"
-_IGNORED = set("ˈˌːˑ.-‿ʰʱˠˤʼˀ˞ⁿˡ̩' _|^*;~0123456789")  # stress, length, aspiration, tenseness (espeak's Korean p-), syllables
+_IGNORED = set(
+    "ˈˌːˑ.-‿ʰʱˠˤʼˀ˞ⁿˡ̩' _|^*;~0123456789"
+)  # stress, length, aspiration, tenseness (espeak's Korean p-), syllables
 
 
 def _table() -> dict[str, Articulation]:
@@ -110,10 +124,14 @@ def _table() -> dict[str, Articulation]:
                 spread = 0.8 - 0.1 * sixths if symbol in _FRONT else 0.1
                 width = -0.9 + 0.1 * sixths if rounded else spread
                 weight = 0.5 if sixths == 3 else 0.9  # schwa yields
-                table[symbol] = Articulation(opening * (ROUNDED_SHARE if rounded else 1), width, weight, True, sixths / 6)
+                table[symbol] = Articulation(
+                    opening * (ROUNDED_SHARE if rounded else 1), width, weight, True, sixths / 6
+                )
     for symbols, (opening, width, weight) in _CONSONANTS.items():
         for symbol in symbols:
-            table[symbol] = Articulation(opening, width, weight, bilabial=symbol in "pbmʙɓ", labiodental=symbol in "fvʋɱⱱ")
+            table[symbol] = Articulation(
+                opening, width, weight, bilabial=symbol in "pbmʙɓ", labiodental=symbol in "fvʋɱⱱ"
+            )
     return table
 
 
@@ -123,10 +141,11 @@ _PAUSE = Articulation(0.0, 0.0, 0.5)
 
 @cache
 def articulations(ipa: str) -> tuple[Articulation, ...]:
-    """One articulation for each sound of a phone: one, two in a diphthong or affricate, a closed mouth for a pause.
+    """One articulation for each sound of a phone: one, two in a diphthong or affricate, a closed mouth for a
+    pause.
 
-    Stress, length, ties, tones and secondary articulations without lips are passed over; ʲ spreads, ʷ and ᵝ round. Raises
-    `BadInput` for a symbol that is not in the chart.
+    Stress, length, ties, tones and secondary articulations without lips are passed over; ʲ spreads, ʷ and ᵝ
+    round. Raises `BadInput` for a symbol that is not in the chart.
     """
     found: list[Articulation] = []
     for symbol in unicodedata.normalize("NFD", ipa).replace("c\u0327", "ç"):
@@ -140,7 +159,10 @@ def articulations(ipa: str) -> tuple[Articulation, ...]:
         elif symbol == _PALATAL_GLIDE:  # espeak times it as a sound of its own
             found.append(_SYMBOLS["j"])
         elif symbol not in _IGNORED and unicodedata.category(symbol) != "Mn":
-            raise BadInput(f"phone {ipa!r}: the symbol {symbol!r} (U+{ord(symbol):04X}) has no articulation; expected IPA")
+            raise BadInput(
+                f"phone {ipa!r}: the symbol {symbol!r} (U+{ord(symbol):04X}) has no articulation;"
+                " expected IPA"
+            )
     return tuple(found) or (_PAUSE,)
 
 
@@ -176,7 +198,7 @@ def sounds(phones: Iterable[PhoneSpan]) -> Iterator[Sound]:
             yield Sound(lips, start, end, release)
 
 
-# ---- curves -----------------------------------------------------------------------------------------------------------
+# ---- curves ------------------------------------------------------------------------------------------------
 
 SPREAD_SECONDS = 0.04  # a sound's dominance outside itself falls by e in this time
 PAUSE_SECONDS = 0.3  # a pause this long closes the mouth as surely as a sound moves it
@@ -192,7 +214,8 @@ def _times(phones: Sequence[PhoneSpan], rate: float, count: int | None) -> Curve
 def contact_curve(phones: Sequence[PhoneSpan], rate: float = RATE, count: int | None = None) -> Curve:
     """(T,) 1 while the lips touch in a bilabial, 0 elsewhere, raised-cosine edges outside the closure.
 
-    Value k is at k / rate seconds; count: T, otherwise up to the end of the last phone. Bilabials in a row are one closure.
+    Value k is at k / rate seconds; count: T, otherwise up to the end of the last phone. Bilabials in a row
+    are one closure.
     """
     times = _times(phones, rate, count)
     contact, every = np.zeros(len(times)), list(sounds(phones))
@@ -208,15 +231,18 @@ def contact_curve(phones: Sequence[PhoneSpan], rate: float = RATE, count: int | 
 
 
 def _blend(phones: Sequence[PhoneSpan], times: Curve, quantity: str) -> Curve:
-    """Dominance functions: every sound pulls toward its target, most within itself, exponentially less beyond.
+    """Dominance functions: every sound pulls toward its target, most within itself, exponentially less
+    beyond.
 
-    M. M. Cohen and D. W. Massaro, "Modeling coarticulation in synthetic visual speech", Models and Techniques in Computer
-    Animation, 1993: the mean of the targets, weighted by their dominances.
+    M. M. Cohen and D. W. Massaro, "Modeling coarticulation in synthetic visual speech", Models and Techniques
+    in Computer Animation, 1993: the mean of the targets, weighted by their dominances.
     """
     pull, total = np.zeros(len(times)), np.full(len(times), 1e-9)
     for sound in sounds(phones):
         middle, half = (sound.start + sound.end) / 2, (sound.end - sound.start) / 2
-        outside = np.maximum(np.abs(times - middle) - half / 2, 0.0)  # the inner half of a sound is all its own
+        outside = np.maximum(
+            np.abs(times - middle) - half / 2, 0.0
+        )  # the inner half of a sound is all its own
         weight = sound.lips.weight * (min(1.0, 2 * half / PAUSE_SECONDS) if sound.lips is _PAUSE else 1.0)
         dominance = weight * np.exp(-outside / SPREAD_SECONDS)
         pull += dominance * float(getattr(sound.lips, quantity))
@@ -225,7 +251,9 @@ def _blend(phones: Sequence[PhoneSpan], times: Curve, quantity: str) -> Curve:
 
 
 def opening_curve(phones: Sequence[PhoneSpan], rate: float = RATE, count: int | None = None) -> Curve:
-    """(T,) lip opening in 0..1 of phones spoken in a row, 0 where a bilabial holds the lips shut. Times as `contact_curve`."""
+    """(T,) lip opening in 0..1 of phones spoken in a row, 0 where a bilabial holds the lips shut. Times as
+    `contact_curve`.
+    """
     return _blend(phones, _times(phones, rate, count), "opening") * (1 - contact_curve(phones, rate, count))
 
 

@@ -1,4 +1,6 @@
-"""Clips for the speech model: the sound and the tracked mouth of one clip on one clock, and other ways it might have sounded."""
+"""Clips for the speech model: the sound and the tracked mouth of one clip on one clock, and other ways it
+might have sounded.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,23 @@ from visualdub.speech.features import FeatureKind
 from visualdub.speech.style import rest_of, speech_parameters, spoken_statistics
 from visualdub.speech.sync import clip_sync
 
-LANGUAGES = ("fr", "de", "es", "it", "ja", "ru", "ko", "en-us")  # of the synthetic sentences, by espeak-ng's voices
-OWN_CORRELATION = 0.3  # of the lips seen and heard, from which a clip that is not listed so counts as its speaker's own sound
-SPEEDS = (0.88, 1.0, 1.12)  # a clip is also heard slower and deeper, faster and higher, its mouth moving as fast
+LANGUAGES = (
+    "fr",
+    "de",
+    "es",
+    "it",
+    "ja",
+    "ru",
+    "ko",
+    "en-us",
+)  # of the synthetic sentences, by espeak-ng's voices
+# of the lips seen and heard, from which a clip that is not listed so counts as its speaker's own sound
+OWN_CORRELATION = 0.3
+SPEEDS = (
+    0.88,
+    1.0,
+    1.12,
+)  # a clip is also heard slower and deeper, faster and higher, its mouth moving as fast
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,9 @@ class SpeechClip:
     centre: NDArray[np.float64]  # (m,) mean while the mouth moves
     gain: NDArray[np.float64]  # (m,) standard deviation while the mouth moves
     lift: NDArray[np.float64]  # (m,) centre minus rest
-    phones: tuple[PhoneSpan, ...] = ()  # as heard in `audio`, in IPA, bilabials alone; () where no words are understood
+    phones: tuple[
+        PhoneSpan, ...
+    ] = ()  # as heard in `audio`, in IPA, bilabials alone; () where no words are understood
 
     @property
     def motion(self) -> NDArray[np.float64]:
@@ -102,9 +120,19 @@ def hear(clip: SpeechClip, sound: Sound | None = None) -> Hearing:
     seen = np.where(clip.usable[:, None], clip.motion, 0.0)
     motion = np.stack([np.interp(steps, times, column) for column in seen.T], 1)
     weight = np.interp(steps, times, clip.usable.astype(float), left=0.0, right=0.0) >= 0.999
-    phones = [PhoneSpan(p.ipa, p.start / sound.speed, p.end / sound.speed, _faster(p.release, sound.speed)) for p in clip.phones]
+    phones = [
+        PhoneSpan(p.ipa, p.start / sound.speed, p.end / sound.speed, _faster(p.release, sound.speed))
+        for p in clip.phones
+    ]
     contact = contact_curve(phones, STEP_RATE, len(steps)).astype(np.float32)
-    return Hearing(sound.features, motion.astype(np.float32), weight.astype(np.float32), sound.voice, contact, bool(clip.phones))
+    return Hearing(
+        sound.features,
+        motion.astype(np.float32),
+        weight.astype(np.float32),
+        sound.voice,
+        contact,
+        bool(clip.phones),
+    )
 
 
 def _faster(seconds: float | None, speed: float) -> float | None:
@@ -112,7 +140,8 @@ def _faster(seconds: float | None, speed: float) -> float | None:
 
 
 def bilabials(audio: NDArray[np.float32], words: str | None) -> tuple[PhoneSpan, ...]:
-    """The p, b and m that PocketSphinx hears in a recording, by `words` where they are known. Plosives open in their last third.
+    """The p, b and m that PocketSphinx hears in a recording, by `words` where they are known. Plosives open
+    in their last third.
     """
     found = []
     for phone in spoken_phones(audio, words):
@@ -122,28 +151,39 @@ def bilabials(audio: NDArray[np.float32], words: str | None) -> tuple[PhoneSpan,
     return tuple(found)
 
 
-def plain_sound(audio: NDArray[np.float32], kind: FeatureKind, speed: float = 1.0,
-                noise: NDArray[np.float32] | None = None) -> Sound:
-    """A recording played `speed` times as fast, pitch and formants with it, with `noise` (as many samples at least) added.
+def plain_sound(
+    audio: NDArray[np.float32],
+    kind: FeatureKind,
+    speed: float = 1.0,
+    noise: NDArray[np.float32] | None = None,
+) -> Sound:
+    """A recording played `speed` times as fast, pitch and formants with it, with `noise` (as many samples at
+    least) added.
 
     Half a second of digital silence follows. Raises `BadInput` for a recording that is silent altogether.
     """
     fast = np.interp(np.arange(0, len(audio) - 1, speed), np.arange(len(audio)), audio).astype(np.float32)
-    heard = fast if noise is None else fast + noise[:len(fast)]
+    heard = fast if noise is None else fast + noise[: len(fast)]
     level = kind.level(heard)
     if level is None:
         raise BadInput("a recording to train on is silent; expected speech")
     count = features.feature_count(len(fast)) + STEP_RATE // 2
     voice = np.zeros(count, np.float32)
-    voice[:-(STEP_RATE // 2)] = spoken_steps(fast)
+    voice[: -(STEP_RATE // 2)] = spoken_steps(fast)
     return Sound(speed, kind.features(heard, level, 0, count), voice)
 
 
-def sounds_of(audio: NDArray[np.float32], kind: FeatureKind, random: np.random.Generator) -> tuple[Sound, ...]:
-    """A recording as it is; at every speed, clean and in noise; then in a room, through a narrow band, and through both."""
+def sounds_of(
+    audio: NDArray[np.float32], kind: FeatureKind, random: np.random.Generator
+) -> tuple[Sound, ...]:
+    """A recording as it is; at every speed, clean and in noise; then in a room, through a narrow band, and
+    through both.
+    """
     sounds = [plain_sound(audio, kind)]
     for speed in SPEEDS:
-        sounds += [plain_sound(audio, kind, speed)] * (speed != 1.0) + [_noisy(audio, kind, speed, (5, 30), random)]
+        sounds += [plain_sound(audio, kind, speed)] * (speed != 1.0) + [
+            _noisy(audio, kind, speed, (5, 30), random)
+        ]
     for room, band in ((True, False), (False, True), (True, True)):
         worse = in_a_room(audio, random) if room else audio
         worse = through_a_band(worse, random) if band else worse
@@ -151,32 +191,42 @@ def sounds_of(audio: NDArray[np.float32], kind: FeatureKind, random: np.random.G
     return tuple(sounds)
 
 
-def _noisy(audio: NDArray[np.float32], kind: FeatureKind, speed: float, below: tuple[float, float],
-           random: np.random.Generator) -> Sound:
+def _noisy(
+    audio: NDArray[np.float32],
+    kind: FeatureKind,
+    speed: float,
+    below: tuple[float, float],
+    random: np.random.Generator,
+) -> Sound:
     """`plain_sound` with noise of a random colour, so many dB below the speech."""
     return plain_sound(audio, kind, speed, noise_below(audio, round(len(audio) / speed) + 1, below, random))
 
 
-def noise_below(audio: NDArray[np.float32], count: int, below: tuple[float, float],
-                random: np.random.Generator) -> NDArray[np.float32]:
+def noise_below(
+    audio: NDArray[np.float32], count: int, below: tuple[float, float], random: np.random.Generator
+) -> NDArray[np.float32]:
     """(count,) noise of a random colour, a random number of dB within `below` fainter than the recording."""
     strength = 10 ** (-random.uniform(*below) / 20) * audio.std()
     return np.asarray(coloured_noise(count, random) * strength, np.float32)
 
 
 def in_a_room(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """The sound with the reverberation of a random room: 0.15 to 0.6 s to fall by 60 dB, 7 to 20 dB below the direct sound."""
+    """The sound with the reverberation of a random room: 0.15 to 0.6 s to fall by 60 dB, 7 to 20 dB below the
+    direct sound.
+    """
     count = int(random.uniform(0.15, 0.6) * features.RATE)
     response = random.normal(size=count) * np.exp(-6.9 * np.arange(count) / count)
     response *= random.uniform(0.1, 0.45) / np.sqrt((response**2).sum())
     response[0] = 1
-    return np.asarray(fftconvolve(audio, response)[:len(audio)], np.float32)
+    return np.asarray(fftconvolve(audio, response)[: len(audio)], np.float32)
 
 
 def through_a_band(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     """The sound of a narrow line: nothing below 80 to 300 Hz, nothing above 2.8 to 5 kHz."""
     edges = (random.uniform(80, 300), random.uniform(2800, 5000))
-    return np.asarray(sosfilt(butter(4, edges, "bandpass", fs=features.RATE, output="sos"), audio), np.float32)
+    return np.asarray(
+        sosfilt(butter(4, edges, "bandpass", fs=features.RATE, output="sos"), audio), np.float32
+    )
 
 
 def coloured_noise(count: int, random: np.random.Generator) -> NDArray[np.float64]:
@@ -207,7 +257,9 @@ def unspoken_sounds(seed: int, kind: FeatureKind) -> tuple[Sound, ...]:
 
 
 def spoken_steps(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(steps,) 1 where a clean recording is loud enough to be speech: 30 dB below its loud parts, 8 dB above its quiet ones."""
+    """(steps,) 1 where a clean recording is loud enough to be speech: 30 dB below its loud parts, 8 dB above
+    its quiet ones.
+    """
     power = np.exp(features.log_mel(audio, 0, features.feature_count(len(audio)))).sum(1)
     smooth = np.convolve(power, np.ones(3) / 3, "same")
     decibel = 10 * np.log10(smooth + 1e-12)
@@ -226,11 +278,12 @@ class SyntheticSound:
 
 
 def synthetic_sounds(kind: FeatureKind, seed: int, voices: int = 3, rows: int = 200) -> list[SyntheticSound]:
-    """Every sentence to train on in every language, by `voices` of espeak-ng's speakers each; and for touching lips alone every
-    English one and `rows` rows of English words by flite's. One in four clean, the others worse.
+    """Every sentence to train on in every language, by `voices` of espeak-ng's speakers each; and for
+    touching lips alone every English one and `rows` rows of English words by flite's. One in four clean, the
+    others worse.
 
-    Opening by its phones cost 0.01 of the correlation on real English: it is taught for the sake of the other languages. Raises
-    `BadInput` where espeak-ng or flite is not installed.
+    Opening by its phones cost 0.01 of the correlation on real English: it is taught for the sake of the other
+    languages. Raises `BadInput` where espeak-ng or flite is not installed.
     """
     random, made = np.random.default_rng(seed), []
     for language in LANGUAGES:
@@ -240,20 +293,30 @@ def synthetic_sounds(kind: FeatureKind, seed: int, voices: int = 3, rows: int = 
                 made.append(speak(text, voice.language, voice.pitch, voice.rate, voice.variant))
     many = len(made)
     english = flite.texts(rows, seed)
-    made += [flite.speak(text, name, float(random.uniform(0.75, 1.15))) for name in flite.VOICES for text in english]
+    made += [
+        flite.speak(text, name, float(random.uniform(0.75, 1.15)))
+        for name in flite.VOICES
+        for text in english
+    ]
     found = []
     for i, spoken in enumerate(made):
         audio = _worse(spoken.audio, random)
         level, count = kind.level(audio), features.feature_count(len(audio))
         if level is not None:
-            opening, contact = (f(spoken.phones, STEP_RATE, count).astype(np.float32) for f in (opening_curve, contact_curve))
-            found.append(SyntheticSound(kind.features(audio, level, 0, count), opening, contact, taught=i < many))
+            opening, contact = (
+                f(spoken.phones, STEP_RATE, count).astype(np.float32) for f in (opening_curve, contact_curve)
+            )
+            found.append(
+                SyntheticSound(kind.features(audio, level, 0, count), opening, contact, taught=i < many)
+            )
     every = np.concatenate([f.opening for f in found if f.taught])
     return [replace(f, opening=((f.opening - every.mean()) / every.std()).astype(np.float32)) for f in found]
 
 
 def _worse(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """The recording as it is, in noise, or in noise and a room or a narrow band, one as likely as the other."""
+    """The recording as it is, in noise, or in noise and a room or a narrow band, one as likely as the
+    other.
+    """
     kind = int(random.integers(4))
     if kind == 0:
         return audio
@@ -261,9 +324,16 @@ def _worse(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[n
     return worse + noise_below(audio, len(audio), (8, 35), random)
 
 
-def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel, kind: FeatureKind,
-               say: Callable[[str], None]) -> list[SpeechClip]:
-    """Every clip of `folder`/clips.json whose sound is its own: listed so, or found so by `sync` however it is listed."""
+def load_clips(
+    folder: Path,
+    tracker: Callable[[Path], Track],
+    model: FaceModel,
+    kind: FeatureKind,
+    say: Callable[[str], None],
+) -> list[SpeechClip]:
+    """Every clip of `folder`/clips.json whose sound is its own: listed so, or found so by `sync` however it
+    is listed.
+    """
     clips = []
     for entry in json.loads((folder / "clips.json").read_text()):
         track = tracker(folder / entry["file"])
@@ -275,7 +345,9 @@ def load_clips(folder: Path, tracker: Callable[[Path], Track], model: FaceModel,
 
 
 def own_sound(path: Path, track: Track, listed: bool) -> tuple[float | None, str]:
-    """Seconds the picture is late, None where the sound is not the speaker's; and a line. A clip listed so is believed."""
+    """Seconds the picture is late, None where the sound is not the speaker's; and a line. A clip listed so is
+    believed.
+    """
     try:
         sync = clip_sync(path, track)
     except VisualDubError as e:
@@ -285,17 +357,30 @@ def own_sound(path: Path, track: Track, listed: bool) -> tuple[float | None, str
     return None, f"{path.name}: not used, its sound is not its speaker's: {sync.summary()}"
 
 
-def load_clip(folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind,
-              offset: float) -> SpeechClip:
+def load_clip(
+    folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind, offset: float
+) -> SpeechClip:
     """One clip, `entry` being its row in clips.json; offset: seconds its picture is late."""
     audio = read_audio(folder / entry["file"])
-    return SpeechClip(entry["file"], entry["speaker"], track.rate, offset, entry["speech"] == "original", audio,
-                      sounds_of(audio, kind, np.random.default_rng(len(audio))), track, *_mouth(track, model),
-                      bilabials(audio, grid_words(entry["file"])))
+    return SpeechClip(
+        entry["file"],
+        entry["speaker"],
+        track.rate,
+        offset,
+        entry["speech"] == "original",
+        audio,
+        sounds_of(audio, kind, np.random.default_rng(len(audio))),
+        track,
+        *_mouth(track, model),
+        bilabials(audio, grid_words(entry["file"])),
+    )
 
 
-def _mouth(track: Track, model: FaceModel) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64],
-                                                    NDArray[np.float64], NDArray[np.float64]]:
+def _mouth(
+    track: Track, model: FaceModel
+) -> tuple[
+    NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
+]:
     """Values, usable, centre, gain and lift of a `SpeechClip`."""
     values = speech_parameters(track, 1 + model.n_speech)
     usable = track.usable & np.isfinite(values).all(1)
@@ -305,8 +390,12 @@ def _mouth(track: Track, model: FaceModel) -> tuple[NDArray[np.float64], NDArray
 
 
 def fitted_again(clip: SpeechClip, model: Face468) -> SpeechClip:
-    """The same clip with its mouth in the parameters of another face model, by the landmarks that were tracked."""
+    """The same clip with its mouth in the parameters of another face model, by the landmarks that were
+    tracked.
+    """
     fit = fit_shot(model, clip.track.landmarks)
-    track = replace(clip.track, identity=fit.identity, jaw=fit.jaw, expression=fit.expression, face_model=model.name)
+    track = replace(
+        clip.track, identity=fit.identity, jaw=fit.jaw, expression=fit.expression, face_model=model.name
+    )
     values, usable, centre, gain, lift = _mouth(track, model)
     return replace(clip, track=track, values=values, usable=usable, centre=centre, gain=gain, lift=lift)

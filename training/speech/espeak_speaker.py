@@ -1,10 +1,12 @@
-"""One sentence by libespeak-ng in a process of its own: run as a script by `training.speech.synthetic`, standard library only.
+"""One sentence by libespeak-ng in a process of its own: run as a script by `training.speech.synthetic`,
+standard library only.
 
-The library holds one synthesiser in each process, keeps state from one sentence to the next and can crash; a process of its
-own for each sentence makes the sound depend on the sentence only, and lets the caller live.
+The library holds one synthesiser in each process, keeps state from one sentence to the next and can crash; a
+process of its own for each sentence makes the sound depend on the sentence only, and lets the caller live.
 
-Reads one JSON object {text, voice, variant, pitch, rate} from standard input. Writes a line of JSON, then nothing where that
-holds `error`, else signed 16-bit little-endian samples: {"rate": Hz, "markers": [[IPA name, sample], ...]}.
+Reads one JSON object {text, voice, variant, pitch, rate} from standard input. Writes a line of JSON, then
+nothing where that holds `error`, else signed 16-bit little-endian samples: {"rate": Hz, "markers": [[IPA
+name, sample], ...]}.
 """
 
 from __future__ import annotations
@@ -32,8 +34,16 @@ class _Name(ctypes.Union):
 class _Event(ctypes.Structure):
     """espeak_EVENT of speak_lib.h; a phoneme's name is cut to eight bytes there."""
 
-    _fields_ = (("type", ctypes.c_int), ("identifier", ctypes.c_uint), ("text_position", ctypes.c_int), ("length", ctypes.c_int),
-                ("milliseconds", ctypes.c_int), ("sample", ctypes.c_int), ("user", ctypes.c_void_p), ("id", _Name))
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("milliseconds", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user", ctypes.c_void_p),
+        ("id", _Name),
+    )
 
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
@@ -61,13 +71,17 @@ def synthesise(wanted: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {"error": NO_LIBRARY}, b""
     rate = espeak.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS | IPA_NAMES | DONT_EXIT)
     if rate <= 0:
-        return {"error": f"{LIBRARY} does not start (status {rate}); expected its voices (package espeak-ng-data)"}, b""
+        return {
+            "error": f"{LIBRARY} does not start (status {rate}); expected its voices (package espeak-ng-data)"
+        }, b""
     data = ctypes.c_char_p()
     espeak.espeak_Info.restype = ctypes.c_char_p
     espeak.espeak_Info(ctypes.byref(data))
     variant, voice = wanted["variant"], wanted["voice"]
     if variant and not Path((data.value or b"").decode(), "voices", "!v", variant).is_file():
-        return {"error": f"espeak-ng has no variant {variant!r}; expected one of `espeak-ng --voices=variant`"}, b""
+        return {
+            "error": f"espeak-ng has no variant {variant!r}; expected one of `espeak-ng --voices=variant`"
+        }, b""
     if espeak.espeak_SetVoiceByName(f"{voice}+{variant}".rstrip("+").encode()) != 0:
         return {"error": f"espeak-ng has no voice {voice!r}; expected one of `espeak-ng --voices`"}, b""
     espeak.espeak_SetParameter(RATE, int(wanted["rate"]), 0)

@@ -1,5 +1,6 @@
-"""Synthetic English whose phones and their times are known, by flite: voices made from recorded people, closer to them than
-espeak-ng's, with which a network learns to tell p, b, m from n, ng, g."""
+"""Synthetic English whose phones and their times are known, by flite: voices made from recorded people,
+closer to them than espeak-ng's, with which a network learns to tell p, b, m from n, ng, g.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +21,62 @@ from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 
 PROGRAM = "flite"
-VOICES = ("slt", "rms", "awb", "kal16")  # two women's and men's voices of CMU's, a Scot's, and one of diphones
+VOICES = (
+    "slt",
+    "rms",
+    "awb",
+    "kal16",
+)  # two women's and men's voices of CMU's, a Scot's, and one of diphones
 MISSING = f"{PROGRAM} is not installed; expected it, as by: apt-get install flite"
 SECONDS = 60  # one sentence may take so long
 WORDS = 9  # of a row of words
 RELEASE = 2 / 3  # of a plosive's time its closure lasts
 PHONES = {
-    "aa": "ɑ", "ae": "æ", "ah": "ɐ", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "ay": "aɪ", "b": "b", "ch": "tʃ", "d": "d", "dh": "ð",
-    "eh": "ɛ", "el": "l", "em": "m", "en": "n", "er": "ɝ", "ey": "eɪ", "f": "f", "g": "ɡ", "hh": "h", "ih": "ɪ", "iy": "i",
-    "jh": "dʒ", "k": "k", "l": "l", "m": "m", "n": "n", "ng": "ŋ", "ow": "oʊ", "oy": "ɔɪ", "p": "p", "pau": SILENCE, "r": "ɹ",
-    "s": "s", "sh": "ʃ", "t": "t", "th": "θ", "uh": "ʊ", "uw": "u", "v": "v", "w": "w", "y": "j", "z": "z", "zh": "ʒ"}
+    "aa": "ɑ",
+    "ae": "æ",
+    "ah": "ɐ",
+    "ao": "ɔ",
+    "aw": "aʊ",
+    "ax": "ə",
+    "ay": "aɪ",
+    "b": "b",
+    "ch": "tʃ",
+    "d": "d",
+    "dh": "ð",
+    "eh": "ɛ",
+    "el": "l",
+    "em": "m",
+    "en": "n",
+    "er": "ɝ",
+    "ey": "eɪ",
+    "f": "f",
+    "g": "ɡ",
+    "hh": "h",
+    "ih": "ɪ",
+    "iy": "i",
+    "jh": "dʒ",
+    "k": "k",
+    "l": "l",
+    "m": "m",
+    "n": "n",
+    "ng": "ŋ",
+    "ow": "oʊ",
+    "oy": "ɔɪ",
+    "p": "p",
+    "pau": SILENCE,
+    "r": "ɹ",
+    "s": "s",
+    "sh": "ʃ",
+    "t": "t",
+    "th": "θ",
+    "uh": "ʊ",
+    "uw": "u",
+    "v": "v",
+    "w": "w",
+    "y": "j",
+    "z": "z",
+    "zh": "ʒ",
+}
 
 
 @cache
@@ -41,7 +88,8 @@ def missing() -> str | None:
 def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
     """English `text` by one of `VOICES`, `stretch` times as slow as the voice speaks, with the phones' times.
 
-    Raises `BadInput` where flite is not installed, has no such voice, or nothing is spoken; `VisualDubError` where it fails.
+    Raises `BadInput` where flite is not installed, has no such voice, or nothing is spoken; `VisualDubError`
+    where it fails.
     """
     if missing():
         raise BadInput(MISSING)
@@ -51,31 +99,54 @@ def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
         raise BadInput(f"the text to speak is {text!r}; expected words")
     with TemporaryDirectory() as folder:
         sound = Path(folder) / "said.wav"
-        wanted = [PROGRAM, "-voice", voice, "--setf", f"duration_stretch={stretch}", "-psdur", "-t", text, "-o", str(sound)]
+        wanted = [
+            PROGRAM,
+            "-voice",
+            voice,
+            "--setf",
+            f"duration_stretch={stretch}",
+            "-psdur",
+            "-t",
+            text,
+            "-o",
+            str(sound),
+        ]
         try:
             done = subprocess.run(wanted, capture_output=True, text=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired as e:
             raise VisualDubError(f"flite did not finish {text!r} within {SECONDS} s") from e
         if done.returncode != 0 or not sound.is_file():
-            raise VisualDubError(f"flite ended with status {done.returncode} at {text!r}: {done.stderr.strip()}")
+            raise VisualDubError(
+                f"flite ended with status {done.returncode} at {text!r}: {done.stderr.strip()}"
+            )
         with wave.open(str(sound)) as f:
             rate, samples = f.getframerate(), f.readframes(f.getnframes())
     audio = np.frombuffer(samples, "<i2").astype(np.float32) / 32768
     divisor = int(np.gcd(RATE, rate))
-    return Synthetic(text, "en-us", voice, resample_poly(audio, RATE // divisor, rate // divisor).astype(np.float32),
-                     phones_of(done.stdout))
+    return Synthetic(
+        text,
+        "en-us",
+        voice,
+        resample_poly(audio, RATE // divisor, rate // divisor).astype(np.float32),
+        phones_of(done.stdout),
+    )
 
 
 def phones_of(segments: str) -> tuple[PhoneSpan, ...]:
-    """Flite's segments, "pau:0.184 dh:0.246 ...", each with the second it ends at. Raises `VisualDubError` for a phone that
-    flite's English does not have."""
+    """Flite's segments, "pau:0.184 dh:0.246 ...", each with the second it ends at. Raises `VisualDubError`
+    for a phone that flite's English does not have.
+    """
     found, start = [], 0.0
     for segment in segments.split():
         name, _, until = segment.rpartition(":")
         if name not in PHONES:
             raise VisualDubError(f"flite spoke the phone {name!r}; expected one of its English ones")
         end = float(until)
-        found.append(PhoneSpan(PHONES[name], start, end, start + RELEASE * (end - start) if name in ("p", "b") else None))
+        found.append(
+            PhoneSpan(
+                PHONES[name], start, end, start + RELEASE * (end - start) if name in ("p", "b") else None
+            )
+        )
         start = end
     return tuple(found)
 

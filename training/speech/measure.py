@@ -22,27 +22,34 @@ class SpeechFigures:
     """One clip, or the mean over several."""
 
     correlation: float  # of inner-lip opening, predicted against tracked
-    lip_error: float  # mean over frames of the largest squared lip-vertex error, over that of a mouth still at its mean
+    # mean over frames of the largest squared lip-vertex error, over that of a mouth still at its mean
+    lip_error: float
     spread: float  # standard deviation of opening, predicted / tracked
     correlation_best_lag: float  # the same correlation at the lag (within 0.2 s) where it is largest
     lag: float  # that lag, seconds; positive: the picture is later than its offset says
 
 
 def mouth_mesh(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
-    """(n, V, 3) of the clip's actor with jaw and speech components `values` (n, m), upper face neutral, pose removed."""
+    """(n, V, 3) of the clip's actor with jaw and speech components `values` (n, m), upper face neutral, pose
+    removed.
+    """
     expression = np.zeros((len(values), model.n_expression))
-    expression[:, :model.n_speech] = values[:, 1:]
+    expression[:, : model.n_speech] = values[:, 1:]
     return model.vertices(clip.track.identity, values[:, 0], expression)
 
 
 def lip_error(real: Array, found: Array) -> float:
-    """Mean over frames of the largest squared distance between lip vertices of two (n, V, 3), in squared model units."""
+    """Mean over frames of the largest squared distance between lip vertices of two (n, V, 3), in squared
+    model units.
+    """
     lips = list(LIPS)
     return float(((real[:, lips] - found[:, lips]) ** 2).sum(-1).max(-1).mean())
 
 
 def best_lag(real: Array, found: Array, rate: float, reach: float = 0.2) -> tuple[float, float]:
-    """The lag in seconds within `reach` at which `real` (n,) shifted back fits `found` (n,) best, and the correlation there."""
+    """The lag in seconds within `reach` at which `real` (n,) shifted back fits `found` (n,) best, and the
+    correlation there.
+    """
     times = np.arange(len(real)) / rate
     lags = np.arange(-reach, reach + 0.001, 0.02)
     scores = []
@@ -54,15 +61,23 @@ def best_lag(real: Array, found: Array, rate: float, reach: float = 0.2) -> tupl
 
 
 def measure_clip(clip: SpeechClip, values: Array, model: FaceModel) -> tuple[SpeechFigures, Array, Array]:
-    """Figures of predicted `values` (n, m) against the track; and both openings (n,), tracked and predicted."""
+    """Figures of predicted `values` (n, m) against the track; and both openings (n,), tracked and
+    predicted.
+    """
     real, found = (mouth_mesh(clip, v, model) for v in (clip.values, values))
-    still = mouth_mesh(clip, np.repeat(clip.values[clip.usable].mean(0, keepdims=True), len(values), 0), model)
+    still = mouth_mesh(
+        clip, np.repeat(clip.values[clip.usable].mean(0, keepdims=True), len(values), 0), model
+    )
     ok = clip.usable
     opening, guess = lip_opening(real), lip_opening(found)
     lag, at_lag = best_lag(opening[ok], guess[ok], float(clip.rate))
     figures = SpeechFigures(
-        float(np.corrcoef(opening[ok], guess[ok])[0, 1]), lip_error(real[ok], found[ok]) / lip_error(real[ok], still[ok]),
-        float(guess[ok].std() / opening[ok].std()), at_lag, lag)
+        float(np.corrcoef(opening[ok], guess[ok])[0, 1]),
+        lip_error(real[ok], found[ok]) / lip_error(real[ok], still[ok]),
+        float(guess[ok].std() / opening[ok].std()),
+        at_lag,
+        lag,
+    )
     return figures, opening, guess
 
 
@@ -73,7 +88,11 @@ def mean_figures(rows: list[SpeechFigures]) -> dict[str, float]:
 
 
 def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Array:
-    """(n, m) the clip's actor speaking `motion`, with the actor's own statistics; in silence the mean of the rest frames."""
+    """(n, m) the clip's actor speaking `motion`, with the actor's own statistics; in silence the mean of the
+    rest frames.
+    """
     spoken = clip.centre + clip.gain * np.column_stack([motion.jaw, motion.expression])
     rest = clip.centre - clip.lift
-    return bring_together(model, clip.track.identity, rest + motion.voice[:, None] * (spoken - rest), motion.contact, clip.gain)
+    return bring_together(
+        model, clip.track.identity, rest + motion.voice[:, None] * (spoken - rest), motion.contact, clip.gain
+    )

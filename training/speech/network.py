@@ -33,10 +33,13 @@ class Residual(nn.Module):
 class SpeechNet(nn.Module):
     """(N, T, width) features at 50 Hz -> motion (N, T, outputs), logits of voice and of touching lips (N, T).
 
-    Each of `people` trained on has a style code, which takes up what is that person's own; zeros are how strangers speak.
+    Each of `people` trained on has a style code, which takes up what is that person's own; zeros are how
+    strangers speak.
     """
 
-    def __init__(self, width: int, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float, people: int) -> None:
+    def __init__(
+        self, width: int, outputs: int, channels: int, dilations: tuple[int, ...], dropout: float, people: int
+    ) -> None:
         super().__init__()
         self.width = width
         self.style = nn.Embedding(people, channels)
@@ -52,8 +55,9 @@ class SpeechNet(nn.Module):
             self.style.weight *= 0.05
 
     def styles(self, person: Tensor, count: int, unstyled: float) -> Tensor:
-        """(count, channels) codes: of the first windows those of their speakers `person` (n,), of the others zeros. In training
-        a share `unstyled` of the first is zeros too."""
+        """(count, channels) codes: of the first windows those of their speakers `person` (n,), of the others
+        zeros. In training a share `unstyled` of the first is zeros too.
+        """
         codes: Tensor = self.style(person)
         if self.training:
             codes = codes * (torch.rand(len(person), 1) >= unstyled)
@@ -74,9 +78,11 @@ class SpeechNet(nn.Module):
 
 
 class Spoken(nn.Module):
-    """What is exported: the mean of several networks, motion through the matrix that undoes the regression's shrinking.
+    """What is exported: the mean of several networks, motion through the matrix that undoes the regression's
+    shrinking.
 
-    Lips touch where the networks say so and the mouth is low anyway: a vowel heard in passing must not be shut.
+    Lips touch where the networks say so and the mouth is low anyway: a vowel heard in passing must not be
+    shut.
     """
 
     gain: Tensor  # (outputs, outputs)
@@ -89,11 +95,15 @@ class Spoken(nn.Module):
         self.register_buffer("apart", apart)
 
     def forward(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, T, width) -> motion (N, T, outputs), voice and contact (N, T) in 0..1, hidden (N, T, H) of all networks."""
+        """(N, T, width) -> motion (N, T, outputs), voice and contact (N, T) in 0..1, hidden (N, T, H) of all
+        networks.
+        """
         hidden = [member.hidden(heard) for member in self.members]  # type: ignore[operator]
 
         def mean(layer: str) -> Tensor:
-            return torch.stack([getattr(m, layer)(h) for m, h in zip(self.members, hidden, strict=True)]).mean(0)
+            return torch.stack(
+                [getattr(m, layer)(h) for m, h in zip(self.members, hidden, strict=True)]
+            ).mean(0)
 
         motion = mean("motion")
         contact = torch.sigmoid(mean("contact")[..., 0] - motion @ self.apart)
@@ -107,8 +117,16 @@ def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str
     model.eval()
     partial = path.with_name(path.name + ".partial")
     axes = {name: {0: "N", 1: "T"} for name in ("features", *OUTPUTS)}
-    torch.onnx.export(model, (torch.zeros(1, 200, kind.width),), str(partial), input_names=["features"],
-                      output_names=list(OUTPUTS), dynamic_axes=axes, opset_version=OPSET, dynamo=False)
+    torch.onnx.export(
+        model,
+        (torch.zeros(1, 200, kind.width),),
+        str(partial),
+        input_names=["features"],
+        output_names=list(OUTPUTS),
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
+    )
     proto = onnx.load(str(partial))
     for key, value in {**metadata, "features": kind.name}.items():
         entry = proto.metadata_props.add()

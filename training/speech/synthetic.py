@@ -21,11 +21,16 @@ from training.speech.articulation import SILENCE, PhoneSpan, articulations
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 
-MISSING = f"espeak-ng is not installed ({espeak_speaker.LIBRARY} was not found); expected it, as by: apt-get install espeak-ng"
+MISSING = (
+    f"espeak-ng is not installed ({espeak_speaker.LIBRARY} was not found); expected it, as by: apt-get"
+    " install espeak-ng"
+)
 SECONDS = 60  # one sentence may take so long
 SILENT = 0.003  # samples below this, of -1..1, are silence: espeak's pauses are digital
 CLOSURE_SECONDS = 0.1  # silence before a closing sound belongs to it up to so much
-EDGE_SECONDS = 0.012  # sound on either side of a moment that is compared to find where a closure opens; a pulse or more
+EDGE_SECONDS = (
+    0.012  # sound on either side of a moment that is compared to find where a closure opens; a pulse or more
+)
 LATE_SECONDS = 0.05  # espeak announces a vowel after a nasal or liquid so much too late at most
 JUMP = 1.0  # nepers of power above 500 Hz that an opening closure brings at least
 
@@ -57,7 +62,7 @@ class Voice:
     rate: int = 175  # words per minute, 80..450
 
 
-# ---- speaking ---------------------------------------------------------------------------------------------------------
+# ---- speaking ----------------------------------------------------------------------------------------------
 
 
 @cache
@@ -73,13 +78,21 @@ def missing() -> str | None:
 def _run(wanted: dict[str, object]) -> tuple[list[tuple[str, int]], Samples, int]:
     """Markers, samples and their rate of one sentence, made by a process of its own."""
     try:
-        done = subprocess.run([sys.executable, "-I", "-S", str(Path(espeak_speaker.__file__))], input=json.dumps(wanted).encode(),
-                              capture_output=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", str(Path(espeak_speaker.__file__))],
+            input=json.dumps(wanted).encode(),
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired as e:
         raise VisualDubError(f"espeak-ng did not finish {wanted['text']!r} within {SECONDS} s") from e
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise VisualDubError(f"espeak-ng ended with status {done.returncode} at {wanted['text']!r}: {words[-1] if words else ''}")
+        raise VisualDubError(
+            f"espeak-ng ended with status {done.returncode} at {wanted['text']!r}:"
+            f" {words[-1] if words else ''}"
+        )
     line, _, samples = done.stdout.partition(b"\n")
     header = json.loads(line)
     if "error" in header:
@@ -91,32 +104,41 @@ def _run(wanted: dict[str, object]) -> tuple[list[tuple[str, int]], Samples, int
 def speak(text: str, voice: str, pitch: int = 50, rate: int = 175, variant: str = "") -> Synthetic:
     """`text` spoken by espeak-ng's `voice` (a language: "fr", "en-us"), with the phones' times.
 
-    pitch: 0..100. rate: 80..450 words per minute. variant: a speaker, "m1".."m7", "f1".."f5" and others. Raises `BadInput` where
-    espeak-ng is not installed, has no such voice, a number is out of range, or nothing is spoken; `VisualDubError` where it dies.
+    pitch: 0..100. rate: 80..450 words per minute. variant: a speaker, "m1".."m7", "f1".."f5" and others.
+    Raises `BadInput` where espeak-ng is not installed, has no such voice, a number is out of range, or
+    nothing is spoken; `VisualDubError` where it dies.
     """
     if not text.strip() or "\0" in text:
         raise BadInput(f"the text to speak is {text!r}; expected words")
     if voice.startswith("mb") or "/mb" in voice:
         raise BadInput(f"voice {voice!r} is one of MBROLA's; expected one of espeak-ng's own")
     if not 0 <= pitch <= 100 or not 80 <= rate <= 450:
-        raise BadInput(f"pitch {pitch} and rate {rate} were asked for; expected 0..100 and 80..450 words per minute")
-    markers, audio, per_second = _run({"text": text, "voice": voice, "variant": variant, "pitch": pitch, "rate": rate})
+        raise BadInput(
+            f"pitch {pitch} and rate {rate} were asked for; expected 0..100 and 80..450 words per minute"
+        )
+    markers, audio, per_second = _run(
+        {"text": text, "voice": voice, "variant": variant, "pitch": pitch, "rate": rate}
+    )
     if not len(audio) or not any(name for name, _ in markers):
-        raise BadInput(f"espeak-ng's voice {voice!r} speaks nothing for {text!r}; expected words of that language")
+        raise BadInput(
+            f"espeak-ng's voice {voice!r} speaks nothing for {text!r}; expected words of that language"
+        )
     divisor = int(np.gcd(RATE, per_second))
     resampled = resample_poly(audio, RATE // divisor, per_second // divisor).astype(np.float32)
     return Synthetic(text, voice, variant, resampled, phone_spans(markers, audio, per_second))
 
 
-# ---- times ------------------------------------------------------------------------------------------------------------
+# ---- times -------------------------------------------------------------------------------------------------
 
 
 def phone_spans(markers: Sequence[tuple[str, int]], audio: Samples, rate: int) -> tuple[PhoneSpan, ...]:
-    """Phones with the times at which they are heard, from espeak's markers (name, sample), which lie elsewhere in three ways:
+    """Phones with the times at which they are heard, from espeak's markers (name, sample), which lie
+    elsewhere in three ways:
 
-    a plosive's marker stands at its burst, after the silence of its closure (30 to 50 ms), which is moved to the plosive; a
-    vowel's after a nasal or liquid stands inside the vowel (15 to 35 ms), and is moved back to where the closure opens; and a
-    nameless marker is a pause only where nothing sounds. audio: (n,) at `rate`, in -1..1.
+    a plosive's marker stands at its burst, after the silence of its closure (30 to 50 ms), which is moved to
+    the plosive; a vowel's after a nasal or liquid stands inside the vowel (15 to 35 ms), and is moved back to
+    where the closure opens; and a nameless marker is a pause only where nothing sounds. audio: (n,) at
+    `rate`, in -1..1.
     """
     names, starts = _named(markers, audio)
     power = _bright_power(audio, rate)
@@ -130,15 +152,20 @@ def phone_spans(markers: Sequence[tuple[str, int]], audio: Samples, rate: int) -
     ends = [*closures[1:], len(audio)]
     return tuple(
         PhoneSpan(name, a / rate, b / rate, None if release is None else min(max(release, a), b) / rate)
-        for name, a, b, release in zip(names, closures, ends, releases, strict=True) if b > a)
+        for name, a, b, release in zip(names, closures, ends, releases, strict=True)
+        if b > a
+    )
 
 
 def _named(markers: Sequence[tuple[str, int]], audio: Samples) -> tuple[list[str], list[int]]:
-    """Names and samples from 0 on, each phone longer than nothing; nameless sound joined to the phone that follows.
+    """Names and samples from 0 on, each phone longer than nothing; nameless sound joined to the phone that
+    follows.
 
     Markers such as "(en)", a change of language within a sentence, are no phones.
     """
-    spans = [(_cleaned(name), max(0, at)) for name, at in markers if at < len(audio) and not name.startswith("(")]
+    spans = [
+        (_cleaned(name), max(0, at)) for name, at in markers if at < len(audio) and not name.startswith("(")
+    ]
     if not spans or spans[0][1] > 0:
         spans.insert(0, (SILENCE, 0))
     names: list[str] = []
@@ -162,22 +189,28 @@ def _cleaned(name: str) -> str:
 
 
 def _closure_start(audio: Samples, rate: int, names: Sequence[str], starts: Sequence[int], i: int) -> int:
-    """Where the silence begins that ends at marker `i` of a plosive or nasal; the marker where there is none."""
+    """Where the silence begins that ends at marker `i` of a plosive or nasal; the marker where there is
+    none.
+    """
     if not names[i] or names[i][0] not in PLOSIVES | NASALS or i == 0:
         return starts[i]
     floor = max(starts[i - 1], starts[i] - round(CLOSURE_SECONDS * rate))
-    loud = np.flatnonzero(np.abs(audio[floor:starts[i]]) > SILENT)
+    loud = np.flatnonzero(np.abs(audio[floor : starts[i]]) > SILENT)
     return floor + int(loud[-1]) + 1 if len(loud) else floor
 
 
 def _bright_power(audio: Samples, rate: int) -> NDArray[np.float64]:
-    """(n,) power above 500 Hz, where voice behind shut lips is weak and an open mouth strong; nothing rings ahead of a rise."""
+    """(n,) power above 500 Hz, where voice behind shut lips is weak and an open mouth strong; nothing rings
+    ahead of a rise.
+    """
     high = sosfilt(butter(4, 500, "high", fs=rate, output="sos"), audio.astype(np.float64))
     return np.asarray(high**2 + 1e-9)
 
 
 def _opens(power: NDArray[np.float64], rate: int, first: int, last: int) -> int | None:
-    """The sample in first..last where power rises most from the EDGE_SECONDS before to those after; None below JUMP."""
+    """The sample in first..last where power rises most from the EDGE_SECONDS before to those after; None
+    below JUMP.
+    """
     width = round(EDGE_SECONDS * rate)
     a, b = max(first - width, 0), min(last + width, len(power))
     if b - a <= 2 * width:
@@ -192,8 +225,12 @@ def _opens(power: NDArray[np.float64], rate: int, first: int, last: int) -> int 
     return int(edges[best]) if rise[best] > JUMP else None
 
 
-def _release(power: NDArray[np.float64], rate: int, name: str, closed: int, marker: int, end: int) -> int | None:
-    """Where a plosive opens: a voiced one at the rise after its murmur, others at the marker. None for other sounds."""
+def _release(
+    power: NDArray[np.float64], rate: int, name: str, closed: int, marker: int, end: int
+) -> int | None:
+    """Where a plosive opens: a voiced one at the rise after its murmur, others at the marker. None for other
+    sounds.
+    """
     if not name or name[0] not in PLOSIVES or len(articulations(name)) > 1:
         return None
     if name[0] in VOICED_PLOSIVES or marker == closed:
@@ -209,11 +246,13 @@ def _last(name: str) -> str:
     return name.rstrip("ːˑʲ-ʰʷ")[-1:]
 
 
-# ---- sets -------------------------------------------------------------------------------------------------------------
+# ---- sets --------------------------------------------------------------------------------------------------
 
 
 VARIANTS = (*(f"m{i}" for i in range(1, 8)), *(f"f{i}" for i in range(1, 6)))
-SENTENCES = Path(__file__).parent / "sentences.json"  # {"test" or "train": {language: sentences}}, none in both
+SENTENCES = (
+    Path(__file__).parent / "sentences.json"
+)  # {"test" or "train": {language: sentences}}, none in both
 
 
 def sentences(use: str, language: str) -> list[str]:
@@ -223,20 +262,31 @@ def sentences(use: str, language: str) -> list[str]:
     """
     known: dict[str, dict[str, list[str]]] = json.loads(SENTENCES.read_text(encoding="utf-8"))
     if language not in known.get(use, {}):
-        raise BadInput(f"there are no {use} sentences in {language!r}; expected one of {', '.join(known.get(use, known))}")
+        raise BadInput(
+            f"there are no {use} sentences in {language!r}; expected one of"
+            f" {', '.join(known.get(use, known))}"
+        )
     return known[use][language]
 
 
 def random_voice(language: str, seed: int) -> Voice:
     """A speaker drawn by `seed`: one of twelve variants, pitch 25..75, 130..210 words per minute."""
     draw = np.random.default_rng([seed, zlib.crc32(language.encode())])
-    return Voice(language, VARIANTS[int(draw.integers(len(VARIANTS)))], int(draw.integers(25, 76)), int(draw.integers(130, 211)))
+    return Voice(
+        language,
+        VARIANTS[int(draw.integers(len(VARIANTS)))],
+        int(draw.integers(25, 76)),
+        int(draw.integers(130, 211)),
+    )
 
 
-def synthetic_set(voices: Sequence[Voice], sentences: Sequence[str], folder: Path | None = None) -> list[Synthetic]:
+def synthetic_set(
+    voices: Sequence[Voice], sentences: Sequence[str], folder: Path | None = None
+) -> list[Synthetic]:
     """Every sentence by every voice, voices outermost.
 
-    folder: what is spoken is kept there, one file each, and read instead of spoken when it is asked for again. Raises as `speak`.
+    folder: what is spoken is kept there, one file each, and read instead of spoken when it is asked for
+    again. Raises as `speak`.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,13 +294,16 @@ def synthetic_set(voices: Sequence[Voice], sentences: Sequence[str], folder: Pat
 
 
 def _kept(voice: Voice, text: str, folder: Path | None) -> Synthetic:
-    name = f"{voice.language}-{voice.variant or 'plain'}-{voice.pitch}-{voice.rate}-{zlib.crc32(text.encode()):08x}.npz"
+    manner = f"{voice.language}-{voice.variant or 'plain'}-{voice.pitch}-{voice.rate}"
+    name = f"{manner}-{zlib.crc32(text.encode()):08x}.npz"
     file = None if folder is None else folder / name
     if file is not None and file.is_file():
         return _read(file, voice, text)
     spoken = speak(text, voice.language, voice.pitch, voice.rate, voice.variant)
     if file is not None:
-        times = np.array([(p.start, p.end, np.nan if p.release is None else p.release) for p in spoken.phones])
+        times = np.array(
+            [(p.start, p.end, np.nan if p.release is None else p.release) for p in spoken.phones]
+        )
         part = file.with_suffix(".part.npz")
         np.savez(part, audio=spoken.audio, names=np.array([p.ipa for p in spoken.phones]), times=times)
         part.replace(file)
@@ -259,6 +312,8 @@ def _kept(voice: Voice, text: str, folder: Path | None) -> Synthetic:
 
 def _read(file: Path, voice: Voice, text: str) -> Synthetic:
     with np.load(file, allow_pickle=False) as z:
-        phones = tuple(PhoneSpan(str(n), float(a), float(b), None if np.isnan(r) else float(r))
-                       for n, (a, b, r) in zip(z["names"], z["times"], strict=True))
+        phones = tuple(
+            PhoneSpan(str(n), float(a), float(b), None if np.isnan(r) else float(r))
+            for n, (a, b, r) in zip(z["names"], z["times"], strict=True)
+        )
         return Synthetic(text, voice.language, voice.variant, z["audio"], phones)

@@ -51,8 +51,12 @@ class SpeechConfig:
     synthetic_weight: float = 0.3  # opening by the phones of synthetic sentences
     contact_weight: float = 0.5  # touching lips, in the same
     apart_weight: float = 1.0  # what a deviation of opening takes off the logit of touching lips
-    stretch: float = 1.3  # of the opening, which regression shrinks: a mouth that does less than the real one mumbles
-    unstyled: float = 0.5  # share of the clips' windows heard without their speaker's style code, as strangers are
+    stretch: float = (
+        1.3  # of the opening, which regression shrinks: a mouth that does less than the real one mumbles
+    )
+    unstyled: float = (
+        0.5  # share of the clips' windows heard without their speaker's style code, as strangers are
+    )
     seed: int = 0
 
 
@@ -64,31 +68,49 @@ def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> T
     error = (motion[:count] - batch["motion"]) * weight[..., None]
     lips, opening = error @ batch["metric"], (error * batch["slope"][:, None]).sum(-1)
     velocity = (lips[:, 1:] - lips[:, :-1]) * (weight[:, 1:] * weight[:, :-1])[..., None]
-    total = (config.lip_weight * lips.square().sum() + config.velocity_weight * 10 * velocity.square().sum()
-             + config.opening_weight * opening.square().sum() + config.parameter_weight * error.square().mean(-1).sum())
-    total = total / weight.sum() + config.voice_weight * binary_cross_entropy_with_logits(voice[:count], batch["voice"])
+    total = (
+        config.lip_weight * lips.square().sum()
+        + config.velocity_weight * 10 * velocity.square().sum()
+        + config.opening_weight * opening.square().sum()
+        + config.parameter_weight * error.square().mean(-1).sum()
+    )
+    total = total / weight.sum() + config.voice_weight * binary_cross_entropy_with_logits(
+        voice[:count], batch["voice"]
+    )
     total = total + config.contact_weight * _touch_loss(contact[:count], batch["touch"], batch["heard"])
     if "spoken" in batch:
         total = total + _synthetic_loss(motion[count:], contact[count:], batch, config)
     return torch.as_tensor(total)
 
 
-def _synthetic_loss(motion: Tensor, contact: Tensor, batch: dict[str, Tensor], config: SpeechConfig) -> Tensor:
+def _synthetic_loss(
+    motion: Tensor, contact: Tensor, batch: dict[str, Tensor], config: SpeechConfig
+) -> Tensor:
     """Opening and touching lips against what the phones ask for."""
     spoken = batch["spoken"]
-    opening = ((motion @ batch["generic_slope"] - batch["opening"]).square() * batch["taught"]).sum() / spoken.sum()
-    return config.synthetic_weight * opening + config.contact_weight * _touch_loss(contact, batch["contact"], spoken)
+    opening = (
+        (motion @ batch["generic_slope"] - batch["opening"]).square() * batch["taught"]
+    ).sum() / spoken.sum()
+    return config.synthetic_weight * opening + config.contact_weight * _touch_loss(
+        contact, batch["contact"], spoken
+    )
 
 
 def _touch_loss(contact: Tensor, touching: Tensor, known: Tensor) -> Tensor:
-    """Logits of touching lips (n, T) against whether they touch, where that is known. A closed mouth that is a little open is
-    the error people see: a step in which they touch counts twice."""
+    """Logits of touching lips (n, T) against whether they touch, where that is known. A closed mouth that is
+    a little open is the error people see: a step in which they touch counts twice.
+    """
     total = binary_cross_entropy_with_logits(contact, touching, known * (1 + touching), reduction="sum")
     return total / known.sum().clamp(min=1.0)
 
 
-def train_member(clips: list[SpeechClip], model: FaceModel, config: SpeechConfig, synthetic: list[SyntheticSound],
-                 progress: Callable[[int, float], None] | None = None) -> SpeechNet:
+def train_member(
+    clips: list[SpeechClip],
+    model: FaceModel,
+    config: SpeechConfig,
+    synthetic: list[SyntheticSound],
+    progress: Callable[[int, float], None] | None = None,
+) -> SpeechNet:
     """One network, from `config.seed`."""
     torch.manual_seed(config.seed)
     kind = feature_kind(config.features)
@@ -96,7 +118,9 @@ def train_member(clips: list[SpeechClip], model: FaceModel, config: SpeechConfig
     people = len(windows.people)
     net = SpeechNet(kind.width, len(clips[0].gain), config.channels, config.dilations, config.dropout, people)
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.rate, total_steps=config.steps, pct_start=0.1
+    )
     for step in range(config.steps):
         loss = loss_of(net, windows.batch(), config)
         optimiser.zero_grad()
@@ -119,6 +143,7 @@ def opening_gain(clips: list[SpeechClip], slopes: dict[str, NDArray[np.float64]]
 
 def clip_tracker(folder: Path | None) -> Callable[[Path], Track]:
     """A tracker that keeps its tracks in `folder`, by default in the cache of all commands."""
+
     def tracked(path: Path) -> Track:
         if folder is None:
             return cached_track(path)[0]
@@ -137,14 +162,23 @@ def run_clip(clip: SpeechClip, model: FaceModel, onnx: Path) -> SpeechFigures:
     return measure_clip(clip, style_values(clip, motion, model), model)[0]
 
 
-def train_spoken(clips: list[SpeechClip], model: FaceModel, config: SpeechConfig, synthetic: list[SyntheticSound],
-                 say: Callable[[str], None]) -> Spoken:
+def train_spoken(
+    clips: list[SpeechClip],
+    model: FaceModel,
+    config: SpeechConfig,
+    synthetic: list[SyntheticSound],
+    say: Callable[[str], None],
+) -> Spoken:
     """The mean of `config.members` networks trained on `clips`, its opening stretched by `config.stretch`."""
     members = []
     for i in range(config.members):
+
         def progress(step: int, loss: float, member: int = i) -> None:
             if step % 100 == 0:
-                say(f"network {member + 1} of {config.members}, step {step} of {config.steps}, loss {loss:.3f}")
+                say(
+                    f"network {member + 1} of {config.members}, step {step} of {config.steps}, loss"
+                    f" {loss:.3f}"
+                )
 
         members.append(train_member(clips, model, replace(config, seed=config.seed + i), synthetic, progress))
     slopes = {c.file: lip_jacobian(model, c)[:, -1] for c in clips}
@@ -157,13 +191,22 @@ def rounded(values: dict[str, float]) -> dict[str, float]:
     return {k: round(float(v), 4) for k, v in values.items()}
 
 
-def main(clips: Path, out: Path | None = None, steps: int | None = None, seed: int = 0, tracks: Path | None = None,
-         say: Callable[[str], None] = print, listen: str = "both") -> dict[str, Any]:
-    """Train on the clips listed in `clips`/clips.json whose sound is their own; write `out` (.onnx) and its record (.json).
+def main(
+    clips: Path,
+    out: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    tracks: Path | None = None,
+    say: Callable[[str], None] = print,
+    listen: str = "both",
+) -> dict[str, Any]:
+    """Train on the clips listed in `clips`/clips.json whose sound is their own; write `out` (.onnx) and its
+    record (.json).
 
-    out: by default the model inside the package. steps: of each network, by default the configuration's. tracks: folder that
-    keeps the tracks of the clips, by default the common cache. listen: the features, as `feature_kind` names them. Speakers in
-    HELD_OUT are measured, never trained on. Returns the record. Raises `BadInput` where `clips` holds no list of clips.
+    out: by default the model inside the package. steps: of each network, by default the configuration's.
+    tracks: folder that keeps the tracks of the clips, by default the common cache. listen: the features, as
+    `feature_kind` names them. Speakers in HELD_OUT are measured, never trained on. Returns the record. Raises
+    `BadInput` where `clips` holds no list of clips.
     """
     start = time.monotonic()
     config = SpeechConfig(features=listen, seed=seed)
@@ -178,13 +221,28 @@ def main(clips: Path, out: Path | None = None, steps: int | None = None, seed: i
     export_onnx(spoken, out, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
     rows = {c.file: run_clip(c, model, out) for c in held}
     record = {
-        "format": 2, "face_model": model.name, "n_speech": model.n_speech, "features": kind.name, "config": asdict(config),
-        "clips": {c.file: {"speaker": c.speaker, "offset_ms": round(1000 * c.offset), "listed": c.listed} for c in training},
-        "synthetic_sentences": len(synthetic), "held_out_speakers": list(HELD_OUT),
-        "generic": {"gain": column_mean([c.gain for c in training]), "lift": column_mean([c.lift for c in training])},
+        "format": 2,
+        "face_model": model.name,
+        "n_speech": model.n_speech,
+        "features": kind.name,
+        "config": asdict(config),
+        "clips": {
+            c.file: {"speaker": c.speaker, "offset_ms": round(1000 * c.offset), "listed": c.listed}
+            for c in training
+        },
+        "synthetic_sentences": len(synthetic),
+        "held_out_speakers": list(HELD_OUT),
+        "generic": {
+            "gain": column_mean([c.gain for c in training]),
+            "lift": column_mean([c.lift for c in training]),
+        },
         "validation": {"clips": len(rows), **mean_figures(list(rows.values()))},
-        "validation_clips": {c.file: {"offset_ms": round(1000 * c.offset), **rounded(asdict(rows[c.file]))} for c in held},
-        "training_seconds": round(time.monotonic() - start), "size_bytes": out.stat().st_size}
+        "validation_clips": {
+            c.file: {"offset_ms": round(1000 * c.offset), **rounded(asdict(rows[c.file]))} for c in held
+        },
+        "training_seconds": round(time.monotonic() - start),
+        "size_bytes": out.stat().st_size,
+    }
     write_record(record, out.with_suffix(".json"))
     say(f"{out}: {record['validation']}")
     return record
@@ -205,8 +263,14 @@ def write_record(record: dict[str, Any], path: Path) -> None:
 if __name__ == "__main__":
     import typer
 
-    def command(clips: Path, out: Path | None = None, steps: int | None = None, seed: int = 0,
-                tracks: Path | None = None, features: str = "both") -> None:
+    def command(
+        clips: Path,
+        out: Path | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        tracks: Path | None = None,
+        features: str = "both",
+    ) -> None:
         """Train the speech model on a folder of clips with their list."""
         main(clips, out, steps, seed, tracks, listen=features)
 

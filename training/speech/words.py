@@ -1,4 +1,6 @@
-"""The phones of recorded English: words as PocketSphinx's recogniser understands them, then aligned phone by phone."""
+"""The phones of recorded English: words as PocketSphinx's recogniser understands them, then aligned phone by
+phone.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ BILABIALS = frozenset({"P", "B", "M"})
 def spoken_phones(audio: NDArray[np.float32], text: str | None = None) -> list[PhoneSpan]:
     """Phones of a recording at 16 kHz, -1..1; none where nothing is understood.
 
-    text: the words, where they are known; otherwise the recogniser's own English words are taken. Seconds from the first sample.
+    text: the words, where they are known; otherwise the recogniser's own English words are taken. Seconds
+    from the first sample.
     """
     level = recording_level(check_audio(audio))
     if level is None:
@@ -52,9 +55,15 @@ def _aligned(samples: bytes, words: str) -> list[PhoneSpan]:
     except RuntimeError:  # a word that its dictionary does not have
         return []
     alignment = decoder.get_alignment()
-    return [] if alignment is None else [
-        PhoneSpan(phone.name, phone.start * HOP_SECONDS, (phone.start + phone.duration) * HOP_SECONDS)
-        for word in alignment for phone in word]
+    return (
+        []
+        if alignment is None
+        else [
+            PhoneSpan(phone.name, phone.start * HOP_SECONDS, (phone.start + phone.duration) * HOP_SECONDS)
+            for word in alignment
+            for phone in word
+        ]
+    )
 
 
 def _decode(decoder: object, samples: bytes) -> None:
@@ -64,16 +73,32 @@ def _decode(decoder: object, samples: bytes) -> None:
 
 
 GRID: tuple[dict[str, str], ...] = (
-    {"b": "bin", "l": "lay", "p": "place", "s": "set"}, {"b": "blue", "g": "green", "r": "red", "w": "white"},
-    {"a": "at", "b": "by", "i": "in", "w": "with"}, {},
-    {"z": "zero", "1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven", "8": "eight",
-     "9": "nine"}, {"a": "again", "n": "now", "p": "please", "s": "soon"})
+    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
+    {"b": "blue", "g": "green", "r": "red", "w": "white"},
+    {"a": "at", "b": "by", "i": "in", "w": "with"},
+    {},
+    {
+        "z": "zero",
+        "1": "one",
+        "2": "two",
+        "3": "three",
+        "4": "four",
+        "5": "five",
+        "6": "six",
+        "7": "seven",
+        "8": "eight",
+        "9": "nine",
+    },
+    {"a": "again", "n": "now", "p": "please", "s": "soon"},
+)
 
 
 def grid_words(name: str) -> str | None:
-    """The sentence of a clip of the GRID corpus by its name ("grid_brbk7n.mpg": bin red by k seven now); None for other names.
+    """The sentence of a clip of the GRID corpus by its name ("grid_brbk7n.mpg": bin red by k seven now); None
+    for other names.
 
-    Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech recognition", 2006.
+    Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech
+    recognition", 2006.
     """
     code = name.removeprefix("grid_").split(".")[0]
     if not name.startswith("grid_") or len(code) != len(GRID):

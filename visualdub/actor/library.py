@@ -15,7 +15,8 @@ from visualdub.errors import ActorError
 
 
 def find_actor(name: str, folder: Path | None = None) -> Path:
-    """The package folder for a path or a bare name (`NAME` or `NAME.actor` in `folder`, by default the current one).
+    """The package folder for a path or a bare name (`NAME` or `NAME.actor` in `folder`, by default the
+    current one).
 
     Raises `ActorError` naming what was looked for.
     """
@@ -27,11 +28,16 @@ def find_actor(name: str, folder: Path | None = None) -> Path:
     for path in candidates:
         if path.is_dir():
             return path  # load_actor says what is missing
-    raise ActorError(f"no actor {name!r}: neither {candidates[0]} nor {candidates[2]} is an actor package (make one: vdub adapt)")
+    raise ActorError(
+        f"no actor {name!r}: neither {candidates[0]} nor {candidates[2]} is an actor package (make one: vdub"
+        " adapt)"
+    )
 
 
 def list_actors(folder: Path) -> Iterator[tuple[Path, ActorRecord | ActorError]]:
-    """Every actor package directly in `folder`, by name; the error in place of the record where one is not readable."""
+    """Every actor package directly in `folder`, by name; the error in place of the record where one is not
+    readable.
+    """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             yield path, load_record(path)
@@ -40,9 +46,13 @@ def list_actors(folder: Path) -> Iterator[tuple[Path, ActorRecord | ActorError]]
 
 
 def withdraw(folder: Path, day: str | None = None) -> ActorRecord:
-    """Record that the person withdrew consent: the package stays for the record, nothing is rendered from it."""
+    """Record that the person withdrew consent: the package stays for the record, nothing is rendered
+    from it.
+    """
     record = load_record(folder)
-    consent = dataclasses.replace(record.consent, withdrawn=day or datetime.datetime.now(datetime.UTC).date().isoformat())
+    consent = dataclasses.replace(
+        record.consent, withdrawn=day or datetime.datetime.now(datetime.UTC).date().isoformat()
+    )
     record = dataclasses.replace(record, consent=consent)
     write_record(folder, record)
     return record
@@ -65,7 +75,9 @@ def forget(folder: Path) -> list[Path]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What an adaptation of this package may have left beside it: its run folder and half-written packages."""
+    """What an adaptation of this package may have left beside it: its run folder and half-written
+    packages.
+    """
     name = folder.name.removesuffix(SUFFIX)
     beside = [folder.with_name(f"{name}.run"), folder.with_name(f"{folder.name}.run")]
     return [p for p in (*beside, *folder.parent.glob(f".{folder.name}.*")) if p.exists()]

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from visualdub.speech.style import SpeechStyle
 
 IDENTITY, STYLE, RENDERER = "identity.npz", "style.safetensors", "renderer.onnx"
-TEXTURE, WEIGHTS, REFERENCES, PREVIEW = "texture.safetensors", "renderer.safetensors", "references", "preview.jpg"
+TEXTURE, WEIGHTS, REFERENCES, PREVIEW = (
+    "texture.safetensors",
+    "renderer.safetensors",
+    "references",
+    "preview.jpg",
+)
 REQUIRED = (IDENTITY, STYLE, RENDERER, TEXTURE, WEIGHTS)
 SUFFIX = ".actor"
 
@@ -58,15 +63,16 @@ class Actor:
         return Renderer(self.renderer_path)
 
 
-# ---- writing ----------------------------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def actor_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, sealed and renamed to it when the block ends well, removed when it does not.
+    """A temporary folder beside `path`, sealed and renamed to it when the block ends well, removed when it
+    does not.
 
-    A package already at `path` stays until the new one is whole. Raises `ActorError` where `path` holds anything else
-    than an actor package, `OutputError` where nothing can be written there.
+    A package already at `path` stays until the new one is whole. Raises `ActorError` where `path` holds
+    anything else than an actor package, `OutputError` where nothing can be written there.
     """
     if path.exists() and not (path / RECORD).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise ActorError(f"{path} exists and is not an actor package; it is not replaced")
@@ -96,18 +102,31 @@ def _swap(partial: Path, path: Path) -> None:
     shutil.rmtree(old.parent, ignore_errors=True)
 
 
-def write_package(folder: Path, record: ActorRecord, identity: NDArray[np.float64], rest_jaw: float,
-                  rest_expression: NDArray[np.float64], references: NDArray[np.uint8], style: SpeechStyle) -> None:
+def write_package(
+    folder: Path,
+    record: ActorRecord,
+    identity: NDArray[np.float64],
+    rest_jaw: float,
+    rest_expression: NDArray[np.float64],
+    references: NDArray[np.uint8],
+    style: SpeechStyle,
+) -> None:
     """Write everything of a package that is not a network into `folder` (usually inside `actor_folder`).
 
-    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3). The texture, the
-    renderer's weights and its ONNX graph are the caller's to add: `texture.safetensors`, `renderer.safetensors`,
+    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3). The texture, the renderer's
+    weights and its ONNX graph are the caller's to add: `texture.safetensors`, `renderer.safetensors`,
     `renderer.onnx`.
     """
     if references.dtype != np.uint8 or references.ndim != 4 or references.shape[1:] != (256, 256, 3):
-        raise ValueError(f"references are {references.dtype} {references.shape}; expected uint8 (R, 256, 256, 3)")
-    np.savez_compressed(folder / IDENTITY, identity=np.asarray(identity, np.float64),
-                        rest_jaw=np.float64(rest_jaw), rest_expression=np.asarray(rest_expression, np.float64))
+        raise ValueError(
+            f"references are {references.dtype} {references.shape}; expected uint8 (R, 256, 256, 3)"
+        )
+    np.savez_compressed(
+        folder / IDENTITY,
+        identity=np.asarray(identity, np.float64),
+        rest_jaw=np.float64(rest_jaw),
+        rest_expression=np.asarray(rest_expression, np.float64),
+    )
     _save_style(style, folder / STYLE)
     (folder / REFERENCES).mkdir(exist_ok=True)
     for i, picture in enumerate(references):
@@ -127,7 +146,8 @@ def write_record(folder: Path, record: ActorRecord) -> None:
 def seal(folder: Path) -> None:
     """Write the SHA-256 of every file of the package into its `actor.json`; `load_actor` checks them.
 
-    Call again after changing a file on purpose (exporting the renderer anew). Raises `ActorError` where one is missing.
+    Call again after changing a file on purpose (exporting the renderer anew). Raises `ActorError` where one
+    is missing.
     """
     data = read_json(folder)
     _check_present(folder)
@@ -148,24 +168,34 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-# ---- reading ----------------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def load_actor(folder: Path) -> Actor:
     """Read and check the package at `folder`.
 
-    Raises `ActorError`, one line, where a file is missing, was changed or is of another kind, and where consent is
-    withdrawn: nothing is rendered from such an actor.
+    Raises `ActorError`, one line, where a file is missing, was changed or is of another kind, and where
+    consent is withdrawn: nothing is rendered from such an actor.
     """
     record = load_record(folder)
     if record.consent.withdrawn is not None:
-        raise ActorError(f"{folder}: {record.consent.who} withdrew consent on {record.consent.withdrawn}; nothing is rendered "
-                         "from this actor")
+        raise ActorError(
+            f"{folder}: {record.consent.who} withdrew consent on {record.consent.withdrawn}; nothing is"
+            " rendered from this actor"
+        )
     _check_present(folder)
     for name, expected in sorted(read_json(folder).get("files", {}).items()):
         _check_hash(folder, name, expected)
     identity, rest_jaw, rest_expression = _load_identity(folder / IDENTITY)
-    return Actor(folder, record, identity, rest_jaw, rest_expression, _load_references(folder), _load_style(folder / STYLE))
+    return Actor(
+        folder,
+        record,
+        identity,
+        rest_jaw,
+        rest_expression,
+        _load_references(folder),
+        _load_style(folder / STYLE),
+    )
 
 
 def _check_present(folder: Path) -> None:
@@ -173,7 +203,9 @@ def _check_present(folder: Path) -> None:
         if not (folder / name).is_file():
             raise ActorError(f"{folder} holds no {name}; expected the whole package as written by vdub adapt")
     if not any((folder / REFERENCES).glob("*.png")):
-        raise ActorError(f"{folder} holds no {REFERENCES}/*.png; expected the whole package as written by vdub adapt")
+        raise ActorError(
+            f"{folder} holds no {REFERENCES}/*.png; expected the whole package as written by vdub adapt"
+        )
 
 
 def _check_hash(folder: Path, name: str, expected: str) -> None:
@@ -181,7 +213,9 @@ def _check_hash(folder: Path, name: str, expected: str) -> None:
     if not path.is_file():
         raise ActorError(f"{folder} holds no {name}; expected the whole package as written by vdub adapt")
     if file_hash(path) != expected:
-        raise ActorError(f"{path} is not the file this package was sealed with; expected SHA-256 {expected[:12]}...")
+        raise ActorError(
+            f"{path} is not the file this package was sealed with; expected SHA-256 {expected[:12]}..."
+        )
 
 
 def _load_identity(path: Path) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
@@ -191,7 +225,9 @@ def _load_identity(path: Path) -> tuple[NDArray[np.float64], float, NDArray[np.f
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
         raise ActorError(f"{path} is not an identity written by vdub adapt: {e}") from e
     if identity.ndim != 2 or identity.shape[1] != 3 or expression.ndim != 1:
-        raise ActorError(f"{path} holds shapes {identity.shape} and {expression.shape}; expected (V, 3) and (K,)")
+        raise ActorError(
+            f"{path} holds shapes {identity.shape} and {expression.shape}; expected (V, 3) and (K,)"
+        )
     return identity, jaw, expression
 
 
@@ -208,7 +244,7 @@ def _load_references(folder: Path) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-# ---- speech style: numbers as arrays, words as metadata --------------------------------------------------------------
+# ---- speech style: numbers as arrays, words as metadata ----------------------------------------------------
 
 
 def _save_style(style: SpeechStyle, path: Path) -> None:
@@ -216,7 +252,11 @@ def _save_style(style: SpeechStyle, path: Path) -> None:
 
     values = style.to_json()
     words = {k: v for k, v in values.items() if isinstance(v, str)}
-    save_file({k: np.atleast_1d(np.asarray(v, np.float64)) for k, v in values.items() if k not in words}, path, metadata=words)
+    save_file(
+        {k: np.atleast_1d(np.asarray(v, np.float64)) for k, v in values.items() if k not in words},
+        path,
+        metadata=words,
+    )
 
 
 def _load_style(path: Path) -> SpeechStyle:
@@ -228,6 +268,8 @@ def _load_style(path: Path) -> SpeechStyle:
         with safe_open(path, framework="numpy") as f:
             values = {k: f.get_tensor(k).tolist() for k in f.keys()}  # noqa: SIM118  (not a mapping)
             words = f.metadata() or {}
-        return SpeechStyle.from_json({**{k: v[0] if k == "seconds" else v for k, v in values.items()}, **words})
+        return SpeechStyle.from_json(
+            {**{k: v[0] if k == "seconds" else v for k, v in values.items()}, **words}
+        )
     except (SafetensorError, OSError, TypeError, ValueError) as e:
         raise ActorError(f"{path} is not a speech style written by vdub adapt: {e}") from e

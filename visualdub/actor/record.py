@@ -26,10 +26,12 @@ class Consent:
 
     @classmethod
     def parse(cls, text: str) -> Consent:
-        """Read `who, when, scope` (scope may hold commas). Raises `BadInput` where one of the three is missing."""
+        """Read `who, when, scope` (scope may hold commas). Raises `BadInput` where one of the three is
+        missing.
+        """
         parts = [p.strip() for p in text.split(",", 2)]
         if len(parts) != 3 or not all(parts):
-            raise BadInput(f"consent {text!r} is not complete; expected \"who, when, scope\"")
+            raise BadInput(f'consent {text!r} is not complete; expected "who, when, scope"')
         return cls(*parts)
 
 
@@ -41,7 +43,9 @@ class SourceFrames:
     source_hash: str  # of its bytes, as `Track.source_hash`
     start: int
     end_exclusive: int
-    av_offset_ms: float | None = None  # how late its picture was found to be against its sound; None: not found, taken as 0
+    av_offset_ms: float | None = (
+        None  # how late its picture was found to be against its sound; None: not found, taken as 0
+    )
 
     @property
     def frame_count(self) -> int:
@@ -64,8 +68,12 @@ class ActorRecord:
     prior_hash: str | None = None  # of the prior the network started from; None = from scratch
     losses: dict[str, Any] = field(default_factory=dict)  # weights, and which perceptual network was used
     rehearsal: str = "none"  # what other people's data was mixed in, or how weights were held near the prior
-    metrics: dict[str, float] = field(default_factory=dict)  # on held-out frames of the adaptation, as training measured them
-    created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    metrics: dict[str, float] = field(
+        default_factory=dict
+    )  # on held-out frames of the adaptation, as training measured them
+    created: str = field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
     version: str = ""  # of Visual Dub
     schema: int = SCHEMA
 
@@ -75,9 +83,13 @@ class ActorRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any], name: str) -> ActorRecord:
-        """Read `to_json`'s values; `name` is the file for the message. Raises `ActorError` for any other content."""
+        """Read `to_json`'s values; `name` is the file for the message. Raises `ActorError` for any other
+        content.
+        """
         if data.get("schema") != SCHEMA:
-            raise ActorError(f"{name} has schema {data.get('schema')!r}; expected {SCHEMA}, as written by vdub adapt")
+            raise ActorError(
+                f"{name} has schema {data.get('schema')!r}; expected {SCHEMA}, as written by vdub adapt"
+            )
         try:
             known = {f.name for f in dataclasses.fields(cls)}
             values = {k: v for k, v in data.items() if k in known}
@@ -89,7 +101,9 @@ class ActorRecord:
 
 
 def read_json(folder: Path) -> dict[str, Any]:
-    """The raw content of a package's `actor.json`. Raises `ActorError` where the folder or the file is not one."""
+    """The raw content of a package's `actor.json`. Raises `ActorError` where the folder or the file is not
+    one.
+    """
     path = folder / RECORD
     if not folder.is_dir():
         raise ActorError(f"{folder} is not a folder; expected an actor package written by vdub adapt")
@@ -98,7 +112,9 @@ def read_json(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
-        raise ActorError(f"{path} is not readable JSON ({e}); expected the record written by vdub adapt") from e
+        raise ActorError(
+            f"{path} is not readable JSON ({e}); expected the record written by vdub adapt"
+        ) from e
     if not isinstance(data, dict):
         raise ActorError(f"{path} holds a {type(data).__name__}; expected the record written by vdub adapt")
     return data

@@ -16,7 +16,16 @@ from visualdub import __version__
 from visualdub.cli import entry_points
 from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
 
-OWN = ("demo", "track", "sync", "dub", "reenact", "evaluate", "actor", "doctor")  # each a module of visualdub.cli
+OWN = (
+    "demo",
+    "track",
+    "sync",
+    "dub",
+    "reenact",
+    "evaluate",
+    "actor",
+    "doctor",
+)  # each a module of visualdub.cli
 ORDER = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
 BAD_INPUT, INTERRUPTED = 2, 130
 ClickException: Any = next(
@@ -107,4 +116,3 @@ def main() -> None:
     quiet_native_logs()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
-

@@ -13,11 +13,15 @@ from visualdub.errors import BadInput
 
 command = typer.Typer(no_args_is_help=True, help="List, show and forget actors, or withdraw consent.")
 
-Name = Annotated[str, typer.Argument(help="Actor package: a folder, or its name without .actor.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="Actor package: a folder, or its name without .actor.", show_default=False)
+]
 
 
 @command.command("list")
-def list_(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(), json: Json = False) -> None:
+def list_(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(), json: Json = False
+) -> None:
     """The actor packages in a folder."""
     from visualdub.actor.library import list_actors
     from visualdub.actor.record import ActorRecord
@@ -25,14 +29,23 @@ def list_(folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(
     found = list(list_actors(folder))
     if json:
         print_json(
-            {"actors": [{"path": str(p), **(r.to_json() if isinstance(r, ActorRecord) else {"error": str(r)})} for p, r in found]}
+            {
+                "actors": [
+                    {"path": str(p), **(r.to_json() if isinstance(r, ActorRecord) else {"error": str(r)})}
+                    for p, r in found
+                ]
+            }
         )
         return
     table = Table("actor", "frames", "steps", "consent", "package", box=None)
     for path, record in found:
         if isinstance(record, ActorRecord):
             consent = record.consent
-            said = f"withdrawn {consent.withdrawn}" if consent.withdrawn else f"{consent.who}, {consent.when}, {consent.scope}"
+            said = (
+                f"withdrawn {consent.withdrawn}"
+                if consent.withdrawn
+                else f"{consent.who}, {consent.when}, {consent.scope}"
+            )
             frames = sum(f.frame_count for f in record.frames)
             table.add_row(record.name, str(frames), str(record.steps), said, str(path))
         else:
@@ -59,7 +72,9 @@ def show(name: Name, json: Json = False) -> None:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items() if v is not None)
+        return ", ".join(
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items() if v is not None
+        )
     if isinstance(value, list | tuple):
         return "; ".join(_plain(v) for v in value)
     return str(value)
@@ -78,7 +93,9 @@ def withdraw(name: Name) -> None:
 
 @command.command()
 def forget(name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Delete the package and all that is kept of its clips: cached tracks, datasets, checkpoints, previews."""
+    """Delete the package and all that is kept of its clips: cached tracks, datasets, checkpoints,
+    previews.
+    """
     from visualdub.actor.library import find_actor
     from visualdub.actor.library import forget as forget_actor
 

@@ -13,7 +13,9 @@ MINUTES = 1.0
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the demo's files go.")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the demo's files go.")
+    ] = Path("demo"),
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="How long to adapt.")] = MINUTES,
 ) -> None:
     """Make a portrait count in English, dub it in French, and measure the result."""

@@ -23,9 +23,10 @@ SIGN = {True: "ok", False: "BROKEN", None: ""}
 
 
 def command(json: Json = False) -> None:
-    """Check this machine: packages, models, encoders, memory and disk. Exit status 1 where something is broken."""
+    """Check this machine: packages, models, encoders, memory and disk. Exit status 1 where something is
+    broken.
+    """
     from dataclasses import asdict
-
 
     findings = examine()
     if json:
@@ -92,7 +93,9 @@ def examine() -> list[Finding]:
 def _python() -> Finding:
     version = platform.python_version()
     return Finding(
-        "python", (3, 11) <= sys.version_info[:2] <= (3, 12), f"{version} on {platform.platform()}; 3.11 or 3.12 needed"
+        "python",
+        (3, 11) <= sys.version_info[:2] <= (3, 12),
+        f"{version} on {platform.platform()}; 3.11 or 3.12 needed",
     )
 
 
@@ -116,7 +119,9 @@ def _checked(name: str, look: Callable[[], str]) -> Finding:
     try:
         detail = look()
     except Exception as e:  # a doctor reports what is broken, whatever it is
-        return Finding(name, False, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}")
+        return Finding(
+            name, False, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}"
+        )
     return Finding(name, True, f"{detail} ({time.perf_counter() - begun:.1f} s)")
 
 

@@ -60,41 +60,67 @@ def command(
     ],
     actor: Annotated[
         str | None,
-        typer.Option("--actor", help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first."),
+        typer.Option(
+            "--actor",
+            help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
+        ),
     ] = None,
-    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")] = MINUTES,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
+    ] = MINUTES,
     consent: Annotated[
         str | None,
-        typer.Option("--consent", metavar='"WHO, WHEN, SCOPE"', help="Consent of the person, for the actor adapted first."),
+        typer.Option(
+            "--consent",
+            metavar='"WHO, WHEN, SCOPE"',
+            help="Consent of the person, for the actor adapted first.",
+        ),
     ] = None,
     frames: Frames = None,
     face: Face = None,
     performance: Annotated[
         Path | None,
-        typer.Option("--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."),
+        typer.Option(
+            "--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."
+        ),
     ] = None,
     use_performance: Annotated[
         Path | None,
         typer.Option(
-            "--use-performance", metavar="JSON", help="Move the mouth as this edited file says; the dialogue is only heard."
+            "--use-performance",
+            metavar="JSON",
+            help="Move the mouth as this edited file says; the dialogue is only heard.",
         ),
     ] = None,
     mouth_gain: Annotated[
-        float, typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3.")
+        float,
+        typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
     ] = 1.0,
     smooth: Annotated[
         float,
-        typer.Option("--smooth", metavar="MS", help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips."),
+        typer.Option(
+            "--smooth",
+            metavar="MS",
+            help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
+        ),
     ] = 0.0,
     offset_ms: Annotated[
-        float, typer.Option("--offset-ms", metavar="MS", help="Move the mouth against the sound, -1000 to 1000; above 0: later.")
+        float,
+        typer.Option(
+            "--offset-ms",
+            metavar="MS",
+            help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
+        ),
     ] = 0.0,
     matte: Matte = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
     check_sync: Annotated[
-        bool, typer.Option("--check-sync", help="Track the finished movie and measure its picture against its sound.")
+        bool,
+        typer.Option(
+            "--check-sync", help="Track the finished movie and measure its picture against its sound."
+        ),
     ] = False,
     profile: Profile = False,
     json: Json = False,
@@ -110,8 +136,13 @@ def command(
     mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
     span = FrameRange.parse(frames) if frames else None
     pairs = list(zip(dialogue, outputs_of(output, matte, performance, dialogue), strict=True))
-    jobs = [(wav, Output(movie, codec, crf, grey, not no_watermark, curves)) for wav, (movie, grey, curves) in pairs]
-    known = load_actor(find_actor(actor)) if actor else None  # withdrawn consent or a foreign folder ends it here
+    jobs = [
+        (wav, Output(movie, codec, crf, grey, not no_watermark, curves))
+        for wav, (movie, grey, curves) in pairs
+    ]
+    known = (
+        load_actor(find_actor(actor)) if actor else None
+    )  # withdrawn consent or a foreign folder ends it here
     for wav, job in jobs:
         check_dialogue(wav)
         check_output(job, clip)
@@ -133,31 +164,44 @@ def command(
 
 
 def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialogues: int) -> Shaping | Curves:
-    """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked for."""
+    """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked
+    for.
+    """
     from visualdub.speech.performance import AS_PREDICTED
     from visualdub.speech.performance_file import read_curves
 
     if edited is None:
         return shaping
     if dialogues > 1:
-        raise BadInput(f"{edited} is the mouth of one dialogue and {dialogues} are given; expected one --dialogue")
+        raise BadInput(
+            f"{edited} is the mouth of one dialogue and {dialogues} are given; expected one --dialogue"
+        )
     if shaping != AS_PREDICTED:
-        raise BadInput(f"--mouth-gain, --smooth and --offset-ms shape the prediction; {edited} is drawn as it is, leave them out")
+        raise BadInput(
+            f"--mouth-gain, --smooth and --offset-ms shape the prediction; {edited} is drawn as it is, leave"
+            " them out"
+        )
     if written is not None:
-        raise BadInput(f"--performance would write {edited} again; expected it or --use-performance, not both")
+        raise BadInput(
+            f"--performance would write {edited} again; expected it or --use-performance, not both"
+        )
     return read_curves(edited)
 
 
 def outputs_of(
     output: Path, matte: Path | None, performance: Path | None, dialogue: list[Path]
 ) -> Iterator[tuple[Path, Path | None, Path | None]]:
-    """The movie, matte and performance of each recording: as given for one, with the recording's name added for several."""
+    """The movie, matte and performance of each recording: as given for one, with the recording's name added
+    for several.
+    """
     if len(dialogue) == 1:
         yield output, matte, performance
         return
     names = [wav.stem for wav in dialogue]
     if len(set(names)) != len(names):
-        raise BadInput(f"two of the recordings {', '.join(map(str, dialogue))} have the same name; their dubs would too")
+        raise BadInput(
+            f"two of the recordings {', '.join(map(str, dialogue))} have the same name; their dubs would too"
+        )
     for name in names:
         grey, curves = (p.with_stem(f"{p.stem}-{name}") if p else None for p in (matte, performance))
         yield output.with_stem(f"{output.stem}-{name}"), grey, curves
@@ -185,17 +229,27 @@ def track_shot(clip: Path, face: str | None, span: object) -> Shot:
 
 
 def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:
-    """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output and is kept."""
+    """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output
+    and is kept.
+    """
     folder = output.absolute().parent / f"{clip.stem}.actor"
     if folder.exists():
-        raise ActorError(f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew")
+        raise ActorError(
+            f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew"
+        )
     if not consent and not sys.stdin.isatty():  # at a terminal adapt asks for it
         raise BadInput(
-            f'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for {clip.name}, or --actor'
+            'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
+            f" {clip.name}, or --actor"
         )
-    err.print(f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as {folder}")
+    err.print(
+        f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as"
+        f" {folder}"
+    )
     args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
-    find.run_command("adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])])
+    find.run_command(
+        "adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])]
+    )
     return folder
 
 
@@ -223,8 +277,8 @@ def say(report: DubReport, profile: bool) -> None:
             table.add_row(name, f"{s['seconds']:.2f}", f"{s['frames']:.0f}", f"{s['fps']:.1f}")
         out.print(table)
         out.print(
-            f"start-up {report.start_up_seconds:.2f} s, then {report.frames} frames in {report.seconds:.2f} s = "
-            f"{report.frames_per_second:.1f} frames/s; peak memory {report.peak_memory_mib:.0f} MiB"
+            f"start-up {report.start_up_seconds:.2f} s, then {report.frames} frames in {report.seconds:.2f} s"
+            f" = {report.frames_per_second:.1f} frames/s; peak memory {report.peak_memory_mib:.0f} MiB"
         )
     for note in report.notes:
         out.print(f"note: {note}")

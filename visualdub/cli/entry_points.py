@@ -55,7 +55,9 @@ def missing(name: str, reason: BadInput) -> Any:
         raise reason
 
     app = typer.Typer(add_completion=False)
-    app.command(name, help=f"Not installed: {reason}", context_settings={"ignore_unknown_options": True})(absent)
+    app.command(name, help=f"Not installed: {reason}", context_settings={"ignore_unknown_options": True})(
+        absent
+    )
     return get_command(app)
 
 

@@ -15,7 +15,9 @@ from visualdub.console import ActorName, Clip, Face, JsonFile, err, frame_progre
 def command(
     clip: Clip,
     actor: ActorName,
-    frames: Annotated[str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)],
+    frames: Annotated[
+        str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)
+    ],
     json: JsonFile = None,
     performance_from: PerformanceFrom = None,
     face: Face = None,

@@ -8,14 +8,29 @@ from typing import Annotated
 import typer
 
 from visualdub.cli.dub import say, track_shot
-from visualdub.console import ActorName, Clip, Codec, Crf, Face, Json, Matte, NoWatermark, Profile, frame_progress, print_json
+from visualdub.console import (
+    ActorName,
+    Clip,
+    Codec,
+    Crf,
+    Face,
+    Json,
+    Matte,
+    NoWatermark,
+    Profile,
+    frame_progress,
+    print_json,
+)
 
 PerformanceFrom = Annotated[
     str | None,
     typer.Option(
         "--performance-from",
         metavar="A:B",
-        help="Drive the frames with the mouth of this passage of the clip, as many frames or repeated to and fro.",
+        help=(
+            "Drive the frames with the mouth of this passage of the clip, as many frames or repeated to and"
+            " fro."
+        ),
     ),
 ]
 
@@ -23,9 +38,14 @@ PerformanceFrom = Annotated[
 def command(
     clip: Clip,
     actor: ActorName,
-    frames: Annotated[str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)],
+    frames: Annotated[
+        str, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip.", show_default=False)
+    ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="MOVIE", help="The movie of those frames.", show_default=False)
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="MOVIE", help="The movie of those frames.", show_default=False
+        ),
     ],
     performance_from: PerformanceFrom = None,
     face: Face = None,
@@ -48,7 +68,9 @@ def command(
     person = load_actor(find_actor(actor))
     shot = track_shot(clip, face, None)
     with frame_progress("drawing") as progress:
-        report = reenact(shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress)
+        report = reenact(
+            shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress
+        )
     if json:
         print_json(report.as_dict())
         return

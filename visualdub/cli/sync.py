@@ -19,13 +19,16 @@ def command(
     face: Face = None,
     json: JsonFile = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the lips seen and heard, and the fit of each offset.")
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE.png", help="Draw the lips seen and heard, and the fit of each offset."
+        ),
     ] = None,
 ) -> None:
     """Estimate by how much picture and sound of a clip are apart, from the lips and the speech.
 
-    The confidence is the share of recordings of somebody else that would fit the picture less well; from 0.99 on the offset can
-    be relied on, below it is called not found.
+    The confidence is the share of recordings of somebody else that would fit the picture less well; from 0.99
+    on the offset can be relied on, below it is called not found.
     """
     from visualdub.cli.dub import track_shot
     from visualdub.media.audio import read_audio
@@ -52,7 +55,9 @@ def command(
 
 
 def draw(sync: Sync, title: str, path: Path) -> None:
-    """The two curves and the correlation over the offset as a picture. Raises `BadInput` where matplotlib is not installed."""
+    """The two curves and the correlation over the offset as a picture. Raises `BadInput` where matplotlib is
+    not installed.
+    """
     import numpy as np
 
     from visualdub.errors import BadInput
@@ -60,7 +65,9 @@ def draw(sync: Sync, title: str, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as e:
-        raise BadInput("--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'") from e
+        raise BadInput(
+            "--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'"
+        ) from e
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
     for values, label in ((sync.seen, "seen"), (sync.heard, "heard, as it lies in the clip")):

@@ -56,7 +56,9 @@ def command(
     face: Face = None,
     overlay: Annotated[
         Path | None,
-        typer.Option("--overlay", metavar="MOVIE", help="Also write a movie that shows mesh, box, mask and confidence."),
+        typer.Option(
+            "--overlay", metavar="MOVIE", help="Also write a movie that shows mesh, box, mask and confidence."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -72,7 +74,9 @@ def command(
         require_writable(path)
     pace, clock = Pace(time.perf_counter()), StageClock()
     with frame_progress("tracking") as progress:
-        track = track_clip(clip, FrameRange.parse(frames) if frames else None, face, pace.watch(progress), clock)
+        track = track_clip(
+            clip, FrameRange.parse(frames) if frames else None, face, pace.watch(progress), clock
+        )
     start_up, rate = pace.split(len(track))
     track.save(target)
     if overlay is not None:
@@ -91,8 +95,13 @@ def command(
     if json:
         print_json(values)
         return
-    out.print(f"{target}: {values['usable']} of {len(track)} frames tracked, {rate:.1f} frames/s after {start_up:.2f} s start-up")
-    out.print(f"  MediaPipe alone, its start-up included: {values['mediapipe_alone_frames_per_second']} frames/s")
+    out.print(
+        f"{target}: {values['usable']} of {len(track)} frames tracked, {rate:.1f} frames/s after"
+        f" {start_up:.2f} s start-up"
+    )
+    out.print(
+        f"  MediaPipe alone, its start-up included: {values['mediapipe_alone_frames_per_second']} frames/s"
+    )
     for key, value in figures.items():
         out.print(f"  {key.replace('_', ' ')}: {value}")
 

@@ -23,8 +23,15 @@ from visualdub.face.raster import interpolate, rasterise
 FINE = 3  # samples per pixel along each axis; the picture is averaged down, so edges are smooth
 CAVITY, TONGUE = np.array([52, 20, 20], np.float32), np.array([158, 82, 80], np.float32)  # R, G, B
 ENAMEL, GUM = np.array([238, 224, 198], np.float32), np.array([168, 92, 88], np.float32)
-UPPER, LOWER, COLUMNS = 2, 3, 11  # parts of the face model whose vertices lie on the dental arcs, in rows of COLUMNS
-UPPER_ROWS, LOWER_ROWS = (-0.075, 0.024), (0.105, 0.030)  # gum and edge of the teeth against the lips' line, face widths
+UPPER, LOWER, COLUMNS = (
+    2,
+    3,
+    11,
+)  # parts of the face model whose vertices lie on the dental arcs, in rows of COLUMNS
+UPPER_ROWS, LOWER_ROWS = (
+    (-0.075, 0.024),
+    (0.105, 0.030),
+)  # gum and edge of the teeth against the lips' line, face widths
 TEETH = 10  # along an arc
 
 
@@ -34,7 +41,9 @@ def lip_ring(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Mouth:
-    """Draws the mouth interior of one identity. Everything is placed in model space and moves with skull or jaw."""
+    """Draws the mouth interior of one identity. Everything is placed in model space and moves with skull or
+    jaw.
+    """
 
     def __init__(self, model: Face468, identity: NDArray[np.float64], width: float) -> None:
         self.model, self.identity = model, identity
@@ -45,13 +54,19 @@ class Mouth:
         self.tongue_size = (0.105 * width, 0.05 * width)
         self._jaw_rows = np.flatnonzero(model.parts == LOWER)[:COLUMNS]
 
-    def meshes(self, mesh: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Upper teeth, lower teeth (2 * COLUMNS, 3) and the tongue's centre (3,) when the face is `mesh` (V, 3), model space."""
+    def meshes(
+        self, mesh: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Upper teeth, lower teeth (2 * COLUMNS, 3) and the tongue's centre (3,) when the face is `mesh` (V,
+        3), model space.
+        """
         moved = mesh[self._jaw_rows] - self.identity[self._jaw_rows]
         return self.upper, self.lower + np.tile(moved, (2, 1)), self.tongue + 0.8 * moved.mean(0)
 
 
-def _arc(columns: NDArray[np.float64], line: float, rows: tuple[float, float], width: float) -> NDArray[np.float64]:
+def _arc(
+    columns: NDArray[np.float64], line: float, rows: tuple[float, float], width: float
+) -> NDArray[np.float64]:
     """Two rows of vertices, gum then edge, on the arc that `columns` (COLUMNS, 3) lie on."""
     both = np.concatenate([columns, columns])
     both[:COLUMNS, 1], both[COLUMNS:, 1] = line + rows[0] * width, line + rows[1] * width
@@ -61,7 +76,9 @@ def _arc(columns: NDArray[np.float64], line: float, rows: tuple[float, float], w
 def _strip() -> NDArray[np.int32]:
     """Triangles between the two rows of an arc."""
     i = np.arange(COLUMNS - 1, dtype=np.int32)
-    return np.concatenate([np.stack([i, i + 1, i + COLUMNS], 1), np.stack([i + 1, i + COLUMNS + 1, i + COLUMNS], 1)])
+    return np.concatenate(
+        [np.stack([i, i + 1, i + COLUMNS], 1), np.stack([i + 1, i + COLUMNS + 1, i + COLUMNS], 1)]
+    )
 
 
 def _arc_coordinates() -> NDArray[np.float32]:
@@ -71,7 +88,9 @@ def _arc_coordinates() -> NDArray[np.float32]:
 
 
 def tooth_colour(along: NDArray[np.float32], down: NDArray[np.float32]) -> NDArray[np.float32]:
-    """R'G'B' 0..255 (..., 3) of points on an arc of teeth; rounder and darker towards the corners of the mouth."""
+    """R'G'B' 0..255 (..., 3) of points on an arc of teeth; rounder and darker towards the corners of the
+    mouth.
+    """
     in_tooth = np.abs((along * TEETH) % 1 - 0.5) * 2  # 0 in the middle of a tooth, 1 between two
     gap = np.exp(-(((1 - in_tooth) / 0.13) ** 2))
     shade = (1 - 0.45 * np.abs(2 * along - 1) ** 2) * (1 - 0.55 * gap) * (0.88 + 0.12 * down)
@@ -88,7 +107,9 @@ def paint(
     tongue: NDArray[np.float64],
     tongue_size: tuple[float, float],
 ) -> NDArray[np.uint8]:
-    """`picture` (H, W, 3) with the interior inside the polygon `ring` (k, 2); teeth (n, 3) and tongue (3,), all in pixels."""
+    """`picture` (H, W, 3) with the interior inside the polygon `ring` (k, 2); teeth (n, 3) and tongue (3,),
+    all in pixels.
+    """
     low, high = np.floor(ring.min(0)).astype(int) - 3, np.ceil(ring.max(0)).astype(int) + 4
     corner = low.astype(np.float64)
     w, h = (high - low) * FINE
@@ -195,7 +216,9 @@ class Motion:
 
 
 class Portrait:
-    """One still picture (H, W, 3) uint8 R'G'B' with the face model fitted to it. Raises `NoFace` where there is no face."""
+    """One still picture (H, W, 3) uint8 R'G'B' with the face model fitted to it. Raises `NoFace` where there
+    is no face.
+    """
 
     def __init__(self, rgb: NDArray[np.uint8], name: str) -> None:
         self.rgb = np.ascontiguousarray(rgb)
@@ -218,7 +241,9 @@ class Portrait:
     def _mesh(self, jaw: float, expression: NDArray[np.float64] | float) -> NDArray[np.float64]:
         return self.model.vertices(self.identity, np.asarray(self.jaw + jaw), self.expression + expression)
 
-    def _place(self, mesh: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _place(
+        self, mesh: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Model space (k, 3) to pixels and depth."""
         rotation = Rotation.from_rotvec(turn).as_matrix() @ self.rotation
         placed = self.scale * mesh @ rotation.T + self.translation
@@ -226,13 +251,21 @@ class Portrait:
         return np.asarray(placed)
 
     def _frame(
-        self, jaw: float, expression: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
+        self,
+        jaw: float,
+        expression: NDArray[np.float64],
+        turn: NDArray[np.float64],
+        shift: NDArray[np.float64],
     ) -> NDArray[np.uint8]:
         mesh = self._mesh(jaw, expression)
         points = self._place(mesh, turn, shift)
-        picture = cv2.remap(self.rgb, *self._warp(points, turn, shift), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        picture = cv2.remap(
+            self.rgb, *self._warp(points, turn, shift), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
         ring = lip_ring(points)
-        if float(np.ptp(ring[:, 1])) < LEAST_OPENING or _area(ring) < LEAST_OPENING * float(np.ptp(ring[:, 0])):
+        if float(np.ptp(ring[:, 1])) < LEAST_OPENING or _area(ring) < LEAST_OPENING * float(
+            np.ptp(ring[:, 0])
+        ):
             return np.asarray(picture, np.uint8)
         upper, lower, tongue = (self._place(np.atleast_2d(m), turn, shift) for m in self.mouth.meshes(mesh))
         size = (self.mouth.tongue_size[0] * self.scale, self.mouth.tongue_size[1] * self.scale)
@@ -241,7 +274,9 @@ class Portrait:
     def _warp(
         self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """For each pixel, where in the still picture it comes from: through the mesh on the face, smooth and fading around it."""
+        """For each pixel, where in the still picture it comes from: through the mesh on the face, smooth and
+        fading around it.
+        """
         h, w = self.rgb.shape[:2]
         around = self._around(points, turn, shift)
         raster = rasterise(points, self.triangles, h, w)
@@ -251,20 +286,32 @@ class Portrait:
         y, x = np.mgrid[:h, :w].astype(np.float32)
         return x + moved[..., 0], y + moved[..., 1]
 
-    def _around(self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Offsets (H, W, 2) by thin plates through the face's oval, a ring that moves with the head, and the picture's edge."""
+    def _around(
+        self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Offsets (H, W, 2) by thin plates through the face's oval, a ring that moves with the head, and the
+        picture's edge.
+        """
         h, w = self.rgb.shape[:2]
         still_oval = self.still[list(OVAL)]
         centre = still_oval[:, :2].mean(0)
         halo = centre + (still_oval[:, :2] - centre) * HALO
         rigid = self._place(self._mesh(0.0, 0.0), turn, shift)[list(OVAL), :2] - still_oval[:, :2]
         keep = np.flatnonzero(halo[:, 1] < centre[1] + 0.2 * np.ptp(still_oval[:, 1]))  # not the shoulders
-        edge = np.array([(x, y) for x in np.linspace(0, w, 7) for y in np.linspace(0, h, 8) if x in (0, w) or y in (0, h)])
+        edge = np.array(
+            [(x, y) for x in np.linspace(0, w, 7) for y in np.linspace(0, h, 8) if x in (0, w) or y in (0, h)]
+        )
         places = np.concatenate([points[list(OVAL), :2], halo[keep] + rigid[keep], edge])
-        offsets = np.concatenate([still_oval[:, :2] - points[list(OVAL), :2], -rigid[keep], np.zeros_like(edge)])
+        offsets = np.concatenate(
+            [still_oval[:, :2] - points[list(OVAL), :2], -rigid[keep], np.zeros_like(edge)]
+        )
         plate = RBFInterpolator(places, offsets, kernel="thin_plate_spline", smoothing=1e-3)
         xs, ys = np.arange(0, w + GRID, GRID), np.arange(0, h + GRID, GRID)
-        coarse = plate(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)).reshape(len(ys), len(xs), 2).astype(np.float32)
+        coarse = (
+            plate(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2))
+            .reshape(len(ys), len(xs), 2)
+            .astype(np.float32)
+        )
         y, x = np.mgrid[:h, :w].astype(np.float32)
         return np.asarray(cv2.remap(coarse, x / GRID, y / GRID, cv2.INTER_LINEAR), np.float32)
 

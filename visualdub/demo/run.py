@@ -35,11 +35,19 @@ RECORDING_RATE = 16000  # Hz
 EMPHASIS = 1.25  # of the speech model's average person, so that a small picture shows what is said
 TURN = np.radians([1.4, 2.6, 0.8])  # widest nod, shake and tilt of the head
 SHIFT = np.array([2.2, 1.3])  # pixels the head wanders
-PERIODS = ((3.1, 1.9), (4.3, 2.3), (3.7, 1.3), (4.7, 2.9), (3.9, 1.7))  # seconds: two waves each for nod, shake, tilt, x, y
+PERIODS = (
+    (3.1, 1.9),
+    (4.3, 2.3),
+    (3.7, 1.3),
+    (4.7, 2.9),
+    (3.9, 1.7),
+)  # seconds: two waves each for nod, shake, tilt, x, y
 
 
 def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion:
-    """The motion of a portrait that speaks `recording` for `frame_count` frames at `rate` frames per second."""
+    """The motion of a portrait that speaks `recording` for `frame_count` frames at `rate` frames per
+    second.
+    """
     model, generic = load_face_model(), model_record()["generic"]
     spoken = predict_motion(read_audio(recording, RECORDING_RATE), rate, frame_count)
     z = np.column_stack([spoken.jaw, spoken.expression])
@@ -119,7 +127,9 @@ def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minute
 
 DATA = Path(__file__).parent / "data"
 ENGLISH, FRENCH = DATA / "counting_en.wav", DATA / "counting_fr.wav"
-PORTRAIT = Path("mpl-data") / "sample_data" / "grace_hopper.jpg"  # inside matplotlib, which comes with MediaPipe; public domain
+PORTRAIT = (
+    Path("mpl-data") / "sample_data" / "grace_hopper.jpg"
+)  # inside matplotlib, which comes with MediaPipe; public domain
 RATE, FRAMES = Fraction(25), 125
 ADAPTED, MEASURED = FrameRange(0, 100), FrameRange(100, 125)
 LABEL = "synthetic - Visual Dub demo"
@@ -150,7 +160,9 @@ def portrait_picture() -> NDArray[np.uint8]:
     spec = find_spec("matplotlib")
     path = Path(next(iter(spec.submodule_search_locations or [""]))) / PORTRAIT if spec else PORTRAIT
     if not path.is_file():
-        raise VisualDubError(f"the demo's portrait {PORTRAIT} is not in the installed matplotlib; install mediapipe anew")
+        raise VisualDubError(
+            f"the demo's portrait {PORTRAIT} is not in the installed matplotlib; install mediapipe anew"
+        )
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
 
@@ -203,7 +215,7 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     return {"measures": measures, "dub": report.as_dict()}
 
 
-# ---- what is looked at ------------------------------------------------------------------------------------------------
+# ---- what is looked at -------------------------------------------------------------------------------------
 
 
 def write_beside(source: Path, dub: Path, output: Path) -> None:
@@ -216,7 +228,9 @@ def write_beside(source: Path, dub: Path, output: Path) -> None:
             writer.write(rgb_frame(np.concatenate([frame_rgb(a), frame_rgb(b)], 1), info, i))
 
 
-def pairs(source: Path, dub: Path, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+def pairs(
+    source: Path, dub: Path, numbers: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Face close-ups of source and dub at the given frames."""
     wanted = set(numbers.tolist())
     for a, b in zip(read_frames(source), read_frames(dub), strict=True):

@@ -14,7 +14,12 @@ from visualdub.face.models.face468 import Face468
 from visualdub.face.track import Track
 
 SIZE = 256
-VIEW = (112, 256, 32, 224)  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
+VIEW = (
+    112,
+    256,
+    32,
+    224,
+)  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
 NEAR = 468 + 21  # the face and the first ring below its jaw line: as far down as the mask reaches
@@ -23,7 +28,9 @@ JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 @dataclass(frozen=True)
 class Crop:
-    """Affine per frame from clip pixels to crop pixels: `crop = affine[i] @ (x, y, 1)`; pixel centres at + 0.5 in both."""
+    """Affine per frame from clip pixels to crop pixels: `crop = affine[i] @ (x, y, 1)`; pixel centres at +
+    0.5 in both.
+    """
 
     affine: NDArray[np.float64]  # (n, 2, 3): uniform scale and shift
     size: int = SIZE
@@ -36,16 +43,22 @@ class Crop:
 
 def track_pose(track: Track) -> Pose:
     """The track's pose with a depth offset of zero."""
-    return Pose(track.scale, track.rotation, np.concatenate([track.translation, np.zeros((len(track), 1))], 1))
+    return Pose(
+        track.scale, track.rotation, np.concatenate([track.translation, np.zeros((len(track), 1))], 1)
+    )
 
 
 def extreme_meshes(model: Face468, identity: NDArray[np.float64]) -> NDArray[np.float64]:
     """(2, V, 3): neutral expression with the jaw fully closed, and fully open."""
-    return model.vertices(identity, np.array([0.0, JAW_OPEN * model.jaw_limit]), np.zeros((2, model.n_expression)))
+    return model.vertices(
+        identity, np.array([0.0, JAW_OPEN * model.jaw_limit]), np.zeros((2, model.n_expression))
+    )
 
 
 def stable_crop(track: Track) -> Crop:
-    """Box around the projected closed and open mesh plus a margin, smoothed in time; the same for every performance."""
+    """Box around the projected closed and open mesh plus a margin, smoothed in time; the same for every
+    performance.
+    """
     model, pose = load_face_model(), track_pose(track)
     face = np.flatnonzero(model.parts <= 1)[:NEAR]
     points = np.concatenate([project(m, pose)[:, face, :2] for m in extreme_meshes(model, track.identity)], 1)
@@ -60,7 +73,8 @@ def stable_crop(track: Track) -> Crop:
 
 
 def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = SIZE) -> NDArray[np.uint8]:
-    """Resample a picture (H, W, 3) uint8 into its crop (size, size, 3): cubic, low-passed first where the crop shrinks it.
+    """Resample a picture (H, W, 3) uint8 into its crop (size, size, 3): cubic, low-passed first where the
+    crop shrinks it.
 
     affine: (2, 3) clip pixel to crop pixel. Outside the picture its border is repeated.
     """
@@ -73,7 +87,14 @@ def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = S
     x0, y0, x1, y1 = max(0, min(x0, w - 1)), max(0, min(y0, h - 1)), max(1, min(x1, w)), max(1, min(y1, h))
     view = np.ascontiguousarray(rgb[y0:y1, x0:x1])
     if scale < 0.95:
-        view = cv2.GaussianBlur(view, (0, 0), 0.42 * float(np.sqrt(1 / scale**2 - 1)), borderType=cv2.BORDER_REPLICATE)
+        view = cv2.GaussianBlur(
+            view, (0, 0), 0.42 * float(np.sqrt(1 / scale**2 - 1)), borderType=cv2.BORDER_REPLICATE
+        )
     m = affine.copy()
-    m[:, 2] += affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5  # to OpenCV's convention: pixel centres at whole numbers
-    return np.asarray(cv2.warpAffine(view, m, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    m[:, 2] += (
+        affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5
+    )  # to OpenCV's convention: pixel centres at whole numbers
+    return np.asarray(
+        cv2.warpAffine(view, m, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
+        np.uint8,
+    )

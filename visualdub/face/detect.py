@@ -16,7 +16,6 @@ DETECT_EVERY = 10  # frames between looks for new faces
 MAX_FACES = 4
 
 
-
 def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes."""
     inner = np.maximum(0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
@@ -110,9 +109,11 @@ class FaceFinder:
         self._meshes, self._idle = {}, []
 
 
-def find_faces(frames: Iterable[Rgb], progress: Callable[[int], None] | None = None,
-               clock: StageClock | None = None) -> tuple[list[FaceTrack], int]:
-    """Track every face through `frames` (uint8 RGB pictures, in order). Returns the faces and how many frames came.
+def find_faces(
+    frames: Iterable[Rgb], progress: Callable[[int], None] | None = None, clock: StageClock | None = None
+) -> tuple[list[FaceTrack], int]:
+    """Track every face through `frames` (uint8 RGB pictures, in order). Returns the faces and how many frames
+    came.
 
     clock: takes the time spent in MediaPipe alone, as stage "mediapipe".
     """
@@ -130,10 +131,12 @@ def find_faces(frames: Iterable[Rgb], progress: Callable[[int], None] | None = N
 
 
 def choose_face(faces: list[FaceTrack], wanted: str | None, name: str) -> FaceTrack:
-    """The face a user means by `--face`: an index (0 = most present), `x,y` in pixels, or None for the most present.
+    """The face a user means by `--face`: an index (0 = most present), `x,y` in pixels, or None for the most
+    present.
 
     Presence is the summed area of its boxes over the shot. Raises `BadInput` for a face that is not there.
     """
+
     def presence(f: FaceTrack) -> float:
         return float(sum(np.prod(landmark_box(p)[2:] - landmark_box(p)[:2]) for p in f.found.values()))
 

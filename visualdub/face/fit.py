@@ -1,4 +1,6 @@
-"""Fits the face model to a whole shot at once: pose with a temporal prior, then identity, jaw and expression, closed form."""
+"""Fits the face model to a whole shot at once: pose with a temporal prior, then identity, jaw and expression,
+closed form.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class Fit:
     identity: Mesh  # (V, 3)
     jaw: Vector  # (n,)
     expression: Vector  # (n, K)
-    residual: Vector  # (n,) mean distance of mesh and landmarks in the picture, as a share of face width; NaN if unseen
+    # (n,) mean distance of mesh and landmarks in the picture, as a share of face width; NaN if unseen
+    residual: Vector
 
 
 def whittaker(values: Vector, weights: Vector, penalty: float) -> Vector:
@@ -56,8 +59,8 @@ def whittaker(values: Vector, weights: Vector, penalty: float) -> Vector:
         return filled
     bands = np.zeros((3, n))  # upper form: bands[2] is the diagonal
     for k, stencil in enumerate((1.0, -2.0, 1.0)):
-        bands[2, k:n - 2 + k] += penalty * stencil**2
-    bands[1, 1:n - 1] += -2 * penalty
+        bands[2, k : n - 2 + k] += penalty * stencil**2
+    bands[1, 1 : n - 1] += -2 * penalty
     bands[1, 2:n] += -2 * penalty
     bands[0, 2:] += penalty
     bands[2] += np.maximum(weights, 1e-9)
@@ -97,17 +100,24 @@ def smooth_pose(pose: Pose, centre: Vector, weights: Vector, penalty: float) -> 
 
 def unproject(points: Vector, pose: Pose) -> Vector:
     """Landmarks (n, v, 3) in pixels back into the model's frame and unit."""
-    return np.asarray(np.einsum("nji,nvj->nvi", pose.rotation, points - pose.translation[:, None]) / pose.scale[:, None, None])
+    return np.asarray(
+        np.einsum("nji,nvj->nvi", pose.rotation, points - pose.translation[:, None])
+        / pose.scale[:, None, None]
+    )
 
 
 def project(mesh: Mesh, pose: Pose) -> Vector:
     """Mesh (n, v, 3) or (v, 3) to pixels and depth, (n, v, 3)."""
     mesh = np.broadcast_to(mesh, (len(pose.scale), *mesh.shape[-2:]))
-    return np.asarray(pose.scale[:, None, None] * np.einsum("nij,nvj->nvi", pose.rotation, mesh) + pose.translation[:, None])
+    return np.asarray(
+        pose.scale[:, None, None] * np.einsum("nij,nvj->nvi", pose.rotation, mesh) + pose.translation[:, None]
+    )
 
 
 def close_mouth(model: Face468, face: Mesh) -> Mesh:
-    """Turn the jaw of a neutral face (468, 3) until its lips just meet; a face with closed lips comes back as it is."""
+    """Turn the jaw of a neutral face (468, 3) until its lips just meet; a face with closed lips comes back as
+    it is.
+    """
     identity = model.complete(face)
     angles = np.linspace(-0.12, 0, 61)
     moved = identity + model.jaw_motion(identity, angles)
@@ -119,7 +129,9 @@ def close_mouth(model: Face468, face: Mesh) -> Mesh:
 
 
 def solve_expression(model: Face468, identity: Mesh, points: Vector) -> tuple[Vector, Vector]:
-    """Jaw (n,) and expression (n, K) of unprojected landmarks (n, 468, 3): Gauss-Newton on the angle, ridge on the rest."""
+    """Jaw (n,) and expression (n, K) of unprojected landmarks (n, 468, 3): Gauss-Newton on the angle, ridge
+    on the rest.
+    """
     n, k = len(points), model.n_expression
     trust = np.array([1.0, 1.0, DEPTH_TRUST])
     basis = (model.basis[:, :LANDMARK_COUNT] * trust).reshape(k, -1)
@@ -127,22 +139,32 @@ def solve_expression(model: Face468, identity: Mesh, points: Vector) -> tuple[Ve
     jaw = np.zeros(n)
     for _ in range(3):
         slope = (model.jaw_slope(identity, jaw)[:, :LANDMARK_COUNT] * trust).reshape(n, -1)
-        rest = ((points - identity[:LANDMARK_COUNT] - model.jaw_motion(identity, jaw)[:, :LANDMARK_COUNT]) * trust).reshape(n, -1)
-        # eliminate the expression: the jaw takes what the hinge explains best, expression is charged for its size
-        inner = np.linalg.solve(square + prior, np.stack([basis @ slope.T, basis @ rest.T], 2).transpose(1, 0, 2))
+        rest = (
+            (points - identity[:LANDMARK_COUNT] - model.jaw_motion(identity, jaw)[:, :LANDMARK_COUNT]) * trust
+        ).reshape(n, -1)
+        # eliminate the expression: the jaw takes what the hinge explains best, expression is charged for its
+        # size
+        inner = np.linalg.solve(
+            square + prior, np.stack([basis @ slope.T, basis @ rest.T], 2).transpose(1, 0, 2)
+        )
         left = (slope**2).sum(1) - np.einsum("nf,kf,nk->n", slope, basis, inner[:, :, 0], optimize=True)
         right = (slope * rest).sum(1) - np.einsum("nf,kf,nk->n", slope, basis, inner[:, :, 1], optimize=True)
         jaw = np.clip(jaw + right / (left + PRIOR**2 * 100), -0.15, 3 * model.jaw_limit)
-    rest = ((points - identity[:LANDMARK_COUNT] - model.jaw_motion(identity, jaw)[:, :LANDMARK_COUNT]) * trust).reshape(n, -1)
+    rest = (
+        (points - identity[:LANDMARK_COUNT] - model.jaw_motion(identity, jaw)[:, :LANDMARK_COUNT]) * trust
+    ).reshape(n, -1)
     return jaw, np.linalg.solve(square + prior, basis @ rest.T).T
 
 
 def fit_shot(model: Face468, landmarks: NDArray[np.float32]) -> Fit:
     """Fit n frames of landmarks (n, 478, 3) in pixels, NaN where unseen; at least one frame must be seen.
 
-    Pose and identity alternate (the identity starts at the template); then jaw and expression under the smoothed pose.
+    Pose and identity alternate (the identity starts at the template); then jaw and expression under the
+    smoothed pose.
     """
-    with threadpool_limits(1, "blas"):  # matrices too small to share: on a busy machine BLAS threads wait for each other
+    with threadpool_limits(
+        1, "blas"
+    ):  # matrices too small to share: on a busy machine BLAS threads wait for each other
         return _fit_shot(model, landmarks)
 
 
@@ -166,7 +188,9 @@ def _fit_shot(model: Face468, landmarks: NDArray[np.float32]) -> Fit:
         face = face + (in_model - model.vertices(identity, jaw, expression)[:, :LANDMARK_COUNT]).mean(0)
     identity = model.complete(face)
     jaw, expression = solve_expression(model, identity, in_model)
-    return _assemble(model, pose, identity, _spread(jaw[:, None], seen)[:, 0], _spread(expression, seen), landmarks, seen)
+    return _assemble(
+        model, pose, identity, _spread(jaw[:, None], seen)[:, 0], _spread(expression, seen), landmarks, seen
+    )
 
 
 def _shot_pose(face: Mesh, stable: NDArray[np.int32], points: Vector, seen: NDArray[np.bool_]) -> Pose:
@@ -183,11 +207,20 @@ def _spread(values: Vector, seen: NDArray[np.bool_]) -> Vector:
     return out
 
 
-def _assemble(model: Face468, pose: Pose, identity: Mesh, jaw: Vector, expression: Vector, landmarks: NDArray[np.float32],
-              seen: NDArray[np.bool_]) -> Fit:
+def _assemble(
+    model: Face468,
+    pose: Pose,
+    identity: Mesh,
+    jaw: Vector,
+    expression: Vector,
+    landmarks: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+) -> Fit:
     weights = seen.astype(np.float64)
-    speech = whittaker(np.concatenate([jaw[:, None], expression[:, :model.n_speech]], 1), weights, SPEECH_SMOOTHING)
-    upper = whittaker(expression[:, model.n_speech:], weights, UPPER_SMOOTHING)
+    speech = whittaker(
+        np.concatenate([jaw[:, None], expression[:, : model.n_speech]], 1), weights, SPEECH_SMOOTHING
+    )
+    upper = whittaker(expression[:, model.n_speech :], weights, UPPER_SMOOTHING)
     jaw, expression = speech[:, 0], np.concatenate([speech[:, 1:], upper], 1)
     mesh = project(model.vertices(identity, jaw, expression)[:, :LANDMARK_COUNT], pose)
     distance = np.linalg.norm(mesh[..., :2] - landmarks[:, :LANDMARK_COUNT, :2], axis=-1).mean(1)

@@ -36,7 +36,9 @@ def to_crop(mesh: NDArray[np.float64], track: Track, crop: Crop, i: int) -> NDAr
 
 
 def mask_of(model: Face468, track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
-    """Region to draw (S, S): the layout's fixed region, rasterised with the jaw closed and open, united (DESIGN.md 2.2)."""
+    """Region to draw (S, S): the layout's fixed region, rasterised with the jaw closed and open, united
+    (DESIGN.md 2.2).
+    """
     mask = np.zeros((crop.size, crop.size), np.uint8)
     for mesh in to_crop(extreme_meshes(model, track.identity), track, crop, i):
         mask |= cover(mesh, model.triangles, model.mask_weight, crop.size, crop.size)
@@ -58,4 +60,6 @@ def frame_geometry(track: Track, crop: Crop, performance: Performance, i: int) -
     model = load_face_model()
     mesh = model.vertices(track.identity, performance.jaw[i], performance.expression[i])
     raster = rasterise(to_crop(mesh, track, crop, i), model.triangles, crop.size, crop.size)
-    return Geometry(interpolate(raster, model.triangles, model.uv, -1.0), mask_of(model, track, crop, i), raster.hit)
+    return Geometry(
+        interpolate(raster, model.triangles, model.uv, -1.0), mask_of(model, track, crop, i), raster.hit
+    )

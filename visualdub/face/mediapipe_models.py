@@ -32,7 +32,9 @@ class Detector:
     def __init__(self, min_confidence: float = 0.4) -> None:
         import mediapipe as mp
 
-        self._net = mp.solutions.face_detection.FaceDetection(model_selection=1, min_detection_confidence=min_confidence)
+        self._net = mp.solutions.face_detection.FaceDetection(
+            model_selection=1, min_detection_confidence=min_confidence
+        )
 
     def boxes(self, rgb: Rgb) -> list[Box]:
         """Faces of one picture, largest first."""
@@ -52,15 +54,20 @@ class Detector:
 class MeshTracker:
     """The mesh of one face, run on a window around it that moves only when the face nears its edge.
 
-    A window that followed each frame would restart MediaPipe's own tracking and add its rounding to the landmarks.
+    A window that followed each frame would restart MediaPipe's own tracking and add its rounding to the
+    landmarks.
     """
 
     def __init__(self) -> None:
         import mediapipe as mp
 
         self._net = mp.solutions.face_mesh.FaceMesh(
-            static_image_mode=False, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.3,
-            min_tracking_confidence=0.5)
+            static_image_mode=False,
+            max_num_faces=1,
+            refine_landmarks=True,
+            min_detection_confidence=0.3,
+            min_tracking_confidence=0.5,
+        )
         self._window: NDArray[np.int64] | None = None
         self._face_side = 0.0
 
@@ -110,15 +117,21 @@ class MeshTracker:
 
 
 class Segmenter:
-    """MediaPipe's selfie segmentation (its model is in the wheel). It keeps nothing from one picture to the next."""
+    """MediaPipe's selfie segmentation (its model is in the wheel). It keeps nothing from one picture to the
+    next.
+    """
 
     def __init__(self) -> None:
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation  # loads TensorFlow Lite: only when used
+        from mediapipe.python.solutions.selfie_segmentation import (
+            SelfieSegmentation,
+        )  # loads TensorFlow Lite: only when used
 
         self._net: Any = SelfieSegmentation(model_selection=0)
 
     def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability of "person" (clothes and hair too) for each pixel of an R'G'B' crop (S, S, 3). Returns (S, S) in 0..1."""
+        """Probability of "person" (clothes and hair too) for each pixel of an R'G'B' crop (S, S, 3). Returns
+        (S, S) in 0..1.
+        """
         found: NDArray[np.float32] = self._net.process(np.ascontiguousarray(crop)).segmentation_mask
         return np.array(found, dtype=np.float32)
 
@@ -129,5 +142,7 @@ class Segmenter:
     def __enter__(self) -> Segmenter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -17,7 +17,9 @@ MESH, BOX, MASK, LOST = (90, 220, 120), (250, 210, 60), (240, 80, 140), (235, 60
 
 
 def draw_overlay(rgb: NDArray[np.uint8], track: Track, crop: Crop, i: int) -> NDArray[np.uint8]:
-    """A copy of picture `rgb` (H, W, 3) with frame `i` of the track drawn on it; a frame without a face says so."""
+    """A copy of picture `rgb` (H, W, 3) with frame `i` of the track drawn on it; a frame without a face says
+    so.
+    """
     out = rgb.copy()
     unit = max(1, round(min(rgb.shape[:2]) / 500))
     label = f"frame {track.start + i}  confidence {track.confidence[i]:.2f}"
@@ -29,8 +31,19 @@ def draw_overlay(rgb: NDArray[np.uint8], track: Track, crop: Crop, i: int) -> ND
         corners = np.array([[0, 0], [crop.size, crop.size]]) @ inverse[:, :2].T + inverse[:, 2]
         (x0, y0), (x1, y1) = corners.round().astype(int).tolist()
         cv2.rectangle(out, (x0, y0), (x1, y1), BOX, unit)
-    cv2.putText(out, label, (8 * unit, 20 * unit), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, (0, 0, 0), 3 * unit, cv2.LINE_AA)
-    cv2.putText(out, label, (8 * unit, 20 * unit), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, colour, unit, cv2.LINE_AA)
+    cv2.putText(
+        out,
+        label,
+        (8 * unit, 20 * unit),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.5 * unit,
+        (0, 0, 0),
+        3 * unit,
+        cv2.LINE_AA,
+    )
+    cv2.putText(
+        out, label, (8 * unit, 20 * unit), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, colour, unit, cv2.LINE_AA
+    )
     return out
 
 

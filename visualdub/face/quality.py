@@ -18,15 +18,23 @@ LONGEST_LAG = 5  # frames looked at either way
 def track_figures(track: Track) -> dict[str, float | int | None]:
     """The figures of one track; None where too little was tracked to measure.
 
-    `reprojection_percent`: mean distance of the fitted mesh from the landmarks, in per cent of face width, in the picture.
-    `forehead_jitter`: second difference in time of forehead vertices, fit / raw landmarks. `lip_lag_frames`: by how many frames
-    the fit's lip opening follows the landmarks'. `lip_amplitude`: its standard deviation over theirs. `box_knows_mouth_r2`: share
-    of the lip opening's variance that the crop's size predicts. `crop_scale`: mean crop pixels per clip pixel.
+    `reprojection_percent`: mean distance of the fitted mesh from the landmarks, in per cent of face width, in
+    the picture. `forehead_jitter`: second difference in time of forehead vertices, fit / raw landmarks.
+    `lip_lag_frames`: by how many frames the fit's lip opening follows the landmarks'. `lip_amplitude`: its
+    standard deviation over theirs. `box_knows_mouth_r2`: share of the lip opening's variance that the crop's
+    size predicts. `crop_scale`: mean crop pixels per clip pixel.
     """
     rows = np.flatnonzero(track.usable & np.isfinite(track.landmarks[:, 0, 0]))
     if len(rows) < 2 * LONGEST_LAG + 3:
         return dict.fromkeys(
-            ("reprojection_percent", "forehead_jitter", "lip_lag_frames", "lip_amplitude", "box_knows_mouth_r2", "crop_scale")
+            (
+                "reprojection_percent",
+                "forehead_jitter",
+                "lip_lag_frames",
+                "lip_amplitude",
+                "box_knows_mouth_r2",
+                "crop_scale",
+            )
         )
     mesh = load_face_model().vertices(track.identity, track.jaw, track.expression)
     fitted = project(mesh, track_pose(track))[:, :LANDMARK_COUNT, :2]
@@ -37,7 +45,9 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
     scale = stable_crop(track).scale
     return {
         "reprojection_percent": round(float(100 * apart[rows].mean()), 3),
-        "forehead_jitter": round(_jitter(fitted[:, FOREHEAD], rows) / max(_jitter(raw[:, FOREHEAD, :2], rows), 1e-9), 3),
+        "forehead_jitter": round(
+            _jitter(fitted[:, FOREHEAD], rows) / max(_jitter(raw[:, FOREHEAD, :2], rows), 1e-9), 3
+        ),
         "lip_lag_frames": best_lag(openings[0][rows], openings[1][rows]),
         "lip_amplitude": round(float(openings[0][rows].std() / max(openings[1][rows].std(), 1e-12)), 3),
         "box_knows_mouth_r2": round(squared_correlation(1 / scale[rows], openings[1][rows]), 4),
@@ -53,7 +63,9 @@ def _jitter(points: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
 
 
 def best_lag(follower: NDArray[np.float64], leader: NDArray[np.float64]) -> int:
-    """By how many frames `follower` (n,) comes after `leader` (n,), where they correlate best; positive = later."""
+    """By how many frames `follower` (n,) comes after `leader` (n,), where they correlate best; positive =
+    later.
+    """
     lags = sorted(range(-LONGEST_LAG, LONGEST_LAG + 1), key=abs)
     return max(lags, key=lambda k: squared_correlation(_shift(follower, k), _shift(leader, -k)))
 

@@ -31,8 +31,13 @@ def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(points: NDArray[np.float64], triangles: NDArray[np.int32], face_index: NDArray[np.int32],
-          barycentric: NDArray[np.float32], depth: NDArray[np.float32]) -> None:
+def _fill(
+    points: NDArray[np.float64],
+    triangles: NDArray[np.int32],
+    face_index: NDArray[np.int32],
+    barycentric: NDArray[np.float32],
+    depth: NDArray[np.float32],
+) -> None:
     height, width = face_index.shape
     for f in range(len(triangles)):
         a, b, c = points[triangles[f, 0]], points[triangles[f, 1]], points[triangles[f, 2]]
@@ -58,21 +63,33 @@ def _fill(points: NDArray[np.float64], triangles: NDArray[np.int32], face_index:
 
 
 @numba.njit(cache=True, nogil=True)
-def _interpolate(face_index: NDArray[np.int32], barycentric: NDArray[np.float32], triangles: NDArray[np.int32],
-                 values: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+def _interpolate(
+    face_index: NDArray[np.int32],
+    barycentric: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    values: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
     height, width = face_index.shape
     for y in range(height):
         for x in range(width):
             f = face_index[y, x]
             if f >= 0:
                 for k in range(values.shape[1]):
-                    out[y, x, k] = (barycentric[y, x, 0] * values[triangles[f, 0], k] + barycentric[y, x, 1]
-                                    * values[triangles[f, 1], k] + barycentric[y, x, 2] * values[triangles[f, 2], k])
+                    out[y, x, k] = (
+                        barycentric[y, x, 0] * values[triangles[f, 0], k]
+                        + barycentric[y, x, 1] * values[triangles[f, 1], k]
+                        + barycentric[y, x, 2] * values[triangles[f, 2], k]
+                    )
 
 
 @numba.njit(cache=True, nogil=True)
-def _cover(points: NDArray[np.float64], triangles: NDArray[np.int32], weights: NDArray[np.float64],
-           out: NDArray[np.uint8]) -> None:
+def _cover(
+    points: NDArray[np.float64],
+    triangles: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    out: NDArray[np.uint8],
+) -> None:
     height, width = out.shape
     for f in range(len(triangles)):
         i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
@@ -87,32 +104,60 @@ def _cover(points: NDArray[np.float64], triangles: NDArray[np.int32], weights: N
                 wa = ((b[0] - x - 0.5) * (c[1] - y - 0.5) - (b[1] - y - 0.5) * (c[0] - x - 0.5)) / area
                 wb = ((c[0] - x - 0.5) * (a[1] - y - 0.5) - (c[1] - y - 0.5) * (a[0] - x - 0.5)) / area
                 wc = 1.0 - wa - wb
-                if wa >= 0.0 and wb >= 0.0 and wc >= 0.0 and wa * weights[i] + wb * weights[j] + wc * weights[k] > 0.0:
+                if (
+                    wa >= 0.0
+                    and wb >= 0.0
+                    and wc >= 0.0
+                    and wa * weights[i] + wb * weights[j] + wc * weights[k] > 0.0
+                ):
                     out[y, x] = 1
 
 
-def cover(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32], weights: NDArray[np.float64], height: int,
-          width: int) -> NDArray[np.uint8]:
-    """(H, W) 1 where any triangle, hidden or not, carries an interpolated vertex weight (V,) above 0; else 0."""
+def cover(
+    points: NDArray[np.floating[Any]],
+    triangles: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    height: int,
+    width: int,
+) -> NDArray[np.uint8]:
+    """(H, W) 1 where any triangle, hidden or not, carries an interpolated vertex weight (V,) above 0;
+    else 0.
+    """
     out = np.zeros((height, width), np.uint8)
     _cover(np.ascontiguousarray(points, np.float64), triangles, weights, out)
     return out
 
 
-def rasterise(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32], height: int, width: int) -> Raster:
-    """Rasterise `points` (V, 3): x right, y down in pixels, z depth, smaller is nearer; triangles (F, 3), either turn.
+def rasterise(
+    points: NDArray[np.floating[Any]], triangles: NDArray[np.int32], height: int, width: int
+) -> Raster:
+    """Rasterise `points` (V, 3): x right, y down in pixels, z depth, smaller is nearer; triangles (F, 3),
+    either turn.
 
-    A pixel belongs to the nearest triangle that covers its centre. Edges are inclusive, so neighbours leave no gap; of
-    equal depths the earlier triangle wins.
+    A pixel belongs to the nearest triangle that covers its centre. Edges are inclusive, so neighbours leave
+    no gap; of equal depths the earlier triangle wins.
     """
-    raster = Raster(np.full((height, width), -1, np.int32), np.zeros((height, width, 3), np.float32),
-                    np.full((height, width), np.inf, np.float32))
-    _fill(np.ascontiguousarray(points, np.float64), triangles, raster.face_index, raster.barycentric, raster.depth)
+    raster = Raster(
+        np.full((height, width), -1, np.int32),
+        np.zeros((height, width, 3), np.float32),
+        np.full((height, width), np.inf, np.float32),
+    )
+    _fill(
+        np.ascontiguousarray(points, np.float64),
+        triangles,
+        raster.face_index,
+        raster.barycentric,
+        raster.depth,
+    )
     return raster
 
 
-def interpolate(raster: Raster, triangles: NDArray[np.int32], values: NDArray[np.float32], outside: float) -> NDArray[np.float32]:
+def interpolate(
+    raster: Raster, triangles: NDArray[np.int32], values: NDArray[np.float32], outside: float
+) -> NDArray[np.float32]:
     """Vertex attributes `values` (V, C) at every pixel, (H, W, C); `outside` where nothing was hit."""
     out = np.full((*raster.face_index.shape, values.shape[1]), outside, np.float32)
-    _interpolate(raster.face_index, raster.barycentric, triangles, np.ascontiguousarray(values, np.float32), out)
+    _interpolate(
+        raster.face_index, raster.barycentric, triangles, np.ascontiguousarray(values, np.float32), out
+    )
     return out

@@ -17,10 +17,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Track:
-    """Per frame: landmarks, pose, expression, jaw, confidence; and the actor's identity. n frames, V model vertices.
+    """Per frame: landmarks, pose, expression, jaw, confidence; and the actor's identity. n frames, V model
+    vertices.
 
-    Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points away from the
-    camera on the same scale. Weak perspective: `pixel = scale * (R @ vertex)[:2] + translation`.
+    Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points
+    away from the camera on the same scale. Weak perspective: `pixel = scale * (R @ vertex)[:2] +
+    translation`.
     """
 
     source: str  # file name of the clip
@@ -52,23 +54,51 @@ class Track:
         return self.confidence > 0
 
     def span(self, frames: FrameRange) -> Track:
-        """The track of `frames` (in frames of the clip) alone. Raises `BadInput` where they are not all tracked."""
+        """The track of `frames` (in frames of the clip) alone. Raises `BadInput` where they are not all
+        tracked.
+        """
         if frames.start < self.start or frames.end_exclusive > self.frames.end_exclusive:
             raise BadInput(f"{self.source}: frames {frames} were asked for, frames {self.frames} are tracked")
         s = slice(frames.start - self.start, frames.end_exclusive - self.start)
-        return Track(self.source, self.source_hash, self.size, self.rate, frames.start, self.landmarks[s], self.confidence[s],
-                     self.scale[s], self.rotation[s], self.translation[s], self.identity, self.jaw[s], self.expression[s],
-                     self.face_model)
+        return Track(
+            self.source,
+            self.source_hash,
+            self.size,
+            self.rate,
+            frames.start,
+            self.landmarks[s],
+            self.confidence[s],
+            self.scale[s],
+            self.rotation[s],
+            self.translation[s],
+            self.identity,
+            self.jaw[s],
+            self.expression[s],
+            self.face_model,
+        )
 
     def save(self, path: Path) -> None:
         """Write as .npz, whole or not at all."""
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as f:
             np.savez_compressed(
-                f, format=FORMAT, source=self.source, source_hash=self.source_hash, size=self.size, rate=str(self.rate),
-                start=self.start, landmarks=self.landmarks, confidence=self.confidence, scale=self.scale,
-                rotation=self.rotation, translation=self.translation, identity=self.identity, jaw=self.jaw,
-                expression=self.expression, face_model=self.face_model)
+                f,
+                format=FORMAT,
+                source=self.source,
+                source_hash=self.source_hash,
+                size=self.size,
+                rate=str(self.rate),
+                start=self.start,
+                landmarks=self.landmarks,
+                confidence=self.confidence,
+                scale=self.scale,
+                rotation=self.rotation,
+                translation=self.translation,
+                identity=self.identity,
+                jaw=self.jaw,
+                expression=self.expression,
+                face_model=self.face_model,
+            )
         partial.replace(path)
 
     @classmethod
@@ -77,11 +107,26 @@ class Track:
         try:
             with np.load(path, allow_pickle=False) as z:
                 if int(z["format"]) != FORMAT:
-                    raise BadInput(f"{path} is a track of format {int(z['format'])}; this version reads format {FORMAT}")
+                    raise BadInput(
+                        f"{path} is a track of format {int(z['format'])}; this version reads format {FORMAT}"
+                    )
                 w, h = z["size"]
-                return cls(str(z["source"]), str(z["source_hash"]), (int(w), int(h)), Fraction(str(z["rate"])), int(z["start"]),
-                           z["landmarks"], z["confidence"], z["scale"], z["rotation"], z["translation"], z["identity"],
-                           z["jaw"], z["expression"], str(z["face_model"]))
+                return cls(
+                    str(z["source"]),
+                    str(z["source_hash"]),
+                    (int(w), int(h)),
+                    Fraction(str(z["rate"])),
+                    int(z["start"]),
+                    z["landmarks"],
+                    z["confidence"],
+                    z["scale"],
+                    z["rotation"],
+                    z["translation"],
+                    z["identity"],
+                    z["jaw"],
+                    z["expression"],
+                    str(z["face_model"]),
+                )
         except (OSError, KeyError, ValueError) as e:
             if isinstance(e, BadInput):
                 raise
@@ -94,7 +139,9 @@ class Performance:
 
     jaw: NDArray[np.float64]  # (n,) radians
     expression: NDArray[np.float64]  # (n, K)
-    draw: NDArray[np.float64]  # (n,) 0 = the frame passes through, 1 = the mouth is redrawn, between = cross-fade
+    draw: NDArray[
+        np.float64
+    ]  # (n,) 0 = the frame passes through, 1 = the mouth is redrawn, between = cross-fade
 
     def __len__(self) -> int:
         return len(self.jaw)

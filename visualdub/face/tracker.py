@@ -1,4 +1,6 @@
-"""From a clip to its track: detection, landmarks, the fit, a confidence for every frame; made once per clip."""
+"""From a clip to its track: detection, landmarks, the fit, a confidence for every frame; made once per
+clip.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from visualdub.media.yuv import frame_rgb
 from visualdub.stages import StageClock, prefetch
 from visualdub.timing import FrameRange
 
-RESIDUAL_LIMIT = 0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence
+RESIDUAL_LIMIT = (
+    0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence
+)
 YAW_FULL, YAW_NONE = 40.0, 70.0  # degrees off the camera: full confidence up to, none from
 WIDTH_NONE, WIDTH_FULL = 20.0, 48.0  # face width in pixels
 LEAST_CONFIDENCE = 0.15
@@ -34,36 +38,66 @@ def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def confidence_of(fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(n,) 0..1: fit residual, head angle and size, each falling linearly; below a floor it is 0 and the frame passes through."""
+    """(n,) 0..1: fit residual, head angle and size, each falling linearly; below a floor it is 0 and the
+    frame passes through.
+    """
     angles = np.abs(yaw_pitch(fit.pose.rotation)).max(1)
     width = fit.pose.scale * float(face_width(fit.identity))
-    parts = [1 - np.nan_to_num(fit.residual, nan=1.0) / RESIDUAL_LIMIT, (YAW_NONE - angles) / (YAW_NONE - YAW_FULL),
-             (width - WIDTH_NONE) / (WIDTH_FULL - WIDTH_NONE)]
+    parts = [
+        1 - np.nan_to_num(fit.residual, nan=1.0) / RESIDUAL_LIMIT,
+        (YAW_NONE - angles) / (YAW_NONE - YAW_FULL),
+        (width - WIDTH_NONE) / (WIDTH_FULL - WIDTH_NONE),
+    ]
     value = np.where(seen, np.prod(np.clip(parts, 0, 1), axis=0), 0)
     return np.where(value < LEAST_CONFIDENCE, 0, value).astype(np.float32)
 
 
-def track_clip(path: Path, frames: FrameRange | None = None, face: str | None = None,
-               progress: Callable[[int, int], None] | None = None, clock: StageClock | None = None) -> Track:
-    """Track one face of a clip (`face` as in `choose_face`), streaming. `progress(done, total)` after every frame.
+def track_clip(
+    path: Path,
+    frames: FrameRange | None = None,
+    face: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    clock: StageClock | None = None,
+) -> Track:
+    """Track one face of a clip (`face` as in `choose_face`), streaming. `progress(done, total)` after every
+    frame.
 
     clock: takes the time of the stages "mediapipe" and "fit".
 
-    Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past the end.
+    Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past
+    the end.
     """
     info = probe(path)
     frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
     pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
-    faces, count = find_faces(pictures, None if progress is None else lambda done: progress(done, len(frames)), clock)
+    faces, count = find_faces(
+        pictures, None if progress is None else lambda done: progress(done, len(frames)), clock
+    )
     if not faces:
-        raise NoFace(f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels wide")
+        raise NoFace(
+            f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
+            " wide"
+        )
     landmarks = choose_face(faces, face, path.name).dense(count)
     with (clock or StageClock()).stage("fit", count):
         fit = fit_shot(load_face_model(), landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
-    return Track(path.name, content_hash(path), (info.width, info.height), info.rate, frames.start, landmarks,
-                 confidence_of(fit, seen), fit.pose.scale, fit.pose.rotation, fit.pose.translation[:, :2], fit.identity, fit.jaw,
-                 fit.expression, load_face_model().name)
+    return Track(
+        path.name,
+        content_hash(path),
+        (info.width, info.height),
+        info.rate,
+        frames.start,
+        landmarks,
+        confidence_of(fit, seen),
+        fit.pose.scale,
+        fit.pose.rotation,
+        fit.pose.translation[:, :2],
+        fit.identity,
+        fit.jaw,
+        fit.expression,
+        load_face_model().name,
+    )
 
 
 # ---- tracks from the cache ---------------------------------------------------------------------------------
@@ -74,8 +108,8 @@ Progress = Callable[[int, int], None]
 def cached_track(clip: Path, face: str | None = None, progress: Progress | None = None) -> tuple[Track, bool]:
     """The track of all frames of `clip`, and whether it came from the cache.
 
-    face: which face, as `track_clip` takes it. Raises `MediaError` where the clip cannot be read and `NoFace` where no
-    frame of it holds a usable face.
+    face: which face, as `track_clip` takes it. Raises `MediaError` where the clip cannot be read and `NoFace`
+    where no frame of it holds a usable face.
     """
     from visualdub.face.models import load_face_model
     from visualdub.media.movie_reader import content_hash

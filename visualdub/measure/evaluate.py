@@ -1,4 +1,6 @@
-"""The measures of an actor on frames of a clip: drawn with their own performance, another passage's, and silence."""
+"""The measures of an actor on frames of a clip: drawn with their own performance, another passage's, and
+silence.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,16 @@ MARGIN = 20  # frames between adaptation and test below which a measure is not a
 
 
 def evaluate(
-    shot: Shot, frames: FrameRange, actor: Actor, passage: FrameRange | None = None, progress: Progress | None = None
+    shot: Shot,
+    frames: FrameRange,
+    actor: Actor,
+    passage: FrameRange | None = None,
+    progress: Progress | None = None,
 ) -> Table:
     """Every measure of DESIGN.md 5 that needs no download. `shot`: the whole clip.
 
-    passage: whose performance drives the frames for control and leak; by default the first passage as long that does not
-    overlap the frames, where the clip holds one.
+    passage: whose performance drives the frames for control and leak; by default the first passage as long
+    that does not overlap the frames, where the clip holds one.
     """
     frames.within(shot.info.frame_count, str(shot.clip))
     check_actor(shot, actor)
@@ -63,13 +69,15 @@ def evaluate(
         table["driven"] = {"by": str(passage), **driven}
     silent = silence(track, actor)
     if silent.draw.any():
-        table["silence"] = evaluate_shot(draw(shot, track, silent, renderer, clock, progress), own_performance=False)
+        table["silence"] = evaluate_shot(
+            draw(shot, track, silent, renderer, clock, progress), own_performance=False
+        )
     table["stages"] = clock.as_dict()
     table["peak_memory_mib"] = round(peak_memory_mib(), 1)
     return table
 
 
-# ---- what drives the frames -----------------------------------------------------------------------------------------------
+# ---- what drives the frames --------------------------------------------------------------------------------
 
 
 def other_passage(frames: FrameRange, frame_count: int) -> FrameRange | None:
@@ -77,14 +85,24 @@ def other_passage(frames: FrameRange, frame_count: int) -> FrameRange | None:
     n = len(frames)
     if n <= frames.start:
         return FrameRange(0, n)
-    return FrameRange(frames.end_exclusive, frames.end_exclusive + n) if frames.end_exclusive + n <= frame_count else None
+    return (
+        FrameRange(frames.end_exclusive, frames.end_exclusive + n)
+        if frames.end_exclusive + n <= frame_count
+        else None
+    )
 
 
 def silence(track: Track, actor: Actor) -> Performance:
     """The performance of `track` dubbed with silence."""
     seconds = Fraction(len(track)) / track.rate
     quiet = np.zeros(int(seconds * AUDIO_RATE) + 1, np.float32)
-    return perform(track, predict_motion(quiet, track.rate, len(track)), actor.style, actor.rest_jaw, actor.rest_expression)
+    return perform(
+        track,
+        predict_motion(quiet, track.rate, len(track)),
+        actor.style,
+        actor.rest_jaw,
+        actor.rest_expression,
+    )
 
 
 def adapted_on(actor: Actor, track: Track) -> list[str]:
@@ -98,16 +116,25 @@ def is_unseen(actor: Actor, track: Track, frames: FrameRange) -> bool:
     Frames directly after the adaptation (a distance of 0) are near it, not unseen.
     """
     ranges = [FrameRange.parse(r) for r in adapted_on(actor, track)]
-    return all(frames.start >= r.end_exclusive + MARGIN or frames.end_exclusive + MARGIN <= r.start for r in ranges)
+    return all(
+        frames.start >= r.end_exclusive + MARGIN or frames.end_exclusive + MARGIN <= r.start for r in ranges
+    )
 
 
-# ---- drawing and measuring ------------------------------------------------------------------------------------------------
+# ---- drawing and measuring ---------------------------------------------------------------------------------
 
 
 def draw(
-    shot: Shot, track: Track, performance: Performance, renderer: Renderer, clock: StageClock, progress: Progress | None = None
+    shot: Shot,
+    track: Track,
+    performance: Performance,
+    renderer: Renderer,
+    clock: StageClock,
+    progress: Progress | None = None,
 ) -> ShotArrays:
-    """Draw the frames of `track` and collect what `evaluate_shot` measures; frames that pass through are left out."""
+    """Draw the frames of `track` and collect what `evaluate_shot` measures; frames that pass through are left
+    out.
+    """
     redrawer = Redrawer(shot.clip, track, performance, renderer, clock)
     kept: list[Redrawn] = []
     crops: list[NDArray[np.uint8]] = []
@@ -124,7 +151,9 @@ def draw(
 
     landmarks = same_face(finished(), track)
     if not kept:
-        raise NoFace(f"{shot.clip}: none of frames {track.frames} was drawn; expected at least one with a face")
+        raise NoFace(
+            f"{shot.clip}: none of frames {track.frames} was drawn; expected at least one with a face"
+        )
     rows = np.array([k.source.index for k in kept])
     vertices = load_face_model().vertices(track.identity, performance.jaw[rows], performance.expression[rows])
     return ShotArrays(
@@ -157,7 +186,9 @@ def _known(value: Any) -> Any:
 
 
 def same_face(pictures: Iterable[NDArray[np.uint8]], track: Track) -> NDArray[np.float32]:
-    """Landmarks (n, 478, 3) measured anew on pictures of `track`'s frames, of the face that lies where the tracked one does."""
+    """Landmarks (n, 478, 3) measured anew on pictures of `track`'s frames, of the face that lies where the
+    tracked one does.
+    """
     faces, count = find_faces(iter(pictures), None)
     if not faces:
         return np.full((count, LANDMARKS, 3), np.nan, np.float32)

@@ -1,5 +1,5 @@
-"""Measures on the mouth: landmark distance, whether it obeys its command, whether it still knows the old one, whether it
-shuts.
+"""Measures on the mouth: landmark distance, whether it obeys its command, whether it still knows the old one,
+whether it shuts.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from visualdub.face.landmarks import LIPS, face_width
 
-OPEN_FROM = 0.05  # inner-lip opening, of the distance between the outer eye corners, that counts as an open mouth
+OPEN_FROM = (
+    0.05  # inner-lip opening, of the distance between the outer eye corners, that counts as an open mouth
+)
 FEWEST = 3  # frames below which no correlation is given
 
 
 def lip_distances(real: NDArray[np.floating[Any]], output: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Mean distance of the lip landmarks between real and output, in per cent of the real face's width, frame by frame.
+    """Mean distance of the lip landmarks between real and output, in per cent of the real face's width, frame
+    by frame.
 
-    Both (n, 468 or 478, 2 or 3) in the same pixels; distances are in the picture plane, the width in the landmarks' own
-    dimension. Returns (n,); NaN where either has no face.
+    Both (n, 468 or 478, 2 or 3) in the same pixels; distances are in the picture plane, the width in the
+    landmarks' own dimension. Returns (n,); NaN where either has no face.
     """
     a, b = np.asarray(real, np.float64), np.asarray(output, np.float64)
     lips = list(LIPS)
@@ -29,14 +32,18 @@ def lip_distances(real: NDArray[np.floating[Any]], output: NDArray[np.floating[A
 
 
 def lmd(real: NDArray[np.floating[Any]], output: NDArray[np.floating[Any]]) -> float:
-    """Landmark distance of DESIGN.md 5: mean of `lip_distances` over the frames that have both; NaN without any."""
+    """Landmark distance of DESIGN.md 5: mean of `lip_distances` over the frames that have both; NaN without
+    any.
+    """
     found = lip_distances(real, output)
     good = np.isfinite(found)
     return float(found[good].mean()) if good.any() else float("nan")
 
 
 def correlation(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
-    """Pearson correlation of two series (n,), over the entries finite in both; NaN where one is constant or under 3 are left."""
+    """Pearson correlation of two series (n,), over the entries finite in both; NaN where one is constant or
+    under 3 are left.
+    """
     x, y = _finite(a, b)
     if len(x) < FEWEST or _flat(x) or _flat(y):
         return float("nan")
@@ -48,10 +55,16 @@ def control(commanded: NDArray[np.floating[Any]], measured: NDArray[np.floating[
     return correlation(commanded, measured)
 
 
-def leak(commanded: NDArray[np.floating[Any]], measured: NDArray[np.floating[Any]], source: NDArray[np.floating[Any]]) -> float:
-    """Partial correlation of measured with source opening, given the command: 0 = the old mouth does not show.
+def leak(
+    commanded: NDArray[np.floating[Any]],
+    measured: NDArray[np.floating[Any]],
+    source: NDArray[np.floating[Any]],
+) -> float:
+    """Partial correlation of measured with source opening, given the command: 0 = the old mouth does not
+    show.
 
-    All (n,). Both are cleared of what a straight line of the command explains, then correlated. NaN where nothing is left.
+    All (n,). Both are cleared of what a straight line of the command explains, then correlated. NaN where
+    nothing is left.
     """
     c, m, s = _finite(commanded, measured, source)
     if len(c) < FEWEST + 1:
@@ -64,23 +77,28 @@ def leak(commanded: NDArray[np.floating[Any]], measured: NDArray[np.floating[Any
 
 
 def open_share(measured: NDArray[np.floating[Any]], threshold: float = OPEN_FROM) -> float:
-    """Share of frames (n,) whose opening exceeds `threshold`; with silence as dialogue it should be 0. NaN without a face."""
+    """Share of frames (n,) whose opening exceeds `threshold`; with silence as dialogue it should be 0. NaN
+    without a face.
+    """
     (m,) = _finite(measured)
     return float((m > threshold).mean()) if len(m) else float("nan")
 
 
 def yaw_degrees(rotation: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Head yaw of rotations (n, 3, 3) from model to camera, z away from the camera: 0 = frontal, positive turns to picture
-    right.
+    """Head yaw of rotations (n, 3, 3) from model to camera, z away from the camera: 0 = frontal, positive
+    turns to picture right.
     """
     r = np.asarray(rotation, np.float64)
     return np.asarray(np.degrees(np.arctan2(-r[..., 0, 2], r[..., 2, 2])))
 
 
-def by_yaw(values: NDArray[np.floating[Any]], yaw: NDArray[np.floating[Any]],
-           edges: tuple[float, ...] = (0.0, 10.0, 20.0, 30.0, 90.0)) -> dict[str, dict[str, float]]:
-    """Mean of `values` (n,) and how many frames there were, by absolute yaw (n,), degrees, in half-open bins; empty bins are
-    left out.
+def by_yaw(
+    values: NDArray[np.floating[Any]],
+    yaw: NDArray[np.floating[Any]],
+    edges: tuple[float, ...] = (0.0, 10.0, 20.0, 30.0, 90.0),
+) -> dict[str, dict[str, float]]:
+    """Mean of `values` (n,) and how many frames there were, by absolute yaw (n,), degrees, in half-open bins;
+    empty bins are left out.
     """
     v, y = np.asarray(values, np.float64), np.abs(np.asarray(yaw, np.float64))
     table: dict[str, dict[str, float]] = {}

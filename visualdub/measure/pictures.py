@@ -33,7 +33,7 @@ def _same_shape(a: NDArray[Any], b: NDArray[Any]) -> None:
         raise BadInput(f"pictures to compare have shapes {a.shape} and {b.shape}; expected the same")
 
 
-# ---------------------------------------------------------------------------------------------------------------------- likeness
+# ------------------------------------------------------------------------------------------------------------
 
 
 def psnr(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
@@ -53,8 +53,8 @@ def psnr(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
 
 
 def ssim_map(a: Picture, b: Picture) -> NDArray[np.float32]:
-    """Structural similarity (Wang 2004: Gaussian window of 11 taps, sigma 1.5) of (H, W, 3) pictures, mean over channels. (H,
-    W).
+    """Structural similarity (Wang 2004: Gaussian window of 11 taps, sigma 1.5) of (H, W, 3) pictures, mean
+    over channels. (H, W).
     """
     _same_shape(a, b)
     x, y = np.asarray(a, np.float32), np.asarray(b, np.float32)
@@ -66,11 +66,15 @@ def ssim_map(a: Picture, b: Picture) -> NDArray[np.float32]:
 
 
 def _window(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(x, (SSIM_TAPS, SSIM_TAPS), SSIM_SIGMA, borderType=cv2.BORDER_REFLECT), np.float32)
+    return np.asarray(
+        cv2.GaussianBlur(x, (SSIM_TAPS, SSIM_TAPS), SSIM_SIGMA, borderType=cv2.BORDER_REFLECT), np.float32
+    )
 
 
 def ssim(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
-    """Mean of `ssim_map` over `region` (H, W, >= 0.5), or over all pixels whose window lies within the picture."""
+    """Mean of `ssim_map` over `region` (H, W, >= 0.5), or over all pixels whose window lies within the
+    picture.
+    """
     similarity = ssim_map(a, b)
     if region is None:
         edge = SSIM_TAPS // 2
@@ -79,7 +83,7 @@ def ssim(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
     return float(similarity[inside].mean(dtype=np.float64)) if inside.any() else float("nan")
 
 
-# ------------------------------------------------------------------------------------------------------------------------ regions
+# ------------------------------------------------------------------------------------------------------------
 
 
 def mask_share(mask: NDArray[Any]) -> float:
@@ -88,15 +92,19 @@ def mask_share(mask: NDArray[Any]) -> float:
 
 
 def to_crop(points: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Clip pixels (n, ..., 2 or 3) to crop pixels (n, ..., 2); affine (n, 2, 3); pixel centres at + 0.5 in both."""
-    moved = np.einsum("nij,n...j->n...i", np.asarray(affine, np.float64)[:, :, :2], np.asarray(points, np.float64)[..., :2])
+    """Clip pixels (n, ..., 2 or 3) to crop pixels (n, ..., 2); affine (n, 2, 3); pixel centres at + 0.5 in
+    both.
+    """
+    moved = np.einsum(
+        "nij,n...j->n...i", np.asarray(affine, np.float64)[:, :, :2], np.asarray(points, np.float64)[..., :2]
+    )
     shift = np.asarray(affine, np.float64)[:, :, 2]
     return np.asarray(moved + shift.reshape(len(shift), *([1] * (moved.ndim - 2)), 2))
 
 
 def _box(points: NDArray[np.float64], margin: float, size: int) -> tuple[int, int, int, int] | None:
-    """(left, top, right, bottom), whole pixels cut at the crop, of the box around (k, 2) points times `margin`; None off the
-    crop.
+    """(left, top, right, bottom), whole pixels cut at the crop, of the box around (k, 2) points times
+    `margin`; None off the crop.
     """
     if not np.isfinite(points).all():
         return None
@@ -107,19 +115,26 @@ def _box(points: NDArray[np.float64], margin: float, size: int) -> tuple[int, in
     return (left, top, right, bottom) if right > left and bottom > top else None
 
 
-def source_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int,
-               ) -> list[tuple[int, int, int, int] | None]:
-    """The region of DESIGN.md 5 that does not know our mask: box around the source's landmarks `SOURCE_BOX`, times 1.1, in the
-    crop.
+def source_box(
+    landmarks: NDArray[np.floating[Any]],
+    affine: NDArray[np.floating[Any]],
+    size: int,
+) -> list[tuple[int, int, int, int] | None]:
+    """The region of DESIGN.md 5 that does not know our mask: box around the source's landmarks `SOURCE_BOX`,
+    times 1.1, in the crop.
 
-    landmarks: (n, V, 2 or 3) clip pixels. affine: (n, 2, 3). Returns n boxes (left, top, right, bottom), half open, or None.
+    landmarks: (n, V, 2 or 3) clip pixels. affine: (n, 2, 3). Returns n boxes (left, top, right, bottom), half
+    open, or None.
     """
     points = to_crop(landmarks[:, list(SOURCE_BOX)], affine)
     return [_box(p, SOURCE_BOX_MARGIN, size) for p in points]
 
 
-def mouth_box(landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int,
-              ) -> list[tuple[int, int, int, int] | None]:
+def mouth_box(
+    landmarks: NDArray[np.floating[Any]],
+    affine: NDArray[np.floating[Any]],
+    size: int,
+) -> list[tuple[int, int, int, int] | None]:
     """Box around the outer lips, times 1.2, in the crop; arguments and result as `source_box`."""
     points = to_crop(landmarks[:, list(LIPS_OUTER)], affine)
     return [_box(p, MOUTH_BOX_MARGIN, size) for p in points]
@@ -131,20 +146,26 @@ def cut(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     return picture[top:bottom, left:right]
 
 
-# ------------------------------------------------------------------------------------------------------------ sharpness and seam
+# ------------------------------------------------------------------------------------------------------------
 
 
 def laplacian_variance(picture: Picture, box: tuple[int, int, int, int]) -> float:
-    """Variance of the Laplacian (4 neighbours) of the luma inside `box`; the picture around the box feeds its border."""
+    """Variance of the Laplacian (4 neighbours) of the luma inside `box`; the picture around the box feeds its
+    border.
+    """
     response = cv2.Laplacian(luma(picture), cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT)
     return float(np.var(cut(np.asarray(response, np.float32), box), dtype=np.float64))
 
 
 def sharpness(output: Picture, real: Picture, boxes: list[tuple[int, int, int, int] | None]) -> float:
-    """Variance of the Laplacian in the mouth box, output / real: ratio of the means over n frames (n, H, W, 3); NaN without a
-    box.
+    """Variance of the Laplacian in the mouth box, output / real: ratio of the means over n frames (n, H, W,
+    3); NaN without a box.
     """
-    pairs = [(laplacian_variance(o, b), laplacian_variance(r, b)) for o, r, b in zip(output, real, boxes, strict=True) if b]
+    pairs = [
+        (laplacian_variance(o, b), laplacian_variance(r, b))
+        for o, r, b in zip(output, real, boxes, strict=True)
+        if b
+    ]
     return _ratio(sum(o for o, _ in pairs), sum(r for _, r in pairs))
 
 
@@ -158,57 +179,77 @@ def edge_of(mask: NDArray[Any]) -> NDArray[np.bool_]:
 def edge_gradient(picture: Picture, mask: NDArray[Any]) -> float:
     """Mean gradient magnitude (Sobel, per pixel) of the luma in the band across the mask's border."""
     grey = luma(picture)
-    gx, gy = (np.asarray(cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8), np.float32) for dx in (1, 0))
+    gx, gy = (
+        np.asarray(cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8), np.float32) for dx in (1, 0)
+    )
     band = edge_of(mask)
     return float(np.hypot(gx, gy)[band].mean(dtype=np.float64)) if band.any() else float("nan")
 
 
 def seam(output: Picture, real: Picture, masks: NDArray[Any]) -> float:
-    """Mean gradient along the mask's edge, output / real, over n frames: (n, H, W, 3) and (n, H, W). 1 = no seam."""
+    """Mean gradient along the mask's edge, output / real, over n frames: (n, H, W, 3) and (n, H, W). 1 = no
+    seam.
+    """
     pairs = [(edge_gradient(o, m), edge_gradient(r, m)) for o, r, m in zip(output, real, masks, strict=True)]
     good = [(o, r) for o, r in pairs if np.isfinite(o) and np.isfinite(r)]
     return _ratio(sum(o for o, _ in good), sum(r for _, r in good))
 
 
-# ------------------------------------------------------------------------------------------------------------------------ in time
+# ------------------------------------------------------------------------------------------------------------
 
 
-def second_difference(pictures: Picture, masks: NDArray[Any],
-                      numbers: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
-    """Mean absolute second difference in time of the luma, |p[t-1] - 2 p[t] + p[t+1]|, where all three masks are set.
+def second_difference(
+    pictures: Picture, masks: NDArray[Any], numbers: NDArray[np.integer[Any]] | None = None
+) -> NDArray[np.float64]:
+    """Mean absolute second difference in time of the luma, |p[t-1] - 2 p[t] + p[t+1]|, where all three masks
+    are set.
 
-    pictures: (n, H, W, 3), masks: (n, H, W). numbers: (n,) frame of the shot of each, increasing; consecutive where None. Returns
-    (n - 2,) for t = 1 .. n-2; NaN where the masks do not meet or the three frames are not neighbours.
+    pictures: (n, H, W, 3), masks: (n, H, W). numbers: (n,) frame of the shot of each, increasing; consecutive
+    where None. Returns (n - 2,) for t = 1 .. n-2; NaN where the masks do not meet or the three frames are not
+    neighbours.
     """
     out = np.full(max(0, len(pictures) - 2), np.nan)
     for t in range(1, len(pictures) - 1):
-        inside = (np.asarray(masks[t - 1:t + 2]) >= 0.5).all(0)
+        inside = (np.asarray(masks[t - 1 : t + 2]) >= 0.5).all(0)
         if inside.any() and (numbers is None or numbers[t + 1] - numbers[t - 1] == 2):
             before, now, after = (luma(pictures[t + d])[inside] for d in (-1, 0, 1))
             out[t - 1] = np.abs(before - 2 * now + after).mean(dtype=np.float64)
     return out
 
 
-def flicker(output: Picture, real: Picture, masks: NDArray[Any], numbers: NDArray[np.integer[Any]] | None = None) -> float:
-    """Mean absolute second temporal difference inside the mask, output / real. Needs three neighbouring frames, else NaN."""
+def flicker(
+    output: Picture, real: Picture, masks: NDArray[Any], numbers: NDArray[np.integer[Any]] | None = None
+) -> float:
+    """Mean absolute second temporal difference inside the mask, output / real. Needs three neighbouring
+    frames, else NaN.
+    """
     a, b = second_difference(output, masks, numbers), second_difference(real, masks, numbers)
     good = np.isfinite(a) & np.isfinite(b)
     return _ratio(float(a[good].sum()), float(b[good].sum()))
 
 
-def border_flicker(output: Picture, real: Picture, masks: NDArray[Any], window: int,
-                   numbers: NDArray[np.integer[Any]] | None = None) -> float:
-    """Flicker around the frames that two windows share, over flicker elsewhere; 1 = the window grid cannot be seen.
+def border_flicker(
+    output: Picture,
+    real: Picture,
+    masks: NDArray[Any],
+    window: int,
+    numbers: NDArray[np.integer[Any]] | None = None,
+) -> float:
+    """Flicker around the frames that two windows share, over flicker elsewhere; 1 = the window grid cannot be
+    seen.
 
-    window: T, windows start every T-1 frames of the shot. numbers: (n,) frame of the shot of each picture, 0, 1, 2, ... where
-    None. Each side is relative to the real clip at the same frames. NaN where one side has no frames.
+    window: T, windows start every T-1 frames of the shot. numbers: (n,) frame of the shot of each picture, 0,
+    1, 2, ... where None. Each side is relative to the real clip at the same frames. NaN where one side has no
+    frames.
     """
     a, b = second_difference(output, masks, numbers), second_difference(real, masks, numbers)
     good = np.isfinite(a) & np.isfinite(b)
     place = (np.arange(len(output)) if numbers is None else np.asarray(numbers))[1:-1] % (window - 1)
     near = good & np.isin(place[: len(a)], (0, 1 % (window - 1), window - 2))
     away = good & ~near
-    return _ratio(_ratio(float(a[near].sum()), float(b[near].sum())), _ratio(float(a[away].sum()), float(b[away].sum())))
+    return _ratio(
+        _ratio(float(a[near].sum()), float(b[near].sum())), _ratio(float(a[away].sum()), float(b[away].sum()))
+    )
 
 
 def _ratio(above: float, below: float) -> float:

@@ -28,20 +28,28 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True)
 class ShotArrays:
-    """What a shot is measured from: n frames in order. Pictures are S x S crops, R'G'B', uint8 (or 0..255)."""
+    """What a shot is measured from: n frames in order. Pictures are S x S crops, R'G'B', uint8 (or
+    0..255).
+    """
 
     real: NDArray[np.uint8]  # (n, S, S, 3) the source's crops
     raw: NDArray[np.uint8]  # (n, S, S, 3) the network's own output; only its masked region is looked at
     composite: NDArray[np.uint8]  # (n, S, S, 3) crops of the finished frames, taken by the same affine
     masks: NDArray[np.float32]  # (n, S, S) the region that was drawn, 0/1
     landmarks_real: NDArray[np.float32]  # (n, 478, 3) of the source, clip pixels; NaN where no face
-    landmarks_output: NDArray[np.float32]  # (n, 478, 3) measured on the finished frames, clip pixels; NaN where no face
+    landmarks_output: NDArray[
+        np.float32
+    ]  # (n, 478, 3) measured on the finished frames, clip pixels; NaN where no face
     affine: NDArray[np.float64]  # (n, 2, 3) clip pixel -> crop pixel
     commanded: NDArray[np.float64] | None = None  # (n,) lip opening that the driving performance asked for
     yaw: NDArray[np.float64] | None = None  # (n,) degrees
     window: int = 5  # T of the renderer
-    first: int = 0  # frame of the shot of the first row, to place the window grid, where `numbers` is not given
-    numbers: NDArray[np.int64] | None = None  # (n,) frame of the shot of each row, where frames were left out between them
+    first: int = (
+        0  # frame of the shot of the first row, to place the window grid, where `numbers` is not given
+    )
+    numbers: NDArray[np.int64] | None = (
+        None  # (n,) frame of the shot of each row, where frames were left out between them
+    )
 
     def __post_init__(self) -> None:
         n = len(self.real)
@@ -53,10 +61,11 @@ class ShotArrays:
 def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:
     """The measures of DESIGN.md 5 that need no download, of one shot.
 
-    own_performance: the shot re-enacts itself, so that output and source may be compared pixel by pixel; otherwise (another
-    performance or another voice drove it) only control, leak, seam, sharpness, flicker and open mouths are given. "raw" is the
-    network's output cut out along the mask and laid hard over the real crop, "composite" the finished frame. Values that
-    cannot be had (too few frames, no face) are None, so that the table is JSON.
+    own_performance: the shot re-enacts itself, so that output and source may be compared pixel by pixel;
+    otherwise (another performance or another voice drove it) only control, leak, seam, sharpness, flicker and
+    open mouths are given. "raw" is the network's output cut out along the mask and laid hard over the real
+    crop, "composite" the finished frame. Values that cannot be had (too few frames, no face) are None, so
+    that the table is JSON.
     """
     size = shot.real.shape[1]
     table: Table = {"frames": len(shot.real), "mask_share": mask_share(shot.masks)}
@@ -73,7 +82,9 @@ def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:
     return cleaned
 
 
-def _of_pictures(shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[tuple[int, int, int, int] | None]) -> Table:
+def _of_pictures(
+    shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[tuple[int, int, int, int] | None]
+) -> Table:
     numbers = shot.first + np.arange(len(pictures)) if shot.numbers is None else shot.numbers
     return {
         "sharpness": sharpness(pictures, shot.real, mouths),
@@ -84,21 +95,26 @@ def _of_pictures(shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[tup
 
 
 def _likeness(shot: ShotArrays, pictures: NDArray[np.uint8]) -> Table:
-    """PSNR and SSIM on the whole crop, the mask, and the box that does not know the mask; means over frames."""
+    """PSNR and SSIM on the whole crop, the mask, and the box that does not know the mask; means over
+    frames.
+    """
     size = shot.real.shape[1]
     rows: list[tuple[float, ...]] = []
-    for mine, real, mask, box in zip(pictures, shot.real, shot.masks,
-                                     source_box(shot.landmarks_real, shot.affine, size), strict=True):
+    for mine, real, mask, box in zip(
+        pictures, shot.real, shot.masks, source_box(shot.landmarks_real, shot.affine, size), strict=True
+    ):
         region = np.zeros((size, size), np.float32)
         if box:
-            region[box[1]:box[3], box[0]:box[2]] = 1
+            region[box[1] : box[3], box[0] : box[2]] = 1
         rows.append(tuple(f(mine, real, r) for f in (psnr, ssim) for r in (None, mask, region)))
     names = [f"{m}_{r}" for m in ("psnr", "ssim") for r in ("crop", "mask", "source_box")]
     return {name: _mean(np.array([row[i] for row in rows])) for i, name in enumerate(names)}
 
 
 def _of_mouth(shot: ShotArrays, own_performance: bool) -> Table:
-    measured, source = (lip_opening(x.astype(np.float64)) for x in (shot.landmarks_output, shot.landmarks_real))
+    measured, source = (
+        lip_opening(x.astype(np.float64)) for x in (shot.landmarks_output, shot.landmarks_real)
+    )
     table: Table = {"open_share": open_share(measured), "faces_found": int(np.isfinite(measured).sum())}
     if own_performance:
         table["lmd"] = _mean(lip_distances(shot.landmarks_real, shot.landmarks_output))
@@ -113,7 +129,10 @@ def _tables_by_yaw(shot: ShotArrays) -> Table:
     if shot.yaw is None:
         return {}
     values = np.array([psnr(a, b) for a, b in zip(shot.composite, shot.real, strict=True)])
-    return {"psnr": by_yaw(values, shot.yaw), "lmd": by_yaw(lip_distances(shot.landmarks_real, shot.landmarks_output), shot.yaw)}
+    return {
+        "psnr": by_yaw(values, shot.yaw),
+        "lmd": by_yaw(lip_distances(shot.landmarks_real, shot.landmarks_output), shot.yaw),
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from visualdub.errors import MediaError
 from visualdub.media.open import open_media, reading
 
-WEAK_MIX = 0.3  # of the loudest channel's power; two unrelated channels of the same power mix to 0.5, one beside silence to 0.25
+# of the loudest channel's power; two unrelated channels of the same power mix to 0.5, one beside silence to
+# 0.25
+WEAK_MIX = 0.3
 
 
 class AudioMissing(MediaError):
@@ -23,11 +25,13 @@ class AudioMissing(MediaError):
 
 
 def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
-    """Mono samples (n,) in -1..1 at `rate` Hz: all channels mixed evenly, or the loudest alone where the mix would weaken it.
+    """Mono samples (n,) in -1..1 at `rate` Hz: all channels mixed evenly, or the loudest alone where the mix
+    would weaken it.
 
     So a voice on one side keeps its level, and one whose other side is its opposite does not cancel itself.
-    In a clip sample 0 is heard when its first frame is shown: sound before that is cut, a late start is filled with silence.
-    Raises `AudioMissing` without an audio stream or samples, `MediaError` for a file that cannot be read.
+    In a clip sample 0 is heard when its first frame is shown: sound before that is cut, a late start is
+    filled with silence. Raises `AudioMissing` without an audio stream or samples, `MediaError` for a file
+    that cannot be read.
     """
     path = Path(path)
     with open_media(path) as container, reading(path):
@@ -51,7 +55,11 @@ def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
 def picture_start(container: av.container.InputContainer) -> Fraction | None:
     """Presentation time of the first frame in seconds; None for a sound file."""
     for video in container.streams.video:
-        if video.start_time is not None and video.time_base is not None and not int(video.disposition) & 0x400:
+        if (
+            video.start_time is not None
+            and video.time_base is not None
+            and not int(video.disposition) & 0x400
+        ):
             return video.start_time * video.time_base
     return None
 
@@ -74,8 +82,12 @@ class _Decoded:
         return 0 if self.energy is None else int(self.energy.argmax())
 
 
-def _decode(container: av.container.InputContainer, stream: av.audio.stream.AudioStream, rate: int,
-            channel: int | None = None) -> _Decoded:
+def _decode(
+    container: av.container.InputContainer,
+    stream: av.audio.stream.AudioStream,
+    rate: int,
+    channel: int | None = None,
+) -> _Decoded:
     """The samples of a stream, mixed evenly, or of one `channel`."""
     found = _Decoded(Fraction(0), [])
     resampler: av.AudioResampler | None = None

@@ -39,10 +39,14 @@ class MediaInfo:
     has_audio: bool
     sample_aspect: Fraction  # width / height of a displayed pixel, 1 when square
     field_order: int = 0  # AVFieldOrder: 0 unknown, 1 progressive, 2 .. 5 interlaced
-    held: tuple[tuple[int, int], ...] = ()  # (frame, n): this frame stays on screen n frame periods longer than the others
+    held: tuple[
+        tuple[int, int], ...
+    ] = ()  # (frame, n): this frame stays on screen n frame periods longer than the others
 
     def frame_times(self) -> NDArray[np.float64]:
-        """Presentation time of every frame in seconds after the first, (frame_count,): `i / rate`, later after held frames."""
+        """Presentation time of every frame in seconds after the first, (frame_count,): `i / rate`, later
+        after held frames.
+        """
         steps = np.ones(self.frame_count)
         for frame, extra in self.held:
             if frame < self.frame_count:
@@ -50,7 +54,9 @@ class MediaInfo:
         return np.concatenate([[0.0], np.cumsum(steps)[:-1]]) / float(self.rate)
 
     def part(self, frames: FrameRange) -> MediaInfo:
-        """Facts of a movie of `frames` alone: its length, the timecode of its first frame, its held frames."""
+        """Facts of a movie of `frames` alone: its length, the timecode of its first frame, its held
+        frames.
+        """
         held = tuple((f - frames.start, n) for f, n in self.held if frames.start <= f < frames.end_exclusive)
         periods = frames.start + sum(n for f, n in self.held if f < frames.start)
         timecode = shift_timecode(self.timecode, periods, self.rate) if self.timecode else None
@@ -61,9 +67,9 @@ class MediaInfo:
 class Frame:
     """One decoded picture.
 
-    `planes`: native samples in display orientation, uint8 or uint16, Y (H, W) then Cb, Cr at the chroma size (then alpha
-    where the format has it), or R, G, B for RGB formats. Rotated clips hand out rotated views, so chroma subsampling is
-    read from the shapes, never assumed.
+    `planes`: native samples in display orientation, uint8 or uint16, Y (H, W) then Cb, Cr at the chroma size
+    (then alpha where the format has it), or R, G, B for RGB formats. Rotated clips hand out rotated views, so
+    chroma subsampling is read from the shapes, never assumed.
     """
 
     index: int  # frame number in the clip, from 0

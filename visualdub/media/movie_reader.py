@@ -28,15 +28,19 @@ _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
 class ClipIndex:
     """Where the frames of a clip are. n frames."""
 
-    stamps: NDArray[np.int64] | None  # (n,) presentation stamps in order, unique; None where the container has none
-    keys: tuple[tuple[int, int], ...]  # (presentation stamp, decoding stamp) of the frames a decoder can start at, in order
+    stamps: (
+        NDArray[np.int64] | None
+    )  # (n,) presentation stamps in order, unique; None where the container has none
+    keys: tuple[
+        tuple[int, int], ...
+    ]  # (presentation stamp, decoding stamp) of the frames a decoder can start at, in order
 
 
 def probe(path: Path) -> MediaInfo:
     """Facts of the clip, from its headers, a pass over its packets and its first picture.
 
-    `frame_count` is what a viewer sees and `read_frames` yields. Raises `MediaError` for a missing, unreadable or truncated
-    file, one without video, and one of a variable frame rate.
+    `frame_count` is what a viewer sees and `read_frames` yields. Raises `MediaError` for a missing,
+    unreadable or truncated file, one without video, and one of a variable frame rate.
     """
     return scan(path)[0]
 
@@ -69,7 +73,7 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
     raise MediaError(f"{path} has no video stream (found: {found} streams); expected a clip with pictures")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
@@ -77,8 +81,12 @@ def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
     first = _first_picture(path)
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
-        seeks = container.format.name != "mpeg"  # a program stream gives wrong stamps to the first packets after a seek
-        ordered = container.format.name != "avi"  # AVI has decoding stamps only; FFmpeg's guesses at the others are wrong
+        seeks = (
+            container.format.name != "mpeg"
+        )  # a program stream gives wrong stamps to the first packets after a seek
+        ordered = (
+            container.format.name != "avi"
+        )  # AVI has decoding stamps only; FFmpeg's guesses at the others are wrong
         visible, keys = _packets(container, stream, first.pts if ordered else None)
         declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
         rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
@@ -94,16 +102,19 @@ def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
     return info, ClipIndex(stamps, keys if seeks else ())
 
 
-def _rate(path: Path, timing: NDArray[np.int64] | None, time_base: Fraction,
-          declared: tuple[Fraction | None, ...]) -> tuple[Fraction, tuple[tuple[int, int], ...]]:
+def _rate(
+    path: Path, timing: NDArray[np.int64] | None, time_base: Fraction, declared: tuple[Fraction | None, ...]
+) -> tuple[Fraction, tuple[tuple[int, int], ...]]:
     if timing is None:  # no timestamps at all: the container only knows a rate, so it is constant
         timing = np.zeros(1, np.int64)
         declared = (declared[1], declared[2], declared[0])
     try:
         return find_rate(timing, time_base, declared)
     except VariableRate as e:
-        raise MediaError(f"{path} has a variable frame rate ({e}); expected a constant one: convert it first, for instance "
-                         "ffmpeg -i IN -fps_mode cfr -r 30 OUT") from e
+        raise MediaError(
+            f"{path} has a variable frame rate ({e}); expected a constant one: convert it first, for instance"
+            " ffmpeg -i IN -fps_mode cfr -r 30 OUT"
+        ) from e
 
 
 def _first_picture(path: Path) -> av.VideoFrame:
@@ -114,9 +125,12 @@ def _first_picture(path: Path) -> av.VideoFrame:
     raise MediaError(f"{path}: no picture could be decoded; expected a clip with pictures")
 
 
-def _packets(container: av.container.InputContainer, stream: av.video.stream.VideoStream,
-             first: int | None) -> tuple[list[tuple[int | None, int | None]], tuple[tuple[int, int], ...]]:
-    """(presentation, decoding) stamps of every packet that becomes a visible frame, and of those a decoder can start at."""
+def _packets(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, first: int | None
+) -> tuple[list[tuple[int | None, int | None]], tuple[tuple[int, int], ...]]:
+    """(presentation, decoding) stamps of every packet that becomes a visible frame, and of those a decoder
+    can start at.
+    """
     visible: list[tuple[int | None, int | None]] = []
     keys: list[tuple[int, int]] = []
     hides = stream.codec_context.name in ("vp8", "libvpx")
@@ -140,20 +154,37 @@ def _unique(stamps: list[int | None]) -> NDArray[np.int64] | None:
     return ordered if len(ordered) == len(stamps) else None
 
 
-def _info(path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream,
-          first: av.VideoFrame, count: int) -> MediaInfo:
+def _info(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    first: av.VideoFrame,
+    count: int,
+) -> MediaInfo:
     pix_fmt = planar_format(first.format.name)
     if pix_fmt is None:
-        raise MediaError(f"{path} has pixel format {first.format.name}; expected 8 to 16 bit Y'CbCr, grey or RGB")
+        raise MediaError(
+            f"{path} has pixel format {first.format.name}; expected 8 to 16 bit Y'CbCr, grey or RGB"
+        )
     rotation = _clockwise(path, first.rotation)
     width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     aspect = 1 / aspect if rotation in (90, 270) else aspect
     return MediaInfo(
-        path=path, width=width, height=height, rate=Fraction(0), frame_count=count, pix_fmt=pix_fmt,
-        colour=_colour(first, pix_fmt), rotation=rotation, timecode=_timecode(container, stream),
-        codec=stream.codec_context.codec.canonical_name, has_audio=bool(container.streams.audio), sample_aspect=aspect,
-        field_order=int(stream.codec_context.field_order))
+        path=path,
+        width=width,
+        height=height,
+        rate=Fraction(0),
+        frame_count=count,
+        pix_fmt=pix_fmt,
+        colour=_colour(first, pix_fmt),
+        rotation=rotation,
+        timecode=_timecode(container, stream),
+        codec=stream.codec_context.codec.canonical_name,
+        has_audio=bool(container.streams.audio),
+        sample_aspect=aspect,
+        field_order=int(stream.codec_context.field_order),
+    )
 
 
 def _clockwise(path: Path, counter_clockwise: int) -> int:
@@ -166,7 +197,9 @@ def _clockwise(path: Path, counter_clockwise: int) -> int:
 def _colour(first: av.VideoFrame, pix_fmt: str) -> ColourTags:
     full = first.format.name.startswith("yuvj") or is_rgb(pix_fmt)
     matrix = 0 if is_rgb(pix_fmt) else int(first.colorspace)
-    return ColourTags(int(first.color_range) or (2 if full else 0), matrix, int(first.color_primaries), int(first.color_trc))
+    return ColourTags(
+        int(first.color_range) or (2 if full else 0), matrix, int(first.color_primaries), int(first.color_trc)
+    )
 
 
 def _timecode(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> str | None:
@@ -179,11 +212,12 @@ def _timecode(container: av.container.InputContainer, stream: av.video.stream.Vi
 
 # ---- decoding ----------------------------------------------------------------------------------------------
 
+
 def read_frames(path: Path, frames: FrameRange | None = None) -> Iterator[Frame]:
     """Yield exactly the frames A..B-1 (all by default), in order, one at a time.
 
-    Starts at the key frame before A where the container allows it. Raises `BadInput` for a range past the end and
-    `MediaError` where a frame cannot be decoded: no frame is ever left out in silence.
+    Starts at the key frame before A where the container allows it. Raises `BadInput` for a range past the end
+    and `MediaError` where a frame cannot be decoded: no frame is ever left out in silence.
     """
     info, index = scan(Path(path))
     wanted = frames.within(info.frame_count, str(path)) if frames else FrameRange(0, info.frame_count)
@@ -204,19 +238,28 @@ def _read(info: MediaInfo, index: ClipIndex, wanted: FrameRange) -> Iterator[Fra
                 return
         if expected > wanted.start:  # only a start that missed the first frame is worth another, earlier one
             break
-    raise MediaError(f"{info.path}: frame {expected} of {info.frame_count} cannot be decoded; the file is damaged or truncated")
+    raise MediaError(
+        f"{info.path}: frame {expected} of {info.frame_count} cannot be decoded; the file is damaged or"
+        " truncated"
+    )
 
 
 def _starts(index: ClipIndex, first: int) -> list[int | None]:
-    """Where to start decoding, best first: the decoding stamp of the key frame before frame `first`, then the beginning."""
+    """Where to start decoding, best first: the decoding stamp of the key frame before frame `first`, then the
+    beginning.
+    """
     if index.stamps is None or first == 0:
         return [None]
     before = [key for key in index.keys if key[0] <= index.stamps[first]]
     return [before[-1][1], None] if len(before) > 1 else [None]
 
 
-def _numbered(info: MediaInfo, index: ClipIndex, key: int | None, end: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decoded pictures with their frame numbers, from the key frame of decoding stamp `key` (None: from the beginning)."""
+def _numbered(
+    info: MediaInfo, index: ClipIndex, key: int | None, end: int
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decoded pictures with their frame numbers, from the key frame of decoding stamp `key` (None: from the
+    beginning).
+    """
     with open_media(info.path) as container, reading(info.path):
         stream = video_stream(container, info.path)
         stream.thread_type = "AUTO"
@@ -233,8 +276,9 @@ def _numbered(info: MediaInfo, index: ClipIndex, key: int | None, end: int) -> I
             yield number, picture
 
 
-def _pictures(container: av.container.InputContainer, stream: av.video.stream.VideoStream,
-              key: int | None) -> Iterator[av.VideoFrame]:
+def _pictures(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, key: int | None
+) -> Iterator[av.VideoFrame]:
     """Pictures from the key frame of decoding stamp `key` on; none at all where a seek lands behind it."""
     if key is None:
         yield from container.decode(stream)
@@ -244,7 +288,8 @@ def _pictures(container: av.container.InputContainer, stream: av.video.stream.Vi
     for packet in container.demux(stream):
         if not found and packet.dts is not None and packet.dts > key:
             return
-        # Without an index a seek lands anywhere before the key frame, between pictures that cannot be decoded.
+        # Without an index a seek lands anywhere before the key frame, between pictures that cannot be
+        # decoded.
         found = found or (packet.dts == key and packet.is_keyframe)
         if found:
             yield from packet.decode()

@@ -1,4 +1,6 @@
-"""Movies written with PyAV (FFV1, ProRes, H.264): the source's rate, timecode, colour, shape and sound, whole or not at all."""
+"""Movies written with PyAV (FFV1, ProRes, H.264): the source's rate, timecode, colour, shape and sound, whole
+or not at all.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ from visualdub.media.yuv import convert_planes, delivered_as, rgb_to_planes
 __all__ = ["CODECS", "AudioSource", "Codec", "VideoWriter", "choose_codec"]
 
 CODECS = {  # name -> suffixes it may be written to
-    "ffv1": (".mkv",), "prores": (".mov",), "prores4444": (".mov",), "h264": (".mp4", ".m4v", ".mov", ".mkv")}
+    "ffv1": (".mkv",),
+    "prores": (".mov",),
+    "prores4444": (".mov",),
+    "h264": (".mp4", ".m4v", ".mov", ".mkv"),
+}
 _BY_SUFFIX = {".mkv": "ffv1", ".mov": "prores", ".mp4": "h264", ".m4v": "h264"}
 _MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m4v": "mp4"}
 _FFV1_ONLY_PACKED = {"gbrp": "bgr0", "gbrap": "bgra"}  # FFV1 holds 8 bit RGB in these
@@ -44,10 +50,14 @@ class Codec:
 
 
 def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
-    """The codec for an output: `name`, or the one its suffix stands for. Raises `BadInput` where they do not fit together."""
+    """The codec for an output: `name`, or the one its suffix stands for. Raises `BadInput` where they do not
+    fit together.
+    """
     suffix = path.suffix.lower()
     if suffix not in _MUXERS:
-        raise BadInput(f"{path} ends in {suffix or 'no suffix'!r}; expected .mkv (FFV1), .mov (ProRes) or .mp4 (H.264)")
+        raise BadInput(
+            f"{path} ends in {suffix or 'no suffix'!r}; expected .mkv (FFV1), .mov (ProRes) or .mp4 (H.264)"
+        )
     name = name or _BY_SUFFIX[suffix]
     if name not in CODECS:
         raise BadInput(f"codec {name!r} is not known; expected one of {', '.join(CODECS)}")
@@ -57,19 +67,22 @@ def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
 
 
 class VideoWriter:
-    """Context manager that writes `info.frame_count` frames to `path`, under a partial name until they are all there.
+    """Context manager that writes `info.frame_count` frames to `path`, under a partial name until they are
+    all there.
 
-    info: shape, pixel format, exact rate, timecode, colour tags, rotation and sample aspect of the frames to come, in display
-    orientation as `probe` gives them. "ffv1" keeps every sample in the source's own pixel format; "prores" is 422 HQ and
-    "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 8 bit 4:2:0 (4:4:4 for odd sizes).
-    audio: None writes no sound.
+    info: shape, pixel format, exact rate, timecode, colour tags, rotation and sample aspect of the frames to
+    come, in display orientation as `probe` gives them. "ffv1" keeps every sample in the source's own pixel
+    format; "prores" is 422 HQ and "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 8 bit
+    4:2:0 (4:4:4 for odd sizes). audio: None writes no sound.
 
-    Raises `OutputError` where the file cannot be written (the partial file is removed), `BadInput` for frames that do not fit
-    and `VisualDubError` where fewer or more frames came than promised. Any error in the `with` block leaves nothing behind and
-    an earlier file at `path` untouched.
+    Raises `OutputError` where the file cannot be written (the partial file is removed), `BadInput` for frames
+    that do not fit and `VisualDubError` where fewer or more frames came than promised. Any error in the
+    `with` block leaves nothing behind and an earlier file at `path` untouched.
     """
 
-    def __init__(self, path: Path, info: MediaInfo, codec: Codec | str | None = None, audio: AudioSource | None = None) -> None:
+    def __init__(
+        self, path: Path, info: MediaInfo, codec: Codec | str | None = None, audio: AudioSource | None = None
+    ) -> None:
         self.path = Path(path)
         self._info = info
         self._codec = codec if isinstance(codec, Codec) else choose_codec(self.path, codec)
@@ -90,7 +103,9 @@ class VideoWriter:
             muxer = _MUXERS[self.path.suffix.lower()]
             self._anamorphic = muxer == "matroska" and self._target.sample_aspect != 1
             options = {"write_crc32": "0"} if self._anamorphic else {}
-            self._container = av.open(self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options)
+            self._container = av.open(
+                self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options
+            )
             undo.callback(_close_quietly, self._container)
             self._stream = _video_stream(self._container, self._target, self._codec)
             if self._anamorphic:
@@ -106,7 +121,9 @@ class VideoWriter:
         if self._open is None:
             raise VisualDubError(f"{self.path} is not open for writing")
         if self._written >= self._info.frame_count:
-            raise VisualDubError(f"{self.path}: more than the {self._info.frame_count} frames promised were written")
+            raise VisualDubError(
+                f"{self.path}: more than the {self._info.frame_count} frames promised were written"
+            )
         picture = picture_of(convert_planes(frame.planes, self._info, self._target), self._target)
         _tag(picture, self._target)
         with self._writing():
@@ -118,7 +135,9 @@ class VideoWriter:
         self._written += 1
         self._feed_sound(self._stamp / self._info.rate)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         opened, self._open = self._open, None
         if opened is None:
             return
@@ -126,7 +145,9 @@ class VideoWriter:
             if kind is not None:
                 return
             if self._written != self._info.frame_count:
-                raise VisualDubError(f"{self.path}: {self._written} frames were written, {self._info.frame_count} promised")
+                raise VisualDubError(
+                    f"{self.path}: {self._written} frames were written, {self._info.frame_count} promised"
+                )
             with self._writing():
                 self._container.mux(self._stream.encode(None))
             self._feed_sound(None)
@@ -134,7 +155,9 @@ class VideoWriter:
                 self._container.close()
                 if self._anamorphic:
                     context = self._stream.codec_context
-                    shape = display_size(context.width, context.height, context.sample_aspect_ratio or Fraction(1))
+                    shape = display_size(
+                        context.width, context.height, context.sample_aspect_ratio or Fraction(1)
+                    )
                     write_display_size(self._file, *shape)
                 self._file.flush()
                 os.fsync(self._file.fileno())
@@ -170,7 +193,7 @@ class VideoWriter:
             raise OutputError(f"{self.path} cannot be written: {e.strerror or e}") from e
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _delivery_format(info: MediaInfo, codec: str) -> str:
@@ -183,17 +206,28 @@ def _delivery_format(info: MediaInfo, codec: str) -> str:
     return "yuv444p" if info.width % 2 or info.height % 2 else "yuv420p"
 
 
-def _video_stream(container: av.container.OutputContainer, info: MediaInfo, codec: Codec) -> av.video.stream.VideoStream:
-    # FFmpeg's other ProRes encoder, prores_ks, takes three times as long for a mean error of 0.14 instead of 0.19 codes of 1023.
-    encoder = {"ffv1": "ffv1", "prores": "prores_aw", "prores4444": "prores_aw", "h264": "libx264"}[codec.name]
-    stream = cast(av.video.stream.VideoStream, container.add_stream(encoder, rate=info.rate, options=_options(codec)))
+def _video_stream(
+    container: av.container.OutputContainer, info: MediaInfo, codec: Codec
+) -> av.video.stream.VideoStream:
+    # FFmpeg's other ProRes encoder, prores_ks, takes three times as long for a mean error of 0.14 instead of
+    # 0.19 codes of 1023.
+    encoder = {"ffv1": "ffv1", "prores": "prores_aw", "prores4444": "prores_aw", "h264": "libx264"}[
+        codec.name
+    ]
+    stream = cast(
+        av.video.stream.VideoStream, container.add_stream(encoder, rate=info.rate, options=_options(codec))
+    )
     turned = info.rotation in (90, 270)
     context = stream.codec_context
     context.width, context.height = (info.height, info.width) if turned else (info.width, info.height)
-    context.pix_fmt = _FFV1_ONLY_PACKED.get(info.pix_fmt, info.pix_fmt) if codec.name == "ffv1" else info.pix_fmt
+    context.pix_fmt = (
+        _FFV1_ONLY_PACKED.get(info.pix_fmt, info.pix_fmt) if codec.name == "ffv1" else info.pix_fmt
+    )
     supported = {f.name for f in context.codec.video_formats or ()}
     if context.pix_fmt not in supported:
-        raise BadInput(f"{info.path}: {codec.name} cannot hold pixel format {info.pix_fmt}; choose another codec")
+        raise BadInput(
+            f"{info.path}: {codec.name} cannot hold pixel format {info.pix_fmt}; choose another codec"
+        )
     context.time_base = 1 / info.rate
     context.sample_aspect_ratio = 1 / info.sample_aspect if turned else info.sample_aspect
     context.color_range, context.colorspace = info.colour.range, info.colour.matrix
@@ -253,7 +287,9 @@ def display_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
 
 
 def write_display_size(file: BinaryIO, width: int, height: int) -> None:
-    """Put the display size into the video track of `file`, made with `RESERVED_NAME` and without checksums, in place."""
+    """Put the display size into the video track of `file`, made with `RESERVED_NAME` and without checksums,
+    in place.
+    """
     file.seek(0)
     data = file.read(_HEAD)
     for start, end in _tracks(data):
@@ -273,19 +309,29 @@ def _tracks(data: bytes) -> Iterator[tuple[int, int]]:
             continue
         for inner, _, inner_start, inner_end in _elements(data, start, min(end, len(data))):
             if inner == _TRACKS:
-                yield from ((a, b) for kind, _, a, b in _elements(data, inner_start, inner_end) if kind == _TRACK)
+                yield from (
+                    (a, b) for kind, _, a, b in _elements(data, inner_start, inner_end) if kind == _TRACK
+                )
                 return
 
 
 def _resized(parts: list[tuple[int, bytes]], size: int, width: int, height: int) -> bytes:
-    """The track entry's elements with the display size in place of the reserved name, exactly `size` bytes."""
+    """The track entry's elements with the display size in place of the reserved name, exactly `size`
+    bytes.
+    """
     out = b""
     for ident, raw in parts:
         if ident == _VIDEO:
-            (_, _, start, end), = _elements(raw, 0, len(raw))
-            kept = [raw[a:c] for inner, a, _, c in _elements(raw, start, end)
-                    if inner not in (_DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT)]
-            shape = [_element(_DISPLAY_WIDTH, width.to_bytes(4, "big")), _element(_DISPLAY_HEIGHT, height.to_bytes(4, "big"))]
+            ((_, _, start, end),) = _elements(raw, 0, len(raw))
+            kept = [
+                raw[a:c]
+                for inner, a, _, c in _elements(raw, start, end)
+                if inner not in (_DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT)
+            ]
+            shape = [
+                _element(_DISPLAY_WIDTH, width.to_bytes(4, "big")),
+                _element(_DISPLAY_HEIGHT, height.to_bytes(4, "big")),
+            ]
             out += _element(_VIDEO, b"".join(kept + shape))
         elif ident != _NAME:
             out += raw
@@ -296,13 +342,15 @@ def _resized(parts: list[tuple[int, bytes]], size: int, width: int, height: int)
 
 
 def _elements(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(identity, start, start of content, end) of the elements in data[start:end]; one of unknown length runs to the end."""
+    """(identity, start, start of content, end) of the elements in data[start:end]; one of unknown length runs
+    to the end.
+    """
     at = start
     while at < end:
         n = 9 - data[at].bit_length()
-        ident = int.from_bytes(data[at:at + n], "big")
+        ident = int.from_bytes(data[at : at + n], "big")
         m = 9 - data[at + n].bit_length()
-        length = int.from_bytes(data[at + n:at + n + m], "big") & ((1 << 7 * m) - 1)
+        length = int.from_bytes(data[at + n : at + n + m], "big") & ((1 << 7 * m) - 1)
         content = at + n + m
         stop = end if length == (1 << 7 * m) - 1 else content + length
         yield ident, at, content, stop
@@ -321,7 +369,9 @@ BT709_LIMITED = ColourTags(range=1, matrix=1, primaries=1, transfer=1)
 
 
 def picture_info(path: Path, width: int, height: int, rate: Fraction, frame_count: int) -> MediaInfo:
-    """Facts of a movie made of our own pictures: 8 bit 4:2:0 BT.709, square pixels. Width and height in pixels, made even."""
+    """Facts of a movie made of our own pictures: 8 bit 4:2:0 BT.709, square pixels. Width and height in
+    pixels, made even.
+    """
     return MediaInfo(
         path,
         width + width % 2,

@@ -32,7 +32,10 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         container = av.open(f"file:{path}")
     with container:
         if container.format.name in _REFUSED_FORMATS:
-            raise MediaError(f"{path} is not a media file (it reads as {container.format.long_name}); expected video or audio")
+            raise MediaError(
+                f"{path} is not a media file (it reads as {container.format.long_name}); expected video or"
+                " audio"
+            )
         yield container
 
 
@@ -59,7 +62,9 @@ def _is_text(path: Path) -> bool:
 
 
 def require_whole(path: Path) -> None:
-    """Raise `MediaError` where the container's own sizes say that the file ends too early, or where it is empty."""
+    """Raise `MediaError` where the container's own sizes say that the file ends too early, or where it is
+    empty.
+    """
     size = path.stat().st_size
     if size == 0:
         raise MediaError(f"{path} is empty (0 bytes); expected a media file")
@@ -69,7 +74,9 @@ def require_whole(path: Path) -> None:
     except OSError as e:
         raise MediaError(f"{path} cannot be read: {e.strerror}; expected a readable media file") from e
     if end is None:
-        raise MediaError(f"{path} is truncated or was never finished: it has no index (moov); expected a whole file")
+        raise MediaError(
+            f"{path} is truncated or was never finished: it has no index (moov); expected a whole file"
+        )
     if end > size:
         raise MediaError(f"{path} is truncated: {size} bytes found, {end} expected")
 
@@ -108,7 +115,9 @@ def _mov_end(f: BinaryIO, size: int) -> int | None:
 
 
 def _matroska_end(f: BinaryIO) -> int:
-    """End of the Segment element of a Matroska or WebM file; 0 where its size is not declared (a live recording)."""
+    """End of the Segment element of a Matroska or WebM file; 0 where its size is not declared (a live
+    recording).
+    """
     f.seek(0)
     for _ in range(4):
         ident, _known = _ebml_number(f, keep_marker=True)
@@ -122,7 +131,9 @@ def _matroska_end(f: BinaryIO) -> int:
 
 
 def _ebml_number(f: BinaryIO, keep_marker: bool) -> tuple[int, bool]:
-    """One variable-length integer and whether it is known (not all ones). (0, False) at the end of the file."""
+    """One variable-length integer and whether it is known (not all ones). (0, False) at the end of the
+    file.
+    """
     first = f.read(1)
     if not first or first[0] == 0:
         return 0, False

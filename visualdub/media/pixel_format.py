@@ -15,17 +15,46 @@ from visualdub.media.frame import MediaInfo
 
 _PLANAR = re.compile(r"(yuva?4\d\dp|gray|gbra?p)(9|10|12|14|16)?(le)?")
 _REPACKED = {  # packed and semi-planar formats -> the planar one that holds the same samples
-    "rgb24": "gbrp", "bgr24": "gbrp", "rgb0": "gbrp", "bgr0": "gbrp", "0rgb": "gbrp", "0bgr": "gbrp", "pal8": "gbrap",
-    "rgba": "gbrap", "bgra": "gbrap", "argb": "gbrap", "abgr": "gbrap", "ya8": "gbrap",
-    "rgb48le": "gbrp16le", "rgb48be": "gbrp16le", "bgr48le": "gbrp16le", "bgr48be": "gbrp16le",
-    "rgba64le": "gbrap16le", "rgba64be": "gbrap16le", "bgra64le": "gbrap16le", "bgra64be": "gbrap16le",
-    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "p010le": "yuv420p10le",
-    "p016le": "yuv420p16le", "p210le": "yuv422p10le", "uyvy422": "yuv422p", "yuyv422": "yuv422p", "yvyu422": "yuv422p",
-    "y210le": "yuv422p10le", "monow": "gray", "monob": "gray"}
+    "rgb24": "gbrp",
+    "bgr24": "gbrp",
+    "rgb0": "gbrp",
+    "bgr0": "gbrp",
+    "0rgb": "gbrp",
+    "0bgr": "gbrp",
+    "pal8": "gbrap",
+    "rgba": "gbrap",
+    "bgra": "gbrap",
+    "argb": "gbrap",
+    "abgr": "gbrap",
+    "ya8": "gbrap",
+    "rgb48le": "gbrp16le",
+    "rgb48be": "gbrp16le",
+    "bgr48le": "gbrp16le",
+    "bgr48be": "gbrp16le",
+    "rgba64le": "gbrap16le",
+    "rgba64be": "gbrap16le",
+    "bgra64le": "gbrap16le",
+    "bgra64be": "gbrap16le",
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "p010le": "yuv420p10le",
+    "p016le": "yuv420p16le",
+    "p210le": "yuv422p10le",
+    "uyvy422": "yuv422p",
+    "yuyv422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "y210le": "yuv422p10le",
+    "monow": "gray",
+    "monob": "gray",
+}
 
 
 def planar_format(pix_fmt: str) -> str | None:
-    """The planar little-endian format whose planes hold the samples of FFmpeg's `pix_fmt`; None where there is none."""
+    """The planar little-endian format whose planes hold the samples of FFmpeg's `pix_fmt`; None where there
+    is none.
+    """
     name = _REPACKED.get(pix_fmt, pix_fmt).replace("yuvj", "yuv")
     if name.endswith("be"):
         name = name[:-2] + "le"
@@ -51,7 +80,9 @@ def has_alpha(pix_fmt: str) -> bool:
 
 
 def planes_of(picture: av.VideoFrame, info: MediaInfo) -> tuple[NDArray[np.generic], ...]:
-    """Read-only native planes in display orientation, in the order of `Frame.planes`, without a copy where FFmpeg is planar."""
+    """Read-only native planes in display orientation, in the order of `Frame.planes`, without a copy where
+    FFmpeg is planar.
+    """
     if picture.format.name.replace("yuvj", "yuv") != info.pix_fmt:
         picture = picture.reformat(format=info.pix_fmt)
     coded = [_array(plane, bit_depth(info.pix_fmt)) for plane in picture.planes]
@@ -61,7 +92,9 @@ def planes_of(picture: av.VideoFrame, info: MediaInfo) -> tuple[NDArray[np.gener
 
 
 def picture_of(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> av.VideoFrame:
-    """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against the format."""
+    """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against
+    the format.
+    """
     coded = turned(planes, -info.rotation)
     width, height = (info.height, info.width) if info.rotation in (90, 270) else (info.width, info.height)
     picture = av.VideoFrame(width, height, info.pix_fmt)
@@ -70,7 +103,10 @@ def picture_of(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> av.Vid
         raise MediaError(f"{info.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
     for target, plane in zip(targets, coded, strict=True):
         if target.shape != plane.shape or target.dtype != plane.dtype:
-            raise MediaError(f"a plane of {info.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype} {target.shape}")
+            raise MediaError(
+                f"a plane of {info.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype}"
+                f" {target.shape}"
+            )
         target[...] = plane
     return picture
 
@@ -84,7 +120,7 @@ def _array(plane: av.video.plane.VideoPlane, bits: int) -> NDArray[np.generic]:
     """(H, W) view of one FFmpeg plane, its row padding left out."""
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     rows = np.frombuffer(cast("bytes", plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
-    return rows[:, :plane.width]
+    return rows[:, : plane.width]
 
 
 def _named_order(planes: Sequence[NDArray[np.generic]], pix_fmt: str) -> tuple[NDArray[np.generic], ...]:

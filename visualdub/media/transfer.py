@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 Curve = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 PQ, HLG, LINEAR = 16, 18, 8  # FFmpeg's AVColorTransferCharacteristic
-GAMMA_BY_TAG = {4: 2.2, 5: 2.8, 13: 2.2}  # gamma 2.2, gamma 2.8, sRGB (its power part; the blend does not see the difference)
+GAMMA_BY_TAG = {
+    4: 2.2,
+    5: 2.8,
+    13: 2.2,
+}  # gamma 2.2, gamma 2.8, sRGB (its power part; the blend does not see the difference)
 DISPLAY_GAMMA = 2.4  # BT.1886, what BT.709, BT.601, BT.2020 and untagged clips are looked at with
 
 
@@ -24,7 +28,9 @@ class Light:
 
 
 def light(transfer: int) -> Light:
-    """The curves of FFmpeg's transfer tag `transfer`; 0 and 2 (unspecified) and the BT.709 family are BT.1886."""
+    """The curves of FFmpeg's transfer tag `transfer`; 0 and 2 (unspecified) and the BT.709 family are
+    BT.1886.
+    """
     if transfer == LINEAR:
         return Light(_same, _same)
     if transfer == PQ:
@@ -32,8 +38,10 @@ def light(transfer: int) -> Light:
     if transfer == HLG:
         return Light(_hlg_to_linear, _hlg_from_linear)
     gamma = np.float32(GAMMA_BY_TAG.get(transfer, DISPLAY_GAMMA))
-    return Light(lambda v: np.power(np.maximum(v, 0), gamma, dtype=np.float32),
-                 lambda v: np.power(np.maximum(v, 0), 1 / gamma, dtype=np.float32))
+    return Light(
+        lambda v: np.power(np.maximum(v, 0), gamma, dtype=np.float32),
+        lambda v: np.power(np.maximum(v, 0), 1 / gamma, dtype=np.float32),
+    )
 
 
 def _same(v: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -65,4 +73,6 @@ def _hlg_to_linear(v: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _hlg_from_linear(v: NDArray[np.float32]) -> NDArray[np.float32]:
     v64 = np.maximum(v, 0).astype(np.float64)
-    return np.where(v64 <= 1 / 12, np.sqrt(3 * v64), _A * np.log(np.maximum(12 * v64 - _B, 1e-9)) + _C).astype(np.float32)
+    return np.where(
+        v64 <= 1 / 12, np.sqrt(3 * v64), _A * np.log(np.maximum(12 * v64 - _B, 1e-9)) + _C
+    ).astype(np.float32)

@@ -1,4 +1,6 @@
-"""A rendered crop into its frame, in the frame's own planes: blend, colour, grain, mark; bit-exact outside the matte."""
+"""A rendered crop into its frame, in the frame's own planes: blend, colour, grain, mark; bit-exact outside
+the matte.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,28 @@ from visualdub.media.frame import Frame
 from visualdub.media.pixel_format import bit_depth, is_rgb
 from visualdub.media.transfer import light
 from visualdub.media.yuv import code_range, planes_to_rgb, rgb_to_planes
-from visualdub.render.match import HALF_OF_FINE, grain, lacking, noise_level, offset_field, seeded, spread_field
+from visualdub.render.match import (
+    HALF_OF_FINE,
+    grain,
+    lacking,
+    noise_level,
+    offset_field,
+    seeded,
+    spread_field,
+)
 from visualdub.render.watermark import Watermark
 
 # ---- blend weights -----------------------------------------------------------------------------------------
 
-FEATHER = 5.0  # crop pixels from the mask's border to full weight: the source's upper lip comes as near as 6 pixels to it
+# crop pixels from the mask's border to full weight: the source's upper lip comes as near as 6 pixels to it
+FEATHER = 5.0
 
 
 def feather(mask: NDArray[np.floating[Any]], width: float = FEATHER) -> NDArray[np.float32]:
     """Weights that rise from 0 on the border of `mask` to 1 at `width` pixels inside it, along a smooth step.
 
-    mask: (S, S), the region is where it is >= 0.5; the crop's edge counts as border. Returns (S, S) float32 in 0..1, 0 outside.
+    mask: (S, S), the region is where it is >= 0.5; the crop's edge counts as border. Returns (S, S) float32
+    in 0..1, 0 outside.
     """
     inside = cv2.copyMakeBorder((mask >= 0.5).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0.0,))
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -42,7 +54,10 @@ def smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 # ---- the region of the frame -------------------------------------------------------------------------------
 
-PAD, PAD_SHARE = 8, 0.08  # pixels and share of the rectangle's side added around it: filter reach, and plate to measure grain on
+PAD, PAD_SHARE = (
+    8,
+    0.08,
+)  # pixels and share of the rectangle's side added around it: filter reach, and plate to measure grain on
 LANCZOS = 4  # lobes of the kernel on either side
 LOST_SIGMA = 0.4  # crop pixels
 LOST_FULLY = 0.3  # crop pixels per plate pixel below 1 at which all of the correction is applied
@@ -50,7 +65,9 @@ LOST_FULLY = 0.3  # crop pixels per plate pixel below 1 at which all of the corr
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of the displayed frame, half open, aligned to whole chroma samples (or ending at the frame's edge)."""
+    """A rectangle of the displayed frame, half open, aligned to whole chroma samples (or ending at the
+    frame's edge).
+    """
 
     left: int
     top: int
@@ -67,20 +84,27 @@ class Region:
 
     def slices(self, sub_x: int = 1, sub_y: int = 1) -> tuple[slice, slice]:
         """Row and column slices of the region in a plane subsampled by `sub_x`, `sub_y`."""
-        return (slice(self.top // sub_y, -(-self.bottom // sub_y)), slice(self.left // sub_x, -(-self.right // sub_x)))
+        return (
+            slice(self.top // sub_y, -(-self.bottom // sub_y)),
+            slice(self.left // sub_x, -(-self.right // sub_x)),
+        )
 
 
 def plate_scale(affine: NDArray[np.floating[Any]]) -> float:
-    """Plate pixels per crop pixel; above 1 the crop is enlarged and the redrawn mouth is softer than the plate can hold."""
+    """Plate pixels per crop pixel; above 1 the crop is enlarged and the redrawn mouth is softer than the
+    plate can hold.
+    """
     return float(1 / np.sqrt(abs(np.linalg.det(np.asarray(affine, np.float64)[:, :2]))))
 
 
 def restore_detail(patch: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """A crop (S, S, 3) with the detail back that shrinking and enlarging it again takes; for crops that shrank the plate.
+    """A crop (S, S, 3) with the detail back that shrinking and enlarging it again takes; for crops that
+    shrank the plate.
 
-    The crop is low-passed when it is taken from a larger face, and resampled twice on its way back. One step of
-    back-projection with a Gaussian of `LOST_SIGMA` crop pixels makes a crop that went to the plate and back match itself:
-    measured on real faces, the variance of the Laplacian then keeps 94 to 97 % at scales 0.6 and 0.7, against 82 to 84 % without.
+    The crop is low-passed when it is taken from a larger face, and resampled twice on its way back. One step
+    of back-projection with a Gaussian of `LOST_SIGMA` crop pixels makes a crop that went to the plate and
+    back match itself: measured on real faces, the variance of the Laplacian then keeps 94 to 97 % at scales
+    0.6 and 0.7, against 82 to 84 % without.
     """
     share = float(np.clip((1 - 1 / plate_scale(affine)) / LOST_FULLY, 0, 1))
     if share == 0:
@@ -89,12 +113,19 @@ def restore_detail(patch: NDArray[np.float32], affine: NDArray[np.floating[Any]]
     return patch + share * (patch - low)
 
 
-def find_region(alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]], width: int, height: int, step_x: int, step_y: int,
-                ) -> Region | None:
-    """The part of a `width` x `height` frame that the crop's non-zero `alpha` can touch, padded and aligned; None where nothing
-    is.
+def find_region(
+    alpha: NDArray[np.float32],
+    affine: NDArray[np.floating[Any]],
+    width: int,
+    height: int,
+    step_x: int,
+    step_y: int,
+) -> Region | None:
+    """The part of a `width` x `height` frame that the crop's non-zero `alpha` can touch, padded and aligned;
+    None where nothing is.
 
-    affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per chroma sample.
+    affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per
+    chroma sample.
     """
     rows, cols = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     if len(rows) == 0:
@@ -110,14 +141,15 @@ def find_region(alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]], w
     return box if box.width > 0 and box.height > 0 else None
 
 
-def into_region(crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region,
-                smooth: bool = False) -> NDArray[np.float32]:
+def into_region(
+    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, smooth: bool = False
+) -> NDArray[np.float32]:
     """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`, sub-pixel exact.
 
-    affine: (2, 3), a scale and a shift along the axes. Near unity and when enlarging: Lanczos with 8 taps, which does not
-    soften; where the plate is coarser than the crop the kernel widens with it, so that nothing aliases. Beyond the crop its
-    border is repeated. `smooth`: triangle kernel and 0 beyond the crop, for blend weights, which must not overshoot. Raises
-    `BadInput` for a turned crop.
+    affine: (2, 3), a scale and a shift along the axes. Near unity and when enlarging: Lanczos with 8 taps,
+    which does not soften; where the plate is coarser than the crop the kernel widens with it, so that nothing
+    aliases. Beyond the crop its border is repeated. `smooth`: triangle kernel and 0 beyond the crop, for
+    blend weights, which must not overshoot. Raises `BadInput` for a turned crop.
     """
     matrix = np.asarray(affine, np.float64)
     if matrix[0, 1] or matrix[1, 0] or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
@@ -132,13 +164,19 @@ def into_region(crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], bo
 
 
 def _kernel(count: int, size: int, start: int, scale: float, shift: float, smooth: bool) -> csr_array:
-    """(count, size) weights of the crop's samples in plate pixels start, start + 1, ... along one axis; rows sum to 1."""
-    place = (start + np.arange(count) + 0.5) * scale + shift - 0.5  # in crop samples, their centres at whole numbers
+    """(count, size) weights of the crop's samples in plate pixels start, start + 1, ... along one axis; rows
+    sum to 1.
+    """
+    place = (
+        (start + np.arange(count) + 0.5) * scale + shift - 0.5
+    )  # in crop samples, their centres at whole numbers
     wide = max(1.0, scale)
     reach = (1 if smooth else LANCZOS) * wide
     taps = np.ceil(place - reach)[:, None] + np.arange(int(2 * reach) + 1)
     distance = (taps - place[:, None]) / wide
-    weight = np.maximum(1 - np.abs(distance), 0) if smooth else np.sinc(distance) * np.sinc(distance / LANCZOS)
+    weight = (
+        np.maximum(1 - np.abs(distance), 0) if smooth else np.sinc(distance) * np.sinc(distance / LANCZOS)
+    )
     weight[np.abs(distance) >= reach / wide] = 0
     weight /= weight.sum(1, keepdims=True)
     if smooth:
@@ -148,11 +186,17 @@ def _kernel(count: int, size: int, start: int, scale: float, shift: float, smoot
     return csr_array((weight.astype(np.float32).ravel(), columns.ravel(), ends), shape=(count, size))
 
 
-def out_of_region(picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, size: int) -> NDArray[np.float32]:
-    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinear: good enough to compare colours."""
+def out_of_region(
+    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, size: int
+) -> NDArray[np.float32]:
+    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinear: good enough to
+    compare colours.
+    """
     matrix = np.asarray(affine, np.float64).copy()
     matrix[:, 2] += matrix[:, :2] @ (box.left + 0.5, box.top + 0.5) - 0.5
-    warped = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(
+        picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(warped, np.float32)
 
 
@@ -162,21 +206,29 @@ CHROMA_REACH = 2  # chroma samples beyond those under a touched pixel that a chr
 GRAIN_SEED = 468
 MOST_GRAIN = 6.0  # code values of 8 bit; more is a broken measurement
 LEAST_GRAIN = 0.15  # code values of 8 bit; less is lost in rounding
-ROUNDING = np.array([1 / 12, HALF_OF_FINE**2 / 12], np.float32)  # variances that rounding to whole codes adds, both octaves
+ROUNDING = np.array(
+    [1 / 12, HALF_OF_FINE**2 / 12], np.float32
+)  # variances that rounding to whole codes adds, both octaves
 MARKED_FROM = 0.999  # blend weight above which a pixel may carry the watermark
 
 
 @dataclass(frozen=True)
 class Match:
-    """What one frame's patch lacks against its plate; smoothed over neighbouring frames by `composite_shot`."""
+    """What one frame's patch lacks against its plate; smoothed over neighbouring frames by
+    `composite_shot`.
+    """
 
     offset: NDArray[np.float32]  # (GRID, GRID, 3) R'G'B' to add, on the crop's area
-    noise: NDArray[np.float32]  # (planes, 2) the plate's noise around the mask, code values, fine and coarse octave
+    noise: NDArray[
+        np.float32
+    ]  # (planes, 2) the plate's noise around the mask, code values, fine and coarse octave
 
 
 @dataclass(frozen=True)
 class Composited:
-    """The finished frame. `matte`: 0 = every sample is the source's own; else 1..255, the share of the redrawn picture."""
+    """The finished frame. `matte`: 0 = every sample is the source's own; else 1..255, the share of the
+    redrawn picture.
+    """
 
     frame: Frame
     matte: NDArray[np.uint8]  # (H, W)
@@ -205,7 +257,9 @@ def colour_planes(frame: Frame) -> int:
 
 def _steps(frame: Frame) -> tuple[tuple[int, int], ...]:
     height, width = frame.planes[0].shape[:2]
-    return tuple((round(width / p.shape[1]), round(height / p.shape[0])) for p in frame.planes[: colour_planes(frame)])
+    return tuple(
+        (round(width / p.shape[1]), round(height / p.shape[0])) for p in frame.planes[: colour_planes(frame)]
+    )
 
 
 def _plate(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> Plate | None:
@@ -231,16 +285,23 @@ class Pending:
     match: Match | None
 
 
-def _checked(patch: NDArray[np.floating[Any]], alpha: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> None:
+def _checked(
+    patch: NDArray[np.floating[Any]], alpha: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]
+) -> None:
     size = alpha.shape[0]
     if alpha.shape != (size, size) or patch.shape != (size, size, 3) or np.shape(affine) != (2, 3):
-        raise BadInput(f"patch {patch.shape}, alpha {alpha.shape}, affine {np.shape(affine)}; expected (S,S,3), (S,S) and (2,3)")
+        raise BadInput(
+            f"patch {patch.shape}, alpha {alpha.shape}, affine {np.shape(affine)}; expected (S,S,3), (S,S)"
+            " and (2,3)"
+        )
 
 
-# ---------------------------------------------------------------------------------------------------- matching
+# ---------------------------------------------------------------------------------------------------- matchin
 
 
-def _measure(plate: Plate, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> Match:
+def _measure(
+    plate: Plate, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
+) -> Match:
     field = offset_field(out_of_region(plate.rgb, affine, plate.box, alpha.shape[0]), patch, alpha)
     noise = [noise_level(p.astype(np.float32), _at(plate.alpha, p.shape) == 0) for p in plate.planes]
     return Match(field, np.stack(noise))
@@ -253,25 +314,36 @@ def _at(weight: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float
     return np.asarray(cv2.resize(weight, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
 
 
-# ---------------------------------------------------------------------------------------------------- composite
+# ---------------------------------------------------------------------------------------------------- composi
 
 
-def composite(frame: Frame, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]],
-              match: Match | None = None, with_grain: bool = True, mark: Watermark | None = None) -> Composited:
+def composite(
+    frame: Frame,
+    patch: NDArray[np.float32],
+    alpha: NDArray[np.float32],
+    affine: NDArray[np.floating[Any]],
+    match: Match | None = None,
+    with_grain: bool = True,
+    mark: Watermark | None = None,
+) -> Composited:
     """Put a redrawn crop into its frame.
 
-    frame: the source's picture. patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) 0..1, feathered inside the mask, times the frame's
-    `draw`. affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. match: colour and noise of the plate,
-    measured on this frame alone where None. mark: watermark to embed where alpha is 1. Blends in linear light; quantises once,
-    in the source's own planes. The matte covers every sample that may differ: whole chroma samples and the chroma filter's
-    reach. Outside it the returned frame equals the source's bit for bit. Noise is seeded by `frame.index`. Raises `BadInput` on
-    other shapes.
+    frame: the source's picture. patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) 0..1, feathered inside the mask,
+    times the frame's `draw`. affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. match:
+    colour and noise of the plate, measured on this frame alone where None. mark: watermark to embed where
+    alpha is 1. Blends in linear light; quantises once, in the source's own planes. The matte covers every
+    sample that may differ: whole chroma samples and the chroma filter's reach. Outside it the returned frame
+    equals the source's bit for bit. Noise is seeded by `frame.index`. Raises `BadInput` on other shapes.
     """
     return finish(prepare(frame, patch, alpha, affine), match, with_grain, mark)
 
 
-def prepare(frame: Frame, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> Pending:
-    """First half of `composite`: find plate and measure what the patch lacks against it. Arguments as `composite`."""
+def prepare(
+    frame: Frame, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
+) -> Pending:
+    """First half of `composite`: find plate and measure what the patch lacks against it. Arguments as
+    `composite`.
+    """
     _checked(patch, alpha, affine)
     plate = _plate(frame, alpha, affine)
     if plate is None or not plate.alpha.any():
@@ -279,23 +351,34 @@ def prepare(frame: Frame, patch: NDArray[np.float32], alpha: NDArray[np.float32]
     return Pending(frame, plate, patch, affine, _measure(plate, patch, alpha, affine))
 
 
-def finish(pending: Pending, match: Match | None = None, with_grain: bool = True, mark: Watermark | None = None) -> Composited:
+def finish(
+    pending: Pending, match: Match | None = None, with_grain: bool = True, mark: Watermark | None = None
+) -> Composited:
     """Second half of `composite`, with `match` in the place of what was measured on this frame alone."""
     frame, plate, patch, affine = pending.frame, pending.plate, pending.patch, pending.affine
     match = match or pending.match
     matte = np.zeros(frame.planes[0].shape[:2], np.uint8)
     if plate is None or match is None:
         return Composited(frame, matte, plate_scale(affine))
-    matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + spread_field(match.offset, patch.shape[0])
+    matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + spread_field(
+        match.offset, patch.shape[0]
+    )
     drawn = into_region(matched, affine, plate.box).clip(0.0, 1.0)
     values = _blended_planes(plate, drawn)
     if with_grain:
         _add_grain(plate, values, match)
     if mark is not None and not is_rgb(frame.info.pix_fmt):
-        values[0] += mark.delta(values[0], plate.box.left, plate.box.top, plate.alpha >= MARKED_FROM,
-        bit_depth(frame.info.pix_fmt))
+        values[0] += mark.delta(
+            values[0],
+            plate.box.left,
+            plate.box.top,
+            plate.alpha >= MARKED_FROM,
+            bit_depth(frame.info.pix_fmt),
+        )
     planes, touched = _written(plate, values)
-    matte[plate.box.slices()] = np.maximum(np.rint(plate.alpha * 255).astype(np.uint8), touched.astype(np.uint8))
+    matte[plate.box.slices()] = np.maximum(
+        np.rint(plate.alpha * 255).astype(np.uint8), touched.astype(np.uint8)
+    )
     return Composited(replace(frame, planes=planes), matte, plate_scale(affine))
 
 
@@ -311,7 +394,9 @@ def _blended_planes(plate: Plate, drawn: NDArray[np.float32]) -> list[NDArray[np
         seen = under.clip(0.0, 1.0)
         dark = curve.to_linear(seen)
         blend = curve.from_linear(dark + (curve.to_linear(ours[edge]) - dark) * a)
-        picture.reshape(-1, 3)[edge] = blend + (1 - a) * (under - seen)  # colours beyond 0..1 of the plate fade out too
+        picture.reshape(-1, 3)[edge] = blend + (1 - a) * (
+            under - seen
+        )  # colours beyond 0..1 of the plate fade out too
     return list(rgb_to_planes(picture, plate.frame.info))
 
 
@@ -327,9 +412,12 @@ def _add_grain(plate: Plate, values: list[NDArray[np.float32]], match: Match) ->
             value += weight * grain((value.shape[0], value.shape[1]), fine, coarse, random)
 
 
-def _written(plate: Plate,
-             values: list[NDArray[np.float32]]) -> tuple[tuple[NDArray[np.generic], ...], NDArray[np.bool_]]:
-    """Copies of the frame's planes with the touched samples replaced, and the touched pixels of the region (h, w)."""
+def _written(
+    plate: Plate, values: list[NDArray[np.float32]]
+) -> tuple[tuple[NDArray[np.generic], ...], NDArray[np.bool_]]:
+    """Copies of the frame's planes with the touched samples replaced, and the touched pixels of the region
+    (h, w).
+    """
     lowest, highest = code_range(plate.frame.info)
     touched = plate.alpha > 0
     planes = list(plate.frame.planes)
@@ -338,7 +426,9 @@ def _written(plate: Plate,
         if (step_x, step_y) != (1, 1):
             under = (_at(plate.alpha, value.shape) > 0).astype(np.uint8)
             here = np.asarray(cv2.dilate(under, np.ones((2 * CHROMA_REACH + 1,) * 2, np.uint8)), np.bool_)
-            touched = touched | here.repeat(step_y, 0).repeat(step_x, 1)[: plate.box.height, : plate.box.width]
+            touched = (
+                touched | here.repeat(step_y, 0).repeat(step_x, 1)[: plate.box.height, : plate.box.width]
+            )
         out = plate.frame.planes[i].copy()
         view = out[plate.box.slices(step_x, step_y)]
         view[here] = np.rint(value[here].clip(lowest, highest)).astype(out.dtype)
@@ -361,13 +451,15 @@ class Layer:
     affine: NDArray[np.floating[Any]] | None  # (2, 3) clip pixel -> crop pixel
 
 
-def composite_shot(layers: Iterable[Layer], with_grain: bool = True, mark: Watermark | None = None) -> Iterator[Composited]:
-    """`composite` for each layer, in order, `REACH` frames behind the input; a frame passes through bit-exact where it has no
-    patch.
+def composite_shot(
+    layers: Iterable[Layer], with_grain: bool = True, mark: Watermark | None = None
+) -> Iterator[Composited]:
+    """`composite` for each layer, in order, `REACH` frames behind the input; a frame passes through bit-exact
+    where it has no patch.
 
-    How a frame's colour offset is spread and how strong its grain is are weighted means over the frames redrawn among its `REACH`
-    neighbours on either side. To render the
-    frames A..B-1 of a shot alone, give those neighbours too and drop what comes out for them: the bits are then the whole shot's.
+    How a frame's colour offset is spread and how strong its grain is are weighted means over the frames
+    redrawn among its `REACH` neighbours on either side. To render the frames A..B-1 of a shot alone, give
+    those neighbours too and drop what comes out for them: the bits are then the whole shot's.
     """
     held: list[Pending] = []  # up to REACH finished frames, then the ones waiting
     done = 0  # how many of `held` are finished
@@ -392,8 +484,8 @@ def _pending(layer: Layer) -> Pending:
 def _smoothed(held: list[Pending], i: int) -> Match | None:
     """Mean of the matches around `held[i]`, its own level of colour kept; None where it passes through.
 
-    The level follows each frame: a flash in the plate or a drift of the network would otherwise stay. Only its pattern is
-    averaged.
+    The level follows each frame: a flash in the plate or a drift of the network would otherwise stay. Only
+    its pattern is averaged.
     """
     own = held[i].match
     if own is None:
@@ -402,6 +494,8 @@ def _smoothed(held: list[Pending], i: int) -> Match | None:
     weighted = [(w, m) for w, m in near if m is not None]
     total = np.float32(sum(w for w, _ in weighted))
     level = own.offset.mean((0, 1))
-    pattern = sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in weighted), np.float32(0)) / total
+    pattern = (
+        sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in weighted), np.float32(0)) / total
+    )
     noise = sum((np.float32(w) * m.noise for w, m in weighted), np.float32(0)) / total
     return Match(np.asarray(pattern + level), np.asarray(noise))

@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 # ---- colour ------------------------------------------------------------------------------------------------
 
 GRID = 32  # cells of the offset field along each side of the crop
-NEAR, FAR = 2.5, 10.0  # standard deviations, in cells, of the two kernels that carry the border's difference inwards
+NEAR, FAR = (
+    2.5,
+    10.0,
+)  # standard deviations, in cells, of the two kernels that carry the border's difference inwards
 FAR_WEIGHT = 0.02  # how much the far kernel counts where the near one still reaches
-OUTLIER = 0.06  # R'G'B': a difference this far from the border's median counts half (a hair, a collar, a moved chin)
+# R'G'B': a difference this far from the border's median counts half (a hair, a collar, a moved chin)
+OUTLIER = 0.06
 LIMIT = 0.25  # R'G'B': no offset is larger
 
 
-def offset_field(plate: NDArray[np.float32], patch: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+def offset_field(
+    plate: NDArray[np.float32], patch: NDArray[np.float32], alpha: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """What to add to `patch` so that it meets `plate` along the mask's border.
 
-    plate, patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) feathered blend weight. Only pixels in the feather, 0 < alpha < max(alpha),
-    are looked at: never the middle of the mask, where the source mouth is. Their difference, outliers held down, is spread
-    inwards by normalised convolution, smooth on the scale of the grid. Returns (GRID, GRID, 3) float32; zeros where there is no
-    feather.
+    plate, patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) feathered blend weight. Only pixels in the feather, 0 <
+    alpha < max(alpha), are looked at: never the middle of the mask, where the source mouth is. Their
+    difference, outliers held down, is spread inwards by normalised convolution, smooth on the scale of the
+    grid. Returns (GRID, GRID, 3) float32; zeros where there is no feather.
     """
     top = float(alpha.max(initial=0.0))
     ring = (alpha > 0.02 * top) & (alpha < 0.9 * top)
@@ -36,7 +42,9 @@ def offset_field(plate: NDArray[np.float32], patch: NDArray[np.float32], alpha: 
     weight = 1.0 / (1.0 + (((difference - middle) / OUTLIER) ** 2).sum(-1))
     cell = (ys * GRID // alpha.shape[0]) * GRID + xs * GRID // alpha.shape[1]
     weights = np.bincount(cell, weight, GRID * GRID).reshape(GRID, GRID)
-    kernel_of = [weights] + [np.bincount(cell, weight * difference[:, c], GRID * GRID).reshape(GRID, GRID) for c in range(3)]
+    kernel_of = [weights] + [
+        np.bincount(cell, weight * difference[:, c], GRID * GRID).reshape(GRID, GRID) for c in range(3)
+    ]
     stack = np.stack(kernel_of, axis=-1)
     spread = _blur(stack, NEAR) + FAR_WEIGHT * _blur(stack, FAR)
     total = spread[..., :1]
@@ -59,23 +67,31 @@ BLOCK = 6  # samples along the side of the blocks noise is measured in
 QUIETEST = 30.0  # percentile of the blocks that is taken, so that texture does not count as grain
 TILE, TILE_SEED = 1024, 2
 FEWEST_BLOCKS = 6  # fewer: not measurable, no grain is added
-LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))  # Immerkaer 1996
+LAPLACIAN = (
+    np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))
+)  # Immerkaer 1996
 QUIET_BIAS = 0.878  # what the quietest blocks of white noise of 1 measure
 HALF_OF_FINE = 0.497  # what white noise of 1 measures at half size
-FINE_OF_COARSE, HALF_OF_COARSE = 0.054, 0.358  # what white noise of 1 at half size, scaled up, measures at full and at half size
+FINE_OF_COARSE, HALF_OF_COARSE = (
+    0.054,
+    0.358,
+)  # what white noise of 1 at half size, scaled up, measures at full and at half size
 
 
 def noise_level(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Standard deviation of the noise of `plane`, in its own units, in two octaves: (full size, half size).
 
-    plane: (H, W). where: (H, W), the samples to look at. Mean absolute response of Immerkaer's filter (blind to ramps and edges
-    along the axes) by block, the quietest blocks taken. Zeros where too little is left to measure.
+    plane: (H, W). where: (H, W), the samples to look at. Mean absolute response of Immerkaer's filter (blind
+    to ramps and edges along the axes) by block, the quietest blocks taken. Zeros where too little is left to
+    measure.
     """
     half = (plane.shape[1] // 2, plane.shape[0] // 2)
     if min(half) < BLOCK:
         return np.zeros(2, np.float32)
     small = np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32)
-    small_where = where[0 : half[1] * 2 : 2, 0 : half[0] * 2 : 2] & where[1 : half[1] * 2 : 2, 1 : half[0] * 2 : 2]
+    small_where = (
+        where[0 : half[1] * 2 : 2, 0 : half[0] * 2 : 2] & where[1 : half[1] * 2 : 2, 1 : half[0] * 2 : 2]
+    )
     return np.array([_octave(plane, where), _octave(small, small_where)], np.float32)
 
 
@@ -83,7 +99,9 @@ def _octave(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     rows, cols = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
     response = np.abs(np.asarray(cv2.filter2D(plane, cv2.CV_32F, LAPLACIAN)))
     h, w = rows * BLOCK, cols * BLOCK
-    blocks = np.asarray(cv2.resize(np.ascontiguousarray(response[:h, :w]), (cols, rows), interpolation=cv2.INTER_AREA))
+    blocks = np.asarray(
+        cv2.resize(np.ascontiguousarray(response[:h, :w]), (cols, rows), interpolation=cv2.INTER_AREA)
+    )
     whole = np.ascontiguousarray(where[:h, :w]).view(np.uint8) * np.uint8(255)
     quiet = blocks[np.asarray(cv2.resize(whole, (cols, rows), interpolation=cv2.INTER_AREA)) == 255]
     if len(quiet) < FEWEST_BLOCKS:
@@ -93,7 +111,8 @@ def _octave(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
 
 
 def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[float, float]:
-    """Standard deviations (fine, coarse) of the noise to add so that a picture measuring `patch` measures `plate`.
+    """Standard deviations (fine, coarse) of the noise to add so that a picture measuring `patch` measures
+    `plate`.
 
     Both (2,) from `noise_level`. fine is white at full size; coarse is white at half size, scaled up.
     """
@@ -114,7 +133,9 @@ def _tile() -> NDArray[np.float32]:
 
 
 def _white(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.float32]:
-    """A rectangle of the noise tile at a random place, wrapped around its edges, with a random sign and transposition."""
+    """A rectangle of the noise tile at a random place, wrapped around its edges, with a random sign and
+    transposition.
+    """
     top, left = random.integers(0, TILE, 2)
     sign = np.float32(random.integers(0, 2) * 2 - 1)
     tile = _tile().T if random.integers(0, 2) else _tile()
@@ -124,7 +145,9 @@ def _white(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.fl
     return np.asarray(tile[np.ix_(rows, cols)] * sign)
 
 
-def grain(shape: tuple[int, int], fine: float, coarse: float, random: np.random.Generator) -> NDArray[np.float32]:
+def grain(
+    shape: tuple[int, int], fine: float, coarse: float, random: np.random.Generator
+) -> NDArray[np.float32]:
     """Noise of `shape` (H, W) with the two standard deviations that `lacking` gives."""
     noise = _white(shape, random) * np.float32(fine)
     if coarse > 0:

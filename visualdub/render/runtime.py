@@ -16,10 +16,12 @@ PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 class Renderer:
-    """One loaded `renderer.onnx`. Runs one window per call, always with batch 1, so that a frame's bits never depend on a batch.
+    """One loaded `renderer.onnx`. Runs one window per call, always with batch 1, so that a frame's bits never
+    depend on a batch.
 
     model_path: the file exported with the actor. threads: threads of ONNX Runtime, None = one per core.
-    Raises `ActorError` where the file is missing, is no ONNX graph or does not have the inputs and outputs of a renderer.
+    Raises `ActorError` where the file is missing, is no ONNX graph or does not have the inputs and outputs of
+    a renderer.
     """
 
     def __init__(self, model_path: Path, threads: int | None = None) -> None:
@@ -37,26 +39,38 @@ class Renderer:
             self._session = ort.InferenceSession(str(self.model_path), options, providers=providers)
         except Exception as e:  # ONNX Runtime's own exceptions share no public base
             reason = str(e).splitlines()[0][:160]
-            raise ActorError(f"{self.model_path} is not a renderer that ONNX Runtime can load: {reason}") from e
+            raise ActorError(
+                f"{self.model_path} is not a renderer that ONNX Runtime can load: {reason}"
+            ) from e
         self.window, self.size = self._contract()
 
     def _contract(self) -> tuple[int, int]:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
         found = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
-        if set(found) != set(INPUTS) or OUTPUT not in outputs or any(len(found[k]) != n for k, n in INPUTS.items()):
-            raise ActorError(f"{self.model_path} takes {found} and gives {sorted(outputs)}; "
-                             f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S) and output {OUTPUT}")
+        if (
+            set(found) != set(INPUTS)
+            or OUTPUT not in outputs
+            or any(len(found[k]) != n for k, n in INPUTS.items())
+        ):
+            raise ActorError(
+                f"{self.model_path} takes {found} and gives {sorted(outputs)}; "
+                f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S) and output {OUTPUT}"
+            )
         meta = self._session.get_modelmeta().custom_metadata_map
         shape = found["mask"]
         try:
             window, size = int(meta.get("window", shape[1])), int(meta.get("size", shape[3]))
         except (TypeError, ValueError) as e:
-            raise ActorError(f"{self.model_path} does not say its window and size; expected metadata or fixed axes") from e
+            raise ActorError(
+                f"{self.model_path} does not say its window and size; expected metadata or fixed axes"
+            ) from e
         fixed = [(shape[1], window), (shape[2], size), (shape[3], size)]
         if any(isinstance(axis, int) and axis != said for axis, said in fixed) or window < 2 or size < 1:
-            raise ActorError(f"{self.model_path} says window {window} and size {size}, its mask input is {shape}; "
-                             f"expected them to agree")
+            raise ActorError(
+                f"{self.model_path} says window {window} and size {size}, its mask input is {shape}; "
+                f"expected them to agree"
+            )
         return window, size
 
     @property
@@ -64,12 +78,14 @@ class Renderer:
         """Execution providers in use, fastest first."""
         return list(self._session.get_providers())
 
-    def render(self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def render(
+        self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """Redraw one window.
 
-        frames: (T, S, S, 3) uint8 full-range R'G'B' crops. uv: (T, S, S, 2) texture coordinates 0..1, u right, v down, -1 off
-        the mesh. mask: (T, S, S) 0/1, the region to draw. Returns (T, S, S, 3) float32 R'G'B' in 0..1. Raises `BadInput` on
-        other shapes.
+        frames: (T, S, S, 3) uint8 full-range R'G'B' crops. uv: (T, S, S, 2) texture coordinates 0..1, u
+        right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw. Returns (T, S, S, 3) float32
+        R'G'B' in 0..1. Raises `BadInput` on other shapes.
         """
         t, s = self.window, self.size
         wanted = {"frames": (t, s, s, 3), "uv": (t, s, s, 2), "mask": (t, s, s)}
@@ -77,7 +93,8 @@ class Renderer:
             if got != want:
                 raise BadInput(f"{name} of a window is {got}; {self.model_path.name} expects {want}")
         feed = {
-            "frame": np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)[None] / np.float32(255),
+            "frame": np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)[None]
+            / np.float32(255),
             "uv": np.ascontiguousarray(uv, dtype=np.float32)[None],
             "mask": np.ascontiguousarray(mask, dtype=np.float32)[None],
         }

@@ -1,4 +1,6 @@
-"""Frames of a clip with the actor's mouth redrawn, one after another: crop, geometry, network, blend, composite."""
+"""Frames of a clip with the actor's mouth redrawn, one after another: crop, geometry, network, blend,
+composite.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ AHEAD = 4  # frames each stage may run in advance of the next; more costs memory
 
 @dataclass(frozen=True)
 class Prepared:
-    """One decoded frame with what the network and the blend need to know of it; crop and geometry None without a face."""
+    """One decoded frame with what the network and the blend need to know of it; crop and geometry None
+    without a face.
+    """
 
     index: int  # in the shot, from 0
     frame: Frame
@@ -45,7 +49,9 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Redrawn:
-    """One finished frame. Where it passed through, `frame` is the source's own, `matte` zero and `raw` None."""
+    """One finished frame. Where it passed through, `frame` is the source's own, `matte` zero and `raw`
+    None.
+    """
 
     frame: Frame
     matte: NDArray[np.uint8]  # (H, W) 0 where every sample is the source's own
@@ -69,7 +75,10 @@ class Redrawer:
         mark: Watermark | None = None,
     ) -> None:
         if len(performance) != len(track):
-            raise BadInput(f"{clip}: the performance has {len(performance)} frames, the track {len(track)}; expected as many")
+            raise BadInput(
+                f"{clip}: the performance has {len(performance)} frames, the track {len(track)}; expected as"
+                " many"
+            )
         self.clip, self.track, self.performance, self.clock, self.mark = clip, track, performance, clock, mark
         self.renderer = renderer
         self.crop: Crop = stable_crop(track)
@@ -85,19 +94,26 @@ class Redrawer:
                 raw, source = drawn.popleft()
                 yield Redrawn(done.frame, done.matte, raw, source)
 
-    # ---- stages, each in its own thread but the last ----------------------------------------------------------------------
+    # ---- stages, each in its own thread but the last -------------------------------------------------------
 
     def _prepared(self) -> Iterator[Prepared]:
         count = 0
-        for count, frame in enumerate(self.clock.each("decode", read_frames(self.clip, self.track.frames)), 1):
+        for count, frame in enumerate(
+            self.clock.each("decode", read_frames(self.clip, self.track.frames)), 1
+        ):
             with self.clock.stage("prepare"):
                 prepared = self._prepare(frame, count - 1)
             yield prepared
         if count != len(self.track):
-            raise BadInput(f"{self.clip} ended after {count} of {len(self.track)} frames; expected the frames that were tracked")
+            raise BadInput(
+                f"{self.clip} ended after {count} of {len(self.track)} frames; expected the frames that were"
+                " tracked"
+            )
 
     def _prepare(self, frame: Frame, i: int) -> Prepared:
-        """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it."""
+        """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at
+        it.
+        """
         if not self.track.usable[i] or not self._seen(i):
             return Prepared(i, frame, None, None, None, 0.0)
         crop = crop_of(frame, self.crop.affine[i])
@@ -110,7 +126,9 @@ class Redrawer:
         """(256, 256) where the face of frame `i` lies as it was filmed."""
         model = load_face_model()
         mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
-        return rasterise(to_crop(mesh, self.track, self.crop, i), model.triangles, self.crop.size, self.crop.size).hit
+        return rasterise(
+            to_crop(mesh, self.track, self.crop, i), model.triangles, self.crop.size, self.crop.size
+        ).hit
 
     def _seen(self, i: int) -> bool:
         """Whether frame `i` may share a window with a drawn one."""
@@ -129,8 +147,12 @@ class Redrawer:
         for picture in render_shot(self._timed_render, self.renderer.window, inputs(), len(self.track)):
             yield picture.rgb, held.popleft()
 
-    def _timed_render(self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self.clock.stage("render", self.renderer.window - 1):  # a window finishes all its frames but the shared border
+    def _timed_render(
+        self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        with self.clock.stage(
+            "render", self.renderer.window - 1
+        ):  # a window finishes all its frames but the shared border
             return self.renderer.render(frames, uv, mask)
 
     def _layers(
@@ -145,16 +167,20 @@ class Redrawer:
                 yield Layer(p.frame, None, None, None)
                 continue
             with self.clock.stage("segment"):
-                keep = background_weight(segmenter, p.crop, raw, p.geometry.mask, p.own_silhouette, p.geometry.silhouette)
+                keep = background_weight(
+                    segmenter, p.crop, raw, p.geometry.mask, p.own_silhouette, p.geometry.silhouette
+                )
                 alpha = feather(p.geometry.mask) * keep * np.float32(p.draw)
             yield Layer(p.frame, raw, alpha, self.crop.affine[p.index])
 
 
-# ---- crop -----------------------------------------------------------------------------------------------------------------
+# ---- crop --------------------------------------------------------------------------------------------------
 
 
 def crop_of(frame: Frame, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face is converted."""
+    """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face
+    is converted.
+    """
     part, left, top = _around(frame, affine)
     moved = affine.copy()
     moved[:, 2] += affine[:, :2] @ (left, top)
@@ -162,16 +188,25 @@ def crop_of(frame: Frame, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]:
-    """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its left top corner."""
+    """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its
+    left top corner.
+    """
     info = frame.info
     scale = float(affine[0, 0])
     low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
     margin = 6 / scale + 12
     left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
-    right, bottom = (min(n, -(-int(v + margin) // ALIGN) * ALIGN) for v, n in zip(high, (info.width, info.height), strict=True))
+    right, bottom = (
+        min(n, -(-int(v + margin) // ALIGN) * ALIGN)
+        for v, n in zip(high, (info.width, info.height), strict=True)
+    )
     if right - left < ALIGN or bottom - top < ALIGN:
         return frame, 0, 0
     across, down = chroma_factors(info)
     steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
     cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
-    return Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), info), left, top
+    return (
+        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), info),
+        left,
+        top,
+    )

@@ -1,4 +1,6 @@
-"""An invisible mark inside the mask: DWT-DCT-SVD, the scheme of the package blind-watermark, a whole region at a time."""
+"""An invisible mark inside the mask: DWT-DCT-SVD, the scheme of the package blind-watermark, a whole region
+at a time.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,17 @@ from visualdub.errors import BadInput
 
 BITS = 32
 BLOCK = 8  # luma samples along the side of a block: one Haar level over a 4 x 4 transform
-STEP = 20.0  # quantisation step of the first singular value, 8-bit code values; the package's own default is 36
-ITERATIONS = 6  # of the power method; skin blocks, whose mean outweighs their texture, are exact to 1e-4 after 3
+STEP = (
+    20.0  # quantisation step of the first singular value, 8-bit code values; the package's own default is 36
+)
+ITERATIONS = (
+    6  # of the power method; skin blocks, whose mean outweighs their texture, are exact to 1e-4 after 3
+)
 
 
 def payload_bits(text: str) -> NDArray[np.uint8]:
-    """The first BITS bits of the SHA-256 of `text`, most significant first: what a job writes into its frames. Returns
-    (BITS,) 0/1.
+    """The first BITS bits of the SHA-256 of `text`, most significant first: what a job writes into its
+    frames. Returns (BITS,) 0/1.
     """
     return np.unpackbits(np.frombuffer(hashlib.sha256(text.encode()).digest()[: BITS // 8], np.uint8))
 
@@ -40,35 +46,57 @@ def payload_from_text(text: str) -> NDArray[np.uint8]:
     return np.unpackbits(np.frombuffer(raw, np.uint8))
 
 
-# ------------------------------------------------------------------------------------------------------------------------- blocks
+# ------------------------------------------------------------------------------------------------------------
 
 
-def _blocks_of(shape: tuple[int, int], left: int, top: int) -> tuple[slice, slice, NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of whole blocks of the frame's own 8 x 8 grid inside a region, and each block's place in that grid."""
+def _blocks_of(
+    shape: tuple[int, int], left: int, top: int
+) -> tuple[slice, slice, NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of whole blocks of the frame's own 8 x 8 grid inside a region, and each block's place
+    in that grid.
+    """
     y0, x0 = -top % BLOCK, -left % BLOCK
     rows, cols = max(0, (shape[0] - y0) // BLOCK), max(0, (shape[1] - x0) // BLOCK)
     grid_y, grid_x = np.mgrid[:rows, :cols]
-    return (slice(y0, y0 + rows * BLOCK), slice(x0, x0 + cols * BLOCK),
-            grid_y.ravel() + (top + y0) // BLOCK, grid_x.ravel() + (left + x0) // BLOCK)
+    return (
+        slice(y0, y0 + rows * BLOCK),
+        slice(x0, x0 + cols * BLOCK),
+        grid_y.ravel() + (top + y0) // BLOCK,
+        grid_x.ravel() + (left + x0) // BLOCK,
+    )
 
 
-def _roles(grid_y: NDArray[np.int64], grid_x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Which payload bit each block of the grid carries, and whether it carries it flipped (so that an unmarked picture votes
-    0).
+def _roles(
+    grid_y: NDArray[np.int64], grid_x: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Which payload bit each block of the grid carries, and whether it carries it flipped (so that an
+    unmarked picture votes 0).
     """
-    mixed = grid_y.astype(np.uint64) * np.uint64(0x9E3779B1) + grid_x.astype(np.uint64) * np.uint64(0x85EBCA77)
+    mixed = grid_y.astype(np.uint64) * np.uint64(0x9E3779B1) + grid_x.astype(np.uint64) * np.uint64(
+        0x85EBCA77
+    )
     mixed &= np.uint64(0xFFFFFFFF)
     mixed ^= mixed >> np.uint64(15)
     mixed = (mixed * np.uint64(0x2C1B3C6D)) & np.uint64(0xFFFFFFFF)
     mixed ^= mixed >> np.uint64(13)
-    return (mixed % np.uint64(BITS)).astype(np.int64), ((mixed >> np.uint64(16)) & np.uint64(1)).astype(np.uint8)
+    return (mixed % np.uint64(BITS)).astype(np.int64), ((mixed >> np.uint64(16)) & np.uint64(1)).astype(
+        np.uint8
+    )
 
 
 def _whole(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Blocks of (rows * 8, cols * 8) all of whose pixels are set: (rows * cols,)."""
     rows, cols = where.shape[0] // BLOCK, where.shape[1] // BLOCK
-    lines = np.logical_and.reduceat(where, np.arange(0, where.shape[0], BLOCK), axis=0) if rows * cols else where[:0]
-    return np.asarray(lines.reshape(rows, cols, BLOCK).all(2).ravel(), np.bool_) if rows * cols else np.zeros(0, np.bool_)
+    lines = (
+        np.logical_and.reduceat(where, np.arange(0, where.shape[0], BLOCK), axis=0)
+        if rows * cols
+        else where[:0]
+    )
+    return (
+        np.asarray(lines.reshape(rows, cols, BLOCK).all(2).ravel(), np.bool_)
+        if rows * cols
+        else np.zeros(0, np.bool_)
+    )
 
 
 def _low_bands(luma: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,10 +106,14 @@ def _low_bands(luma: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(low.reshape(rows, 4, cols, 4).transpose(0, 2, 1, 3).reshape(-1, 4, 4))
 
 
-def _first_singular(blocks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Largest singular value (B,) of each (B, 4, 4) block, and its vectors (B, 4), (B, 4), by the power method.
+def _first_singular(
+    blocks: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Largest singular value (B,) of each (B, 4, 4) block, and its vectors (B, 4), (B, 4), by the power
+    method.
 
-    The DCT of the scheme is orthonormal: it changes neither the singular values nor, once undone, the marked block.
+    The DCT of the scheme is orthonormal: it changes neither the singular values nor, once undone, the marked
+    block.
     """
     v = np.full((len(blocks), 4, 1), 0.5, np.float32)
     transposed = blocks.transpose(0, 2, 1)
@@ -99,14 +131,18 @@ def _first_singular(blocks: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
 
 @dataclass(frozen=True)
 class Watermark:
-    """The mark of one job: every block of the frame's 8 x 8 luma grid that lies wholly in the mask carries one bit of `bits`."""
+    """The mark of one job: every block of the frame's 8 x 8 luma grid that lies wholly in the mask carries
+    one bit of `bits`.
+    """
 
     bits: NDArray[np.uint8]  # (BITS,) 0/1
     step: float = STEP  # 8-bit code values
 
-    def delta(self, luma: NDArray[np.float32], left: int, top: int, where: NDArray[np.bool_],
-              depth: int = 8) -> NDArray[np.float32]:
-        """What to add to `luma` (h, w), code values of `depth` bits, whose first sample is (left, top) of the frame.
+    def delta(
+        self, luma: NDArray[np.float32], left: int, top: int, where: NDArray[np.bool_], depth: int = 8
+    ) -> NDArray[np.float32]:
+        """What to add to `luma` (h, w), code values of `depth` bits, whose first sample is (left, top) of the
+        frame.
 
         Only blocks with all of `where` (h, w) are marked. Returns (h, w) float32, 0 elsewhere.
         """
@@ -133,18 +169,27 @@ class Watermark:
 
 
 class WatermarkReader:
-    """Collects votes for each bit over the frames of a dub; more frames, more certain. Needs no source clip and no crop."""
+    """Collects votes for each bit over the frames of a dub; more frames, more certain. Needs no source clip
+    and no crop.
+    """
 
     def __init__(self, step: float = STEP) -> None:
         self.step = step
         self._votes = np.zeros(BITS)
         self._weight = np.zeros(BITS)
 
-    def add(self, luma: NDArray[np.generic], depth: int = 8, box: tuple[int, int, int, int] | None = None,
-            matte: NDArray[np.uint8] | None = None) -> None:
-        """Read one frame's luma plane (H, W). box: (left, top, right, bottom) to look in, the whole frame where None.
+    def add(
+        self,
+        luma: NDArray[np.generic],
+        depth: int = 8,
+        box: tuple[int, int, int, int] | None = None,
+        matte: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Read one frame's luma plane (H, W). box: (left, top, right, bottom) to look in, the whole frame
+        where None.
 
-        matte: (H, W); then only blocks where it is 255 vote. Blocks outside the mark vote at random and only cost certainty.
+        matte: (H, W); then only blocks where it is 255 vote. Blocks outside the mark vote at random and only
+        cost certainty.
         """
         left, top, right, bottom = box or (0, 0, luma.shape[1], luma.shape[0])
         part = np.asarray(luma[top:bottom, left:right], np.float32)
@@ -157,7 +202,9 @@ class WatermarkReader:
         if len(blocks) == 0:
             return
         phase = _first_singular(blocks)[0] / np.float32(self.step * 2.0 ** (depth - 8))
-        vote = -np.sin(2 * np.pi * phase) * np.where(flip == 1, -1, 1)  # -1 at the middle of a 0, +1 at the middle of a 1
+        vote = -np.sin(2 * np.pi * phase) * np.where(
+            flip == 1, -1, 1
+        )  # -1 at the middle of a 0, +1 at the middle of a 1
         np.add.at(self._votes, index, vote)
         np.add.at(self._weight, index, 1.0)
 
@@ -168,5 +215,7 @@ class WatermarkReader:
 
     @property
     def certainty(self) -> NDArray[np.float64]:
-        """(BITS,) each bit's vote in standard deviations of what an unmarked picture gives; above 4 none is chance."""
+        """(BITS,) each bit's vote in standard deviations of what an unmarked picture gives; above 4 none is
+        chance.
+        """
         return np.asarray(np.abs(self._votes) / np.sqrt(np.maximum(self._weight, 1) / 2))

@@ -16,7 +16,9 @@ RenderWindow = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.floa
 
 @dataclass(frozen=True)
 class RenderInput:
-    """What the network needs to know of one frame of the shot; `crop` None where the frame has no usable face."""
+    """What the network needs to know of one frame of the shot; `crop` None where the frame has no usable
+    face.
+    """
 
     index: int  # frame of the shot, from 0
     crop: NDArray[np.uint8] | None  # (S, S, 3) full-range R'G'B'
@@ -33,16 +35,20 @@ class Rendered:
     rgb: NDArray[np.float32] | None  # (S, S, 3) R'G'B' 0..1
 
 
-# --------------------------------------------------------------------------------------------------------------------- the grid
+# ------------------------------------------------------------------------------------------------------------
 
 
 def window_count(count: int, window: int) -> int:
-    """Windows that cover a shot of `count` frames: they start every `window - 1` frames, from the shot's first."""
+    """Windows that cover a shot of `count` frames: they start every `window - 1` frames, from the shot's
+    first.
+    """
     return max(1, -(-(count - 1) // (window - 1)))
 
 
 def windows_of(index: int, count: int, window: int) -> tuple[int, ...]:
-    """Numbers of the one or two windows that hold frame `index` of a shot of `count` frames, earlier first."""
+    """Numbers of the one or two windows that hold frame `index` of a shot of `count` frames, earlier
+    first.
+    """
     stride = window - 1
     last = window_count(count, window) - 1
     here = min(index // stride, last)
@@ -50,18 +56,22 @@ def windows_of(index: int, count: int, window: int) -> tuple[int, ...]:
 
 
 def frames_needed(chunk: FrameRange, count: int, window: int) -> FrameRange:
-    """The frames of the shot whose inputs must be given to render `chunk` alone: whole windows, cut at the shot's end."""
+    """The frames of the shot whose inputs must be given to render `chunk` alone: whole windows, cut at the
+    shot's end.
+    """
     chunk.within(count, "the shot")
     first = windows_of(chunk.start, count, window)[0]
     last = windows_of(chunk.end_exclusive - 1, count, window)[-1]
     return FrameRange(first * (window - 1), min(last * (window - 1) + window, count))
 
 
-# ------------------------------------------------------------------------------------------------------------------- one window
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _filled(inputs: list[RenderInput], window: int) -> list[RenderInput] | None:
-    """`window` inputs, each with a face: holes take the nearest usable frame of the window, the tail repeats the last one."""
+    """`window` inputs, each with a face: holes take the nearest usable frame of the window, the tail repeats
+    the last one.
+    """
     usable = [i for i, x in enumerate(inputs) if x.crop is not None]
     if not usable:
         return None
@@ -69,7 +79,9 @@ def _filled(inputs: list[RenderInput], window: int) -> list[RenderInput] | None:
     return filled + [filled[-1]] * (window - len(filled))
 
 
-def _render_window(render: RenderWindow, inputs: list[RenderInput], window: int) -> NDArray[np.float32] | None:
+def _render_window(
+    render: RenderWindow, inputs: list[RenderInput], window: int
+) -> NDArray[np.float32] | None:
     if not any(x.draw and x.crop is not None for x in inputs):
         return None
     filled = _filled(inputs, window)
@@ -78,24 +90,33 @@ def _render_window(render: RenderWindow, inputs: list[RenderInput], window: int)
     crops, uvs, masks = [], [], []
     for x in filled:
         if x.crop is None or x.uv is None or x.mask is None:
-            raise BadInput(f"frame {x.index} of the shot has a crop but no texture coordinates or mask; expected all or none")
+            raise BadInput(
+                f"frame {x.index} of the shot has a crop but no texture coordinates or mask; expected all or"
+                " none"
+            )
         crops.append(x.crop)
         uvs.append(x.uv)
         masks.append(x.mask)
     return render(np.stack(crops), np.stack(uvs), np.stack(masks))
 
 
-# --------------------------------------------------------------------------------------------------------------------- the shot
+# ------------------------------------------------------------------------------------------------------------
 
 
-def render_shot(render: RenderWindow, window: int, inputs: Iterable[RenderInput], count: int,
-                chunk: FrameRange | None = None) -> Iterator[Rendered]:
+def render_shot(
+    render: RenderWindow,
+    window: int,
+    inputs: Iterable[RenderInput],
+    count: int,
+    chunk: FrameRange | None = None,
+) -> Iterator[Rendered]:
     """Redraw a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
 
-    render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of `frames_needed(chunk, count,
-    window)` (of the whole shot without a chunk). Windows start at the shot's frames 0, T-1, 2(T-1), ...; the border frame that
-    two windows share is the mean of both; the last window repeats the shot's last frame. A frame's bits therefore depend on the
-    shot and its number alone. Windows in which no frame is to be drawn are not run. Raises `BadInput` where the inputs have gaps.
+    render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of
+    `frames_needed(chunk, count, window)` (of the whole shot without a chunk). Windows start at the shot's
+    frames 0, T-1, 2(T-1), ...; the border frame that two windows share is the mean of both; the last window
+    repeats the shot's last frame. A frame's bits therefore depend on the shot and its number alone. Windows
+    in which no frame is to be drawn are not run. Raises `BadInput` where the inputs have gaps.
     """
     chunk = chunk or FrameRange(0, count)
     needed = frames_needed(chunk, count, window)
@@ -120,12 +141,16 @@ def render_shot(render: RenderWindow, window: int, inputs: Iterable[RenderInput]
 def _next(source: Iterator[RenderInput], index: int) -> RenderInput:
     found = next(source, None)
     if found is None or found.index != index:
-        raise BadInput(f"frame {index} of the shot was expected next, {'the end' if found is None else found.index} came; "
-                       "expected every frame of frames_needed in order")
+        raise BadInput(
+            f"frame {index} of the shot was expected next, {'the end' if found is None else found.index}"
+            " came; expected every frame of frames_needed in order"
+        )
     return found
 
 
-def _merged(before: NDArray[np.float32] | None, now: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+def _merged(
+    before: NDArray[np.float32] | None, now: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
     """The mean of what two windows drew of the frame they share, or what the one that was run drew."""
     if before is None or now is None:
         return now if before is None else before

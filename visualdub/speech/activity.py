@@ -15,10 +15,14 @@ from visualdub.face.track import Track
 
 STEP_RATE = 50  # scores per second
 ON = 0.3  # score above which a step is speech
-GAP_SECONDS = 0.5  # speakers do not close their lips in shorter pauses: at 0.24 the correlation of opening fell by 0.1
+GAP_SECONDS = (
+    0.5  # speakers do not close their lips in shorter pauses: at 0.24 the correlation of opening fell by 0.1
+)
 BURST_SECONDS = 0.08  # a shorter sound is a click, not speech
 TOUCH = (0.16, 0.32)  # scores of touching lips between which they close
-EDGE_SECONDS = 0.8  # from rest to speech and back: lips part well before the first sound; 0.2 cost 0.08 of the lip error
+EDGE_SECONDS = (
+    0.8  # from rest to speech and back: lips part well before the first sound; 0.2 cost 0.08 of the lip error
+)
 
 
 def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
@@ -26,7 +30,9 @@ def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
     if longest < 1:
         return active
     padded = np.pad(active, longest + 1)
-    return np.asarray(binary_closing(padded, np.ones(longest + 1, bool))[longest + 1:len(padded) - longest - 1])
+    return np.asarray(
+        binary_closing(padded, np.ones(longest + 1, bool))[longest + 1 : len(padded) - longest - 1]
+    )
 
 
 def drop_bursts(active: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
@@ -46,12 +52,15 @@ def voice_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     half = round(EDGE_SECONDS * STEP_RATE / 2)
     window = np.hanning(2 * half + 3)[1:-1]
     grown = _grow(active, half).astype(np.float64)
-    return np.asarray(np.clip(np.round(convolve1d(grown, window / window.sum(), mode="nearest"), 9), 0.0, 1.0))  # 1 is 1
+    return np.asarray(
+        np.clip(np.round(convolve1d(grown, window / window.sum(), mode="nearest"), 9), 0.0, 1.0)
+    )  # 1 is 1
 
 
 def contact_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Scores (n,) at STEP_RATE that the lips touch -> (n,) in 0..1 how far they are brought together: 0 up to TOUCH[0], 1 from
-    TOUCH[1] on. Lips that nearly touch look like a lisp, so there is little between."""
+    """Scores (n,) at STEP_RATE that the lips touch -> (n,) in 0..1 how far they are brought together: 0 up to
+    TOUCH[0], 1 from TOUCH[1] on. Lips that nearly touch look like a lisp, so there is little between.
+    """
     x = np.clip((np.asarray(scores, np.float64) - TOUCH[0]) / (TOUCH[1] - TOUCH[0]), 0.0, 1.0)
     return np.asarray(x * x * (3 - 2 * x))
 
@@ -69,7 +78,9 @@ OPEN = 0.12  # of the eye distance: a mouth open this far does not rest, however
 
 
 def tracked_opening(track: Track) -> NDArray[np.float64]:
-    """(n,) inner-lip opening over eye distance; gaps without landmarks bridged linearly, 0 where there are none at all."""
+    """(n,) inner-lip opening over eye distance; gaps without landmarks bridged linearly, 0 where there are
+    none at all.
+    """
     opening = lip_opening(track.landmarks.astype(np.float64))
     seen = np.isfinite(opening)
     if not seen.any():

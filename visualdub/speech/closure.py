@@ -16,37 +16,40 @@ BLOCK = 1024  # frames whose meshes are held at once
 
 
 def lip_offsets(model: FaceModel, identity: Array, values: Array) -> Array:
-    """(n, P, 2) from the upper to the lower inner lip in `INNER_LIP_PAIRS`: down and away from the camera, of the distance
-    between the outer eye corners.
+    """(n, P, 2) from the upper to the lower inner lip in `INNER_LIP_PAIRS`: down and away from the camera, of
+    the distance between the outer eye corners.
 
-    identity: (V, 3) neutral mesh. values: (n, 1 + n_speech) jaw in radians, speech components. Head pose and upper face do not
-    matter.
+    identity: (V, 3) neutral mesh. values: (n, 1 + n_speech) jaw in radians, speech components. Head pose and
+    upper face do not matter.
     """
     upper, lower = ([pair[side] for pair in INNER_LIP_PAIRS] for side in (0, 1))
     eyes = float(np.linalg.norm(identity[EYE_CORNERS[0]] - identity[EYE_CORNERS[1]]))
     found = [np.zeros((0, len(INNER_LIP_PAIRS), 2))]
     for first in range(0, len(values), BLOCK):
-        part = values[first:first + BLOCK]
+        part = values[first : first + BLOCK]
         expression = np.zeros((len(part), model.n_expression))
-        expression[:, :part.shape[1] - 1] = part[:, 1:]
+        expression[:, : part.shape[1] - 1] = part[:, 1:]
         mesh = model.vertices(identity, part[:, 0], expression)
         found.append((mesh[:, lower, 1:] - mesh[:, upper, 1:]) / eyes)
     return np.concatenate(found)
 
 
 def offset_slopes(model: FaceModel, identity: Array, centre: Array, gain: Array) -> Array:
-    """(m, P, 2) change of `lip_offsets` by one unit of the actor (`gain` (m,)) in each parameter, at the mouth `centre` (m,)."""
+    """(m, P, 2) change of `lip_offsets` by one unit of the actor (`gain` (m,)) in each parameter, at the
+    mouth `centre` (m,).
+    """
     points = np.concatenate([centre[None], centre[None] + np.diag(gain) * STEP])
     offsets = lip_offsets(model, identity, points)
     return np.asarray((offsets[1:] - offsets[0]) / STEP)
 
 
 def bring_together(model: FaceModel, identity: Array, values: Array, contact: Array, gain: Array) -> Array:
-    """`values` (n, m) with the lips brought together where `contact` (n,) is 1, part of the way below, as they are at 0.
+    """`values` (n, m) with the lips brought together where `contact` (n,) is 1, part of the way below, as
+    they are at 0.
 
-    Together: no gap, and no further behind one another than in the neutral face. The change is the smallest in units of the
-    actor (`gain` (m,), one standard deviation of each parameter): it moves what opens this mouth and leaves rounding and
-    corners alone. Lips that overlap already stay.
+    Together: no gap, and no further behind one another than in the neutral face. The change is the smallest
+    in units of the actor (`gain` (m,), one standard deviation of each parameter): it moves what opens this
+    mouth and leaves rounding and corners alone. Lips that overlap already stay.
     """
     busy = contact > 0
     if not busy.any():

@@ -1,4 +1,6 @@
-"""What the actor's face does in a dub: the dialogue's mouth over the tracked performance, adjusted and eased."""
+"""What the actor's face does in a dub: the dialogue's mouth over the tracked performance, adjusted and
+eased.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ MOST_OFFSET_MS = 1000.0
 
 @dataclass(frozen=True)
 class Shaping:
-    """What is done to the prediction before it is merged with the track. Raises `BadInput` outside the ranges."""
+    """What is done to the prediction before it is merged with the track. Raises `BadInput` outside the
+    ranges.
+    """
 
     gain: float = 1.0  # 0..MOST_GAIN, of the way from the rest pose to the predicted mouth
     smooth_ms: float = 0.0  # 0..MOST_SMOOTH_MS, standard deviation of a Gaussian over time
@@ -49,7 +53,9 @@ class Shaping:
         if self.smooth_ms:
             parts.append(f"smoothed over {self.smooth_ms:g} ms")
         if self.offset_ms:
-            parts.append(f"{abs(self.offset_ms):g} ms {'later' if self.offset_ms > 0 else 'earlier'} than predicted")
+            parts.append(
+                f"{abs(self.offset_ms):g} ms {'later' if self.offset_ms > 0 else 'earlier'} than predicted"
+            )
         return ", ".join(parts) or "as predicted"
 
 
@@ -57,9 +63,11 @@ AS_PREDICTED = Shaping()
 
 
 def smooth_motion(motion: SpeechMotion, deviation: float) -> SpeechMotion:
-    """`motion` low-passed by a Gaussian of standard deviation `deviation` in frames, within each stretch of speech by itself.
+    """`motion` low-passed by a Gaussian of standard deviation `deviation` in frames, within each stretch of
+    speech by itself.
 
-    A stretch keeps its mean, no other is felt in it, and the voice and with it the edges of silence stay as they are.
+    A stretch keeps its mean, no other is felt in it, and the voice and with it the edges of silence stay as
+    they are.
     """
     if deviation == 0:
         return motion
@@ -71,7 +79,9 @@ def smooth_motion(motion: SpeechMotion, deviation: float) -> SpeechMotion:
 
 
 def motion_at(motion: SpeechMotion, positions: NDArray[np.float64]) -> SpeechMotion:
-    """`motion` of n frames at fractional frames `positions` (m,), linearly between them; silence outside 0..n-1."""
+    """`motion` of n frames at fractional frames `positions` (m,), linearly between them; silence outside
+    0..n-1.
+    """
     frames = np.arange(len(motion))
 
     def at(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,54 +97,74 @@ def motion_at(motion: SpeechMotion, positions: NDArray[np.float64]) -> SpeechMot
 
 EASE_SECONDS = 0.2  # parameters go from the dub's to the tracked ones in this time
 FADE_SECONDS = 0.12  # then pixels cross-fade in this time, both mouths being the same
-HOLD_SECONDS = 0.4  # both must be silent this much longer than two eases and fades before real pixels come back
+HOLD_SECONDS = (
+    0.4  # both must be silent this much longer than two eases and fades before real pixels come back
+)
 
 
-def perform(track: Track, motion: SpeechMotion, style: SpeechStyle, rest_jaw: float,
-            rest_expression: NDArray[np.floating[Any]], gain: float = 1.0) -> Performance:
-    """The performance that dubs `track` with `motion`; n frames, of which the upper face stays the actor's own.
+def perform(
+    track: Track,
+    motion: SpeechMotion,
+    style: SpeechStyle,
+    rest_jaw: float,
+    rest_expression: NDArray[np.floating[Any]],
+    gain: float = 1.0,
+) -> Performance:
+    """The performance that dubs `track` with `motion`; n frames, of which the upper face stays the actor's
+    own.
 
-    rest_jaw: radians. rest_expression: (n_speech,) or longer, of which the speech components are taken.
-    gain: of the way from the rest pose to the spoken mouth; lips that touch still touch, whatever it is.
+    rest_jaw: radians. rest_expression: (n_speech,) or longer, of which the speech components are taken. gain:
+    of the way from the rest pose to the spoken mouth; lips that touch still touch, whatever it is.
 
-    Where the dialogue speaks: the style's mouth, its lips together where the motion says that they touch. Where it is silent
-    and the actor's mouth moves: the rest pose. Where both are silent, or no face is usable: draw is 0 and the tracked
-    parameters stand. Toward such frames the parameters ease to the tracked ones first (draw 1), then draw falls to 0. Silence
-    too short for that is drawn at rest. Raises `BadInput` where the motion has not as many frames as the track, or the models
-    differ.
+    Where the dialogue speaks: the style's mouth, its lips together where the motion says that they touch.
+    Where it is silent and the actor's mouth moves: the rest pose. Where both are silent, or no face is
+    usable: draw is 0 and the tracked parameters stand. Toward such frames the parameters ease to the tracked
+    ones first (draw 1), then draw falls to 0. Silence too short for that is drawn at rest. Raises `BadInput`
+    where the motion has not as many frames as the track, or the models differ.
     """
     if len(motion) != len(track):
-        raise BadInput(f"{track.source}: the dialogue's motion has {len(motion)} frames; expected the track's {len(track)}")
+        raise BadInput(
+            f"{track.source}: the dialogue's motion has {len(motion)} frames; expected the track's"
+            f" {len(track)}"
+        )
     spoken = style.apply(motion)
     count = spoken.shape[1]
     tracked = speech_parameters(track, count)
-    rest = np.concatenate([[rest_jaw], np.asarray(rest_expression, np.float64)[:count - 1]])
+    rest = np.concatenate([[rest_jaw], np.asarray(rest_expression, np.float64)[: count - 1]])
     if len(rest) != count or tracked.shape[1] != count:
         found = f"{len(rest)} and {tracked.shape[1]}"
-        raise BadInput(f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each")
+        raise BadInput(
+            f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each"
+        )
     dubbed = rest + gain * motion.voice[:, None] * (spoken - rest)
     dubbed = bring_together(load_face_model(), track.identity, dubbed, motion.contact, np.asarray(style.gain))
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
-    passes = passing_frames((motion.voice > 0) | mouth_moving(track), track.usable, ease + fade, round(HOLD_SECONDS * rate))
+    passes = passing_frames(
+        (motion.voice > 0) | mouth_moving(track), track.usable, ease + fade, round(HOLD_SECONDS * rate)
+    )
     distance = frames_to(passes)
     weight = smoothstep((distance - fade) / (ease + 1.0))[:, None]
     mixed = np.where(weight > 0, weight * dubbed + (1 - weight) * tracked, tracked)
     expression = track.expression.copy()
-    expression[:, :count - 1] = mixed[:, 1:]
+    expression[:, : count - 1] = mixed[:, 1:]
     return Performance(mixed[:, 0].copy(), expression, np.clip(distance / (fade + 1.0), 0.0, 1.0))
 
 
-def passing_frames(busy: NDArray[np.bool_], usable: NDArray[np.bool_], margin: int, hold: int) -> NDArray[np.bool_]:
-    """Frames (n,) that keep their pixels: those without a usable face, and silence further than `margin` from busy frames.
+def passing_frames(
+    busy: NDArray[np.bool_], usable: NDArray[np.bool_], margin: int, hold: int
+) -> NDArray[np.bool_]:
+    """Frames (n,) that keep their pixels: those without a usable face, and silence further than `margin` from
+    busy frames.
 
-    Silence between busy frames must last more than `2 * margin + hold` frames; at the ends of the shot `margin` will do.
+    Silence between busy frames must last more than `2 * margin + hold` frames; at the ends of the shot
+    `margin` will do.
     """
     busy = drop_bursts(busy, 2)
     pad = 2 * margin + hold + 1
     joined = fill_gaps(np.pad(busy, pad), 2 * margin + hold)
     near = np.convolve(joined, np.ones(2 * margin + 1), "same") > 0.5
-    return ~near[pad:len(near) - pad] | ~usable
+    return ~near[pad : len(near) - pad] | ~usable
 
 
 def frames_to(targets: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,4 +1,6 @@
-"""The performance file: what the mouth does in every frame of a dub, as JSON that an artist can edit and a script can read."""
+"""The performance file: what the mouth does in every frame of a dub, as JSON that an artist can edit and a
+script can read.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from visualdub.storage import write_text
 from visualdub.timing import FrameRange
 
 FORMAT, VERSION = "visualdub performance", 1
-MOST_RADIANS, MOST_DEVIATIONS = 1.5, 100.0  # further than any mouth opens or turns; catches a slip of the keyboard
+MOST_RADIANS, MOST_DEVIATIONS = (
+    1.5,
+    100.0,
+)  # further than any mouth opens or turns; catches a slip of the keyboard
 UNITS = {
     "frame": "number in the clip, counted from 0 in order of presentation, as --frames counts",
     "phone": "what the dialogue sounds like when the frame comes on screen (ARPABET); to read, not used",
@@ -47,18 +52,31 @@ class Curves:
         return f"as {self.path.name} has it"
 
     def performance(self, track: Track) -> Performance:
-        """These curves over `track`, whose upper face stays. Raises `BadInput` where they are not of the track's frames."""
+        """These curves over `track`, whose upper face stays. Raises `BadInput` where they are not of the
+        track's frames.
+        """
         if self.face_model != track.face_model:
-            raise BadInput(f"{self.path} moves face model {self.face_model}; {track.source} is tracked with {track.face_model}")
+            raise BadInput(
+                f"{self.path} moves face model {self.face_model}; {track.source} is tracked with"
+                f" {track.face_model}"
+            )
         if self.rate != track.rate:
-            raise BadInput(f"{self.path} has {self.rate} frames/s; expected {track.rate}, the rate of {track.source}")
+            raise BadInput(
+                f"{self.path} has {self.rate} frames/s; expected {track.rate}, the rate of {track.source}"
+            )
         if self.frames != track.frames:
-            raise BadInput(f"{self.path} holds frames {self.frames}; expected {track.frames}, what is dubbed of {track.source}")
+            raise BadInput(
+                f"{self.path} holds frames {self.frames}; expected {track.frames}, what is dubbed of"
+                f" {track.source}"
+            )
         lost = np.flatnonzero((self.draw > 0) & ~track.usable)
         if len(lost):
-            raise BadInput(f"{self.path}: frame {track.start + lost[0]} is to be drawn, but has no usable face; expected draw 0")
+            raise BadInput(
+                f"{self.path}: frame {track.start + lost[0]} is to be drawn, but has no usable face; expected"
+                " draw 0"
+            )
         expression = track.expression.copy()
-        expression[:, :self.mouth.shape[1] - 1] = self.mouth[:, 1:]
+        expression[:, : self.mouth.shape[1] - 1] = self.mouth[:, 1:]
         return Performance(self.mouth[:, 0].copy(), expression, self.draw.copy())
 
 
@@ -67,19 +85,25 @@ def parameter_names() -> list[str]:
     return ["jaw", *(f"speech_{i:02d}" for i in range(load_face_model().n_speech))]
 
 
-# ---- writing ------------------------------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------------------
 
 
 def write_curves(
-    path: Path, track: Track, performance: Performance, phones: list[str], rest: NDArray[np.float64], about: dict[str, Any]
+    path: Path,
+    track: Track,
+    performance: Performance,
+    phones: list[str],
+    rest: NDArray[np.float64],
+    about: dict[str, Any],
 ) -> None:
-    """Write the mouth of `performance` over `track`, one line a frame, whole or not at all; no digit of a number is lost.
+    """Write the mouth of `performance` over `track`, one line a frame, whole or not at all; no digit of a
+    number is lost.
 
-    phones: one for each frame. rest: (1 + n_speech,) the closed mouth. about: further facts for the head of the file.
-    Raises `OutputError` where it cannot be written.
+    phones: one for each frame. rest: (1 + n_speech,) the closed mouth. about: further facts for the head of
+    the file. Raises `OutputError` where it cannot be written.
     """
     names = parameter_names()
-    mouth = np.column_stack([performance.jaw, performance.expression[:, :len(names) - 1]])
+    mouth = np.column_stack([performance.jaw, performance.expression[:, : len(names) - 1]])
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -94,12 +118,16 @@ def write_curves(
     lines.append(f' "rest": {json.dumps(dict(zip(names, rest.tolist(), strict=True)))},\n "curves": [\n')
     rows = [
         {"frame": frame, "phone": phone, "draw": draw, **dict(zip(names, values, strict=True))}
-        for frame, phone, draw, values in zip(track.frames, phones, performance.draw.tolist(), mouth.tolist(), strict=True)
+        for frame, phone, draw, values in zip(
+            track.frames, phones, performance.draw.tolist(), mouth.tolist(), strict=True
+        )
     ]
-    write_text(path, "{\n" + "".join(lines) + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]\n}\n")
+    write_text(
+        path, "{\n" + "".join(lines) + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]\n}\n"
+    )
 
 
-# ---- reading ------------------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def read_curves(path: Path) -> Curves:
@@ -113,9 +141,13 @@ def read_curves(path: Path) -> Curves:
     try:
         rate, frames = Fraction(str(head["rate"])), FrameRange.parse(str(head["frames"]))
     except (ValueError, ZeroDivisionError) as e:
-        raise BadInput(f"{path} has rate {head['rate']!r}, frames {head['frames']!r}; expected text like 25 and 0:40") from e
+        raise BadInput(
+            f"{path} has rate {head['rate']!r}, frames {head['frames']!r}; expected text like 25 and 0:40"
+        ) from e
     if head["face_model"] != load_face_model().name:
-        raise BadInput(f"{path} moves face model {head['face_model']!r}; this version moves {load_face_model().name!r}")
+        raise BadInput(
+            f"{path} moves face model {head['face_model']!r}; this version moves {load_face_model().name!r}"
+        )
     rows = values.get("curves")
     if not isinstance(rows, list):
         raise BadInput(f"{path} has no curves; expected a list of one row for each frame")
@@ -148,11 +180,17 @@ def _document(path: Path) -> dict[str, Any]:
     except (RecursionError, ValueError) as e:
         if isinstance(e, BadInput):
             raise
-        raise BadInput(f"{path} is JSON of another kind; expected a performance written by vdub dub --performance") from e
+        raise BadInput(
+            f"{path} is JSON of another kind; expected a performance written by vdub dub --performance"
+        ) from e
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise BadInput(f"{path} is JSON of another kind; expected a performance written by vdub dub --performance")
+        raise BadInput(
+            f"{path} is JSON of another kind; expected a performance written by vdub dub --performance"
+        )
     if values.get("version") != VERSION:
-        raise BadInput(f"{path} is a performance of version {values.get('version')!r}; this version reads {VERSION}")
+        raise BadInput(
+            f"{path} is a performance of version {values.get('version')!r}; this version reads {VERSION}"
+        )
     return values
 
 
@@ -161,7 +199,7 @@ def _frame_of(row: Any, frames: FrameRange, path: Path) -> int:
     frame = row.get("frame") if isinstance(row, dict) else None
     if not isinstance(frame, int) or isinstance(frame, bool):
         found = json.dumps(row)[:60]
-        raise BadInput(f"{path} has a row without a frame number, {found}; expected {{\"frame\": N, ...}}")
+        raise BadInput(f'{path} has a row without a frame number, {found}; expected {{"frame": N, ...}}')
     if frame not in range(frames.start, frames.end_exclusive):
         raise BadInput(f"{path} has a row for frame {frame}; expected frames {frames} alone")
     return frame
@@ -175,8 +213,12 @@ def _numbers(row: dict[str, Any], names: list[str], where: str) -> list[float]:
         found = f"lacks {missing[0]}" if missing else f"has {unknown[0]}"
         raise BadInput(f"{where} {found}; expected frame, draw, jaw and {names[2]} to {names[-1]}")
     for name in names:
-        low, high = {"draw": (0.0, 1.0), "jaw": (-MOST_RADIANS, MOST_RADIANS)}.get(name, (-MOST_DEVIATIONS, MOST_DEVIATIONS))
+        low, high = {"draw": (0.0, 1.0), "jaw": (-MOST_RADIANS, MOST_RADIANS)}.get(
+            name, (-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        )
         value = row[name]
         if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise BadInput(f"{where}: {name} is {json.dumps(value)[:40]}; expected a number from {low:g} to {high:g}")
+            raise BadInput(
+                f"{where}: {name} is {json.dumps(value)[:40]}; expected a number from {low:g} to {high:g}"
+            )
     return [float(row[n]) for n in names]

@@ -36,10 +36,11 @@ class PhoneSpan:
 def phone_labels(audio: NDArray[np.float32]) -> list[PhoneSpan]:
     """The phones of a recording one after another, without gaps, from 0 to its end; neighbours differ.
 
-    audio: (n,) mono at 16 kHz, -1..1. A recognised phone, not a known one: on eight sentences aligned with their text, 55 % of
-    the spoken time carries the very phone and 65 % one of the same shape of the mouth. Phones are English whatever is spoken.
-    A recording too quiet for speech is one silence; an empty one has no spans. Works in blocks: beside the audio, memory grows
-    by less than 200 bytes each 10 ms. Raises `BadInput` for audio that is not one row of finite numbers.
+    audio: (n,) mono at 16 kHz, -1..1. A recognised phone, not a known one: on eight sentences aligned with
+    their text, 55 % of the spoken time carries the very phone and 65 % one of the same shape of the mouth.
+    Phones are English whatever is spoken. A recording too quiet for speech is one silence; an empty one has
+    no spans. Works in blocks: beside the audio, memory grows by less than 200 bytes each 10 ms. Raises
+    `BadInput` for audio that is not one row of finite numbers.
     """
     heard = features.check_audio(audio)
     steps = -(-len(heard) // phones.HOP)
@@ -56,11 +57,15 @@ def phone_labels(audio: NDArray[np.float32]) -> list[PhoneSpan]:
 
 
 def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[str]:
-    """The phone of `spans` (as `phone_labels` gives them) at each of `times` in seconds; SILENCE outside the recording."""
+    """The phone of `spans` (as `phone_labels` gives them) at each of `times` in seconds; SILENCE outside the
+    recording.
+    """
     if not spans:
         return [SILENCE] * len(times)
     index = np.searchsorted([s.start for s in spans], times, side="right") - 1
-    return [spans[i].phone if i >= 0 and t < spans[i].end else SILENCE for i, t in zip(index, times, strict=True)]
+    return [
+        spans[i].phone if i >= 0 and t < spans[i].end else SILENCE for i, t in zip(index, times, strict=True)
+    ]
 
 
 def _scores(audio: NDArray[np.float32], level: features.Level, steps: int) -> Iterator[NDArray[np.float32]]:
@@ -69,26 +74,35 @@ def _scores(audio: NDArray[np.float32], level: features.Level, steps: int) -> It
     for first in range(0, steps, BLOCK):
         count = min(BLOCK, steps - first)
         start = max(first - AROUND, 0)
-        piece = audio[start * phones.HOP:(first + count + AROUND) * phones.HOP] * np.float32(level.gain)
-        scores = phones.phone_scores(piece, first - start, count, level.cepstra, phones.acoustic_model(), every=1)
-        here = quiet[first:first + count]
+        piece = audio[start * phones.HOP : (first + count + AROUND) * phones.HOP] * np.float32(level.gain)
+        scores = phones.phone_scores(
+            piece, first - start, count, level.cepstra, phones.acoustic_model(), every=1
+        )
+        here = quiet[first : first + count]
         scores[here] = -CERTAIN
         scores[here, silence] = 0.0
         yield scores
 
 
 def _quiet(audio: NDArray[np.float32], level: features.Level, steps: int) -> NDArray[np.bool_]:
-    """(steps,) True in pauses in which nothing can be heard: the recogniser never met digital silence, and calls it a ZH."""
+    """(steps,) True in pauses in which nothing can be heard: the recogniser never met digital silence, and
+    calls it a ZH.
+    """
     every = features.HOP // phones.HOP
-    heard = [features.KINDS["mel"].audible(audio, level, first, BLOCK) for first in range(0, -(-steps // every), BLOCK)]
+    heard = [
+        features.KINDS["mel"].audible(audio, level, first, BLOCK)
+        for first in range(0, -(-steps // every), BLOCK)
+    ]
     return drop_bursts(~np.repeat(np.concatenate(heard), every)[:steps], PAUSE)
 
 
-def best_path(blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: float, shortest: int) -> NDArray[np.int64]:
+def best_path(
+    blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: float, shortest: int
+) -> NDArray[np.int64]:
     """The phone (steps,) at each step whose scores add up to most, less `switch` for every change of phone.
 
-    blocks: scores (k, P), k >= 1, one after another, `steps` >= 1 in all. Every phone lasts `shortest` steps or more, or all
-    of them where they are fewer.
+    blocks: scores (k, P), k >= 1, one after another, `steps` >= 1 in all. Every phone lasts `shortest` steps
+    or more, or all of them where they are fewer.
     """
     shortest = min(shortest, steps)
     best = np.concatenate([[0.0], np.full(steps, -np.inf)])  # of the first t steps' paths the largest sum
@@ -98,7 +112,9 @@ def best_path(blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: f
         if t == 0:
             count = block.shape[1]
             total, recent = np.full(count, -np.inf), np.zeros((shortest, count))
-            entered = np.zeros((steps, count), bool)  # the best path to this phone came from another `shortest` steps ago
+            entered = np.zeros(
+                (steps, count), bool
+            )  # the best path to this phone came from another `shortest` steps ago
         for score in block:
             recent[t % shortest] = score
             t += 1
@@ -113,7 +129,7 @@ def best_path(blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: f
     phone = last[t]
     while t > 0:
         if entered[t - 1, phone]:
-            path[t - shortest:t] = phone
+            path[t - shortest : t] = phone
             t -= shortest
             phone = last[t]
         else:

@@ -1,4 +1,6 @@
-"""How late a clip's picture is against its sound: the lips that the speech model hears slid along the lips that were tracked."""
+"""How late a clip's picture is against its sound: the lips that the speech model hears slid along the lips
+that were tracked.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ BAND_HZ = (1.0, 8.0)  # what lips do in speech; slower is mood, faster is noise 
 MODES = 6  # directions of the lips' shape that are compared; they hold 94 to 98 % of its variance in the band
 LEAST_SPEECH = 1.0  # seconds of speech over a tracked mouth without which nothing is estimated
 FOUND = 0.99  # confidence from which an offset is taken for found
-# Gumbel distribution of the best score of other people's sound: 1904 pairs of 40 clips had mean 1.76, deviation 0.65, 99 % below
+# Gumbel distribution of the best score of other people's sound: 1904 pairs of 40 clips had mean 1.76,
+# deviation 0.65, 99 % below
 # 3.65 (this: 3.77). `benchmarks/sync.py` measures it again on fewer.
 NULL_MODE, NULL_SCALE = 1.47, 0.50
 
@@ -39,7 +42,9 @@ class Sync:
     """Picture against sound. k offsets tried, n instants CLOCK times a second."""
 
     offset: float  # seconds the picture is late; negative: early. A guess unless `found`
-    confidence: float  # 0..1: the share of recordings of somebody else that would fit less well than this sound does
+    confidence: (
+        float  # 0..1: the share of recordings of somebody else that would fit less well than this sound does
+    )
     correlation: float  # of the lips seen and heard, at the offset
     speech_seconds: float  # of speech over a tracked mouth
     rate: Fraction  # frames per second of the clip
@@ -56,18 +61,29 @@ class Sync:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the curves left out."""
-        return {"found": self.found, "offset_ms": round(1000 * self.offset), "frames": round(self.offset * float(self.rate), 2),
-                "confidence": round(self.confidence, 4), "correlation": round(self.correlation, 3),
-                "speech_seconds": round(self.speech_seconds, 2)}
+        return {
+            "found": self.found,
+            "offset_ms": round(1000 * self.offset),
+            "frames": round(self.offset * float(self.rate), 2),
+            "confidence": round(self.confidence, 4),
+            "correlation": round(self.correlation, 3),
+            "speech_seconds": round(self.speech_seconds, 2),
+        }
 
     def summary(self) -> str:
         """One line: offset, which is late, confidence."""
         size = f"{abs(1000 * self.offset):.0f} ms ({abs(self.offset) * float(self.rate):.1f} frames)"
-        late = "the picture is late against the sound" if self.offset > 0 else "the sound is late against the picture"
+        late = (
+            "the picture is late against the sound"
+            if self.offset > 0
+            else "the sound is late against the picture"
+        )
         if self.found:
             return f"{late} by {size}, confidence {self.confidence:.3f}"
-        return (f"offset not found: confidence {self.confidence:.3f}, expected {FOUND} or more "
-                f"(best guess: {late} by {size})")
+        return (
+            f"offset not found: confidence {self.confidence:.3f}, expected {FOUND} or more "
+            f"(best guess: {late} by {size})"
+        )
 
 
 def clip_sync(clip: Path, track: Track) -> Sync:
@@ -75,12 +91,14 @@ def clip_sync(clip: Path, track: Track) -> Sync:
 
     Raises `AudioMissing` without sound, `BadInput` where the sound is silent or holds too little speech.
     """
-    times = probe(clip).frame_times()[track.start:track.frames.end_exclusive]
+    times = probe(clip).frame_times()[track.start : track.frames.end_exclusive]
     return estimate_sync(track, times, read_audio(clip, RATE))
 
 
 def trusted_offset(clip: Path, track: Track) -> tuple[float | None, str]:
-    """Seconds the picture is late, None where that cannot be found; and a line about it, for who pairs sound with pictures."""
+    """Seconds the picture is late, None where that cannot be found; and a line about it, for who pairs sound
+    with pictures.
+    """
     try:
         sync = clip_sync(clip, track)
     except BadInput as e:
@@ -93,10 +111,10 @@ def trusted_offset(clip: Path, track: Track) -> tuple[float | None, str]:
 def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Sync:
     """The offset at which the lips that `audio` makes the speech model draw follow the tracked lips best.
 
-    times: (n,) seconds of the sound at which the track's frames are shown, ascending. audio: (m,) mono at 16 kHz, -1..1, heard
-    from time 0. The score of an offset is Fisher's z of the correlation over its standard deviation where nothing fits: that
-    of the same sound backwards, at every shift. Raises `BadInput` where the sound is silent or under LEAST_SPEECH of speech
-    lies over a tracked mouth.
+    times: (n,) seconds of the sound at which the track's frames are shown, ascending. audio: (m,) mono at 16
+    kHz, -1..1, heard from time 0. The score of an offset is Fisher's z of the correlation over its standard
+    deviation where nothing fits: that of the same sound backwards, at every shift. Raises `BadInput` where
+    the sound is silent or under LEAST_SPEECH of speech lies over a tracked mouth.
     """
     if recording_level(audio) is None:
         raise BadInput(f"{track.source}: the sound is silent; expected speech")
@@ -109,22 +127,36 @@ def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Syn
     motion = predict_motion(_piece(audio, first, count + 2 * reach), Fraction(CLOCK), count + 2 * reach)
     heard_at = first + np.arange(count + 2 * reach) / CLOCK
     audible = (heard_at >= 0) & (heard_at <= len(audio) / RATE)
-    speech = float((known & (motion.voice[reach:reach + count] == 1)).sum() / CLOCK)
+    speech = float((known & (motion.voice[reach : reach + count] == 1)).sum() / CLOCK)
     if speech < LEAST_SPEECH:
-        raise BadInput(f"{track.source}: {speech:.1f} s of speech over a tracked mouth; expected {LEAST_SPEECH:g} s or more")
+        raise BadInput(
+            f"{track.source}: {speech:.1f} s of speech over a tracked mouth; expected {LEAST_SPEECH:g} s or"
+            " more"
+        )
     heard = band_pass(np.column_stack([motion.jaw, motion.expression]) @ basis) * audible[:, None]
     curve = correlations(seen, heard, known, audible)
-    middle = heard[reach:reach + count]
+    middle = heard[reach : reach + count]
     score = np.arctanh(np.minimum(curve, 0.999)) / max(unrelated_spread(seen, middle), 1e-9)
     best, top = peak(curve)
     inside = 0 < round(best) < 2 * reach  # a best fit at the end of the reach is none
     tried = np.arange(-reach, reach + 1) / CLOCK
-    return Sync(best / CLOCK - REACH, confidence_of(float(score.max())) if inside else 0.0, top, speech, track.rate, tried, curve,
-                clock, seen[:, 0], middle[:, 0])
+    return Sync(
+        best / CLOCK - REACH,
+        confidence_of(float(score.max())) if inside else 0.0,
+        top,
+        speech,
+        track.rate,
+        tried,
+        curve,
+        clock,
+        seen[:, 0],
+        middle[:, 0],
+    )
 
 
 def lip_basis(identity: Array, style: SpeechStyle, model: FaceModel) -> Array:
-    """(m, MODES) what one deviation of each speech parameter does to the chief directions of this actor's lips, model units.
+    """(m, MODES) what one deviation of each speech parameter does to the chief directions of this actor's
+    lips, model units.
 
     identity: (V, 3) neutral mesh. The directions are orthogonal, the one that moves most first.
     """
@@ -132,19 +164,23 @@ def lip_basis(identity: Array, style: SpeechStyle, model: FaceModel) -> Array:
     points = np.repeat(np.array(style.centre)[None], count + 1, 0)
     points[1:] += np.diag(style.gain) * step
     expression = np.zeros((count + 1, model.n_expression))
-    expression[:, :count - 1] = points[:, 1:]
+    expression[:, : count - 1] = points[:, 1:]
     lips = model.vertices(identity, points[:, 0], expression)[:, list(LIPS)].reshape(count + 1, -1)
     change = (lips[1:] - lips[0]) / step
     directions = np.linalg.svd(change, full_matrices=False)[2][:MODES]
     return np.asarray(change @ directions.T)
 
 
-def _seen(track: Track, times: Array, clock: Array, style: SpeechStyle, basis: Array) -> tuple[Array, NDArray[np.bool_]]:
+def _seen(
+    track: Track, times: Array, clock: Array, style: SpeechStyle, basis: Array
+) -> tuple[Array, NDArray[np.bool_]]:
     """Tracked lips (n, MODES) at `clock`, band-passed, 0 where no mouth is tracked; and where one is (n,)."""
     values = (speech_parameters(track, len(style.centre)) - np.array(style.centre)) / np.array(style.gain)
     usable = track.usable & np.isfinite(values).all(1)
     if not usable.any():
-        raise BadInput(f"{track.source}: no usable face in frames {track.frames}; expected frames that show the mouth")
+        raise BadInput(
+            f"{track.source}: no usable face in frames {track.frames}; expected frames that show the mouth"
+        )
     lips = values[usable] @ basis
     bridged = np.column_stack([np.interp(clock, times[usable], column) for column in lips.T])
     known = np.interp(clock, times, usable.astype(float)) > 0.99
@@ -157,7 +193,7 @@ def _piece(audio: NDArray[np.float32], first: float, steps: int) -> NDArray[np.f
     piece = np.zeros(length, np.float32)
     a, b = max(start, 0), min(start + length, len(audio))
     if b > a:
-        piece[a - start:b - start] = audio[a:b]
+        piece[a - start : b - start] = audio[a:b]
     return piece
 
 
@@ -168,10 +204,11 @@ def band_pass(values: Array) -> Array:
 
 
 def correlations(seen: Array, heard: Array, known: NDArray[np.bool_], audible: NDArray[np.bool_]) -> Array:
-    """(2 r + 1,) correlation of `seen` (n, k) with `heard` (n + 2 r, k) when the picture is -r .. r steps late.
+    """(2 r + 1,) correlation of `seen` (n, k) with `heard` (n + 2 r, k) when the picture is -r .. r steps
+    late.
 
-    Step i of `seen` is the instant of step i + r of `heard`. known (n,) and audible (n + 2 r,) say which rows count; the others
-    are 0 already.
+    Step i of `seen` is the instant of step i + r of `heard`. known (n,) and audible (n + 2 r,) say which rows
+    count; the others are 0 already.
     """
     count = len(seen)
     energy_seen, energy_heard = (seen**2).sum(1), (heard**2).sum(1)
@@ -184,7 +221,9 @@ def correlations(seen: Array, heard: Array, known: NDArray[np.bool_], audible: N
 
 
 def unrelated_spread(seen: Array, heard: Array) -> float:
-    """Standard deviation of the correlation of `seen` with `heard` backwards, both (n, k), over all circular shifts."""
+    """Standard deviation of the correlation of `seen` with `heard` backwards, both (n, k), over all circular
+    shifts.
+    """
     products = np.zeros(len(seen) // 2 + 1, np.complex128)
     for a, b in zip(seen.T, heard[::-1].T, strict=True):
         products += np.fft.rfft(a) * np.conj(np.fft.rfft(b))
@@ -197,7 +236,7 @@ def peak(curve: Array) -> tuple[float, float]:
     i = int(np.argmax(curve))
     if not 0 < i < len(curve) - 1:
         return float(i), float(curve[i])
-    left, top, right = curve[i - 1:i + 2]
+    left, top, right = curve[i - 1 : i + 2]
     bend = left - 2 * top + right
     shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
     return i + float(shift), float(top - 0.25 * (left - right) * shift)
@@ -209,7 +248,8 @@ def confidence_of(score: float) -> float:
 
 
 def shifted_sound(audio: NDArray[np.float32], offset: float, rate: int) -> NDArray[np.float32]:
-    """The sound (m,) moved to where the pictures show it: led in by silence where they are late, cut where they are early.
+    """The sound (m,) moved to where the pictures show it: led in by silence where they are late, cut where
+    they are early.
 
     offset: seconds the picture is late.
     """

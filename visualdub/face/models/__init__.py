@@ -42,7 +42,9 @@ class FaceModel(Protocol):
         ...
 
     def vertices(self, identity: Mesh, jaw: NDArray[np.float64], expression: NDArray[np.float64]) -> Mesh:
-        """Mesh (..., V, 3) of `identity` (V, 3) with the jaw turned by `jaw` (...) radians and `expression` (..., K)."""
+        """Mesh (..., V, 3) of `identity` (V, 3) with the jaw turned by `jaw` (...) radians and `expression`
+        (..., K).
+        """
         ...
 
 

@@ -1,4 +1,6 @@
-"""`face468`: MediaPipe's 468 vertices with a skirt, teeth sheets and a mouth cap; built in and the default."""
+"""`face468`: MediaPipe's 468 vertices with a skirt, teeth sheets and a mouth cap; built in and the
+default.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,11 @@ Mesh = NDArray[np.float64]  # (..., V, 3) x right, y down, z away from the camer
 
 @dataclass(frozen=True)
 class Face468:
-    """MediaPipe's 468 vertices, a skirt below the jaw line, teeth sheets and a mouth cap. Unit: about one face width.
+    """MediaPipe's 468 vertices, a skirt below the jaw line, teeth sheets and a mouth cap. Unit: about one
+    face width.
 
-    `vertices = identity + weights * (turn about the jaw joint) + expression @ basis`. Vertices 0..467 carry MediaPipe's
-    numbers, so `landmarks.lip_opening` works on the mesh.
+    `vertices = identity + weights * (turn about the jaw joint) + expression @ basis`. Vertices 0..467 carry
+    MediaPipe's numbers, so `landmarks.lip_opening` works on the mesh.
     """
 
     name: str
@@ -87,5 +90,18 @@ def read_face_model(path: Path, name: str) -> Face468:
         return np.asarray(a[key], np.float64)
 
     return Face468(
-        name, a["triangles"], a["uv"], real("template"), real("anchors"), real("offsets"), a["parts"], real("jaw_weights"),
-        real("jaw_joint"), float(a["jaw_limit"]), real("basis"), int(a["n_speech"]), a["stable"], real("mask_weight"))
+        name,
+        a["triangles"],
+        a["uv"],
+        real("template"),
+        real("anchors"),
+        real("offsets"),
+        a["parts"],
+        real("jaw_weights"),
+        real("jaw_joint"),
+        float(a["jaw_limit"]),
+        real("basis"),
+        int(a["n_speech"]),
+        a["stable"],
+        real("mask_weight"),
+    )

@@ -1,6 +1,8 @@
-"""Input features of the speech model, 50 a second, the same however the recording is cut: log-mel, phone scores, both, wav2vec2.
+"""Input features of the speech model, 50 a second, the same however the recording is cut: log-mel, phone
+scores, both, wav2vec2.
 
-`feature_kind` gives one of them behind the one interface `FeatureKind`; its name, with a version, stands in every model.
+`feature_kind` gives one of them behind the one interface `FeatureKind`; its name, with a version, stands in
+every model.
 """
 
 from __future__ import annotations
@@ -30,7 +32,23 @@ from visualdub.speech.features.mel import (
 )
 from visualdub.speech.features.pocketsphinx import acoustic_model, phone_scores
 
-__all__ = ["BANDS", "HOP", "KINDS", "NAMED", "RATE", "FeatureKind", "Level", "MelPhone", "check_audio", "feature_count", "feature_kind", "filterbank", "log_mel", "mel_of_hertz", "recording_level"]
+__all__ = [
+    "BANDS",
+    "HOP",
+    "KINDS",
+    "NAMED",
+    "RATE",
+    "FeatureKind",
+    "Level",
+    "MelPhone",
+    "check_audio",
+    "feature_count",
+    "feature_kind",
+    "filterbank",
+    "log_mel",
+    "mel_of_hertz",
+    "recording_level",
+]
 
 PHONES = 42  # of PocketSphinx's acoustic model
 
@@ -39,7 +57,9 @@ PHONES = 42  # of PocketSphinx's acoustic model
 class MelPhone(FeatureKind):
     """Log-mel, log posteriors of the phones scaled to about -1..1, or first the one and then the other."""
 
-    def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
+    def features(
+        self, audio: NDArray[np.float32], level: Level, first: int, count: int
+    ) -> NDArray[np.float32]:
         """As `FeatureKind.features`."""
         parts = [relative_mel(audio, level, first, count)] if self.bands else []
         if self.phones:
@@ -57,16 +77,19 @@ NAMED = {k.name: k for k in KINDS.values()}
 
 
 def feature_kind(name: str, weights: Path | None = None) -> FeatureKind:
-    """The features called `name`: `phone`, `mel`, `both` or `wav2vec2` for the latest version, or a name out of a model.
+    """The features called `name`: `phone`, `mel`, `both` or `wav2vec2` for the latest version, or a name out
+    of a model.
 
-    weights: the folder of a wav2vec2 network, by default $VISUALDUB_WAV2VEC2. Raises `BadInput` for an unknown name, and for
-    wav2vec2 whose weights are missing or are not the ones that `name` tells of.
+    weights: the folder of a wav2vec2 network, by default $VISUALDUB_WAV2VEC2. Raises `BadInput` for an
+    unknown name, and for wav2vec2 whose weights are missing or are not the ones that `name` tells of.
     """
     known = KINDS.get(name) or NAMED.get(name)
     if known is not None:
         return known
     if name.split("-")[0] != "wav2vec2":
-        raise BadInput(f"unknown speech features {name!r}; expected one of {', '.join([*KINDS, 'wav2vec2', *NAMED])}")
+        raise BadInput(
+            f"unknown speech features {name!r}; expected one of {', '.join([*KINDS, 'wav2vec2', *NAMED])}"
+        )
     from visualdub.speech.features.wav2vec2 import open_wav2vec2
 
     kind = open_wav2vec2(weights)

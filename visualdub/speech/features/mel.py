@@ -55,16 +55,20 @@ def feature_count(samples: int) -> int:
 
 
 def log_mel(audio: NDArray[np.float32], first: int, count: int) -> NDArray[np.float32]:
-    """Natural log of mel power for features `first` .. `first + count - 1`; feature k is centred on sample k * HOP.
+    """Natural log of mel power for features `first` .. `first + count - 1`; feature k is centred on sample k
+    * HOP.
 
-    audio: (n,) in -1..1 at RATE. Outside the recording there is silence, so any `first` is allowed. Returns (count, BANDS).
+    audio: (n,) in -1..1 at RATE. Outside the recording there is silence, so any `first` is allowed. Returns
+    (count, BANDS).
     """
     start, length = first * HOP - WINDOW // 2, (count - 1) * HOP + WINDOW
     piece = np.zeros(length, np.float32)
     a, b = max(start, 0), min(start + length, len(audio))
     if b > a:
-        piece[a - start:b - start] = audio[a:b]
-    frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP] * np.hanning(WINDOW).astype(np.float32)
+        piece[a - start : b - start] = audio[a:b]
+    frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP] * np.hanning(WINDOW).astype(
+        np.float32
+    )
     power = np.abs(rfft(frames, FFT, axis=1)).astype(np.float32) ** 2 * (4.0 / WINDOW**2)
     return np.asarray(np.log(np.maximum(power @ filterbank(), POWER_FLOOR)), np.float32)
 
@@ -83,7 +87,8 @@ class Level:
 def recording_level(audio: NDArray[np.float32]) -> Level | None:
     """The level of a recording; None where nothing in it is loud enough to be speech.
 
-    Looks at `SAMPLED_SECONDS` at most, in seconds spread evenly over the recording, so that memory stays bounded.
+    Looks at `SAMPLED_SECONDS` at most, in seconds spread evenly over the recording, so that memory stays
+    bounded.
     """
     per_second = RATE // HOP
     seconds = max(1, feature_count(len(audio)) // per_second)
@@ -95,37 +100,49 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
         return None
     inside = starts[starts < feature_count(len(audio))]
     gain = float(np.exp((LOUDNESS - top) / 2))
-    spectra = np.concatenate([cepstra(scaled_piece(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside])
+    spectra = np.concatenate(
+        [cepstra(scaled_piece(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside]
+    )
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
-    looked_at = np.concatenate([audio[s * HOP:(s + per_second) * HOP] for s in inside])
-    spectra = spectra[:2 * feature_count(len(audio))]
-    return Level(gain, np.maximum(loud, quietest), spectra[spectra[:, 0] > 0].mean(0),
-                 float(looked_at.mean(dtype=np.float64)), float(looked_at.std(dtype=np.float64)))
+    looked_at = np.concatenate([audio[s * HOP : (s + per_second) * HOP] for s in inside])
+    spectra = spectra[: 2 * feature_count(len(audio))]
+    return Level(
+        gain,
+        np.maximum(loud, quietest),
+        spectra[spectra[:, 0] > 0].mean(0),
+        float(looked_at.mean(dtype=np.float64)),
+        float(looked_at.std(dtype=np.float64)),
+    )
 
 
 def scaled_piece(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
     """The samples that features `first` .. `first + count - 1` and their neighbours look at, times `gain`.
 
-    CONTEXT features of sound, or silence outside the recording, lie on either side: feature `first` is number CONTEXT here.
+    CONTEXT features of sound, or silence outside the recording, lie on either side: feature `first` is number
+    CONTEXT here.
     """
     start, length = (first - CONTEXT) * HOP, (count + 2 * CONTEXT) * HOP
     piece = np.zeros(length, np.float32)
     a, b = max(start, 0), min(start + length, len(audio))
     if b > a:
-        piece[a - start:b - start] = audio[a:b] * np.float32(gain)
+        piece[a - start : b - start] = audio[a:b] * np.float32(gain)
     return piece
 
 
 def relative_mel(audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
-    """(count, BANDS) log-mel relative to the recording's level, floored at -DEPTH and scaled to about -1..1."""
+    """(count, BANDS) log-mel relative to the recording's level, floored at -DEPTH and scaled to about
+    -1..1.
+    """
     mel = log_mel(scaled_piece(audio, level.gain, first, count), CONTEXT, count)
     return np.asarray(np.maximum(mel - level.mel, -DEPTH) / DEPTH, np.float32)
 
 
 @dataclass(frozen=True)
 class FeatureKind(ABC):
-    """One kind of speech features: RATE / HOP a second, feature k is centred on sample k * HOP of a recording at RATE."""
+    """One kind of speech features: RATE / HOP a second, feature k is centred on sample k * HOP of a recording
+    at RATE.
+    """
 
     name: str  # with a version; a model trained on another is refused
     width: int  # numbers of one feature
@@ -133,15 +150,23 @@ class FeatureKind(ABC):
     phones: int  # the next so many are phone scores, -1..1
 
     def level(self, audio: NDArray[np.float32]) -> Level | None:
-        """The level of a whole recording, which `features` and `audible` want; None where there is nothing to hear."""
+        """The level of a whole recording, which `features` and `audible` want; None where there is nothing to
+        hear.
+        """
         return recording_level(audio)
 
     @abstractmethod
-    def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
-        """(count, width) features `first`.. of a recording (n,) in -1..1; silence lies outside it, so any `first` is allowed."""
+    def features(
+        self, audio: NDArray[np.float32], level: Level, first: int, count: int
+    ) -> NDArray[np.float32]:
+        """(count, width) features `first`.. of a recording (n,) in -1..1; silence lies outside it, so any
+        `first` is allowed.
+        """
 
     def audible(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.bool_]:
-        """(count,) False where the sound lies so far below the recording's loud frames that nothing can be spoken there."""
+        """(count,) False where the sound lies so far below the recording's loud frames that nothing can be
+        spoken there.
+        """
         return np.asarray(relative_mel(audio, level, first, count).mean(1) > FAINT)
 
 

@@ -1,10 +1,12 @@
-"""Phone scores from the acoustic model in PocketSphinx's wheel, evaluated in numpy: every Gaussian, no search, far faster.
+"""Phone scores from the acoustic model in PocketSphinx's wheel, evaluated in numpy: every Gaussian, no
+search, far faster.
 
-Against PocketSphinx's own senone scores (`senlogdir`, with `compallsen`): the same cepstra, differences and context-independent
-states. Its front end also takes a running estimate of the noise off, which depends on everything heard before and so on where a
-recording is cut; this one does not. With that turned off there, the likeliest phone is the same in 87 to 92 of 100 frames of ten
-recordings in eight languages (in 94 to 96, of three of them, once PocketSphinx also looks at all Gaussians and not at the best
-four); with it on, in 71 to 78 of the three. `tests/speech/test_phones.py` holds the comparison.
+Against PocketSphinx's own senone scores (`senlogdir`, with `compallsen`): the same cepstra, differences and
+context-independent states. Its front end also takes a running estimate of the noise off, which depends on
+everything heard before and so on where a recording is cut; this one does not. With that turned off there, the
+likeliest phone is the same in 87 to 92 of 100 frames of ten recordings in eight languages (in 94 to 96, of
+three of them, once PocketSphinx also looks at all Gaussians and not at the best four); with it on, in 71 to
+78 of the three. `tests/speech/test_phones.py` holds the comparison.
 """
 
 from __future__ import annotations
@@ -25,14 +27,18 @@ LOW_HZ, HIGH_HZ = 130.0, 6800.0
 PREEMPHASIS = 0.97
 STREAMS, STATES = 3, 3  # cepstra, their first and second difference; states of a phone
 WEIGHT_STEP = 1024 * np.log(1.0001)  # nepers that one step of a stored mixture weight stands for
-SCALE = 0.5  # of log likelihoods before they compete: frames are not independent, and one phone would take all
+SCALE = (
+    0.5  # of log likelihoods before they compete: frames are not independent, and one phone would take all
+)
 PIECE = 48  # frames whose Gaussians are held at once; more do not fit the processor's cache
 FLOOR = -9.0  # nepers; less likely phones count as this likely
 
 
 @dataclass(frozen=True)
 class AcousticModel:
-    """Phones (P) with their own Gaussians (G) in each of STREAMS streams, mixed by context-independent STATES."""
+    """Phones (P) with their own Gaussians (G) in each of STREAMS streams, mixed by context-independent
+    STATES.
+    """
 
     phones: tuple[str, ...]  # P names
     quadratic: tuple[Array, ...]  # per stream (2 * CEPSTRA + 1, P * G): log density = [x², x, 1] @ quadratic
@@ -45,8 +51,8 @@ def _read_gaussians(path: Path) -> NDArray[np.float64]:
     start = raw.index(b"endhdr\n") + len(b"endhdr\n")
     numbers = np.frombuffer(raw, "<i4", 4 + STREAMS + 1, start)
     phones, streams, gaussians = (int(n) for n in numbers[1:4])
-    if streams != STREAMS or set(numbers[4:4 + STREAMS]) != {CEPSTRA}:
-        found = numbers[4:4 + streams].tolist()
+    if streams != STREAMS or set(numbers[4 : 4 + STREAMS]) != {CEPSTRA}:
+        found = numbers[4 : 4 + streams].tolist()
         raise ValueError(f"{path} has {streams} streams of {found} numbers; expected {STREAMS} of {CEPSTRA}")
     data = np.frombuffer(raw, "<f4", int(numbers[4 + STREAMS]), start + numbers.nbytes)
     return data.reshape(phones, STREAMS, gaussians, CEPSTRA).astype(np.float64)
@@ -55,7 +61,9 @@ def _read_gaussians(path: Path) -> NDArray[np.float64]:
 def _read_weights(path: Path, phones: int, gaussians: int) -> NDArray[np.float64]:
     """(STREAMS, G, P, STATES) mixture weights of the context-independent states out of a `sendump` file."""
     raw, start = path.read_bytes(), 0
-    while length := int.from_bytes(raw[start:start + 4], "little"):  # the header: texts behind their lengths, 0 ends it
+    while length := int.from_bytes(
+        raw[start : start + 4], "little"
+    ):  # the header: texts behind their lengths, 0 ends it
         start += 4 + length
     start += 4
     rows, states = (int(n) for n in np.frombuffer(raw, "<i4", 2, start))
@@ -64,7 +72,7 @@ def _read_weights(path: Path, phones: int, gaussians: int) -> NDArray[np.float64
         found = f"{rows} rows and {len(raw) - start} weights"
         raise ValueError(f"{path} has {found}; expected {STREAMS} times {gaussians} rows of {states}")
     body = np.frombuffer(raw, np.uint8, offset=start).reshape(STREAMS, gaussians, states)
-    weights = np.exp(-WEIGHT_STEP * body[:, :, :phones * STATES].astype(np.float64))
+    weights = np.exp(-WEIGHT_STEP * body[:, :, : phones * STATES].astype(np.float64))
     return np.asarray(weights.reshape(STREAMS, gaussians, phones, STATES))
 
 
@@ -72,7 +80,7 @@ def _read_phones(path: Path, count: int) -> tuple[str, ...]:
     """The first `count` names in an `mdef` file: the context-independent phones."""
     raw = path.read_bytes()
     start = raw.index(b"END FILE FORMAT DESCRIPTION\n")
-    names = raw[raw.index(b"+NSN+", start):].split(b"\0", count)[:count]
+    names = raw[raw.index(b"+NSN+", start) :].split(b"\0", count)[:count]
     return tuple(n.decode("ascii").strip("+") for n in names)
 
 
@@ -90,7 +98,9 @@ def acoustic_model() -> AcousticModel:
     for s in range(STREAMS):
         mean, var = means[:, s].reshape(-1, CEPSTRA), variances[:, s].reshape(-1, CEPSTRA)
         constant = -0.5 * (mean**2 / var + np.log(2 * np.pi * var)).sum(1)
-        quadratic.append(np.concatenate([-0.5 / var, mean / var, constant[:, None]], 1).T.astype(np.float32).copy())
+        quadratic.append(
+            np.concatenate([-0.5 / var, mean / var, constant[:, None]], 1).T.astype(np.float32).copy()
+        )
     mixed = tuple(weights[s].transpose(1, 0, 2).astype(np.float32).copy() for s in range(STREAMS))
     return AcousticModel(_read_phones(folder / "mdef", phones), tuple(quadratic), mixed)
 
@@ -98,6 +108,7 @@ def acoustic_model() -> AcousticModel:
 @cache
 def _filters() -> Array:
     """(FFT / 2 + 1, FILTERS) the recogniser's triangles: edges rounded to whole bins, unit area."""
+
     def mel(hertz: float) -> float:
         return float(2595 * np.log10(1 + hertz / 700))
 
@@ -111,36 +122,45 @@ def _filters() -> Array:
 
 
 def cepstra(audio: Array, first: int, count: int) -> Array:
-    """(count, CEPSTRA) cepstra for features `first`..; feature k is centred on sample k * HOP. Silence outside the recording."""
+    """(count, CEPSTRA) cepstra for features `first`..; feature k is centred on sample k * HOP. Silence
+    outside the recording.
+    """
     start, length = first * HOP - WINDOW // 2 - 1, (count - 1) * HOP + WINDOW + 1
     piece = np.zeros(length, np.float32)
     a, b = max(start, 0), min(start + length, len(audio))
     if b > a:
-        piece[a - start:b - start] = audio[a:b] * 32768
+        piece[a - start : b - start] = audio[a:b] * 32768
     emphasised = piece[1:] - PREEMPHASIS * piece[:-1]
-    frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::HOP] * np.hamming(WINDOW).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::HOP] * np.hamming(WINDOW).astype(
+        np.float32
+    )
     power = np.abs(rfft(frames, FFT, axis=1)).astype(np.float32) ** 2
     log = np.log(np.maximum(power @ _filters(), 1e-1))
     lift = 1 + LIFTER / 2 * np.sin(np.arange(CEPSTRA) * np.pi / LIFTER)
     return np.asarray(dct(log, type=2, norm="ortho", axis=1)[:, :CEPSTRA] * lift, np.float32)
 
 
-def phone_scores(audio: Array, first: int, count: int, mean: Array, model: AcousticModel, every: int = 2) -> Array:
+def phone_scores(
+    audio: Array, first: int, count: int, mean: Array, model: AcousticModel, every: int = 2
+) -> Array:
     """Log posterior of each phone, FLOOR..0, at `count` features first, first + every, ...: (count, P).
 
-    mean: (CEPSTRA,) of the whole recording. A uniform prior, likelihoods scaled by SCALE, the best state of each phone.
+    mean: (CEPSTRA,) of the whole recording. A uniform prior, likelihoods scaled by SCALE, the best state of
+    each phone.
     """
     score = phone_likelihoods(audio, first, count, mean, model, every) * SCALE
     score -= score.max(1, keepdims=True)
     return np.asarray(np.maximum(score - np.log(np.exp(score).sum(1, keepdims=True)), FLOOR), np.float32)
 
 
-def phone_likelihoods(audio: Array, first: int, count: int, mean: Array, model: AcousticModel, every: int = 2) -> Array:
+def phone_likelihoods(
+    audio: Array, first: int, count: int, mean: Array, model: AcousticModel, every: int = 2
+) -> Array:
     """Log likelihood of each phone's best state, at the features of `phone_scores`: (count, P)."""
     base = cepstra(audio, first - 3, (count - 1) * every + 7) - mean
     delta = base[4:] - base[:-4]  # at feature t: c[t + 2] - c[t - 2]
     streams = [x[::every] for x in (base[3:-3], delta[1:-1], delta[2:] - delta[:-2])]
-    pieces = [_likelihoods(model, [x[i:i + PIECE] for x in streams]) for i in range(0, count, PIECE)]
+    pieces = [_likelihoods(model, [x[i : i + PIECE] for x in streams]) for i in range(0, count, PIECE)]
     return np.concatenate(pieces)
 
 

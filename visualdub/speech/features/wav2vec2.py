@@ -1,4 +1,6 @@
-"""Speech features of a wav2vec2 network in a folder on this machine, exported to ONNX by `exporters.wav2vec2`."""
+"""Speech features of a wav2vec2 network in a folder on this machine, exported to ONNX by
+`exporters.wav2vec2`.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,16 @@ class Wav2Vec2(FeatureKind):
     session: onnxruntime.InferenceSession
     normalise: bool  # the network wants recordings of mean 0 and deviation 1
 
-    def features(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
-        """As `FeatureKind.features`. The network sees a whole block at once, so whole blocks are made and then cut."""
+    def features(
+        self, audio: NDArray[np.float32], level: Level, first: int, count: int
+    ) -> NDArray[np.float32]:
+        """As `FeatureKind.features`. The network sees a whole block at once, so whole blocks are made and
+        then cut.
+        """
         blocks = range(first // BLOCK, (first + count - 1) // BLOCK + 1)
         made = np.concatenate([self._block(audio, level, b) for b in blocks])
         start = first - blocks[0] * BLOCK
-        return made[start:start + count]
+        return made[start : start + count]
 
     def _block(self, audio: NDArray[np.float32], level: Level, number: int) -> NDArray[np.float32]:
         """(BLOCK, width) features of block `number`."""
@@ -44,9 +50,11 @@ class Wav2Vec2(FeatureKind):
         a, b = max(start, 0), min(start + SAMPLES, len(audio))
         if b > a:
             heard = audio[a:b]
-            piece[a - start:b - start] = (heard - level.mean) / (level.deviation + 1e-7) if self.normalise else heard
-        found, = self.session.run(["features"], {"sound": piece[None]})
-        return np.asarray(found[0, CONTEXT:CONTEXT + BLOCK])
+            piece[a - start : b - start] = (
+                (heard - level.mean) / (level.deviation + 1e-7) if self.normalise else heard
+            )
+        (found,) = self.session.run(["features"], {"sound": piece[None]})
+        return np.asarray(found[0, CONTEXT : CONTEXT + BLOCK])
 
 
 def open_wav2vec2(folder: Path | None = None) -> Wav2Vec2:
@@ -56,12 +64,16 @@ def open_wav2vec2(folder: Path | None = None) -> Wav2Vec2:
     """
     chosen = folder or (Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
     if chosen is None:
-        raise BadInput(f"wav2vec2 features need weights; set {FOLDER} to a folder that exporters.wav2vec2 has prepared")
+        raise BadInput(
+            f"wav2vec2 features need weights; set {FOLDER} to a folder that exporters.wav2vec2 has prepared"
+        )
     path = chosen / NETWORK
     try:
         state = path.stat()
     except OSError as e:
-        raise BadInput(f"{path} cannot be read ({e.strerror}); python -m exporters.wav2vec2 FOLDER makes it of weights") from e
+        raise BadInput(
+            f"{path} cannot be read ({e.strerror}); python -m exporters.wav2vec2 FOLDER makes it of weights"
+        ) from e
     return _opened(path, state.st_mtime_ns)
 
 
@@ -76,6 +88,16 @@ def _opened(path: Path, _changed: int) -> Wav2Vec2:
         raise BadInput(f"{path} is not a wav2vec2 network: {str(e).splitlines()[0]}") from e
     facts = session.get_modelmeta().custom_metadata_map
     shapes = [x.shape for x in (*session.get_inputs(), *session.get_outputs())]
-    if "name" not in facts or len(shapes) != 2 or shapes[0] != [1, SAMPLES] or shapes[1][:2] != [1, BLOCK + 2 * CONTEXT]:
-        raise BadInput(f"{path} takes and gives {shapes}; expected a network that this version's exporters.wav2vec2 wrote")
-    return Wav2Vec2(facts["name"], int(shapes[1][2]), 0, 0, path.parent, session, facts.get("normalise") == "1")
+    if (
+        "name" not in facts
+        or len(shapes) != 2
+        or shapes[0] != [1, SAMPLES]
+        or shapes[1][:2] != [1, BLOCK + 2 * CONTEXT]
+    ):
+        raise BadInput(
+            f"{path} takes and gives {shapes}; expected a network that this version's exporters.wav2vec2"
+            " wrote"
+        )
+    return Wav2Vec2(
+        facts["name"], int(shapes[1][2]), 0, 0, path.parent, session, facts.get("normalise") == "1"
+    )
