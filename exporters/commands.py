@@ -17,12 +17,12 @@ def export(
     """Write the renderer of an actor package for ONNX Runtime, checked against PyTorch."""
     import numpy as np
     from PIL import Image
-    from training.renderer.actor_renderer.actor_renderer import ActorRenderer
-    from training.renderer.actor_renderer.generator import Generator
 
     from exporters.onnx import export_renderer
     from training.adapt import load_network
     from training.data.windows import picture_tensor
+    from training.renderer.actor_renderer import ActorRenderer
+    from training.renderer.generator import Generator
     from visualdub.actor.package import REFERENCES, RENDERER, seal
     from visualdub.errors import ActorError
 

@@ -12,8 +12,8 @@ import onnx
 import onnxruntime as ort
 import torch
 from torch import Tensor
-from training.renderer.actor_renderer.actor_renderer import ActorRenderer
 
+from training.renderer.actor_renderer import ActorRenderer
 from visualdub.errors import VisualDubError
 
 OPSET = 17

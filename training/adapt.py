@@ -28,7 +28,7 @@ from training.data.packed import Dataset
 from training.data.segments import Start
 from training.data.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
 from training.prior_file import Prior, check_fits, load_prior
-from training.renderer.actor_renderer.sharpening import choose_crispness
+from training.renderer.sharpening import choose_crispness
 from training.speech.adapter import source_style
 from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
@@ -36,6 +36,7 @@ from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
 from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
+from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 
 MOST_PREPARATION = (
@@ -219,8 +220,8 @@ def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> 
     return None if found is None else round(1000 * found)
 
 
-def _counter(count: Count | None, stage: str) -> Callable[[int, int], None] | None:
-    return None if count is None else lambda done, total: count(stage, done, total)
+def _counter(count: Count | None, stage: str) -> Progress | None:
+    return None if count is None else Progress(lambda _, done, total: count(stage, done, total))
 
 
 def _fingerprint(

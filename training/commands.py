@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from visualdub.actor.record import Consent
-from visualdub.console import Json, err, frame_progress, out, print_json
+from visualdub.console import Json, err, out, print_json, shown_progress
 from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def prepare(
     settings = Settings(
         frames, quality, read_validation(validation or ""), jobs if jobs is not None else _cores()
     )
-    with frame_progress("packing") as progress:
+    with shown_progress() as progress:
         prepared = prepare_dataset(folders, output, settings, progress)
     if json:
         print_json(

@@ -25,7 +25,7 @@ from training.core.trainer import Probe, Trainer, texture_of
 from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
 from training.data.windows import WindowSampler, has_window, still_windows
 from training.prior_file import Prior, check_fits, load_prior, save_prior
-from training.renderer.actor_renderer.losses import Perceptual
+from training.renderer.losses import Perceptual
 from visualdub.errors import BadInput
 from visualdub.measure.evaluate import MARGIN
 from visualdub.storage import require_writable

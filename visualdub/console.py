@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,16 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 from rich.text import Text
+
+from visualdub.stages import Progress, cancel_on_signals
 
 # ---- options -----------------------------------------------------------------------------------------------
 
@@ -73,8 +77,10 @@ class RateColumn(ProgressColumn):
 
 
 @contextlib.contextmanager
-def frame_progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that a stage moves by calling it with frames done and frames in all."""
+def shown_progress() -> Iterator[Progress]:
+    """Progress that is shown on stderr, a bar for each stage that reports, and cancelled by Ctrl-C or
+    SIGTERM.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -82,9 +88,19 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None]]:
         RateColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with Bars(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+        lock = threading.Lock()
+
+        def show(stage: str, done: int, total: int) -> None:
+            with lock:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        progress = Progress(show)
+        with cancel_on_signals(progress):
+            yield progress
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from visualdub.actor.package import Actor
 from visualdub.errors import BadInput
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.face.tracker import Progress, cached_track, require_face
+from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
 from visualdub.media.frame import MediaInfo
 from visualdub.media.movie_reader import content_hash, probe
@@ -39,7 +39,7 @@ from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perfo
 from visualdub.speech.performance_file import Curves, write_curves
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
-from visualdub.stages import WAIT, StageClock, prefetch
+from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.storage import require_writable
 from visualdub.timing import FrameRange
 
@@ -171,7 +171,7 @@ def write_performance(
                 write(finished)
             touched.add(finished)
             if progress is not None:
-                progress(done, len(shot.track))
+                progress.report("rendering", done, len(shot.track))
     report = make_report(shot.clip, output.path, shot.track, performance, clock, shot.from_cache)
     report.notes += notes
     write_report(report, output.path)

@@ -7,12 +7,16 @@ from __future__ import annotations
 import contextlib
 import queue
 import resource
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import TypeVar
+
+from visualdub.errors import Interrupted
 
 # ---- clocks ------------------------------------------------------------------------------------------------
 
@@ -98,6 +102,67 @@ def peak_memory_mib() -> float:
     """Most resident memory this process has held so far, MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+# ---- progress and cancel -----------------------------------------------------------------------------------
+
+ShowProgress = Callable[[str, int, int], None]  # stage, done, total
+
+
+class Progress:
+    """How far one piece of work is, and the wish to stop it: one object, handed in, usable from any thread.
+
+    show: gets every report (stage, units done, units in all); None shows nothing.
+    """
+
+    def __init__(self, show: ShowProgress | None = None) -> None:
+        self._show = show
+        self._cancelled = threading.Event()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Tell how far `stage` is. Raises `Interrupted` once `cancel` was called."""
+        self.check()
+        if self._show is not None:
+            self._show(stage, done, total)
+
+    def cancel(self) -> None:
+        """Ask the work to stop; it raises `Interrupted` at its next report or check."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()
+
+    def check(self) -> None:
+        """Raise `Interrupted` once `cancel` was called."""
+        if self._cancelled.is_set():
+            raise Interrupted("stopped")
+
+
+@contextlib.contextmanager
+def cancel_on_signals(progress: Progress) -> Iterator[None]:
+    """Within the block the first Ctrl-C or SIGTERM cancels `progress`, a second one raises
+    `KeyboardInterrupt`.
+
+    Outside the main thread, which alone may set signals, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if progress.cancelled:
+            raise KeyboardInterrupt
+        progress.cancel()
+
+    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # ---- threads -----------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from training.renderer.actor_renderer.actor_renderer import ActorRenderer
-from training.renderer.actor_renderer.generator import Generator
 
 import exporters.onnx as room
 from exporters.onnx import check_parity, export_renderer, probe_inputs
 from training.core.config import GeneratorConfig
+from training.renderer.actor_renderer import ActorRenderer
+from training.renderer.generator import Generator
 from visualdub.errors import VisualDubError
 from visualdub.render.runtime import Renderer
 

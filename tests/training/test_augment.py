@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training.renderer.actor_renderer.generator import first_guess, sample_texture
 from training_scene import TINY, disc_frames, tiny_config, tiny_trainer
 
 from training.core.trainer import texture_of
@@ -22,6 +21,7 @@ from training.data.augment import (
 )
 from training.data.uvmap import pack_uv, unpack_uv
 from training.data.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
+from training.renderer.generator import first_guess, sample_texture
 from visualdub.face.models import load_face_model
 
 AS_FILMED = torch.eye(3, 4)

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from training.renderer.actor_renderer.discriminator import Discriminator
-from training.renderer.actor_renderer.generator import Generator
 
 from training.core.config import GeneratorConfig, adapt_config
 from training.experiments import ablation, frames, speed
@@ -25,6 +23,8 @@ from training.experiments.tables import (
     value_at,
 )
 from training.prior_file import Prior, load_prior, save_prior
+from training.renderer.discriminator import Discriminator
+from training.renderer.generator import Generator
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from training.renderer.actor_renderer.actor_renderer import ActorRenderer
-from training.renderer.actor_renderer.generator import (
+from training_scene import TINY
+
+from training.core.config import GeneratorConfig
+from training.renderer.actor_renderer import ActorRenderer
+from training.renderer.generator import (
     Generator,
     carry_inwards,
     first_guess,
@@ -14,10 +17,7 @@ from training.renderer.actor_renderer.generator import (
     smooth_jumps,
     uv_jumps,
 )
-from training.renderer.actor_renderer.layers import BlurDown, ModulatedConv, blur_up
-from training_scene import TINY
-
-from training.core.config import GeneratorConfig
+from training.renderer.layers import BlurDown, ModulatedConv, blur_up
 from visualdub.errors import BadInput
 
 

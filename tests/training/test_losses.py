@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from training.renderer.actor_renderer.discriminator import (
+
+from training.core.config import LossConfig
+from training.renderer.discriminator import (
     Discriminator,
     crop_windows,
     discriminator_loss,
     generator_loss,
 )
-from training.renderer.actor_renderer.losses import (
+from training.renderer.losses import (
     VGG16,
     Perceptual,
     colour_reg,
@@ -22,8 +24,6 @@ from training.renderer.actor_renderer.losses import (
     weighted_l1,
     weighted_l2,
 )
-
-from training.core.config import LossConfig
 from visualdub.errors import BadInput
 
 

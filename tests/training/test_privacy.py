@@ -15,8 +15,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from training.renderer.actor_renderer.discriminator import Discriminator
-from training.renderer.actor_renderer.generator import Generator, sample_texture, smooth_noise
 from training_scene import SIZE, TINY
 
 from training.core.config import PriorConfig
@@ -26,6 +24,8 @@ from training.data.windows import Batch
 from training.experiments import privacy
 from training.experiments.privacy import Draw, Face, Finding, Person, Studio, examine, summary, write_finding
 from training.prior_file import Prior, save_prior
+from training.renderer.discriminator import Discriminator
+from training.renderer.generator import Generator, sample_texture, smooth_noise
 from visualdub.errors import BadInput
 
 Examined = Callable[[str], tuple[Finding, list[Face]]]

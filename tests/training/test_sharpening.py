@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training.renderer.actor_renderer.actor_renderer import ActorRenderer
-from training.renderer.actor_renderer.generator import Generator, crisp
-from training.renderer.actor_renderer.sharpening import AMOUNTS, ENOUGH, choose_crispness, detail
 from training_scene import TINY, tiny_probe, tiny_trainer
 
 from training.core.trainer import Probe
+from training.renderer.actor_renderer import ActorRenderer
+from training.renderer.generator import Generator, crisp
+from training.renderer.sharpening import AMOUNTS, ENOUGH, choose_crispness, detail
 
 
 def test_detail_by_hand() -> None:

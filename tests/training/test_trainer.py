@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.renderer.actor_renderer.texture import NeuralTexture
 from training_scene import TINY, tiny_probe, tiny_trainer
 
 from training.core.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from training.core.config import GeneratorConfig, LossConfig
 from training.core.trainer import COOL_TO, rate_factor
+from training.renderer.texture import NeuralTexture
 from visualdub.errors import BadInput, OutputError
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from training.renderer.actor_renderer.generator import first_guess, sample_texture
-from training.renderer.actor_renderer.unwrap import mean_colours, splat, starting_texture
 from training_scene import disc_frames
 
 from training.data.uvmap import unpack_uv
 from training.data.windows import picture_tensor
+from training.renderer.generator import first_guess, sample_texture
+from training.renderer.unwrap import mean_colours, splat, starting_texture
 
 
 def test_splat_shares_a_pixel_among_four_texels() -> None:

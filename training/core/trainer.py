@@ -22,15 +22,15 @@ from training.data.segments import Start
 from training.data.uvmap import unpack_uv
 from training.data.windows import Batch, WindowSampler, feed, picture_tensor
 from training.prior_file import Prior, load_weights
-from training.renderer.actor_renderer.discriminator import (
+from training.renderer.discriminator import (
     Discriminator,
     crop_windows,
     discriminator_loss,
     generator_loss,
     gradient_free,
 )
-from training.renderer.actor_renderer.generator import Generator, crisp, sample_texture, uv_jumps
-from training.renderer.actor_renderer.losses import (
+from training.renderer.generator import Generator, crisp, sample_texture, uv_jumps
+from training.renderer.losses import (
     Perceptual,
     colour_reg,
     psnr,
@@ -38,8 +38,8 @@ from training.renderer.actor_renderer.losses import (
     weighted_l1,
     weighted_l2,
 )
-from training.renderer.actor_renderer.texture import NeuralTexture
-from training.renderer.actor_renderer.unwrap import starting_texture
+from training.renderer.texture import NeuralTexture
+from training.renderer.unwrap import starting_texture
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -73,7 +73,7 @@ def texture_of(
     views = [clips[c].view([f]) for c, f in chosen]
     boxes = np.stack([clips[c].mouth[f] for c, f in chosen])
     lips = torch.from_numpy((boxes[:, [3, 2]] - boxes[:, [1, 0]]).astype(np.float32))
-    result: Tensor = starting_texture(
+    return starting_texture(
         [picture_tensor(v.crops[0]) for v in views],
         [torch.from_numpy(unpack_uv(v.uv[0])) for v in views],
         [torch.from_numpy(v.mask[0]).float() for v in views],
@@ -81,7 +81,6 @@ def texture_of(
         g.texture_size,
         g.texture_channels,
     )[None]
-    return result
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,7 @@ class Trainer:
             self.critic.parameters(), config.discriminator_rate, (0.5, 0.99), fused=True
         )
         self.step_count = 0
-        self.crispness = (
-            0.0  # of what is measured and exported, see `training.renderer.actor_renderer.sharpening`
-        )
+        self.crispness = 0.0  # of what is measured and exported, see `training.renderer.sharpening`
         self._feed: Iterator[Batch] | None = None
 
     @property
@@ -253,15 +250,13 @@ class Trainer:
         texture = self.textures[int(batch.person[n])](progress, int(batch.passage[n]))
         if self.config.mirrored or self.config.recoloured:
             texture = augmented_texture(texture, bool(batch.mirrored[n]), batch.colouring[n])
-        result: Tensor = self.network.with_atlas(texture)
-        return result
+        return self.network.with_atlas(texture)
 
     def _audio(self, batch: Batch) -> Tensor:
         """The audio code, the null code where the sample is silent."""
         null = self.network.null_audio.expand(len(batch), -1)
         if bool(batch.silent.all()):
-            result: Tensor = null
-            return result
+            return null
         return torch.where(batch.silent[:, None], null, self.network.audio(batch.mel).to(null.dtype))
 
     def _generator_losses(self, batch: Batch, drawn: Drawn, adversarial: bool) -> dict[str, Tensor]:
@@ -301,8 +296,7 @@ class Trainer:
         pasted, mouths = self._mouths(batch, drawn)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             real, fake = self.critic(torch.cat([mouths, pasted.detach()]))[0].chunk(2)
-        result: Tensor = discriminator_loss(real, fake)
-        return result
+        return discriminator_loss(real, fake)
 
     def _mouths(self, batch: Batch, drawn: Drawn) -> tuple[Tensor, Tensor]:
         """Squares around the mouths, drawn (pasted into the frame) and filmed: (N, T, 3, crop, crop) each."""

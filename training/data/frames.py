@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +18,7 @@ from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.landmarks import LIPS_OUTER
 from visualdub.face.track import Performance, Track
+from visualdub.stages import Progress
 
 MOUTH_MARGIN = 0.15  # of the lips' box, added on each side
 
@@ -78,7 +79,7 @@ def read_frame_set(
     path: Path,
     track: Track,
     see: tuple[int, int, int, int],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     offset: float = 0.0,
 ) -> FrameSet:
     """Decode the frames of `track` once and compute everything the training needs of them.
@@ -106,7 +107,7 @@ def read_frame_set(
             uv[i], mask[i] = pack_uv(geometry.uv), geometry.mask > 0.5
             mouth[i] = mouth_box(track.landmarks[i], crop.affine[i], crop.size)
         if progress is not None:
-            progress(i + 1, n)
+            progress.report("reading", i + 1, n)
     return FrameSet(crops, uv, mask, mouth, track.usable.copy(), own_mel(path, track, offset), see)
 
 

@@ -13,7 +13,7 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import ceil
@@ -44,6 +44,7 @@ from visualdub.face.track import Track
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
+from visualdub.stages import Progress
 from visualdub.storage import require_writable, write_json, write_text
 from visualdub.timing import FrameRange
 
@@ -59,8 +60,6 @@ OVERRUN = (
     1.0  # seconds a published passage may end after its video; more, and it is another edit of that video
 )
 REFUSED = "refused.csv"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _crops(
             yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else np.zeros((SIZE, SIZE, 3), np.uint8)
             i += 1
             if progress is not None:
-                progress(i, len(rows))
+                progress.report("packing", i, len(rows))
 
 
 def _facts(
@@ -300,7 +299,7 @@ def _make(job: Job) -> Outcome:
         return Outcome(kept, kept=True)
     source = job.source
     try:
-        track = _track(job, lambda done, total: work.done(done / total / 2))
+        track = _track(job, Progress(lambda _, done, total: work.done(done / total / 2)))
         facts = pack_clip(
             source.path,
             track,
@@ -312,7 +311,7 @@ def _make(job: Job) -> Outcome:
             job.quality,
             source.own_sound,
             job.recipe(),
-            lambda done, total: work.done(0.5 + done / total / 2),
+            Progress(lambda _, done, total: work.done(0.5 + done / total / 2)),
             source.av_offset_ms,
         )
         return Outcome(facts)
@@ -394,7 +393,10 @@ def prepare_dataset(
         with Workers(min(settings.jobs, len(sources))) as workers:
             jobs = _plan(sources, workers, index)
             total = sum(job.most for job in jobs)
-            tick = None if progress is None else lambda done: progress(min(round(done), total), total)
+            tick = None
+            if progress is not None:
+                report = progress.report  # bound here, where it is known to be there
+                tick = lambda done: report("packing", min(round(done), total), total)  # noqa: E731
             for job, outcome in workers.run(_make, jobs, tick):
                 index.add(job, outcome)
     except (KeyboardInterrupt, Interrupted):

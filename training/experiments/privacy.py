@@ -52,9 +52,9 @@ from training.data.uvmap import unpack_uv
 from training.data.windows import Batch, picture_tensor, still_windows
 from training.experiments.study import run_main
 from training.prior_file import load_prior, load_weights
-from training.renderer.actor_renderer.generator import TRUST_GAIN, Generator, sample_texture, uv_jumps
-from training.renderer.actor_renderer.texture import NeuralTexture
-from training.renderer.actor_renderer.unwrap import MOST_TRUST, splat
+from training.renderer.generator import TRUST_GAIN, Generator, sample_texture, uv_jumps
+from training.renderer.texture import NeuralTexture
+from training.renderer.unwrap import MOST_TRUST, splat
 from visualdub.errors import BadInput
 
 Array = NDArray[np.float64]

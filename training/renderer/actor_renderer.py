@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.renderer.actor_renderer.generator import Generator, crisp, sample_texture, uv_jumps, view_of
+from training.renderer.generator import Generator, crisp, sample_texture, uv_jumps, view_of
 
 
 class ActorRenderer(nn.Module):
@@ -22,7 +22,7 @@ class ActorRenderer(nn.Module):
     def __init__(
         self, network: Generator, texture: Tensor, references: Tensor, crispness: float = 0.0
     ) -> None:
-        """crispness: see `training.renderer.actor_renderer.sharpening`."""
+        """crispness: see `training.renderer.sharpening`."""
         super().__init__()
         self.crispness = crispness
         self.network = network

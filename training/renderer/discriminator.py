@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.renderer.actor_renderer.layers import BlurDown, Conv, activate
+from training.renderer.layers import BlurDown, Conv, activate
 
 DETAIL = 30.0  # gain of what a 3 x 3 mean takes away, shown beside the frames: it is faint
 

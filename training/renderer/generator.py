@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.core.config import GeneratorConfig
-from training.renderer.actor_renderer.layers import (
+from training.renderer.layers import (
     OUTPUT_GAIN,
     BlurDown,
     Conv,

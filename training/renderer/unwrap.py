@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.renderer.actor_renderer.generator import TRUST_GAIN, first_guess, sample_texture
+from training.renderer.generator import TRUST_GAIN, first_guess, sample_texture
 
 STRONG = 1.0  # weight, in pixels, that keeps a texel's residual near 0 where few pixels showed it
 MOST_TRUST = 4.0  # logit
@@ -126,8 +126,7 @@ def _trust(
     logit = (DOUBT * torch.log(around / own) + FAITH).clamp(-MOST_TRUST, MOST_TRUST)
     logit[sums[:, 2] < 1e-3] = MOST_TRUST
     smooth = F.avg_pool2d(logit.reshape(1, 1, size, size), 5, 1, 2, count_include_pad=False)
-    result: Tensor = smooth[0, 0] / TRUST_GAIN
-    return result
+    return smooth[0, 0] / TRUST_GAIN
 
 
 def _residual(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
@@ -140,5 +139,4 @@ def _residual(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tenso
 
 def _guess(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
     sampled = sample_texture(texture, uv[None, None])[0]
-    result: Tensor = first_guess(frame[None], sampled[:, :3], sampled[:, 3:4], mask[None, None])[0]
-    return result
+    return first_guess(frame[None], sampled[:, :3], sampled[:, 3:4], mask[None, None])[0]

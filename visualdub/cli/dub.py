@@ -22,9 +22,9 @@ from visualdub.console import (
     NoWatermark,
     Profile,
     err,
-    frame_progress,
     out,
     print_json,
+    shown_progress,
 )
 from visualdub.errors import ActorError, BadInput
 
@@ -153,7 +153,7 @@ def command(
         known = load_actor(adapt_first(clip, output, minutes, consent, face))
     reports = []
     for wav, job in jobs:
-        with frame_progress(f"dubbing {wav.stem}") as progress:
+        with shown_progress() as progress:
             reports.append(dub_clip(shot, wav, known, job, progress, mouth))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
@@ -221,7 +221,7 @@ def track_shot(clip: Path, face: str | None, span: object) -> Shot:
     """`open_shot` with a progress bar."""
     from visualdub.dub import open_shot
 
-    with frame_progress("tracking") as progress:
+    with shown_progress() as progress:
         shot = open_shot(clip, face, span, progress)  # type: ignore[arg-type]
     if shot.from_cache:
         err.print(f"{clip.name}: track read from the cache")
@@ -260,7 +260,7 @@ def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
     from visualdub.speech.sync import clip_sync
 
     try:
-        with frame_progress("checking sync") as progress:
+        with shown_progress() as progress:
             sync = clip_sync(movie, track_clip(movie, face=face, progress=progress))
         report.sync = sync.as_dict()
         report.notes.append(f"sync of the finished movie: {sync.summary()}")

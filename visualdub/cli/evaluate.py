@@ -9,7 +9,7 @@ from rich.table import Table
 
 from visualdub.cli.dub import track_shot
 from visualdub.cli.reenact import PerformanceFrom
-from visualdub.console import ActorName, Clip, Face, JsonFile, err, frame_progress, out, print_json
+from visualdub.console import ActorName, Clip, Face, JsonFile, err, out, print_json, shown_progress
 
 
 def command(
@@ -33,7 +33,7 @@ def command(
     passage = FrameRange.parse(performance_from) if performance_from else None
     person = load_actor(find_actor(actor))
     shot = track_shot(clip, face, None)
-    with frame_progress("measuring") as progress:
+    with shown_progress() as progress:
         table = evaluate(shot, span, person, passage, progress)
     if not table["unseen"]:
         err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")

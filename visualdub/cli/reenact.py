@@ -18,8 +18,8 @@ from visualdub.console import (
     Matte,
     NoWatermark,
     Profile,
-    frame_progress,
     print_json,
+    shown_progress,
 )
 
 PerformanceFrom = Annotated[
@@ -67,7 +67,7 @@ def command(
     passage = FrameRange.parse(performance_from) if performance_from else None
     person = load_actor(find_actor(actor))
     shot = track_shot(clip, face, None)
-    with frame_progress("drawing") as progress:
+    with shown_progress() as progress:
         report = reenact(
             shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visualdub.console import Clip, Face, Frames, Json, frame_progress, out, print_json
+from visualdub.console import Clip, Face, Frames, Json, out, print_json, shown_progress
+from visualdub.stages import Progress
 
 if TYPE_CHECKING:
     from visualdub.face.track import Track
@@ -24,15 +24,15 @@ class Pace:
     first: float | None = None
     first_done: int = 0
 
-    def watch(self, inner: Callable[[int, int], None]) -> Callable[[int, int], None]:
-        """`inner`, with the time of its first call noted."""
+    def watch(self, progress: Progress) -> Progress:
+        """A progress that reports to `progress`, with the time of its first report noted."""
 
-        def progress(done: int, total: int) -> None:
+        def note(stage: str, done: int, total: int) -> None:
             if self.first is None and done > 0:
                 self.first, self.first_done = time.perf_counter(), done
-            inner(done, total)
+            progress.report(stage, done, total)
 
-        return progress
+        return Progress(note)
 
     def split(self, frame_count: int) -> tuple[float, float]:
         """Seconds of start-up (first frame included), frames/s after it."""
@@ -73,7 +73,7 @@ def command(
     for path in (target, *([overlay] if overlay else [])):
         require_writable(path)
     pace, clock = Pace(time.perf_counter()), StageClock()
-    with frame_progress("tracking") as progress:
+    with shown_progress() as progress:
         track = track_clip(
             clip, FrameRange.parse(frames) if frames else None, face, pace.watch(progress), clock
         )
@@ -116,7 +116,7 @@ def write_overlay(clip: Path, track: Track, output: Path) -> None:
 
     info = picture_info(output, *track.size, probe(clip).rate, len(track))
     crop = stable_crop(track)
-    with frame_progress("overlay") as progress, VideoWriter(output, info) as writer:
+    with shown_progress() as progress, VideoWriter(output, info) as writer:
         for i, frame in enumerate(read_frames(clip, track.frames)):
             writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info, i))
-            progress(i + 1, len(track))
+            progress.report("overlay", i + 1, len(track))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.face.mediapipe_models import LANDMARKS, Box, Detector, MeshTracker, Rgb, landmark_box
-from visualdub.stages import StageClock
+from visualdub.stages import Progress, StageClock
 
 DETECT_EVERY = 10  # frames between looks for new faces
 MAX_FACES = 4
@@ -110,12 +110,13 @@ class FaceFinder:
 
 
 def find_faces(
-    frames: Iterable[Rgb], progress: Callable[[int], None] | None = None, clock: StageClock | None = None
+    frames: Iterable[Rgb], progress: Progress | None = None, total: int = 0, clock: StageClock | None = None
 ) -> tuple[list[FaceTrack], int]:
     """Track every face through `frames` (uint8 RGB pictures, in order). Returns the faces and how many frames
     came.
 
-    clock: takes the time spent in MediaPipe alone, as stage "mediapipe".
+    total: how many frames are to come, for the progress. clock: takes the time spent in MediaPipe alone, as
+    stage "mediapipe".
     """
     finder, count, clock = FaceFinder(), 0, clock or StageClock()
     try:
@@ -124,7 +125,7 @@ def find_faces(
                 finder.add(rgb)
             count += 1
             if progress is not None:
-                progress(count)
+                progress.report("tracking", count, max(total, count))
     finally:
         finder.close()
     return finder.faces, count

@@ -4,7 +4,6 @@ clip.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_reader import content_hash, probe, read_frames
 from visualdub.media.yuv import frame_rgb
-from visualdub.stages import StageClock, prefetch
+from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
 RESIDUAL_LIMIT = (
@@ -56,11 +55,10 @@ def track_clip(
     path: Path,
     frames: FrameRange | None = None,
     face: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     clock: StageClock | None = None,
 ) -> Track:
-    """Track one face of a clip (`face` as in `choose_face`), streaming. `progress(done, total)` after every
-    frame.
+    """Track one face of a clip (`face` as in `choose_face`), streaming.
 
     clock: takes the time of the stages "mediapipe" and "fit".
 
@@ -70,9 +68,7 @@ def track_clip(
     info = probe(path)
     frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
     pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
-    faces, count = find_faces(
-        pictures, None if progress is None else lambda done: progress(done, len(frames)), clock
-    )
+    faces, count = find_faces(pictures, progress, len(frames), clock)
     if not faces:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
@@ -101,8 +97,6 @@ def track_clip(
 
 
 # ---- tracks from the cache ---------------------------------------------------------------------------------
-
-Progress = Callable[[int, int], None]
 
 
 def cached_track(clip: Path, face: str | None = None, progress: Progress | None = None) -> tuple[Track, bool]:

@@ -20,7 +20,7 @@ from visualdub.face.landmarks import lip_opening
 from visualdub.face.mediapipe_models import LANDMARKS, landmark_box
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.face.tracker import Progress, require_face
+from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import yaw_degrees
 from visualdub.measure.reenact import passage_performance
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
@@ -29,7 +29,7 @@ from visualdub.render.runtime import Renderer
 from visualdub.render.shot_renderer import Redrawer, Redrawn
 from visualdub.speech.performance import perform
 from visualdub.speech.predict import predict_motion
-from visualdub.stages import StageClock, peak_memory_mib
+from visualdub.stages import Progress, StageClock, peak_memory_mib
 from visualdub.timing import FrameRange
 
 MARGIN = 20  # frames between adaptation and test below which a measure is not a test
@@ -146,7 +146,7 @@ def draw(
                 kept.append(_without_frame(frame))
                 crops.append(warp_crop(rgb, redrawer.crop.affine[frame.source.index]))
             if progress is not None:
-                progress(done, len(track))
+                progress.report("measuring", done, len(track))
             yield rgb
 
     landmarks = same_face(finished(), track)

@@ -12,9 +12,9 @@ from visualdub.dub import Output, Shot, check_output, cut_shot, write_performanc
 from visualdub.errors import BadInput
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
-from visualdub.face.tracker import Progress, require_face
+from visualdub.face.tracker import require_face
 from visualdub.records import DubReport
-from visualdub.stages import StageClock
+from visualdub.stages import Progress, StageClock
 from visualdub.timing import FrameRange
 
 
