@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from visualdub.errors import BadInput
+from visualdub.face.landmarks import landmarks_to_crop
 from visualdub.measure.pictures import (
     IDENTICAL,
     border_flicker,
@@ -23,7 +24,6 @@ from visualdub.measure.pictures import (
     sharpness,
     source_box,
     ssim,
-    to_crop,
 )
 
 
@@ -95,7 +95,7 @@ def test_mask_share() -> None:
 
 def test_points_go_into_the_crop_and_boxes_round_outwards() -> None:
     affine = np.array([[[0.5, 0, 10], [0, 0.5, -20]]])
-    assert to_crop(np.array([[[100.0, 200.0, 9.0]]]), affine).tolist() == [[[60.0, 80.0]]]
+    assert landmarks_to_crop(np.array([[[100.0, 200.0, 9.0]]]), affine).tolist() == [[[60.0, 80.0]]]
     marks = np.full((2, 478, 3), 100.0)
     marks[0, 61, 0], marks[0, 291, 0], marks[0, 2, 1], marks[0, 152, 1] = 60, 140, 80, 160
     marks[1] = np.nan

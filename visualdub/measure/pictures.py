@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.box import Box
 from visualdub.errors import BadInput
-from visualdub.face.landmarks import LIPS_OUTER, SOURCE_BOX
+from visualdub.face.landmarks import LIPS_OUTER, SOURCE_BOX, landmarks_to_crop
 
 Picture = NDArray[np.uint8] | NDArray[np.floating[Any]]  # (..., H, W, 3) R'G'B' on the scale 0..255
 
@@ -91,20 +92,9 @@ def mask_share(mask: NDArray[Any]) -> float:
     return float((np.asarray(mask) >= 0.5).mean())
 
 
-def to_crop(points: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Clip pixels (n, ..., 2 or 3) to crop pixels (n, ..., 2); affine (n, 2, 3); pixel centres at + 0.5 in
-    both.
-    """
-    moved = np.einsum(
-        "nij,n...j->n...i", np.asarray(affine, np.float64)[:, :, :2], np.asarray(points, np.float64)[..., :2]
-    )
-    shift = np.asarray(affine, np.float64)[:, :, 2]
-    return np.asarray(moved + shift.reshape(len(shift), *([1] * (moved.ndim - 2)), 2))
-
-
-def _box(points: NDArray[np.float64], margin: float, size: int) -> tuple[int, int, int, int] | None:
-    """(left, top, right, bottom), whole pixels cut at the crop, of the box around (k, 2) points times
-    `margin`; None off the crop.
+def _box(points: NDArray[np.float64], margin: float, size: int) -> Box | None:
+    """The box around (k, 2) points times `margin`, grown to whole pixels and cut at the crop; None off the
+    crop.
     """
     if not np.isfinite(points).all():
         return None
@@ -112,21 +102,20 @@ def _box(points: NDArray[np.float64], margin: float, size: int) -> tuple[int, in
     middle, half = (low + high) / 2, (high - low) / 2 * margin
     left, top = (int(v) for v in np.clip(np.floor(middle - half), 0, size))
     right, bottom = (int(v) for v in np.clip(np.ceil(middle + half), 0, size))
-    return (left, top, right, bottom) if right > left and bottom > top else None
+    return Box(left, top, right, bottom) if right > left and bottom > top else None
 
 
 def source_box(
     landmarks: NDArray[np.floating[Any]],
     affine: NDArray[np.floating[Any]],
     size: int,
-) -> list[tuple[int, int, int, int] | None]:
+) -> list[Box | None]:
     """The region of DESIGN.md 5 that does not know our mask: box around the source's landmarks `SOURCE_BOX`,
     times 1.1, in the crop.
 
-    landmarks: (n, V, 2 or 3) clip pixels. affine: (n, 2, 3). Returns n boxes (left, top, right, bottom), half
-    open, or None.
+    landmarks: (n, V, 2 or 3) clip pixels. affine: (n, 2, 3). Returns n boxes, or None.
     """
-    points = to_crop(landmarks[:, list(SOURCE_BOX)], affine)
+    points = landmarks_to_crop(landmarks[:, list(SOURCE_BOX)], affine)
     return [_box(p, SOURCE_BOX_MARGIN, size) for p in points]
 
 
@@ -134,14 +123,14 @@ def mouth_box(
     landmarks: NDArray[np.floating[Any]],
     affine: NDArray[np.floating[Any]],
     size: int,
-) -> list[tuple[int, int, int, int] | None]:
+) -> list[Box | None]:
     """Box around the outer lips, times 1.2, in the crop; arguments and result as `source_box`."""
-    points = to_crop(landmarks[:, list(LIPS_OUTER)], affine)
+    points = landmarks_to_crop(landmarks[:, list(LIPS_OUTER)], affine)
     return [_box(p, MOUTH_BOX_MARGIN, size) for p in points]
 
 
-def cut(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
-    """The part of (H, W, ...) inside a half-open box (left, top, right, bottom)."""
+def cut(picture: Picture, box: Box) -> Picture:
+    """The part of (H, W, ...) inside a box."""
     left, top, right, bottom = box
     return picture[top:bottom, left:right]
 
@@ -149,7 +138,7 @@ def cut(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def laplacian_variance(picture: Picture, box: tuple[int, int, int, int]) -> float:
+def laplacian_variance(picture: Picture, box: Box) -> float:
     """Variance of the Laplacian (4 neighbours) of the luma inside `box`; the picture around the box feeds its
     border.
     """
@@ -157,7 +146,7 @@ def laplacian_variance(picture: Picture, box: tuple[int, int, int, int]) -> floa
     return float(np.var(cut(np.asarray(response, np.float32), box), dtype=np.float64))
 
 
-def sharpness(output: Picture, real: Picture, boxes: list[tuple[int, int, int, int] | None]) -> float:
+def sharpness(output: Picture, real: Picture, boxes: list[Box | None]) -> float:
     """Variance of the Laplacian in the mouth box, output / real: ratio of the means over n frames (n, H, W,
     3); NaN without a box.
     """

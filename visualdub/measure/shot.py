@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.box import Box
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.measure.mouth import by_yaw, control, leak, lip_distances, open_share
@@ -82,9 +83,7 @@ def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:
     return cleaned
 
 
-def _of_pictures(
-    shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[tuple[int, int, int, int] | None]
-) -> Table:
+def _of_pictures(shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[Box | None]) -> Table:
     numbers = shot.first + np.arange(len(pictures)) if shot.numbers is None else shot.numbers
     return {
         "sharpness": sharpness(pictures, shot.real, mouths),
