@@ -55,7 +55,7 @@ def test_a_layer_learns_what_the_generic_one_misses_and_does_not_mumble() -> Non
 
 def test_an_actor_with_speech_gets_a_layer_of_this_model() -> None:
     style, line = actor_style(talking_track(), counting())
-    assert style.layer and style.speech_model == model_hash(MODEL) and "learned from" in line
+    assert style.layer and style.speech_model == model_hash(MODEL) and "fitted to" in line
     assert style.own_layer() is not None
     again = SpeechStyle.from_json(style.to_json())
     assert again == style

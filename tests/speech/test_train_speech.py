@@ -145,7 +145,7 @@ def test_a_perfect_and_a_still_mouth() -> None:
     assert (
         perfect.correlation == pytest.approx(1)
         and perfect.lip_error == 0
-        and perfect.spread == pytest.approx(1)
+        and perfect.deviation_ratio == pytest.approx(1)
     )
     nearly = clip.values.mean(0) + 1e-3 * (clip.values - clip.values.mean(0))
     assert measure_clip(clip, nearly, MODEL)[0].lip_error == pytest.approx(1, abs=0.01)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from training.core.config import VIEW
 from training.data.packed import INDEX, META, RATE, SUFFIX, Dataset, PackedClip, read_whole, thinned
 from training.data.prepare import pack_clip
 from training.data.uvmap import pack_uv
+from visualdub.box import Box
 from visualdub.errors import BadInput, NoFace
-from visualdub.face.crop import SIZE, VIEW, stable_crop, warp_crop
+from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
@@ -23,7 +25,7 @@ from visualdub.face.tracker import track_clip
 from visualdub.media.movie_reader import read_frames
 from visualdub.media.yuv import frame_rgb
 
-ALL = (0, SIZE, 0, SIZE)
+ALL = Box(0, 0, SIZE, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def test_uv_maps_and_masks_are_those_of_the_geometry(shard: Path, track: Track) 
 
 
 def test_a_clip_serves_the_part_that_is_asked_for(shard: Path) -> None:
-    top, bottom, left, right = VIEW
+    left, top, right, bottom = VIEW
     whole, part = PackedClip(shard, ALL).view([5, 6]), PackedClip(shard, VIEW).view([5, 6])
     assert part.crops.shape == (2, bottom - top, right - left, 3)
     for a, b in zip(whole, part, strict=True):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from training.data.prepare import (
 from training.data.splits import check_validation, read_validation, share_frames
 from training.data.workers import Workers
 from visualdub.box import Box
-from visualdub.errors import BadInput, OutputError, VisualDubError
+from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
 from visualdub.stages import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,30 @@ def test_a_process_that_is_ended_from_outside_says_so() -> None:
         list(workers.run(os._exit, [3], Progress()))
 
 
+def test_cancelled_from_another_thread_it_keeps_what_is_finished(people: Path, tmp_path: Path) -> None:
+    clips, folder = tmp_path / "clips", tmp_path / "set"
+    clips.mkdir()
+    (clips / "anna_1.mkv").symlink_to(people / "anna_1.mkv")
+    write_movie(clips / "zoe.mkv", portrait_pictures(40)[::-1] * 2)
+    progress = Progress()
+
+    def cancel_once_a_shard_is_there() -> None:
+        deadline = time.monotonic() + 60
+        while not list(folder.glob(f"*{SUFFIX}")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        progress.cancel()
+
+    thread = threading.Thread(target=cancel_once_a_shard_is_there)
+    thread.start()
+    with pytest.raises(
+        Interrupted, match=r"1 of 2 clips are packed in .*the same command goes on from there"
+    ):
+        prepare_dataset([clips], folder, Settings(60), progress)
+    thread.join()
+    index = json.loads((folder / INDEX).read_text())
+    assert not index["complete"] and [c["name"] for c in index["clips"]] == ["anna_1"]
+
+
 def _vdub(args: list[str]) -> subprocess.Popen[str]:
     """The command in a process group of its own, as a terminal starts it: Ctrl-C reaches all of the group."""
     ears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -222,7 +247,7 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(
 
 
 def test_a_typo_in_the_validation_list_stops_everything(people: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="names the speaker 'bem', whom no clip has; the nearest are ben"):
+    with pytest.raises(BadInput, match="names the speaker 'bem', who is in no clip; the nearest are ben"):
         prepare_dataset([people], tmp_path / "set", Settings(validation=("anna", "bem")))
     assert not (tmp_path / "set").exists()
 
@@ -340,9 +365,8 @@ def test_a_copy_of_a_validation_clip_stays_out_of_training(people: Path, tmp_pat
 
 
 def test_preparing_loads_neither_torch_nor_mediapipe() -> None:
-    script = (
-        "import sys, training.commands, training.prepare; print({'torch', 'mediapipe'} & set(sys.modules))"
-    )
+    loaded = "print({'torch', 'mediapipe'} & set(sys.modules))"
+    script = f"import sys, training.commands, training.data.prepare; {loaded}"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )

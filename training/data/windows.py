@@ -180,9 +180,8 @@ class WindowSampler:
         k = int(rng.integers(len(self.segments[person])))
         segment = self.segments[person][k]
         outside = rng.random() < OUTSIDE_SHARE
-        frames, starts = self.frames[person], self.starts[person]
-        if outside:
-            frames, starts = segment.targets, segment.starts
+        frames = segment.targets if outside else self.frames[person]
+        starts = segment.starts if outside else self.starts[person]
         clip, first = starts[rng.integers(len(starts))]
         rows = list(range(first, first + t))
         if rng.random() < config.scattered:
