@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,12 +69,16 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+UNITS = {"scanning": "MiB", "hashing": "MiB", "waiting for another process": "s"}  # others count frames
+
+
 class RateColumn(ProgressColumn):
-    """Frames per second so far."""
+    """Units per second so far."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s", style="progress.data.speed")
+        unit = UNITS.get(task.description, "frames")
+        return Text("" if speed is None else f"{speed:.1f} {unit}/s", style="progress.data.speed")
 
 
 @contextlib.contextmanager
@@ -104,5 +109,10 @@ def shown_progress() -> Iterator[Progress]:
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """Machine-readable result on stdout, alone."""
-    print(json.dumps(values, indent=1, ensure_ascii=False), flush=True)
+    """Machine-readable result on stdout, alone; escaped where stdout cannot hold it."""
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file name that is no UTF-8, or a stdout that is ASCII
+        text = json.dumps(values, indent=1)
+    print(text, flush=True)

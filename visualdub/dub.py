@@ -20,16 +20,15 @@ from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
 from visualdub.media.frame import MediaInfo
-from visualdub.media.movie_reader import content_hash, probe
+from visualdub.media.movie_reader import probe
 from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
 from visualdub.records import (
+    SIDECARS,
     DubReport,
     Provenance,
     WatermarkRecord,
     job_payload,
     make_report,
-    report_path,
-    sidecar_path,
     write_provenance,
     write_report,
 )
@@ -40,7 +39,7 @@ from visualdub.speech.performance_file import Curves, write_curves
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
-from visualdub.storage import require_writable
+from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 
 AUDIO_RATE = 16000  # Hz, what the speech model listens to
@@ -58,6 +57,11 @@ class Output:
     matte: Path | None = None  # a second, grey movie of where pixels were changed
     watermark: bool = True
     performance: Path | None = None  # what the mouth does in each frame, see `speech.curves`
+
+    def files(self) -> list[Path]:
+        """Everything that is written: the movie, its matte and performance, and the records beside it."""
+        beside = [self.path.with_name(self.path.name + suffix) for suffix in SIDECARS]
+        return [self.path, *(p for p in (self.matte, self.performance) if p is not None), *beside]
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,10 @@ def open_shot(
     clip: Path, face: str | None = None, frames: FrameRange | None = None, progress: Progress | None = None
 ) -> Shot:
     """First pass: the facts of the clip and its track, from the cache where it was tracked before."""
-    info = probe(clip)
+    info = probe(clip, progress)
     if frames is not None:
         frames.within(info.frame_count, str(clip))
-    track, from_cache = cached_track(clip, face, progress)
+    track, from_cache = cached_track(clip, face=face, progress=progress)
     part = track if frames is None else track.span(frames)
     require_face(part, clip, frames)
     return cut_shot(Shot(clip, info, track, from_cache), part.frames)
@@ -112,7 +116,8 @@ def dub_clip(
     be written, `BadInput` for curves of other frames.
     """
     clock = StageClock()
-    check_output(output, shot.clip)
+    edited = mouth if isinstance(mouth, Curves) else None
+    check_output(output, shot.clip, dialogue, actor.folder, edited.path if edited else None)
     with clock.stage("speech", len(shot.track)):
         audio = read_audio(dialogue, AUDIO_RATE)
         if isinstance(mouth, Curves):
@@ -130,7 +135,6 @@ def dub_clip(
             f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
             " adapt again"
         )
-    edited = mouth if isinstance(mouth, Curves) else None
     report = write_performance(shot, performance, actor, output, dialogue, clock, notes, progress, edited)
     if output.performance is not None:
         times = shot.info.frame_times()
@@ -164,37 +168,39 @@ def write_performance(
     mark = Watermark(payload_from_text(payload)) if output.watermark else None
     redrawer = Redrawer(shot.clip, shot.track, performance, actor.renderer, clock, mark)
     touched = Touched()
-    with _writers(shot, output, dialogue) as write:
-        clock.started()
-        for done, finished in enumerate(clock.each(WAIT, prefetch(redrawer.frames(), 2)), 1):
-            with clock.stage("encode"):
-                write(finished)
-            touched.add(finished)
-            if progress is not None:
-                progress.report("rendering", done, len(shot.track))
-    report = make_report(shot.clip, output.path, shot.track, performance, clock, shot.from_cache)
-    report.notes += notes
-    write_report(report, output.path)
-    consent = dataclasses.asdict(actor.record.consent)
-    marked = WatermarkRecord(True, payload, SCHEME, touched.box) if mark else WatermarkRecord(False)
-    write_provenance(
-        output.path,
-        Provenance(
-            shot.clip.name,
-            shot.track.source_hash,
-            str(shot.track.frames),
-            actor.record.name,
-            consent,
-            actor.record.prior_hash,
-            dialogue.name if dialogue else None,
-            dialogue_hash,
-            report.drawn,
-            report.passed,
-            marked,
-            performance=edited.path.name if edited else None,
-            performance_hash=edited.hash if edited else None,
-        ),
-    )
+    with Together() as files:
+        with _writers(shot, output, dialogue, files) as write:
+            clock.started()
+            for done, finished in enumerate(clock.each(WAIT, prefetch(redrawer.frames(), 2)), 1):
+                with clock.stage("encode"):
+                    write(finished)
+                touched.add(finished)
+                if progress is not None:
+                    progress.report("rendering", done, len(shot.track))
+        report = make_report(shot.clip, output.path, shot.track, performance, clock, shot.from_cache)
+        report.notes += notes
+        write_report(report, output.path, files)
+        consent = dataclasses.asdict(actor.record.consent)
+        marked = WatermarkRecord(True, payload, SCHEME, touched.box) if mark else WatermarkRecord(False)
+        write_provenance(
+            output.path,
+            Provenance(
+                shot.clip.name,
+                shot.track.source_hash,
+                str(shot.track.frames),
+                actor.record.name,
+                consent,
+                actor.record.prior_hash,
+                dialogue.name if dialogue else None,
+                dialogue_hash,
+                report.drawn,
+                report.passed,
+                marked,
+                performance=edited.path.name if edited else None,
+                performance_hash=edited.hash if edited else None,
+            ),
+            files,
+        )
     return report
 
 
@@ -282,23 +288,18 @@ class Touched:
 # ---- checks before any work --------------------------------------------------------------------------------
 
 
-def check_output(output: Output, source: Path) -> None:
-    """Raise `OutputError` where the result could not be written, before minutes are spent on it."""
+def check_output(output: Output, *inputs: Path | None) -> None:
+    """Raise `OutputError` or `BadInput` where the result could not be written, or would be written over one
+    of `inputs`, before minutes are spent on it.
+    """
+    protect(inputs, output.files())
     choose_codec(output.path, output.codec, output.crf)
+    require_writable(output.path, SIDECARS)
     if output.matte is not None:
         choose_codec(output.matte)
-    taken: dict[Path, str] = {}
-    for path, name in ((output.path, "movie"), (output.matte, "matte"), (output.performance, "performance")):
-        if path is None:
-            continue
-        require_writable(path)
-        if path.exists() and path.samefile(source):
-            raise BadInput(f"{path} is the source clip; a source is never written to, choose another output")
-        if path.absolute() in taken:
-            raise BadInput(
-                f"{path} is given for both the {taken[path.absolute()]} and its {name}; expected two files"
-            )
-        taken[path.absolute()] = name
+        require_writable(output.matte)
+    if output.performance is not None:
+        require_writable(output.performance)
 
 
 def check_actor(shot: Shot, actor: Actor) -> None:
@@ -314,12 +315,12 @@ def check_actor(shot: Shot, actor: Actor) -> None:
 
 
 @contextlib.contextmanager
-def _writers(shot: Shot, output: Output, dialogue: Path | None) -> Iterator[Callable[[Redrawn], None]]:
-    """A function that writes a finished frame to the movie and, where asked for, its matte. Whole on a good
-    end, else nothing.
+def _writers(
+    shot: Shot, output: Output, dialogue: Path | None, files: Together
+) -> Iterator[Callable[[Redrawn], None]]:
+    """A function that writes a finished frame to the movie and, where asked for, its matte, which `files`
+    takes over on a good end.
     """
-    for path in (report_path(output.path), sidecar_path(output.path)):
-        path.unlink(missing_ok=True)  # of an earlier dub; it would describe another movie if this one fails
     with contextlib.ExitStack() as stack:
         movie = stack.enter_context(
             VideoWriter(
@@ -327,11 +328,12 @@ def _writers(shot: Shot, output: Output, dialogue: Path | None) -> Iterator[Call
                 shot.info,
                 choose_codec(output.path, output.codec, output.crf),
                 soundtrack(shot, dialogue),
+                files,
             )
         )
         matte_info = gray_info(shot.info)
         matte = output.matte and stack.enter_context(
-            VideoWriter(output.matte, matte_info, choose_codec(output.matte))
+            VideoWriter(output.matte, matte_info, choose_codec(output.matte), None, files)
         )
 
         def write(finished: Redrawn) -> None:

@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from visualdub.errors import BadInput, OutputError
+from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
 from visualdub.render.watermark import payload_bits, payload_text
 from visualdub.stages import StageClock, peak_memory_mib
-from visualdub.storage import write_json
+from visualdub.storage import Together, write_json
 from visualdub.timing import FrameRange
 
 # ---- provenance --------------------------------------------------------------------------------------------
@@ -104,18 +104,12 @@ def sidecar_path(output: Path) -> Path:
     return output.with_name(output.name + PROVENANCE_SUFFIX)
 
 
-def write_provenance(output: Path, record: Provenance) -> Path:
+def write_provenance(output: Path, record: Provenance, together: Together | None = None) -> Path:
     """Write the record beside `output`, whole or not at all. Returns its path. Raises `OutputError` where it
     cannot be written.
     """
     path = sidecar_path(output)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
+    write_json(path, asdict(record), together)
     return path
 
 
@@ -144,6 +138,7 @@ def read_provenance(output: Path) -> Provenance:
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
 REPORT_SUFFIX = ".report.json"
+SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
 
 def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
@@ -213,8 +208,8 @@ def report_path(output: Path) -> Path:
     return output.with_name(output.name + REPORT_SUFFIX)
 
 
-def write_report(report: DubReport, output: Path) -> Path:
+def write_report(report: DubReport, output: Path, together: Together | None = None) -> Path:
     """Write the report beside `output`, whole or not at all."""
     path = report_path(output)
-    write_json(path, report.as_dict())
+    write_json(path, report.as_dict(), together)
     return path

@@ -16,6 +16,7 @@ from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
 from visualdub.face.models import Mesh
 from visualdub.face.models.face468 import Face468
 
+VERSION = 1  # raised whenever the fit to the same landmarks changes; part of a cached track's key
 POSE_SMOOTHING = 8.0  # penalty on second differences against one frame's evidence
 UPPER_SMOOTHING = 1.0
 SPEECH_SMOOTHING = 0.02  # lips are fast: a closure lasts two frames at 25 frames/s

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
+from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
 FORMAT = 1
@@ -78,59 +80,66 @@ class Track:
         )
 
     def save(self, path: Path) -> None:
-        """Write as .npz, whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as f:
-            np.savez_compressed(
-                f,
-                format=FORMAT,
-                source=self.source,
-                source_hash=self.source_hash,
-                size=self.size,
-                rate=str(self.rate),
-                start=self.start,
-                landmarks=self.landmarks,
-                confidence=self.confidence,
-                scale=self.scale,
-                rotation=self.rotation,
-                translation=self.translation,
-                identity=self.identity,
-                jaw=self.jaw,
-                expression=self.expression,
-                face_model=self.face_model,
-            )
-        partial.replace(path)
+        """Write as .npz, whole or not at all. Raises `OutputError` where it cannot be written."""
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            self.write(f)
+
+    def write(self, file: BinaryIO) -> None:
+        """Write as .npz into an open file."""
+        np.savez_compressed(
+            file,
+            format=FORMAT,
+            source=self.source,
+            source_hash=self.source_hash,
+            size=self.size,
+            rate=str(self.rate),
+            start=self.start,
+            landmarks=self.landmarks,
+            confidence=self.confidence,
+            scale=self.scale,
+            rotation=self.rotation,
+            translation=self.translation,
+            identity=self.identity,
+            jaw=self.jaw,
+            expression=self.expression,
+            face_model=self.face_model,
+        )
 
     @classmethod
     def load(cls, path: Path) -> Track:
         """Read what `save` wrote. Raises `BadInput` for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as z:
-                if int(z["format"]) != FORMAT:
-                    raise BadInput(
-                        f"{path} is a track of format {int(z['format'])}; this version reads format {FORMAT}"
-                    )
-                w, h = z["size"]
-                return cls(
-                    str(z["source"]),
-                    str(z["source_hash"]),
-                    (int(w), int(h)),
-                    Fraction(str(z["rate"])),
-                    int(z["start"]),
-                    z["landmarks"],
-                    z["confidence"],
-                    z["scale"],
-                    z["rotation"],
-                    z["translation"],
-                    z["identity"],
-                    z["jaw"],
-                    z["expression"],
-                    str(z["face_model"]),
-                )
-        except (OSError, KeyError, ValueError) as e:
-            if isinstance(e, BadInput):
-                raise
-            raise BadInput(f"{path} is not a track written by vdub track: {e}") from e
+            with path.open("rb") as f:
+                return cls.read(f)
+        except Exception as e:  # zip, NumPy and text readers have no common base for their errors
+            reason = str(e) or type(e).__name__
+            raise BadInput(f"{path} is not a track written by vdub track: {reason}") from e
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> Track:
+        """Read what `write` wrote, from there on. Raises `BadInput` for another format, and whatever NumPy
+        raises for a file that is damaged.
+        """
+        with np.load(file, allow_pickle=False) as z:
+            if int(z["format"]) != FORMAT:
+                raise BadInput(f"its format is {int(z['format'])}; this version reads format {FORMAT}")
+            w, h = z["size"]
+            return cls(
+                str(z["source"]),
+                str(z["source_hash"]),
+                (int(w), int(h)),
+                Fraction(str(z["rate"])),
+                int(z["start"]),
+                z["landmarks"],
+                z["confidence"],
+                z["scale"],
+                z["rotation"],
+                z["translation"],
+                z["identity"],
+                z["jaw"],
+                z["expression"],
+                str(z["face_model"]),
+            )
 
 
 @dataclass(frozen=True)

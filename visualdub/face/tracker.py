@@ -4,23 +4,28 @@ clip.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub import storage as cache
-from visualdub.errors import BadInput, NoFace
+from visualdub import storage
+from visualdub.errors import MediaError, NoFace
+from visualdub.face.detect import VERSION as DETECTOR_VERSION
 from visualdub.face.detect import choose_face, find_faces
+from visualdub.face.fit import VERSION as FIT_VERSION
 from visualdub.face.fit import Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import load_face_model
-from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.face.track import FORMAT, Track
+from visualdub.media.movie_reader import probe, read_frames
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
+CONFIDENCE_VERSION = 1  # raised whenever the confidence of the same fit changes; part of a cached track's key
 RESIDUAL_LIMIT = (
     0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence
 )
@@ -57,15 +62,17 @@ def track_clip(
     face: str | None = None,
     progress: Progress | None = None,
     clock: StageClock | None = None,
+    source_hash: str | None = None,
 ) -> Track:
     """Track one face of a clip (`face` as in `choose_face`), streaming.
 
-    clock: takes the time of the stages "mediapipe" and "fit".
+    clock: takes the time of the stages "mediapipe" and "fit". source_hash: the clip's `content_hash` where it
+    is known.
 
     Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past
     the end.
     """
-    info = probe(path)
+    info = probe(path, progress)
     frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
     pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
     faces, count = find_faces(pictures, progress, len(frames), clock)
@@ -80,7 +87,7 @@ def track_clip(
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         path.name,
-        content_hash(path),
+        source_hash or storage.content_hash(path, progress),
         (info.width, info.height),
         info.rate,
         frames.start,
@@ -99,25 +106,45 @@ def track_clip(
 # ---- tracks from the cache ---------------------------------------------------------------------------------
 
 
-def cached_track(clip: Path, face: str | None = None, progress: Progress | None = None) -> tuple[Track, bool]:
-    """The track of all frames of `clip`, and whether it came from the cache.
+def cached_track(
+    clip: Path,
+    *,
+    frames: FrameRange | None = None,
+    face: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Track, bool]:
+    """The track of exactly `frames` of `clip` (None: all), and whether it came from the cache.
 
-    face: which face, as `track_clip` takes it. Raises `MediaError` where the clip cannot be read and `NoFace`
-    where no frame of it holds a usable face.
+    face: which face, as `track_clip` takes it. A range is tracked and kept by itself: it is not cut from the
+    track of the whole clip, whose numbers differ a little. Raises `MediaError` where the clip cannot be read,
+    or is changed meanwhile, `BadInput` for a range past its end and `NoFace` where no frame holds a usable
+    face.
     """
-    from visualdub.face.models import load_face_model
-    from visualdub.media.movie_reader import content_hash
+    if frames is not None:
+        count = probe(clip, progress).frame_count
+        frames = frames.within(count, str(clip)) if frames != FrameRange(0, count) else None
+    source_hash = storage.content_hash(clip, progress)
 
-    path = cache.entry("tracks", content_hash(clip), f"{load_face_model().name}-{face or 'auto'}", ".npz")
-    if path.is_file():
-        try:
-            return Track.load(path), True
-        except BadInput:
-            path.unlink()  # of an older format, or cut short by a full disk
-    track = track_clip(clip, face=face, progress=progress)
-    require_face(track, clip)
-    track.save(path)
-    return track, False
+    def make() -> Track:
+        before = clip.stat()
+        made = track_clip(clip, frames, face, progress, source_hash=source_hash)
+        after = clip.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise MediaError(f"{clip} was written to while it was tracked; expected a clip that is finished")
+        require_face(made, clip)
+        return made
+
+    def load(file: BinaryIO) -> Track:
+        return replace(Track.read(file), source=clip.name)  # it may have had another name before
+
+    path = storage.entry("tracks", source_hash, track_key(frames, face), ".npz")
+    return storage.cached(path, load, make, Track.write, progress)
+
+
+def track_key(frames: FrameRange | None, face: str | None) -> str:
+    """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track."""
+    versions = f"{DETECTOR_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
+    return f"{load_face_model().name}-{face or 'auto'}-{frames or 'all'}-{versions}"
 
 
 def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:

@@ -74,7 +74,7 @@ def reenact(
     """Write `frames` of the clip with their own performance drawn again, or that of `passage`. The clip's
     sound is not kept.
     """
-    check_output(output, shot.clip)
+    check_output(output, shot.clip, actor.folder)
     frames.within(shot.info.frame_count, str(shot.clip))
     track, performance = passage_performance(shot.track, frames, passage)
     require_face(track, shot.clip, frames)
