@@ -27,6 +27,7 @@ COMMANDS = (
     "train",
     "export",
     "actor",
+    "cache",
     "doctor",
 )
 

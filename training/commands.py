@@ -82,11 +82,10 @@ def adapt(
     """Learn to draw one person from a few seconds of footage; leaves an actor package. Ctrl-C stops, the same
     command resumes.
     """
-    from training.adapt import Job, Source
-    from training.adapt import adapt as run
-    from training.core.config import WIDTHS, GeneratorConfig, adapt_config
-    from training.core.progress import training_progress
-    from visualdub.actor.package import SUFFIX
+    from training.core.config import WIDTHS, GeneratorConfig, adapt_config, run_folder
+    from training.data.sources import split_clip
+    from visualdub.actor.package import SUFFIX, require_package_path
+    from visualdub.storage import protect
 
     if size not in WIDTHS:
         raise BadInput(f"--size {size!r} is not one of {', '.join(WIDTHS)}")
@@ -94,10 +93,12 @@ def adapt(
         raise BadInput(
             f"--actor {actor!r} is not a name; expected some letters without slashes (the folder is -o)"
         )
+    start, folder = prior_file(prior, size), output or Path(f"{actor}{SUFFIX}")
+    protect([*(split_clip(c)[0] for c in clips), start, rehearsal], [folder, run_folder(folder)])
+    require_package_path(folder)
     given = _consent(consent, actor)
     budget = MINUTES if minutes is None and steps is None else minutes
     generator = GeneratorConfig(width=WIDTHS[size])
-    start = prior_file(prior, size)
     config = adapt_config(
         start is not None,
         rehearsal is not None,
@@ -107,8 +108,11 @@ def adapt(
         random_texture=random_texture,
         seed=seed,
     )
+    from training.adapt import Job, Source  # loads torch: only now, when nothing is left to refuse
+    from training.adapt import adapt as run
+    from training.core.progress import training_progress
+
     sources = tuple(Source.parse(c, frames, face) for c in clips)
-    folder = output or Path(f"{actor}{SUFFIX}")
     notes: list[str] = []
     with training_progress() as (show, count):
         record = run(Job(sources, actor, folder, given, config, start, rehearsal), show, count, notes.append)
@@ -204,7 +208,10 @@ def prepare(
     status is 0 as long as one clip is packed.
     """
     from training.data.prepare import Settings, prepare_dataset, read_validation
+    from training.data.sources import files_read
+    from visualdub.storage import protect
 
+    protect(files_read(folders), [output])
     settings = Settings(
         frames, quality, read_validation(validation or ""), jobs if jobs is not None else _cores()
     )
@@ -271,10 +278,11 @@ def prior(
     """Train the network that adaptations start from. Ctrl-C stops, the same command resumes; torchrun spreads
     it over GPUs.
     """
-    from training.core.config import prior_config
-    from training.core.progress import training_progress
-    from training.prior import PriorJob, check_start, open_people, train_prior
+    from training.core.config import prior_config, run_folder
+    from visualdub.storage import protect, require_writable
 
+    protect([dataset, start, vgg], [output, run_folder(output)])
+    require_writable(output)
     steps = STEPS if steps is None and minutes is None else steps
     config = prior_config(
         size,
@@ -288,6 +296,9 @@ def prior(
         random_texture=random_texture,
         seed=seed,
     )
+    from training.core.progress import training_progress
+    from training.prior import PriorJob, check_start, open_people, train_prior
+
     job = PriorJob(dataset, output, config, start, keep, workers)
     if dry_run:
         check_start(job)
@@ -332,9 +343,18 @@ def speech(
     ] = "both",
 ) -> None:
     """Train the speech model; writes it and, beside it, the record of its training."""
+    from training.data.sources import files_read
+    from visualdub.speech.predict import MODEL
+    from visualdub.storage import protect, require_writable
+
+    model = output or MODEL
+    written = (model, model.with_suffix(".json"))
+    protect(files_read([clips]), written)
+    for path in written:
+        require_writable(path)
     from training.speech.train import main
 
-    main(clips, output, steps, seed, say=out.print, listen=features)
+    main(clips, model, steps, seed, say=out.print, listen=features)
 
 
 def _cores() -> int:

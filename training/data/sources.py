@@ -70,6 +70,14 @@ class Source:
     av_offset_ms: float | None = None  # how late a list says the picture is against the sound
 
 
+def split_clip(text: str) -> tuple[Path, str | None]:
+    """The clip and the frames in `CLIP@A:B`; None where `CLIP` names no frames."""
+    head, at, tail = text.rpartition("@")
+    if at and ":" in tail and not Path(text).exists():
+        return Path(head), tail
+    return Path(text), None
+
+
 def find_sources(folders: Sequence[Path]) -> list[Source]:
     """The clips of all folders, sorted, each once, every `name` unique.
 
@@ -117,6 +125,11 @@ def videos(folder: Path) -> list[Path]:
         for p in folder.rglob("*")
         if p.suffix.lower() in VIDEO and not p.name.startswith(".") and p.is_file()
     )
+
+
+def files_read(folders: Sequence[Path]) -> list[Path]:
+    """The clips in `folders` and their lists: what a command that is given the folders reads."""
+    return [p for folder in folders for p in (*videos(folder), *sorted(folder.rglob(LIST)))]
 
 
 def shard_name(relative: Path) -> str:

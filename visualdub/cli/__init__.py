@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -24,9 +25,13 @@ OWN = (
     "reenact",
     "evaluate",
     "actor",
+    "cache",
     "doctor",
 )  # each a module of visualdub.cli
-ORDER = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
+ORDER = (
+    *("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate"),
+    *("train", "export", "actor", "cache", "doctor"),
+)
 BAD_INPUT, INTERRUPTED = 2, 130
 ClickException: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -94,7 +99,8 @@ def run(args: list[str]) -> int:
 
 def _complain(message: str) -> None:
     """One line on stderr."""
-    print("vdub: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    line = "vdub: " + " ".join(message.split())
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 def quiet_native_logs() -> None:
@@ -114,5 +120,7 @@ def quiet_native_logs() -> None:
 def main() -> None:
     """Entry point of the `vdub` program."""
     quiet_native_logs()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))

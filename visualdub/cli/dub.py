@@ -131,30 +131,36 @@ def command(
     from visualdub.dub import Output, check_output, dub_clip
     from visualdub.speech.performance import Shaping
     from visualdub.speech.performance_file import Curves
+    from visualdub.storage import protect
     from visualdub.timing import FrameRange
 
-    mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
     span = FrameRange.parse(frames) if frames else None
-    pairs = list(zip(dialogue, outputs_of(output, matte, performance, dialogue), strict=True))
+    folder = find_actor(actor) if actor else own_actor(clip, output)
+    inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
         (wav, Output(movie, codec, crf, grey, not no_watermark, curves))
-        for wav, (movie, grey, curves) in pairs
+        for wav, (movie, grey, curves) in zip(
+            dialogue, outputs_of(output, matte, performance, dialogue), strict=True
+        )
     ]
-    known = (
-        load_actor(find_actor(actor)) if actor else None
-    )  # withdrawn consent or a foreign folder ends it here
-    for wav, job in jobs:
+    written = [path for _, job in jobs for path in job.files()]
+    protect(inputs, written if actor else [*written, folder, folder.with_suffix(".run")])
+    for _, job in jobs:
+        check_output(job, *inputs)
+    mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
+    person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
+    for wav in dialogue:
         check_dialogue(wav)
-        check_output(job, clip)
+    consent = None if actor else check_adaptation(clip, folder, consent)
     shot = track_shot(clip, face, span)
     if isinstance(mouth, Curves):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
-    if known is None:
-        known = load_actor(adapt_first(clip, output, minutes, consent, face))
+    if person is None:
+        person = load_actor(adapt_first(clip, folder, minutes, consent, face))
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
-            reports.append(dub_clip(shot, wav, known, job, progress, mouth))
+            reports.append(dub_clip(shot, wav, person, job, progress, mouth))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
         if not json:
@@ -228,20 +234,42 @@ def track_shot(clip: Path, face: str | None, span: object) -> Shot:
     return shot
 
 
-def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:
-    """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output
-    and is kept.
+def own_actor(clip: Path, output: Path) -> Path:
+    """Where the clip's own actor goes: beside the output."""
+    return output.absolute().parent / f"{clip.stem}.actor"
+
+
+def check_adaptation(clip: Path, folder: Path, consent: str | None) -> str:
+    """The consent given, or asked for where there is somebody to ask, for adapting an actor to `clip` first.
+
+    Fails before tracking where the adaptation would fail after it: raises `ActorError` where `folder` is
+    there already, `OutputError` where it cannot be written and `BadInput` where there is no consent or
+    `adapt` is not installed.
     """
-    folder = output.absolute().parent / f"{clip.stem}.actor"
+    from visualdub.actor.record import Consent
+    from visualdub.storage import require_writable
+
     if folder.exists():
         raise ActorError(
             f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew"
         )
-    if not consent and not sys.stdin.isatty():  # at a terminal adapt asks for it
+    require_writable(folder)
+    if consent is None and sys.stdin.isatty():
+        consent = typer.prompt(
+            f'Who consented to {clip.stem} being redrawn, when, and for what? ("who, when, scope")'
+        )
+    if not consent:
         raise BadInput(
             'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
             f" {clip.name}, or --actor"
         )
+    Consent.parse(consent)
+    find.find_command("adapt")
+    return consent
+
+
+def adapt_first(clip: Path, folder: Path, minutes: float, consent: str | None, face: str | None) -> Path:
+    """Adapt the clip's own actor with the `adapt` command; the package lands in `folder` and is kept."""
     err.print(
         f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as"
         f" {folder}"

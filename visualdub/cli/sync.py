@@ -34,12 +34,16 @@ def command(
     from visualdub.media.audio import read_audio
     from visualdub.media.movie_reader import probe
     from visualdub.speech.sync import clip_sync
-    from visualdub.storage import require_writable, write_json
+    from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames) if frames else None
-    for path in (p for p in (json, plot) if p is not None and str(p) != "-"):
+    written = [p for p in (json, plot) if p is not None and str(p) != "-"]
+    protect([clip], written)
+    for path in written:
         require_writable(path)
+    if plot is not None:
+        require_matplotlib()
     probe(clip)
     read_audio(clip)  # a clip without pictures or sound is refused before it is tracked
     sync = clip_sync(clip, track_shot(clip, face, span).track)
@@ -54,20 +58,23 @@ def command(
     out.print(f"{clip}: {sync.summary()}")
 
 
-def draw(sync: Sync, title: str, path: Path) -> None:
-    """The two curves and the correlation over the offset as a picture. Raises `BadInput` where matplotlib is
-    not installed.
-    """
-    import numpy as np
+def require_matplotlib() -> None:
+    """Raise `BadInput` where matplotlib is not installed."""
+    from importlib.util import find_spec
 
     from visualdub.errors import BadInput
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise BadInput(
-            "--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'"
-        ) from e
+    if find_spec("matplotlib") is None:
+        raise BadInput("--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'")
+
+
+def draw(sync: Sync, title: str, path: Path) -> None:
+    """The two curves and the correlation over the offset as a picture."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from visualdub.storage import atomic_path
+
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
     for values, label in ((sync.seen, "seen"), (sync.heard, "heard, as it lies in the clip")):
@@ -77,4 +84,5 @@ def draw(sync: Sync, title: str, path: Path) -> None:
     fit.plot(1000 * sync.tried, sync.curve)
     fit.axvline(1000 * sync.offset, color="grey", linestyle="--")
     fit.set(xlabel="offset in ms, positive: the picture is late", ylabel="correlation")
-    figure.savefig(path, format="png", dpi=100)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
