@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence, Set
@@ -19,24 +19,33 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from training.core.config import WIDTHS, AdaptConfig, GeneratorConfig
+from training.core.config import WIDTHS, AdaptConfig, GeneratorConfig, run_folder
 from training.core.precision import choose_dtype
 from training.core.run import CONFIG, LOSSES, SHEET, Count, Run, Show, enough_memory
 from training.core.trainer import Probe, Trainer, texture_of
 from training.data.frames import Frames, FrameSet, read_frame_set
 from training.data.packed import Dataset
 from training.data.segments import Start
+from training.data.sources import split_clip
 from training.data.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
 from training.prior_file import Prior, check_fits, load_prior
 from training.renderer.sharpening import choose_crispness
 from training.speech.adapter import source_style
-from visualdub.actor.package import RENDERER, SUFFIX, TEXTURE, WEIGHTS, actor_folder, write_package
+from visualdub.actor.package import (
+    RENDERER,
+    TEXTURE,
+    WEIGHTS,
+    actor_folder,
+    require_package_path,
+    write_package,
+)
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
 from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
+from visualdub.storage import protect
 from visualdub.timing import FrameRange
 
 MOST_PREPARATION = (
@@ -57,10 +66,9 @@ class Source:
     @classmethod
     def parse(cls, text: str, frames: str | None, face: str | None) -> Source:
         """Read `CLIP` or `CLIP@A:B`; `frames` holds where the clip names none."""
-        head, at, tail = text.rpartition("@")
-        if at and ":" in tail and not Path(text).exists():
-            return cls(Path(head), FrameRange.parse(tail), face)
-        return cls(Path(text), FrameRange.parse(frames) if frames else None, face)
+        path, own = split_clip(text)
+        wanted = own or frames
+        return cls(path, FrameRange.parse(wanted) if wanted else None, face)
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,10 @@ class Job:
 
     @property
     def run_folder(self) -> Path:
-        """Checkpoint, contact sheet and losses while the run lasts; removed when the package is whole."""
-        return self.output.with_name(self.output.name.removesuffix(SUFFIX) + ".run")
+        """Holds a folder for each run of other options: checkpoint, contact sheet and losses while the run
+        lasts; it is removed when its package is whole, the others stay.
+        """
+        return run_folder(self.output)
 
 
 def adapt(
@@ -91,10 +101,11 @@ def adapt(
     on Ctrl-C once the checkpoint is written: the same job then goes on where it stopped.
     """
     began = time.monotonic()
+    protect([*(s.path for s in job.sources), job.prior, job.rehearsal], [job.output, job.run_folder])
+    require_package_path(job.output)
     prior = _prior(job)
     if job.rehearsal is not None:
         Dataset(job.rehearsal)  # refused before the work, not after it
-    _check_writable(job)
     tracks = [_track(source, count) for source in job.sources]
     own = {t.source_hash for t in tracks}
     others = rehearsal_people(job.rehearsal, job.config, own) if job.rehearsal is not None else []
@@ -102,7 +113,7 @@ def adapt(
     found = {key: _offset(*key, say) for key in dict.fromkeys((s.path, s.face) for s in job.sources)}
     offsets = [found[s.path, s.face] for s in job.sources]
     sets = [
-        read_frame_set(source.path, track, view, _counter(count, "reading"), (offset or 0.0) / 1000)
+        read_frame_set(source.path, track, view, _counter(count), (offset or 0.0) / 1000)
         for source, track, offset in zip(job.sources, tracks, offsets, strict=True)
     ]
     with torch.random.fork_rng(devices=[]):
@@ -110,7 +121,8 @@ def adapt(
             trainer = make_trainer(job.config, sets, others, prior)
         began = max(began, time.monotonic() - 60 * MOST_PREPARATION * (job.config.minutes or 0))
         fingerprint = _fingerprint(job, tracks, offsets, prior)
-        run = Run(job.run_folder, trainer, fingerprint, *_looks(job, sets, trainer.sampler.faces[0]), began)
+        folder = job.run_folder / fingerprint[:12]
+        run = Run(folder, trainer, fingerprint, *_looks(job, sets, trainer.sampler.faces[0]), began)
         run.train(show)
         if run.probes:
             trainer.crispness = choose_crispness(trainer, run.probes[0], run.started)
@@ -180,24 +192,10 @@ def _looks(job: Job, sets: Sequence[FrameSet], known: Sequence[Start]) -> tuple[
     )
 
 
-def _check_writable(job: Job) -> None:
-    """Fail before the work, not after it."""
-    if job.output.exists() and not (job.output / "actor.json").is_file() and any(job.output.iterdir()):
-        raise BadInput(f"{job.output} exists and is not an actor package; it is not replaced")
-    try:
-        job.run_folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(
-            f"{job.run_folder} cannot be written ({e.strerror}); give another folder with -o"
-        ) from e
-    if not os.access(job.run_folder, os.W_OK):
-        raise OutputError(f"{job.run_folder} cannot be written; give another folder with -o")
-
-
 def _track(source: Source, count: Count | None) -> Track:
     from visualdub.face.tracker import cached_track
 
-    track, _ = cached_track(source.path, source.face, _counter(count, "tracking"))
+    track, _ = cached_track(source.path, face=source.face, progress=_counter(count))
     if source.frames is not None:
         track = track.span(source.frames.within(len(track), source.path.name))
     if not track.usable.any():
@@ -214,14 +212,14 @@ def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> 
     """
     from visualdub.face.tracker import cached_track
 
-    found, line = trusted_offset(path, cached_track(path, face)[0])
+    found, line = trusted_offset(path, cached_track(path, face=face)[0])
     if say is not None:
         say(line)
     return None if found is None else round(1000 * found)
 
 
-def _counter(count: Count | None, stage: str) -> Progress | None:
-    return None if count is None else Progress(lambda _, done, total: count(stage, done, total))
+def _counter(count: Count | None) -> Progress | None:
+    return None if count is None else Progress(count)
 
 
 def _fingerprint(
@@ -269,12 +267,16 @@ def _package(
         state = {k: v.cpu().contiguous() for k, v in trainer.averaged.state_dict().items()}
         save_file(state, folder / WEIGHTS, meta)
         for name in (SHEET, LOSSES, CONFIG):
-            if (job.run_folder / name).is_file():
-                shutil.copy2(job.run_folder / name, folder / name)
+            if (run.folder / name).is_file():
+                shutil.copy2(run.folder / name, folder / name)
         _exporter()(folder)
         if not (folder / RENDERER).is_file():
             raise OutputError(f"{job.output}: the exporter left no {RENDERER}")
-    shutil.rmtree(job.run_folder, ignore_errors=True)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        job.run_folder.rmdir()  # unless stopped runs with other options are kept there
+    if job.run_folder.is_dir() and say is not None:
+        say(f"stopped runs with other options are kept in {job.run_folder}")
     return record
 
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 
-from training.core.checkpoint import checkpoint_facts
-from training.core.config import PriorConfig
+from training.core.config import PriorConfig, run_folder
 from training.core.curves import Curves
 from training.core.distributed import World, end_world, start_world
 from training.core.precision import choose_dtype
-from training.core.run import CHECKPOINT, LOSSES, Count, Run, Show, enough_memory
+from training.core.run import LOSSES, Count, Run, Show, enough_memory, require_own_run
 from training.core.trainer import Probe, Trainer, texture_of
 from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
 from training.data.windows import WindowSampler, has_window, still_windows
@@ -28,7 +27,7 @@ from training.prior_file import Prior, check_fits, load_prior, save_prior
 from training.renderer.losses import Perceptual
 from visualdub.errors import BadInput
 from visualdub.measure.evaluate import MARGIN
-from visualdub.storage import require_writable
+from visualdub.storage import protect, require_writable
 
 LEAST_PEOPLE = 2
 PROBED = (
@@ -53,7 +52,7 @@ class PriorJob:
     @property
     def run_folder(self) -> Path:
         """Checkpoint, contact sheet and curves; stays after the run."""
-        return self.output.with_name(self.output.name.removesuffix(".safetensors") + ".run")
+        return run_folder(self.output)
 
 
 def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = None) -> dict[str, Any]:
@@ -66,10 +65,12 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
     """
     world, config = start_world(), job.config
     require_writable(job.output)
+    weights = config.losses.vgg_weights
+    protect([job.dataset, job.start, Path(weights) if weights else None], [job.output, job.run_folder])
     earlier = check_start(job)
     dataset, people = Dataset(job.dataset), open_people(job)
     fingerprint, clips = _fingerprint(job, world.size, earlier), list(people.values())
-    _require_same_training(job, fingerprint)
+    require_own_run(job.run_folder, fingerprint)
     if world.first:
         for clip in (c for theirs in clips for c in theirs):
             read_whole(clip.path)  # a damaged shard is named now, not in the middle of the night
@@ -109,16 +110,6 @@ def check_start(job: PriorJob) -> Prior | None:
     earlier = load_prior(job.start)
     check_fits(earlier, job.config.generator, job.config.losses, str(job.start))
     return earlier
-
-
-def _require_same_training(job: PriorJob, fingerprint: str) -> None:
-    """Raise `BadInput` where hours of another training would be written over."""
-    checkpoint = job.run_folder / CHECKPOINT
-    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
-        raise BadInput(
-            f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a"
-            " step); give another -o, or remove that folder"
-        )
 
 
 def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from training.core.config import GeneratorConfig, LossConfig, generator_config
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.models import load_face_model
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "weights" / "prior-small.safetensors"
@@ -47,17 +47,13 @@ def save_prior(path: Path, prior: Prior) -> None:
         "face_model": load_face_model().name,
         "facts": json.dumps(dict(prior.facts)),
     }
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(
-            save(halves, meta)
-        )  # its own writer would leave a file that only its owner can read
-        partial.replace(path)
+        content = save(halves, meta)
     except (OSError, SafetensorError) as e:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {e}") from e
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def load_prior(path: Path) -> Prior:

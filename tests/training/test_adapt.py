@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from protection_table import contents
 
 import training.adapt
 from training.adapt import Job, Source, _offset, adapt
 from training.commands import _consent
 from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
-from training.core.run import Status
+from training.core.run import BEST, CHECKPOINT, Status
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted
@@ -23,8 +24,10 @@ from visualdub.timing import FrameRange
 CONSENT = Consent("the portrait", "1984", "tests")
 
 
-def job(clip: Path, output: Path, steps: int, frames: FrameRange | None = None) -> Job:
-    config = AdaptConfig(GeneratorConfig(width=0.0625), LossConfig(), steps=steps, adversarial_start=0.5)
+def job(clip: Path, output: Path, steps: int, frames: FrameRange | None = None, seed: int = 0) -> Job:
+    config = AdaptConfig(
+        GeneratorConfig(width=0.0625), LossConfig(), steps=steps, adversarial_start=0.5, seed=seed
+    )
     return Job((Source(clip, frames),), "portrait", output, CONSENT, config)
 
 
@@ -69,7 +72,11 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
 
     with pytest.raises(Interrupted, match="3 steps"):
         adapt(job(talking, output, 4), stop)
-    assert not output.exists() and (tmp_path / "portrait.run" / "checkpoint.safetensors").is_file()
+    stopped = contents(tmp_path / "portrait.run")
+    assert not output.exists() and {Path(n).name for n in stopped} >= {CHECKPOINT, BEST}
+    told: list[str] = []
+    adapt(job(talking, output, 1, seed=1), say=told.append)  # other options, the same package
+    assert contents(tmp_path / "portrait.run") == stopped and "stopped runs" in told[-1]
     seen: list[Status] = []
     said: list[str] = []
     record = adapt(job(talking, output, 4), seen.append, say=said.append)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from visualdub.errors import BadInput
+from visualdub.storage import write_text
 
 WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
 PAPER_PERCEPTUAL = (
@@ -175,7 +177,12 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write as JSON, resolved, next to the run."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def run_folder(output: Path) -> Path:
+    """Where the training of `output` (NAME.actor, NAME.safetensors) keeps checkpoints: NAME.run beside it."""
+    return output.with_name(re.sub(r"\.(actor|safetensors)$", "", output.name) + ".run")
 
 
 @dataclass(frozen=True)

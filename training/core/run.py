@@ -22,7 +22,8 @@ from training.core.checkpoint import checkpoint_facts, load_checkpoint, save_che
 from training.core.config import WIDTHS, RunConfig
 from training.core.sheet import contact_sheet, save_sheet
 from training.core.trainer import Probe, Trainer
-from visualdub.errors import Interrupted, VisualDubError
+from visualdub.errors import BadInput, Interrupted, VisualDubError
+from visualdub.storage import atomic_path
 
 SAVE_SECONDS = 60.0  # between checkpoints, contact sheets and measurements, at most
 LOOKS = 10  # measurements in a run that is shorter than `LOOKS` times `SAVE_SECONDS`
@@ -111,6 +112,16 @@ def _lower(config: RunConfig) -> str:
     )
 
 
+def require_own_run(folder: Path, fingerprint: str) -> None:
+    """Raise `BadInput` where hours of another run would be written over."""
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
+        raise BadInput(
+            f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a"
+            " step); give another -o, or remove that folder"
+        )
+
+
 class Run:
     """One training, resumed where an earlier one of the same fingerprint stopped."""
 
@@ -128,7 +139,8 @@ class Run:
         """folder: of checkpoint, curves and sheet. probes: what is measured; shown: what the sheet shows
         where there are none.
 
-        began: `time.monotonic()` of when the budget's clock started.
+        began: `time.monotonic()` of when the budget's clock started. Raises `BadInput` where `folder` holds
+        the checkpoint of another run: it is never written over.
         """
         self.folder, self.trainer, self.fingerprint = folder, trainer, fingerprint
         self.probes, self.shown, self.log = list(probes), shown, log
@@ -143,19 +155,18 @@ class Run:
         budget = 60 * (trainer.config.minutes or float("inf"))
         self._pause = min(save_seconds, max(1.0, budget / LOOKS))
         self._checkpoint = folder / CHECKPOINT
+        require_own_run(folder, fingerprint)
         if trainer.world.first:
+            folder.mkdir(parents=True, exist_ok=True)
             trainer.config.save(folder / CONFIG)
-        if (
-            self._checkpoint.is_file()
-            and checkpoint_facts(self._checkpoint).get("fingerprint") == fingerprint
-        ):
+        if self._checkpoint.is_file():
             facts = load_checkpoint(self._checkpoint, trainer.modules, trainer.optimisers, trainer.rng)
             trainer.step_count = self.resumed_at = int(facts["step"])
             self._spent_before, self.means = float(facts["seconds"]), dict(facts["means"])
             self.started, self.best = float(facts["started"]), float(facts["best"])
             self.best_step, self.without_gain = int(facts["best_step"]), int(facts["without_gain"])
             trainer.dtype = getattr(torch, facts["precision"])
-        elif trainer.world.first:
+        elif trainer.world.first:  # of a session of this run that ended before its first checkpoint
             for left_over in (folder / LOSSES, folder / BEST):
                 left_over.unlink(missing_ok=True)
 
@@ -253,11 +264,9 @@ class Run:
             return
         self.without_gain += 1
         if psnr > self.best:
-            partial = self.folder / f"{BEST}.partial"
-            save_file(
-                {k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}, partial
-            )
-            partial.replace(self.folder / BEST)
+            weights = {k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}
+            with atomic_path(self.folder / BEST) as temporary:
+                save_file(weights, temporary)
             self.best, self.best_step, self.without_gain = psnr, self.trainer.step_count, 0
 
     def measure(self) -> dict[str, float]:

@@ -22,11 +22,12 @@ from safetensors.numpy import save
 
 from training.data.frames import View
 from training.data.uvmap import pack_uv
-from visualdub.errors import BadInput, OutputError
+from visualdub.errors import BadInput
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 INDEX = "dataset.json"
@@ -100,16 +101,11 @@ def write_shard(
         "recipe": recipe,
         "av_offset_ms": json.dumps(av_offset_ms),
     }
-    partial = path.with_name(path.name + ".partial")
-    try:
-        facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
-        partial.write_bytes(
+    facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(
             save(tensors, {META: facts})
         )  # one entry: safetensors writes several in random order
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
 
 
 def _checksum(tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> str:

@@ -41,11 +41,11 @@ from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputEr
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.movie_reader import probe, read_frames
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
-from visualdub.storage import require_writable, write_json, write_text
+from visualdub.storage import content_hash, require_writable, write_json, write_text
 from visualdub.timing import FrameRange
 
 LEAST = 25  # frames with a face, below which a clip is refused
@@ -299,7 +299,7 @@ def _make(job: Job) -> Outcome:
         return Outcome(kept, kept=True)
     source = job.source
     try:
-        track = _track(job, Progress(lambda _, done, total: work.done(done / total / 2)))
+        track = _track(job, Progress(work.tracked))
         facts = pack_clip(
             source.path,
             track,
@@ -326,6 +326,10 @@ class _Share:
 
     def __init__(self, frames: int) -> None:
         self._frames, self._done = frames, 0.0
+
+    def tracked(self, stage: str, done: int, total: int) -> None:
+        """Take a report of the tracking; what goes before it, such as hashing, is no share of the work."""
+        self.done(done / total / 2 if stage == "tracking" else 0.0)
 
     def done(self, share: float) -> None:
         """Report that `share` (0..1) is done. Raises `Interrupted` once the user has stopped the whole."""

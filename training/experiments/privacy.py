@@ -56,6 +56,7 @@ from training.renderer.generator import TRUST_GAIN, Generator, sample_texture, u
 from training.renderer.texture import NeuralTexture
 from training.renderer.unwrap import MOST_TRUST, splat
 from visualdub.errors import BadInput
+from visualdub.storage import atomic_path, write_text
 
 Array = NDArray[np.float64]
 Draw = Callable[[Batch, Tensor], Tensor]  # one window, texture (C, S, S) -> (T, 3, h, w) 0..1
@@ -691,11 +692,11 @@ def write_finding(finding: Finding, folder: Path) -> None:
     `privacy.md`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "privacy.csv").open("w", newline="") as f:
+    with atomic_path(folder / "privacy.csv") as temporary, temporary.open("w", newline="") as f:
         writer = csv.DictWriter(f, list(finding.rows[0]))
         writer.writeheader()
         writer.writerows(finding.rows)
-    with (folder / "people.csv").open("w", newline="") as f:
+    with atomic_path(folder / "people.csv") as temporary, temporary.open("w", newline="") as f:
         table = csv.writer(f)
         table.writerow(["network", "person", "share", "uniform"])
         for network in finding.favourite:
@@ -706,7 +707,7 @@ def write_finding(finding: Finding, folder: Path) -> None:
                 [network, p, round(near.count(p) / len(near), 4), round(1 / finding.people[0], 4)]
                 for p in sorted({r["asked"] for r in finding.rows if r["condition"] == "filmed"})
             )
-    (folder / "privacy.md").write_text(summary(finding))
+    write_text(folder / "privacy.md", summary(finding))
 
 
 # ---- the command -------------------------------------------------------------------------------------------

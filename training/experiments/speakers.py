@@ -32,6 +32,7 @@ from visualdub.speech.features import feature_kind
 from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle
+from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
 Array = NDArray[np.float64]
@@ -82,9 +83,10 @@ def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], 
             if speaker not in speakers:
                 seen[file] = points[np.isfinite(points).all((1, 2))]
         arrays, _ = build(seen)
-        np.savez_compressed(
-            path, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-        )
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            np.savez_compressed(
+                f, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+            )
     return read_face_model(path, path.stem)
 
 
@@ -250,7 +252,8 @@ def plot_openings(
     )
     axis.legend(loc="upper right")
     figure.tight_layout()
-    figure.savefig(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))
     plt.close(figure)
 
 

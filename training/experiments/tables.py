@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.experiments.subjects import Row
+from visualdub.storage import atomic_path, write_text
 
 if TYPE_CHECKING:
     from training.experiments.study import RunRecord
@@ -154,7 +155,7 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
     """A Markdown page; the parts are paragraphs and tables."""
-    path.write_text("\n".join([f"# {title}\n", *(p.rstrip() + "\n" for p in parts)]), encoding="utf-8")
+    write_text(path, "\n".join([f"# {title}\n", *(p.rstrip() + "\n" for p in parts)]))
 
 
 # ---- plots -------------------------------------------------------------------------------------------------
@@ -191,7 +192,8 @@ def plot_curves(
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR of the crop, dB")
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def plot_bars(
@@ -219,4 +221,5 @@ def plot_bars(
         axis.set_ylabel("PSNR of the crop, dB")
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3, axis="y")
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

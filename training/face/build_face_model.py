@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.sources import files_read
 from training.face.topology import BASE, JAW_LINE, Topology, build_topology, folded, unwrap
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, lip_opening
+from visualdub.storage import atomic_path, protect, require_writable, write_json
 
 HELD_OUT = (
     "hill",
@@ -365,14 +367,19 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
+    written = (options.out, options.out.with_suffix(".json"))
+    protect(files_read([options.clips]), written)
+    for path in written:
+        require_writable(path)
     arrays, record = build(read_clips(options.clips))
     if options.out.exists():
         with np.load(options.out, allow_pickle=False) as earlier:
             arrays["basis"] = keep_signs(np.asarray(arrays["basis"]), earlier["basis"])
-    np.savez_compressed(
-        options.out, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-    )
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    with atomic_path(options.out) as temporary, temporary.open("wb") as f:
+        np.savez_compressed(
+            f, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+        )
+    write_json(options.out.with_suffix(".json"), record)
     print(json.dumps(record, indent=1))
 
 

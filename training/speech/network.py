@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from visualdub.speech.features import FeatureKind
 from visualdub.speech.predict import OUTPUTS
+from visualdub.storage import atomic_path
 
 OPSET = 17
 
@@ -115,21 +116,20 @@ def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str
     import onnx
 
     model.eval()
-    partial = path.with_name(path.name + ".partial")
     axes = {name: {0: "N", 1: "T"} for name in ("features", *OUTPUTS)}
-    torch.onnx.export(
-        model,
-        (torch.zeros(1, 200, kind.width),),
-        str(partial),
-        input_names=["features"],
-        output_names=list(OUTPUTS),
-        dynamic_axes=axes,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    proto = onnx.load(str(partial))
-    for key, value in {**metadata, "features": kind.name}.items():
-        entry = proto.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.save(proto, str(partial))
-    partial.replace(path)
+    with atomic_path(path) as temporary:
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, 200, kind.width),),
+            str(temporary),
+            input_names=["features"],
+            output_names=list(OUTPUTS),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        proto = onnx.load(str(temporary))
+        for key, value in {**metadata, "features": kind.name}.items():
+            entry = proto.metadata_props.add()
+            entry.key, entry.value = key, value
+        onnx.save(proto, str(temporary))

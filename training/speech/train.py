@@ -26,6 +26,7 @@ from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
 from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import MODEL, predict_motion
+from visualdub.storage import write_text
 
 HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 
@@ -255,9 +256,7 @@ def column_mean(rows: list[NDArray[np.float64]]) -> list[float]:
 
 def write_record(record: dict[str, Any], path: Path) -> None:
     """The record as JSON, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
