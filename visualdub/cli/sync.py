@@ -30,7 +30,7 @@ def command(
     The confidence is the share of recordings of somebody else that would fit the picture less well; from 0.99
     on the offset can be relied on, below it is called not found.
     """
-    from visualdub.cli.dub import track_shot
+    from visualdub.cli.dub import tracked_shot
     from visualdub.media.audio import read_audio
     from visualdub.media.movie_reader import probe
     from visualdub.speech.sync import clip_sync
@@ -42,7 +42,7 @@ def command(
         require_writable(path)
     probe(clip)
     read_audio(clip)  # a clip without pictures or sound is refused before it is tracked
-    sync = clip_sync(clip, track_shot(clip, face, span).track)
+    sync = clip_sync(clip, tracked_shot(clip, face, span).track)
     if plot is not None:
         draw(sync, clip.name, plot)
     values = {"clip": str(clip), **sync.as_dict()}
