@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
@@ -135,7 +134,7 @@ def dub_clip(
     if output.performance is not None:
         times = shot.info.frame_times()
         phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
-        rest = np.array([actor.rest_jaw, *actor.rest_expression[: load_face_model().n_speech]])
+        rest = np.array([actor.rest_jaw, *actor.rest_expression[: shot.track.model.n_speech]])
         about = {"dialogue": dialogue.name, "actor": actor.record.name, "mouth": mouth.describe()}
         write_curves(output.performance, shot.track, performance, phones, rest, about)
     return report

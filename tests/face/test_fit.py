@@ -9,34 +9,26 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from visualdub.face.camera import Pose, procrustes, project, unproject
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.fit import (
-    Pose,
-    close_mouth,
-    fit_shot,
-    procrustes,
-    project,
-    smooth_pose,
-    unproject,
-    whittaker,
-)
+from visualdub.face.fit import close_mouth, fit_shot, smooth_pose, whittaker
 from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import confidence_of, yaw_pitch
 
-N = 60
+N, MODEL = 60, face_model(DEFAULT_FACE_MODEL)
 
 
 def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], NDArray[np.float64], Pose]:
     """Landmarks (N, 478, 3) of a face that talks and turns, with the opening that was acted."""
-    model, rng = load_face_model(), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     t = np.arange(N)
     jaw = 0.06 * (1 + np.sin(t * 0.9))
-    expression = np.zeros((N, model.n_expression))
+    expression = np.zeros((N, MODEL.n_expression))
     expression[:, 0] = 0.5 * np.sin(t * 0.5)
-    mesh = model.vertices(model.template, jaw, expression)
+    mesh = MODEL.landmarks(MODEL.vertices(MODEL.template, jaw, expression))
     turn = Rotation.from_euler(
         "yxz", np.stack([yaw * np.sin(t / 15), 5 * np.cos(t / 11), 3 * np.sin(t / 20)], 1), degrees=True
     )
@@ -46,12 +38,12 @@ def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], N
         np.stack([256 + t / 4, 240 - t / 8, 0 * t], 1).astype(float),
     )
     points = np.full((N, 478, 3), 1.0)
-    points[:, :468] = project(mesh, pose)[:, :468] + rng.normal(0, noise, (N, 468, 3))
+    points[:, :468] = project(mesh, pose) + rng.normal(0, noise, (N, 468, 3))
     return points.astype(np.float32), lip_opening(mesh), pose
 
 
 def as_track(landmarks: NDArray[np.float32]) -> Track:
-    fit = fit_shot(load_face_model(), landmarks)
+    fit = fit_shot(MODEL, landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         "x",
@@ -60,7 +52,7 @@ def as_track(landmarks: NDArray[np.float32]) -> Track:
         Fraction(25),
         0,
         landmarks,
-        confidence_of(fit, seen),
+        confidence_of(MODEL, fit, seen),
         fit.pose.scale,
         fit.pose.rotation,
         fit.pose.translation[:, :2],
@@ -102,8 +94,8 @@ def test_smoothing_keeps_a_still_head_still() -> None:
 
 def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
     points, opening, _ = acted(noise=0.3)
-    fit = fit_shot(load_face_model(), points)
-    mesh = load_face_model().vertices(fit.identity, fit.jaw, fit.expression)
+    fit = fit_shot(MODEL, points)
+    mesh = MODEL.landmarks(MODEL.vertices(fit.identity, fit.jaw, fit.expression))
     fitted = lip_opening(mesh)
     assert 0.95 <= fitted.std() / opening.std() <= 1.05
     lags = [np.corrcoef(fitted[3 + k : N - 3 + k], opening[3 : N - 3])[0, 1] for k in range(-3, 4)]
@@ -113,8 +105,8 @@ def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
 
 def test_fit_halves_the_jitter_of_the_forehead() -> None:
     points, _, _ = acted(noise=0.5)
-    fit = fit_shot(load_face_model(), points)
-    mesh = project(load_face_model().vertices(fit.identity, fit.jaw, fit.expression), fit.pose)
+    fit = fit_shot(MODEL, points)
+    mesh = project(MODEL.landmarks(MODEL.vertices(fit.identity, fit.jaw, fit.expression)), fit.pose)
     forehead = [10, 151, 9, 108, 337]
 
     def jitter(p: NDArray[np.floating[Any]]) -> float:
@@ -133,10 +125,10 @@ def test_missing_frames_keep_their_place_and_get_no_confidence() -> None:
 
 
 def test_identity_comes_out_with_its_lips_closed() -> None:
-    model = load_face_model()
-    open_face = model.vertices(model.template, np.array(0.08), np.zeros(model.n_expression))[:468]
+    mesh = MODEL.vertices(MODEL.template, np.array(0.08), np.zeros(MODEL.n_expression))
+    open_face = MODEL.landmarks(mesh)
     assert lip_opening(open_face) > 0.1
-    assert lip_opening(close_mouth(model, open_face)) == pytest.approx(0.012, abs=0.01)
+    assert lip_opening(close_mouth(MODEL, open_face)) == pytest.approx(0.012, abs=0.01)
 
 
 def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive() -> None:
@@ -146,11 +138,11 @@ def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive() -> None:
 
 
 def test_profile_gets_no_confidence() -> None:
-    fit = fit_shot(load_face_model(), acted()[0])
+    fit = fit_shot(MODEL, acted()[0])
     side = Rotation.from_euler("y", 80, degrees=True).as_matrix()
     turned = Pose(fit.pose.scale, np.tile(side, (N, 1, 1)), fit.pose.translation)
     confidence = confidence_of(
-        type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool)
+        MODEL, type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool)
     )
     assert (confidence == 0).all()
 
@@ -201,7 +193,7 @@ def test_track_survives_a_round_trip(tmp_path: Path) -> None:
 
 
 def test_face_width_of_the_template_is_one() -> None:
-    assert face_width(load_face_model().template) == pytest.approx(1.0, abs=0.02)
+    assert face_width(MODEL.landmarks(MODEL.template)) == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_mask_never_leaves_the_renderers_view() -> None:

@@ -17,7 +17,7 @@ from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import SIZE, VIEW, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
 from visualdub.media.movie_reader import read_frames
@@ -168,7 +168,7 @@ def test_another_schema_and_another_face_model_are_refused(shard: Path, tmp_path
     with pytest.raises(BadInput, match=r"other\.shard is a shard of schema 99; this version reads schema 1"):
         PackedClip(_rewritten(shard, path, schema="99"), ALL)
     with pytest.raises(
-        BadInput, match=rf"other\.shard was made with face model flame; expected {load_face_model().name}"
+        BadInput, match=rf"other\.shard was made with face model flame; expected {DEFAULT_FACE_MODEL}"
     ):
         PackedClip(_rewritten(shard, path, face_model="flame"), ALL)
 

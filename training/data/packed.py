@@ -25,7 +25,7 @@ from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
 
 SCHEMA = 1
@@ -170,9 +170,11 @@ class _Kept:
 class PackedClip:
     """One shard, read frame by frame, a `Frames`. May travel to worker processes."""
 
-    def __init__(self, path: Path, see: tuple[int, int, int, int], keep: bool = False) -> None:
+    def __init__(
+        self, path: Path, see: tuple[int, int, int, int], keep: bool = False, model: str = DEFAULT_FACE_MODEL
+    ) -> None:
         """see: top, bottom, left, right of the crop's part that is served. keep: frames that were read stay
-        in memory.
+        in memory. model: the face model that it must be made with.
         """
         self.path, self.see, self.keep = path, see, keep
         try:
@@ -187,10 +189,9 @@ class PackedClip:
             self.mel: NDArray[np.float16] | None = self._file.get_tensor("mel") if sound else None
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as e:
             raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
-        if meta["face_model"] != load_face_model().name:
+        if meta["face_model"] != model:
             raise BadInput(
-                f"{path} was made with face model {meta['face_model']}; expected {load_face_model().name}: "
-                "prepare it again"
+                f"{path} was made with face model {meta['face_model']}; expected {model}: prepare it again"
             )
         n = len(held["confidence"])
         none = np.full((n, 478, 3), np.nan, np.float32)

@@ -16,7 +16,6 @@ from visualdub.errors import BadInput
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
 from visualdub.face.geometry import Geometry, frame_geometry, to_crop
 from visualdub.face.mediapipe_models import Segmenter
-from visualdub.face.models import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
@@ -124,7 +123,7 @@ class Redrawer:
 
     def _own_silhouette(self, i: int) -> NDArray[np.bool_]:
         """(256, 256) where the face of frame `i` lies as it was filmed."""
-        model = load_face_model()
+        model = self.track.model
         mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
         return rasterise(
             to_crop(mesh, self.track, self.crop, i), model.triangles, self.crop.size, self.crop.size
