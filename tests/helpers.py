@@ -70,10 +70,10 @@ def write_flat_renderer(path: Path) -> None:
 
 
 def write_flat_actor(path: Path, track: Track) -> Path:
-    """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it
-    drew.
+    """An actor package of the person in `track`, in the track's own face model, whose renderer paints flat
+    skin: fast, and visible where it drew.
     """
-    model = face_model(DEFAULT_FACE_MODEL)
+    model = track.model
     record = ActorRecord(
         name=path.name.removesuffix(".actor"),
         consent=Consent("the test suite", "2026-01-01", "tests"),

@@ -1,6 +1,9 @@
 """The whole-shot fit on shots made from the model itself, where the truth is known."""
 
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +12,18 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from visualdub.face.camera import Pose, procrustes, project, unproject
+from visualdub.face.camera import Pose, project
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.fit import close_mouth, fit_shot, smooth_pose, whittaker
 from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
+from visualdub.face.quality import track_figures
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import confidence_of, yaw_pitch
+from visualdub.speech.activity import tracked_opening
+from visualdub.speech.closure import lip_offsets
+from visualdub.speech.style import speech_parameters
 
 N, MODEL = 60, face_model(DEFAULT_FACE_MODEL)
 
@@ -73,14 +80,6 @@ def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps() -> None:
     bump[10] = 1
     smooth = whittaker(bump, np.ones(21), 5.0)[:, 0]
     assert smooth == pytest.approx(smooth[::-1]) and smooth.argmax() == 10
-
-
-def test_procrustes_recovers_a_similarity_and_unproject_undoes_project() -> None:
-    points, _, pose = acted()
-    found = procrustes(points[:, :468].astype(float), unproject(points[:, :468].astype(float), pose))
-    assert found.scale == pytest.approx(pose.scale, rel=1e-5)
-    assert found.rotation == pytest.approx(pose.rotation, abs=1e-5)
-    assert found.translation == pytest.approx(pose.translation, abs=1e-2)
 
 
 def test_smoothing_keeps_a_still_head_still() -> None:
@@ -199,3 +198,66 @@ def test_face_width_of_the_template_is_one() -> None:
 def test_a_mask_never_leaves_the_renderers_view() -> None:
     inside = clip_to_view(np.ones((SIZE, SIZE), np.uint8))
     assert inside.sum() == (256 - 112) * (224 - 32) and inside[112:256, 32:224].all()
+
+
+# ---- long shots --------------------------------------------------------------------------------------------
+
+
+def acted_long(count: int) -> NDArray[np.float32]:
+    """Landmarks (count, 478, 3): the acted face over and over, each frame with noise of its own."""
+    points = np.concatenate([acted()[0]] * -(-count // N))[:count]
+    return points + np.random.default_rng(2).normal(0, 0.3, points.shape).astype(np.float32)
+
+
+def test_a_fit_in_blocks_is_the_whole_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One identity, one smoothing over the whole shot: the blocks' borders cannot be seen. Frames that nobody
+    sees lie inside and across them.
+    """
+    points = acted_long(3 * N)
+    points[[0, 44, 45, 46, 101]] = np.nan
+    whole = fit_shot(MODEL, points)
+    monkeypatch.setattr("visualdub.face.fit.BLOCK", 45)
+    blocks = fit_shot(MODEL, points)
+    for a, b in zip(vars(whole.pose).values(), vars(blocks.pose).values(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-10)  # worst measured 2e-13 pixels
+    for name in ("identity", "jaw", "expression", "residual"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(whole, name), atol=1e-9, err_msg=name)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """What Python and NumPy hold at most during `work` beyond what they held before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def growth(work: Callable[[NDArray[np.float32]], object], short: int = 200, long: int = 800) -> float:
+    """Bytes a frame by which the peak of `work` on landmarks grows with length."""
+    peaks = [peak_bytes(partial(work, acted_long(n))) for n in (short, long)]
+    return (peaks[1] - peaks[0]) / (long - short)
+
+
+MESH_BYTES = MODEL.vertex_count * 3 * 8  # of one frame, and a fit held seven of them
+
+
+def test_the_fits_memory_does_not_grow_by_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visualdub.face.fit.BLOCK", 100)
+    assert growth(lambda points: fit_shot(MODEL, points)) < 0.5 * MESH_BYTES  # 5 KiB measured
+
+
+def test_no_measure_of_a_track_holds_the_meshes_of_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("face.models", "face.crop", "speech.activity"):
+        monkeypatch.setattr(f"visualdub.{module}.BLOCK", 100)
+    short, long = (as_track(acted_long(n)) for n in (200, 800))
+    values = {id(t): speech_parameters(t, 1 + MODEL.n_speech) for t in (short, long)}
+    for work in (
+        stable_crop,
+        track_figures,
+        tracked_opening,
+        lambda t: lip_offsets(MODEL, t.identity, values[id(t)]),
+    ):
+        a, b = (peak_bytes(partial(work, t)) for t in (short, long))
+        assert (b - a) / 600 < 0.25 * MESH_BYTES, work

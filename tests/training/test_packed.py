@@ -15,6 +15,7 @@ from training.data.packed import INDEX, META, RATE, SUFFIX, Dataset, PackedClip,
 from training.data.prepare import pack_clip
 from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, NoFace
+from visualdub.face.camera import Camera
 from visualdub.face.crop import SIZE, VIEW, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import DEFAULT_FACE_MODEL
@@ -238,3 +239,12 @@ def test_thinned_takes_the_frame_on_screen(
         thin.landmarks, track.landmarks[rows], equal_nan=True
     )
     assert np.array_equal(thin.identity, track.identity)
+
+
+def test_a_shard_keeps_its_tracks_camera(talking: Path, track: Track, tmp_path: Path) -> None:
+    near = replace(track, camera=Camera(900.0, (160.0, 188.0)))
+    pack_clip(talking, near, tmp_path, "near", "portrait", "train", 1500, 90, True)
+    clip = PackedClip(tmp_path / f"near{SUFFIX}", ALL)
+    assert clip.track.camera == near.camera
+    expected = frame_geometry(near, stable_crop(near), Performance.of_track(near), 3).mask
+    assert np.array_equal(clip.view([3]).mask[0] > 0, expected > 0)

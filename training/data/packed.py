@@ -23,6 +23,7 @@ from safetensors.numpy import save
 from training.data.frames import View
 from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, OutputError
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import DEFAULT_FACE_MODEL
@@ -89,7 +90,8 @@ def write_shard(
     }
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)
-    meta = {
+    camera = {} if track.camera == WEAK_PERSPECTIVE else {"camera": json.dumps(track.camera.to_json())}
+    meta = camera | {
         "schema": str(SCHEMA),
         "quality": str(quality),
         "face_model": track.face_model,
@@ -204,6 +206,7 @@ class PackedClip:
             0,
             none,
             face_model=meta["face_model"],
+            camera=Camera.from_json(json.loads(meta["camera"])) if "camera" in meta else WEAK_PERSPECTIVE,
             **{k: held[k] for k in PARAMETERS},
         )
         self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]

@@ -186,17 +186,18 @@ def _neutral_face(model: FaceModel, shot: _Seen) -> Mesh:
     """(468, 3) mean of the frames whose lips are least apart, one face width wide."""
     stable = model.stable_landmarks
     face = model.landmarks(model.template)
-
-    def aligned() -> Iterator[Vector]:
-        for _, points in shot.points():
-            yield unproject(points, procrustes(points[:, stable], face[stable]))
-
     for _ in range(4):
-        openings = [lip_opening(block) for block in aligned()]
+        poses, openings = [], []
+        for _, points in shot.points():
+            poses.append(procrustes(points[:, stable], face[stable]))
+            openings.append(lip_opening(unproject(points, poses[-1])))
         limit = np.quantile(np.concatenate(openings), 0.15)
-        shut = [opening <= limit for opening in openings]
-        total = sum(block[rows].sum(0) for block, rows in zip(aligned(), shut, strict=True))
-        face = np.asarray(total) / sum(int(rows.sum()) for rows in shut)
+        total, count = np.zeros((LANDMARK_COUNT, 3)), 0
+        for (_, points), pose, opening in zip(shot.points(), poses, openings, strict=True):
+            shut = opening <= limit
+            total += unproject(points[shut], pose[shut]).sum(0)
+            count += int(shut.sum())
+        face = total / count
         face = face / float(face_width(face))
     return face
 

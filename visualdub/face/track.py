@@ -146,12 +146,19 @@ class Track:
                     z["jaw"],
                     z["expression"],
                     str(z["face_model"]),
-                    Camera.from_json(json.loads(str(z["camera"]))) if "camera" in z else WEAK_PERSPECTIVE,
+                    _camera(str(z["camera"]), path) if "camera" in z else WEAK_PERSPECTIVE,
                 )
         except (OSError, KeyError, ValueError) as e:
             if isinstance(e, BadInput):
                 raise
             raise BadInput(f"{path} is not a track written by vdub track: {e}") from e
+
+
+def _camera(text: str, path: Path) -> Camera:
+    try:
+        return Camera.from_json(json.loads(text))
+    except BadInput as e:
+        raise BadInput(f"{path}: {e}") from None
 
 
 @dataclass(frozen=True)
