@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
@@ -280,7 +279,7 @@ def write_performance_file(
     """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back."""
     times = tracked.shot.part.frame_times()
     phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
-    rest = np.array([actor.rest_jaw, *actor.rest_expression[: load_face_model().n_speech]])
+    rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
     write_curves(path, tracked.track, performance, phones, rest, about)

@@ -11,7 +11,7 @@ from helpers import portrait_pictures
 
 from visualdub.demo.portrait import ENAMEL, GUM, Motion, Portrait, paint, tooth_colour
 from visualdub.demo.run import DATA, ENGLISH, FRENCH, label, portrait_picture
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def portrait() -> Portrait:
 
 
 def motion(jaw: float, shift: tuple[float, float] = (0.0, 0.0), turn: float = 0.0) -> Motion:
-    k = load_face_model().n_expression
+    k = face_model(DEFAULT_FACE_MODEL).n_expression
     return Motion(np.array([jaw]), np.zeros((1, k)), np.array([[0.0, turn, 0.0]]), np.array([shift]))
 
 

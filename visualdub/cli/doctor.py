@@ -126,9 +126,9 @@ def _checked(name: str, look: Callable[[], str]) -> Finding:
 
 
 def _face_model() -> str:
-    from visualdub.face.models import load_face_model
+    from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 
-    model = load_face_model()
+    model = face_model(DEFAULT_FACE_MODEL)
     return f"{model.name}, {model.vertex_count} vertices, {model.n_expression} components"
 
 

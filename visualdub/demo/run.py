@@ -20,7 +20,7 @@ from PIL import Image
 from visualdub import __version__
 from visualdub.demo.portrait import Motion, Portrait
 from visualdub.errors import VisualDubError
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_reader import read_frames
 from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
@@ -48,7 +48,7 @@ def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion
     """The motion of a portrait that speaks `recording` for `frame_count` frames at `rate` frames per
     second.
     """
-    model, generic = load_face_model(), model_record()["generic"]
+    model, generic = face_model(DEFAULT_FACE_MODEL), model_record()["generic"]
     spoken = predict_motion(read_audio(recording, RECORDING_RATE), rate, frame_count)
     z = np.column_stack([spoken.jaw, spoken.expression])
     mouth = spoken.voice[:, None] * (np.array(generic["lift"]) + EMPHASIS * np.array(generic["gain"]) * z)

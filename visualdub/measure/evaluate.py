@@ -16,9 +16,8 @@ from visualdub.dub import AUDIO_RATE, TrackedShot
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import warp_crop
 from visualdub.face.detect import FaceTrack, find_faces, iou
-from visualdub.face.landmarks import lip_opening
 from visualdub.face.mediapipe_models import LANDMARKS, landmark_box
-from visualdub.face.models import load_face_model
+from visualdub.face.models import posed_openings
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import yaw_degrees
@@ -153,7 +152,7 @@ def draw(
             f"{shot.source}: none of frames {track.frames} was drawn; expected at least one with a face"
         )
     rows = np.array([k.inputs.index for k in kept])
-    vertices = load_face_model().vertices(track.identity, performance.jaw[rows], performance.expression[rows])
+    moved = performance.jaw[rows], performance.expression[rows]
     return ShotArrays(
         real=np.stack([_known(k.inputs.crop) for k in kept]),
         raw=np.stack([np.rint(_known(k.raw) * 255).astype(np.uint8) for k in kept]),
@@ -162,7 +161,7 @@ def draw(
         landmarks_real=track.landmarks[rows],
         landmarks_output=landmarks[rows],
         affine=renderer.crop.affine[rows],
-        commanded=np.asarray(lip_opening(vertices), np.float64),
+        commanded=posed_openings(track.model, track.identity, *moved),
         yaw=yaw_degrees(track.rotation[rows]),
         window=actor.renderer.window,
         first=int(rows[0]),

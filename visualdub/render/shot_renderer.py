@@ -17,7 +17,6 @@ from visualdub.errors import BadInput, InternalError
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
 from visualdub.face.geometry import Geometry, frame_geometry, to_crop
 from visualdub.face.mediapipe_models import Segmenter
-from visualdub.face.models import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
@@ -204,7 +203,7 @@ class ShotRenderer:
 
     def _source_silhouette(self, i: int) -> NDArray[np.bool_]:
         """(256, 256) where the face of frame `i` lies as it was filmed."""
-        model = load_face_model()
+        model = self.track.model
         mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
         mesh_2d = to_crop(mesh, self.track, self.crop, i)
         return rasterise(mesh_2d, model.triangles, self.crop.size, self.crop.size).hit

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, find_objects, gaussian_filter1d, label
 
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.activity import drop_bursts, fill_gaps, mouth_moving
 from visualdub.speech.closure import bring_together
@@ -137,7 +136,7 @@ def perform(
             f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each"
         )
     dubbed = rest + gain * motion.voice[:, None] * (spoken - rest)
-    dubbed = bring_together(load_face_model(), track.identity, dubbed, motion.contact, np.asarray(style.gain))
+    dubbed = bring_together(track.model, track.identity, dubbed, motion.contact, np.asarray(style.gain))
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     passes = passing_frames(
