@@ -107,8 +107,8 @@ _highest_seen = 0  # bytes, by the samples of `peak_memory_mib`
 def peak_memory_mib() -> float:
     """Most resident memory this process has held so far, MiB.
 
-    Linux and Windows keep that figure. macOS keeps none that Python reaches without a POSIX-only module: there
-    it is the most that was resident when this function was called, as a `StageClock` does whenever a stage ends.
+    Linux and Windows keep that figure. macOS keeps none that Python reaches without a POSIX-only module:
+    there it is the most that was resident at any call, and a `StageClock` calls whenever a stage ends.
     """
     global _highest_seen
     kept = _kept_peak()
