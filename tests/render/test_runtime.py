@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from visualdub.errors import ActorError, BadInput
+from visualdub.errors import ActorError, InternalError
 from visualdub.render.runtime import Renderer
 
 T, S = 5, 8
@@ -91,7 +91,7 @@ def test_wrong_shapes_are_named(tmp_path: Path) -> None:
         np.zeros((T, S, S, 2), np.float32),
         np.zeros((T, S, S), np.float32),
     )
-    with pytest.raises(BadInput, match="uv of a window is"):
+    with pytest.raises(InternalError, match="uv of a window is"):
         renderer.render(good[0], good[1][:, :4], good[2])
 
 

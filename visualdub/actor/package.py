@@ -21,7 +21,7 @@ from PIL import Image
 
 from visualdub import __version__
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
-from visualdub.errors import ActorError, OutputError
+from visualdub.errors import ActorError, InternalError, OutputError
 
 if TYPE_CHECKING:
     from visualdub.render.runtime import Renderer
@@ -118,7 +118,7 @@ def write_package(
     `renderer.onnx`.
     """
     if references.dtype != np.uint8 or references.ndim != 4 or references.shape[1:] != (256, 256, 3):
-        raise ValueError(
+        raise InternalError(
             f"references are {references.dtype} {references.shape}; expected uint8 (R, 256, 256, 3)"
         )
     np.savez_compressed(

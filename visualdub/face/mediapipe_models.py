@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.errors import InternalError
+
 os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's C++ log would end up between our progress bars
 
 LANDMARKS = 478  # 468 of the mesh, 10 of the irises
@@ -104,7 +106,8 @@ class MeshTracker:
     def keep_in_view(self, landmarks: NDArray[np.float32], shape: tuple[int, ...]) -> None:
         """Move the window for the next frame when the face nears its edge or changed size."""
         box = landmark_box(landmarks)
-        assert self._window is not None
+        if self._window is None:
+            raise InternalError("the landmark window was to be moved before `look_at` had placed it")
         centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
         drift = np.abs(centre - (self._window[:2] + self._window[2:]) / 2).max()
         h, w = shape[:2]

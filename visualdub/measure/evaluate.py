@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
 from visualdub.dub import AUDIO_RATE, Shot, check_actor
-from visualdub.errors import BadInput, NoFace
+from visualdub.errors import InternalError, NoFace
 from visualdub.face.crop import warp_crop
 from visualdub.face.detect import FaceTrack, find_faces, iou
 from visualdub.face.landmarks import lip_opening
@@ -181,7 +181,9 @@ def _without_frame(drawn: Redrawn) -> Redrawn:
 
 def _known(value: Any) -> Any:
     if value is None:
-        raise BadInput("a drawn frame came without its crop; expected crop and geometry with every picture")
+        raise InternalError(
+            "a drawn frame came without its crop; expected crop and geometry with every picture"
+        )
     return value
 
 
