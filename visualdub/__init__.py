@@ -1,3 +1,99 @@
-"""Visual Dub's core: what a dub is made of, from decoding a clip to encoding it again."""
+"""Visual Dub's core: what a dub is made of, from decoding a clip to encoding it again.
+
+What a pipeline developer needs stands here by name, see docs/api.md. The module behind a name is loaded when
+the name is first used, so that importing the package is quick. `logging` is the application's to set up.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from visualdub.errors import (
+    ActorError,
+    BadInput,
+    InternalError,
+    Interrupted,
+    MediaError,
+    NoFace,
+    OutputError,
+    VisualDubError,
+)
+
+if TYPE_CHECKING:
+    from visualdub.actor.package import Actor, load_actor
+    from visualdub.dub import Output, Shot, dub_clip, open_shot
+    from visualdub.face.track import Performance, Track
+    from visualdub.face.tracker import track_clip
+    from visualdub.media.audio import read_audio
+    from visualdub.media.movie_reader import probe, read_frames
+    from visualdub.records import DubReport
+    from visualdub.speech.predict import SpeechMotion, predict_motion
+    from visualdub.stages import Progress
+    from visualdub.timing import FrameRange
 
 __version__ = "0.1.0"
+__all__ = [
+    "Actor",
+    "ActorError",
+    "BadInput",
+    "DubReport",
+    "FrameRange",
+    "InternalError",
+    "Interrupted",
+    "MediaError",
+    "NoFace",
+    "Output",
+    "OutputError",
+    "Performance",
+    "Progress",
+    "Shot",
+    "SpeechMotion",
+    "Track",
+    "VisualDubError",
+    "__version__",
+    "dub_clip",
+    "load_actor",
+    "open_shot",
+    "predict_motion",
+    "probe",
+    "read_audio",
+    "read_frames",
+    "track_clip",
+]
+
+_MODULE_OF = {  # a test holds this against the imports above; no name may be a module's of this package
+    "Actor": "actor.package",
+    "DubReport": "records",
+    "FrameRange": "timing",
+    "Output": "dub",
+    "Performance": "face.track",
+    "Progress": "stages",
+    "Shot": "dub",
+    "SpeechMotion": "speech.predict",
+    "Track": "face.track",
+    "dub_clip": "dub",
+    "load_actor": "actor.package",
+    "open_shot": "dub",
+    "predict_motion": "speech.predict",
+    "probe": "media.movie_reader",
+    "read_audio": "media.audio",
+    "read_frames": "media.movie_reader",
+    "track_clip": "face.tracker",
+}
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module of a name of `__all__` and keep the name here."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
