@@ -28,6 +28,13 @@ def landmark_box(landmarks: NDArray[np.floating[Any]]) -> Box:
     return np.asarray(np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)]), np.float64)
 
 
+def mesh_edges() -> list[tuple[int, int]]:
+    """The directed edges of the tessellation of the mesh's 468 vertices, sorted."""
+    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
+
+    return sorted(FACEMESH_TESSELATION)
+
+
 class Detector:
     """MediaPipe's full-range face detector: finds faces too small for the mesh's own."""
 
