@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import zipfile
@@ -36,6 +37,7 @@ TEXTURE, WEIGHTS, REFERENCES, PREVIEW = (
 )
 REQUIRED = (IDENTITY, STYLE, RENDERER, TEXTURE, WEIGHTS)
 SUFFIX = ".actor"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def load_actor(folder: Path) -> Actor:
     for name, expected in sorted(read_json(folder).get("files", {}).items()):
         _check_hash(folder, name, expected)
     identity, rest_jaw, rest_expression = _load_identity(folder / IDENTITY)
+    log.debug("%s: actor %s, %d steps, prior %s", folder, record.name, record.steps, record.prior_hash)
     return Actor(
         folder,
         record,

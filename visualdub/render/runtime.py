@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from visualdub.errors import ActorError, InternalError
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
 OUTPUT = "rgb"
+log = logging.getLogger(__name__)
 PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
@@ -43,6 +45,7 @@ class Renderer:
                 f"{self.model_path} is not a renderer that ONNX Runtime can load: {reason}"
             ) from e
         self.window, self.size = self._contract()
+        log.debug("%s: %d frames of %d pixels on %s", model_path, self.window, self.size, self.providers)
 
     def _contract(self) -> tuple[int, int]:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
