@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from visualdub import log
 from visualdub.actor import Actor, load_actor
-from visualdub.cli import quiet_native_logs
 from visualdub.dub import Output, dub_shot, track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import VisualDubError
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--dialogue", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names that must occur in a clip's name")
     args = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     actor = load_actor(args.actor)
     wanted = args.only or [""]
     clips = [

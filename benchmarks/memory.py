@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.cli import quiet_native_logs
+from visualdub import log
 from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, counting_motion, portrait_picture
 from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--dialogue", type=Path, default=ENGLISH)
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 60))
     args = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     pictures = loop_pictures()
     peaks = []
     with tempfile.TemporaryDirectory() as folder:

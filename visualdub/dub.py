@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
-from visualdub.edit.shot import DialogueCue, Shot, plan_shot
+from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
@@ -71,24 +71,6 @@ class TrackedShot:
 
 
 # ---- the pipeline ------------------------------------------------------------------------------------------
-
-
-def dub(
-    clip: Path,
-    dialogue: Path,
-    actor: Actor,
-    output: Output,
-    *,
-    frames: FrameRange | None = None,
-    face: str | None = None,
-    progress: Progress | None = None,
-) -> DubReport:
-    """`clip`, or `frames` of it, speaks `dialogue` with the mouth of `actor`; see `track_shot` and
-    `dub_shot`.
-    """
-    shot = plan_shot(clip, frames)
-    check_output(output, clip)
-    return dub_shot(track_shot(shot, face, progress), dialogue, actor, output, progress=progress)
 
 
 def track_shot(shot: Shot, face: str | None = None, progress: Progress | None = None) -> TrackedShot:
@@ -202,7 +184,10 @@ def _cue_audio(cue: DialogueCue) -> NDArray[np.float32]:
 
 
 def dialogue_performance(
-    tracked: TrackedShot, audio: NDArray[np.float32], actor: Actor, mouth: Shaping | Curves
+    tracked: TrackedShot,
+    audio: NDArray[np.float32],
+    actor: Actor,
+    mouth: Shaping | Curves = AS_PREDICTED,
 ) -> tuple[Performance, list[str]]:
     """What `actor` does in the shot while `audio` (n,) at AUDIO_RATE is heard, and what the user should know
     of it.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from render_scene import SIZE, affine, ellipse, frame, media, picture
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.media.frame import Frame
 from visualdub.media.yuv import planes_to_rgb
 from visualdub.render.composite import (
@@ -187,10 +187,10 @@ def test_the_source_frame_is_not_written_to() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     plate = frame(picture(360, 300), media(360, 300))
-    with pytest.raises(BadInput, match="expected"):
+    with pytest.raises(InternalError, match="expected"):
         composite(plate, PATCH[:100], feather(ellipse()), affine(1.0, 180, 150))
     turned = np.array([[0.9, 0.1, 0], [-0.1, 0.9, 0]])
-    with pytest.raises(BadInput, match="turns or mirrors"):
+    with pytest.raises(InternalError, match="turns or mirrors"):
         composite(plate, PATCH, feather(ellipse()), turned)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from speech_scene import scene_track
 
-from visualdub.errors import BadInput
+from visualdub.errors import BadInput, InternalError
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.activity import mouth_moving, tracked_opening
@@ -126,7 +126,7 @@ def test_one_frame() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(BadInput, match="7 frames; expected the track's 9"):
+    with pytest.raises(InternalError, match="7 frames; expected the track's 9"):
         dub(scene_track(still(9)), np.ones(7))
 
 

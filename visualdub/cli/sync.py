@@ -55,19 +55,10 @@ def command(
 
 
 def draw(sync: Sync, title: str, path: Path) -> None:
-    """The two curves and the correlation over the offset as a picture. Raises `BadInput` where matplotlib is
-    not installed.
-    """
+    """Draw the two curves, and the correlation over the offset, as a PNG picture at `path`."""
     import numpy as np
+    from matplotlib.figure import Figure
 
-    from visualdub.errors import BadInput
-
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise BadInput(
-            "--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'"
-        ) from e
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
     for values, label in ((sync.seen, "seen"), (sync.heard, "heard, as it lies in the clip")):

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from PIL import Image
 
 from visualdub import __version__
 from visualdub.demo.portrait import Motion, Portrait
-from visualdub.errors import VisualDubError
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_reader import read_frames
@@ -127,9 +125,7 @@ def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minute
 
 DATA = Path(__file__).parent / "data"
 ENGLISH, FRENCH = DATA / "counting_en.wav", DATA / "counting_fr.wav"
-PORTRAIT = (
-    Path("mpl-data") / "sample_data" / "grace_hopper.jpg"
-)  # inside matplotlib, which comes with MediaPipe; public domain
+PORTRAIT = DATA / "portrait.jpg"  # Grace Hopper, US Navy, public domain: see portrait.json
 RATE, FRAMES = Fraction(25), 125
 ADAPTED, MEASURED = FrameRange(0, 100), FrameRange(100, 125)
 LABEL = "synthetic - Visual Dub demo"
@@ -156,14 +152,8 @@ class DemoFiles:
 
 
 def portrait_picture() -> NDArray[np.uint8]:
-    """The picture in matplotlib's wheel, (H, W, 3) uint8. Raises `VisualDubError` where it is not there."""
-    spec = find_spec("matplotlib")
-    path = Path(next(iter(spec.submodule_search_locations or [""]))) / PORTRAIT if spec else PORTRAIT
-    if not path.is_file():
-        raise VisualDubError(
-            f"the demo's portrait {PORTRAIT} is not in the installed matplotlib; install mediapipe anew"
-        )
-    with Image.open(path) as picture:
+    """The demo's portrait, (H, W, 3) uint8 R'G'B'."""
+    with Image.open(PORTRAIT) as picture:
         return np.asarray(picture.convert("RGB"))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
 from visualdub.dub import AUDIO_RATE, TrackedShot
-from visualdub.errors import BadInput, NoFace
+from visualdub.errors import InternalError, NoFace
 from visualdub.face.crop import warp_crop
 from visualdub.face.detect import FaceTrack, find_faces, iou
 from visualdub.face.mediapipe_models import LANDMARKS, landmark_box
@@ -178,7 +178,9 @@ def _without_frame(drawn: RenderedFrame) -> RenderedFrame:
 
 def _known(value: Any) -> Any:
     if value is None:
-        raise BadInput("a drawn frame came without its crop; expected crop and geometry with every picture")
+        raise InternalError(
+            "a drawn frame came without its crop; expected crop and geometry with every picture"
+        )
     return value
 
 

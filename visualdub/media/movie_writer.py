@@ -20,7 +20,7 @@ import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput, OutputError, VisualDubError
+from visualdub.errors import BadInput, InternalError, OutputError, VisualDubError
 from visualdub.media.frame import ColourTags, Frame, MediaInfo
 from visualdub.media.movie_reader import probe
 from visualdub.media.pixel_format import has_alpha, picture_of
@@ -75,9 +75,9 @@ class VideoWriter:
     format; "prores" is 422 HQ and "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 8 bit
     4:2:0 (4:4:4 for odd sizes). audio: None writes no sound.
 
-    Raises `OutputError` where the file cannot be written (the partial file is removed), `BadInput` for frames
-    that do not fit and `VisualDubError` where fewer or more frames came than promised. Any error in the
-    `with` block leaves nothing behind and an earlier file at `path` untouched.
+    Raises `OutputError` where the file cannot be written (the partial file is removed), `InternalError`
+    for frames that do not fit and where fewer or more frames came than promised. Any error in the `with`
+    block leaves nothing behind and an earlier file at `path` untouched.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class VideoWriter:
     def write(self, frame: Frame) -> None:
         """Encode one frame; frames come in order. Its planes must fit the writer's `info`."""
         if self._open is None:
-            raise VisualDubError(f"{self.path} is not open for writing")
+            raise InternalError(f"{self.path} is not open for writing")
         if self._written >= self._info.frame_count:
-            raise VisualDubError(
+            raise InternalError(
                 f"{self.path}: more than the {self._info.frame_count} frames promised were written"
             )
         picture = picture_of(convert_planes(frame.planes, self._info, self._target), self._target)
@@ -145,7 +145,7 @@ class VideoWriter:
             if kind is not None:
                 return
             if self._written != self._info.frame_count:
-                raise VisualDubError(
+                raise InternalError(
                     f"{self.path}: {self._written} frames were written, {self._info.frame_count} promised"
                 )
             with self._writing():

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import MediaError
+from visualdub.errors import InternalError, MediaError
 from visualdub.media.frame import MediaInfo
 
 _PLANAR = re.compile(r"(yuva?4\d\dp|gray|gbra?p)(9|10|12|14|16)?(le)?")
@@ -100,10 +100,10 @@ def picture_of(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> av.Vid
     picture = av.VideoFrame(width, height, info.pix_fmt)
     targets = _named_order([_array(p, bit_depth(info.pix_fmt)) for p in picture.planes], info.pix_fmt)
     if len(targets) != len(coded):
-        raise MediaError(f"{info.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
+        raise InternalError(f"{info.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
     for target, plane in zip(targets, coded, strict=True):
         if target.shape != plane.shape or target.dtype != plane.dtype:
-            raise MediaError(
+            raise InternalError(
                 f"a plane of {info.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype}"
                 f" {target.shape}"
             )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.media.frame import Frame
 from visualdub.media.pixel_format import bit_depth, is_rgb
 from visualdub.media.transfer import light
@@ -150,11 +150,13 @@ def into_region(
     affine: (2, 3), a scale and a shift along the axes. Near unity and when enlarging: Lanczos with 8 taps,
     which does not soften; where the plate is coarser than the crop the kernel widens with it, so that nothing
     aliases. Beyond the crop its border is repeated. `smooth`: triangle kernel and 0 beyond the crop, for
-    blend weights, which must not overshoot. Raises `BadInput` for a turned crop.
+    blend weights, which must not overshoot. Raises `InternalError` for a turned crop.
     """
     matrix = np.asarray(affine, np.float64)
     if matrix[0, 1] or matrix[1, 0] or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise BadInput(f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift")
+        raise InternalError(
+            f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift"
+        )
     down = _kernel(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
     across = _kernel(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
     deep = crop if crop.ndim == 3 else crop[..., None]
@@ -291,7 +293,7 @@ def _checked(
 ) -> None:
     size = alpha.shape[0]
     if alpha.shape != (size, size) or patch.shape != (size, size, 3) or np.shape(affine) != (2, 3):
-        raise BadInput(
+        raise InternalError(
             f"patch {patch.shape}, alpha {alpha.shape}, affine {np.shape(affine)}; expected (S,S,3), (S,S)"
             " and (2,3)"
         )
@@ -334,7 +336,7 @@ def composite(
     colour and noise of the plate, measured on this frame alone where None. mark: watermark to embed where
     alpha is 1. Blends in linear light; quantises once, in the source's own planes. The matte covers every
     sample that may differ: whole chroma samples and the chroma filter's reach. Outside it the returned frame
-    equals the source's bit for bit. Noise is seeded by `frame.index`. Raises `BadInput` on other shapes.
+    equals the source's bit for bit. Noise is seeded by `frame.index`. Raises `InternalError` on other shapes.
     """
     return finish(prepare(frame, patch, alpha, affine), match, with_grain, mark)
 
