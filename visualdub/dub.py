@@ -19,9 +19,10 @@ from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
-from visualdub.media.frame import MediaInfo
-from visualdub.media.movie_reader import content_hash, probe
-from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
+from visualdub.media.frame import ClipInfo
+from visualdub.media.movie_reader import content_hash
+from visualdub.media.movie_writer import AudioSource, MovieWriter, choose_codec, gray_frame, gray_info
+from visualdub.media.source import probe
 from visualdub.records import (
     DubReport,
     Provenance,
@@ -65,10 +66,10 @@ class Shot:
     """One clip, probed and tracked: what every language of a dub shares."""
 
     clip: Path
-    info: MediaInfo
+    info: ClipInfo
     track: Track  # of the frames that are written
     from_cache: bool
-    begins: Fraction = Fraction(0)  # seconds into the clip
+    start: Fraction = Fraction(0)  # seconds into the clip
 
 
 # ---- the two passes ----------------------------------------------------------------------------------------
@@ -91,9 +92,8 @@ def cut_shot(shot: Shot, frames: FrameRange) -> Shot:
     """`frames` of `shot`, a whole clip, as a shot of its own. Raises `BadInput` where they are not all
     tracked.
     """
-    held = sum(n for f, n in shot.info.held if f < frames.start)
-    begins = (frames.start + held) / shot.info.rate
-    return Shot(shot.clip, shot.info.part(frames), shot.track.span(frames), shot.from_cache, begins)
+    start = shot.info.start_of(frames.start)
+    return Shot(shot.clip, shot.info.part(frames), shot.track.span(frames), shot.from_cache, start)
 
 
 def dub_clip(
@@ -213,7 +213,7 @@ def predicted(
 
 def dialogue_motion(
     audio: NDArray[np.float32],
-    info: MediaInfo,
+    info: ClipInfo,
     shaping: Shaping = AS_PREDICTED,
     layer: NDArray[np.float64] | None = None,
 ) -> SpeechMotion:
@@ -242,12 +242,12 @@ def dialogue_motion(
     )
 
 
-def frame_periods(info: MediaInfo) -> NDArray[np.int64]:
+def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
     """(frame_count,) the frame period, counted from 0, in which each frame of `info` comes on screen."""
     return np.asarray(np.rint(info.frame_times() * float(info.rate)), np.int64)
 
 
-def unheard_seconds(audio: NDArray[np.float32], info: MediaInfo) -> float:
+def unheard_seconds(audio: NDArray[np.float32], info: ClipInfo) -> float:
     """How much of `audio` lies beyond the last frame's period and is cut."""
     return max(0.0, len(audio) / AUDIO_RATE - float((int(frame_periods(info)[-1]) + 1) / info.rate))
 
@@ -258,7 +258,7 @@ def soundtrack(shot: Shot, dialogue: Path | None) -> AudioSource | None:
     """
     if dialogue is not None:
         return AudioSource(dialogue)
-    return AudioSource(shot.clip, shot.begins) if shot.info.has_audio else None
+    return AudioSource(shot.clip, shot.start) if shot.info.has_audio else None
 
 
 class Touched:
@@ -322,7 +322,7 @@ def _writers(shot: Shot, output: Output, dialogue: Path | None) -> Iterator[Call
         path.unlink(missing_ok=True)  # of an earlier dub; it would describe another movie if this one fails
     with contextlib.ExitStack() as stack:
         movie = stack.enter_context(
-            VideoWriter(
+            MovieWriter(
                 output.path,
                 shot.info,
                 choose_codec(output.path, output.codec, output.crf),
@@ -331,12 +331,12 @@ def _writers(shot: Shot, output: Output, dialogue: Path | None) -> Iterator[Call
         )
         matte_info = gray_info(shot.info)
         matte = output.matte and stack.enter_context(
-            VideoWriter(output.matte, matte_info, choose_codec(output.matte))
+            MovieWriter(output.matte, matte_info, choose_codec(output.matte))
         )
 
         def write(finished: Redrawn) -> None:
             movie.write(finished.frame)
             if matte:
-                matte.write(gray_frame(finished.matte, matte_info, finished.frame.index))
+                matte.write(gray_frame(finished.matte, matte_info.image, finished.frame.index))
 
         yield write

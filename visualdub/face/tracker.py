@@ -16,7 +16,8 @@ from visualdub.face.fit import Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.movie_reader import content_hash
+from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
@@ -65,10 +66,11 @@ def track_clip(
     Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past
     the end.
     """
-    info = probe(path)
-    frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
-    pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
-    faces, count = find_faces(pictures, progress, len(frames), clock)
+    with open_source(path) as source:
+        info = source.info
+        frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
+        pictures = prefetch(frame_rgb(f) for f in source.frames(frames))
+        faces, count = find_faces(pictures, progress, len(frames), clock)
     if not faces:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
@@ -81,7 +83,7 @@ def track_clip(
     return Track(
         path.name,
         content_hash(path),
-        (info.width, info.height),
+        (info.image.width, info.image.height),
         info.rate,
         frames.start,
         landmarks,

@@ -20,7 +20,7 @@ from visualdub.face.models import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.source import open_source
 from visualdub.media.yuv import chroma_factors, frame_rgb
 from visualdub.render.composite import Layer, composite_shot, feather
 from visualdub.render.matting import background_weight
@@ -98,12 +98,11 @@ class Redrawer:
 
     def _prepared(self) -> Iterator[Prepared]:
         count = 0
-        for count, frame in enumerate(
-            self.clock.each("decode", read_frames(self.clip, self.track.frames)), 1
-        ):
-            with self.clock.stage("prepare"):
-                prepared = self._prepare(frame, count - 1)
-            yield prepared
+        with open_source(self.clip) as source:
+            for count, frame in enumerate(self.clock.each("decode", source.frames(self.track.frames)), 1):
+                with self.clock.stage("prepare"):
+                    prepared = self._prepare(frame, count - 1)
+                yield prepared
         if count != len(self.track):
             raise BadInput(
                 f"{self.clip} ended after {count} of {len(self.track)} frames; expected the frames that were"
@@ -191,22 +190,22 @@ def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]
     """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its
     left top corner.
     """
-    info = frame.info
+    image = frame.image
     scale = float(affine[0, 0])
     low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
     margin = 6 / scale + 12
     left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
     right, bottom = (
         min(n, -(-int(v + margin) // ALIGN) * ALIGN)
-        for v, n in zip(high, (info.width, info.height), strict=True)
+        for v, n in zip(high, (image.width, image.height), strict=True)
     )
     if right - left < ALIGN or bottom - top < ALIGN:
         return frame, 0, 0
-    across, down = chroma_factors(info)
+    across, down = chroma_factors(image)
     steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
     cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
     return (
-        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), info),
+        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), image),
         left,
         top,
     )
