@@ -122,3 +122,10 @@ def test_facts_of_a_part() -> None:
     info = info_of(image_of("yuv420p"), frame_count=100, timecode="10:00:00:00", repeated=((20, 2), (60, 1)))
     part = info.part(FrameRange(50, 75))
     assert (part.frame_count, part.timecode, part.repeated) == (25, "10:00:02:02", ((10, 1),))
+
+
+def test_a_frame_starts_after_the_repeats_before_it() -> None:
+    info = info_of(image_of("yuv420p"), frame_count=100, repeated=((20, 2), (60, 1)))
+    starts = [info.start_of(frame) for frame in (0, 20, 21, 60, 61)]
+    assert starts == [Fraction(n, 25) for n in (0, 20, 23, 62, 64)]
+    assert [float(s) for s in starts] == pytest.approx(info.frame_times()[[0, 20, 21, 60, 61]])

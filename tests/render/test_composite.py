@@ -11,8 +11,8 @@ import pytest
 from render_scene import SIZE, affine, ellipse, frame, image_of, picture
 
 from visualdub.errors import BadInput
-from visualdub.media.frame import Frame
-from visualdub.media.yuv import planes_to_rgb
+from visualdub.media.frame import Frame, ImageSpec, SampleEncoding
+from visualdub.media.yuv import planes_to_rgb, rgb_to_planes
 from visualdub.render.composite import REACH, Layer, Match, composite, composite_shot, feather
 from visualdub.render.match import noise_level
 from visualdub.render.watermark import Watermark, payload_bits
@@ -183,6 +183,67 @@ def test_wrong_shapes_are_refused() -> None:
     turned = np.array([[0.9, 0.1, 0], [-0.1, 0.9, 0]])
     with pytest.raises(BadInput, match="turns or mirrors"):
         composite(plate, PATCH, feather(ellipse()), turned)
+
+
+# ---- frames of floats --------------------------------------------------------------------------------------
+
+
+def float_image(encoding: SampleEncoding, width: int = 360, height: int = 300) -> ImageSpec:
+    return image_of(width, height, "gbrpf32le", transfer=1, full=True, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", [SampleEncoding.ENCODED, SampleEncoding.LINEAR])
+def test_floats_beyond_white_stay_outside_the_matte_and_are_not_rounded_inside(
+    encoding: SampleEncoding,
+) -> None:
+    """Colour, grain and mark all on; the plate goes from -0.1 to 6."""
+    y, x = np.mgrid[:300, :360].astype(np.float32)
+    bright = np.stack([(x + y) / 110 - 0.1, x / 60, y / 50], -1)
+    noise = np.random.default_rng(1).normal(0, 0.02, bright.shape).astype(np.float32)
+    plate = Frame(3, tuple(np.moveaxis(bright + noise, -1, 0)), float_image(encoding))
+    patch = picture(SIZE, SIZE, noise=0.001, seed=2)
+    done = composite(plate, patch, feather(ellipse()), affine(0.9, 200.3, 150.7), mark=MARK)
+    assert max(float(p[done.matte == 0].max()) for p in plate.planes) > 5
+    for before, after in zip(plate.planes, done.frame.planes, strict=True):
+        assert after.dtype == np.float32
+        assert np.array_equal(before[done.matte == 0], after[done.matte == 0])
+        inside = after[done.matte == 255]
+        assert np.isfinite(inside).all() and len(inside) > 5000
+        assert len(np.unique(inside)) > 0.95 * len(inside)  # 256 or fewer where they are codes of 8 bits
+
+
+@pytest.mark.parametrize(
+    ("encoding", "over", "drawn"),
+    [
+        (SampleEncoding.ENCODED, 1.3, 1.15),  # 0.9 and the most that the colour match may add, 0.25
+        (SampleEncoding.LINEAR, 1.3**2.4, 1.15**2.4),
+    ],
+)
+def test_a_patch_that_meets_a_plate_above_white(encoding: SampleEncoding, over: float, drawn: float) -> None:
+    plate = Frame(0, tuple(np.full((300, 360), over, np.float32) for _ in range(3)), float_image(encoding))
+    patch = np.full((SIZE, SIZE, 3), 0.9, np.float32)
+    done = composite(plate, patch, feather(ellipse()), affine(1.0, 180, 150))
+    for plane in done.frame.planes:
+        assert plane[done.matte == 255] == pytest.approx(drawn, abs=1e-5)
+        edge = plane[(done.matte > 0) & (done.matte < 255)]
+        assert drawn - 1e-5 <= edge.min() and edge.max() <= over + 1e-5
+        assert np.ptp(edge) > 0.8 * (over - drawn)
+
+
+@pytest.mark.parametrize("encoding", [SampleEncoding.ENCODED, SampleEncoding.LINEAR])
+@pytest.mark.parametrize("sigma", [0.0, 0.01])
+def test_a_float_plate_gives_its_grain_as_codes_do(encoding: SampleEncoding, sigma: float) -> None:
+    """Noise of R'G'B' measured inside the mask, against the plate's own."""
+    clean, image = picture(480, 400), float_image(encoding, 480, 400)
+    rgb = clean + np.random.default_rng(0).normal(0, sigma, clean.shape).astype(np.float32)
+    plate = Frame(0, rgb_to_planes(rgb, image), image)
+    at = affine(1.0, 240, 200)
+    crop = clean[200 - 128 : 200 + 128, 240 - 128 : 240 + 128]
+    done = composite(plate, crop, feather(ellipse()), at)
+    inside = done.matte == 255
+    got, own = (noise_level(planes_to_rgb(f.planes, image)[..., 1], inside) for f in (done.frame, plate))
+    assert own[0] == pytest.approx(sigma, abs=0.001)
+    assert got == pytest.approx(own, rel=0.12, abs=4e-4)
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ class ImageSpec:
 
     def __post_init__(self) -> None:
         if (self.pix_fmt in FLOAT_FORMATS) == (self.encoding is SampleEncoding.CODES):
-            raise VisualDubError(f"pixel format {self.pix_fmt} does not hold samples of {self.encoding!r}")
+            raise VisualDubError(
+                f"pixel format {self.pix_fmt} does not hold samples of {self.encoding.value!r}"
+            )
 
 
 # ---- facts of a clip ---------------------------------------------------------------------------------------

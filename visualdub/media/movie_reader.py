@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -53,8 +52,8 @@ class MovieReader:
 
     def __init__(self, path: Path) -> None:
         self._info, self._index = scan(path)
-        self._closed = threading.Event()
-        self._reading: WeakSet[Generator[Frame]] = WeakSet()
+        self._closed = False
+        self._ranges: WeakSet[_Range] = WeakSet()
 
     @property
     def info(self) -> ClipInfo:
@@ -67,28 +66,55 @@ class MovieReader:
         Raises at once `BadInput` for a range past the end and `VisualDubError` for a closed reader; while
         reading, `MediaError` where a frame cannot be decoded.
         """
-        if self._closed.is_set():
+        if self._closed:
             raise VisualDubError(f"{self._info.path} is closed; its frames cannot be read")
         count = self._info.frame_count
         wanted = FrameRange(0, count) if frames is None else frames.within(count, str(self._info.path))
-        decoded = _read(self._info, self._index, wanted, self._closed)
-        self._reading.add(decoded)
-        return decoded
+        found = _Range(self._info, self._index, wanted)
+        self._ranges.add(found)
+        return found
 
     def close(self) -> None:
-        """Let go of the file. A range that is still being read ends; where another thread is reading it, with
-        `VisualDubError` after the frame that it is at.
-        """
-        self._closed.set()
-        for frames in list(self._reading):
-            with suppress(ValueError):  # another thread is inside it
-                frames.close()
+        """Let go of the file. Whoever reads on in a range that is not at its end gets a `VisualDubError`."""
+        self._closed = True
+        for found in list(self._ranges):
+            found.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class _Range:
+    """The frames of one range, decoded as they are asked for."""
+
+    def __init__(self, info: ClipInfo, index: ClipIndex, wanted: FrameRange) -> None:
+        self._path, self._left, self._closed = info.path, len(wanted), False
+        self._frames = _read(info, index, wanted)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        if self._closed:
+            self._frames.close()  # it was being decoded when the range was closed
+        frame = next(self._frames, None)
+        if frame is None and self._left:
+            raise VisualDubError(
+                f"{self._path} was closed with {self._left} frames of a range still to be read"
+            )
+        if frame is None:
+            raise StopIteration
+        self._left -= 1
+        return frame
+
+    def close(self) -> None:
+        """Let go of the file, at once or, where another thread is decoding, with the frame it is at."""
+        self._closed = True
+        with suppress(ValueError):  # the generator is running in that thread
+            self._frames.close()
 
 
 def scan(path: Path) -> tuple[ClipInfo, ClipIndex]:
@@ -272,7 +298,7 @@ def _timecode(container: av.container.InputContainer, stream: av.video.stream.Vi
 # ---- decoding ----------------------------------------------------------------------------------------------
 
 
-def _read(info: ClipInfo, index: ClipIndex, wanted: FrameRange, closed: threading.Event) -> Generator[Frame]:
+def _read(info: ClipInfo, index: ClipIndex, wanted: FrameRange) -> Generator[Frame]:
     expected = wanted.start
     for key in _starts(index, wanted.start):
         for number, picture in _numbered(info, index, key, wanted.end_exclusive):
@@ -280,8 +306,6 @@ def _read(info: ClipInfo, index: ClipIndex, wanted: FrameRange, closed: threadin
                 continue
             if number != expected:
                 break
-            if closed.is_set():
-                raise VisualDubError(f"{info.path} was closed while its frames were read")
             yield Frame(number, planes_of(picture, info.image), info.image)
             expected += 1
             if expected == wanted.end_exclusive:

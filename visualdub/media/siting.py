@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 
 import av
 import av.filter
@@ -37,7 +38,10 @@ def declared_siting(picture: av.VideoFrame) -> ChromaSiting | None:
     """
     graph = av.filter.Graph()
     source = graph.add_buffer(
-        width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
+        time_base=picture.time_base or Fraction(1, 1000),
     )
     show, sink = graph.add("showinfo", "checksum=0"), graph.add("buffersink")
     source.link_to(show)
@@ -53,8 +57,8 @@ def declared_siting(picture: av.VideoFrame) -> ChromaSiting | None:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """FFmpeg's messages reach PyAV meanwhile. The level is one for the process, so that only one picture at a
-    time is looked at.
+    """FFmpeg's messages reach PyAV meanwhile. There is one level for the whole process: only one picture at a
+    time is asked, and the level is put back at once.
     """
     with _log_level:
         before = av.logging.get_level()

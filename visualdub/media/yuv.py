@@ -298,7 +298,6 @@ def _same_samples(image: ImageSpec, target: ImageSpec) -> bool:
     return (
         (image.pix_fmt, image.encoding) == (target.pix_fmt, target.encoding)
         and (image.colour.range, image.colour.matrix) == (target.colour.range, target.colour.matrix)
-        and (image.encoding is not SampleEncoding.LINEAR or image.colour.transfer == target.colour.transfer)
         and _reduced_siting(image) == _reduced_siting(target)
     )
 
@@ -316,12 +315,14 @@ def _within_matrix(
     across, down = chroma_factors(target)
     full = (luma.shape[0], luma.shape[1])
     shape = (-(-full[0] // down), -(-full[1] // across))
+    old, new = chroma_siting(image), chroma_siting(target)
     chroma = []
     for plane in planes[1:3]:
         part = _recoded(plane, chroma_code(image), chroma_code(target))
-        size = (max(shape[0], part.shape[0]), max(shape[1], part.shape[1]))
-        part = enlarge(part, size, chroma_siting(image))
-        chroma.append(reduce(part, shape, chroma_siting(target)))
+        # by way of the finer of the two where both are sited alike, else of whole pixels
+        rows = max(shape[0], part.shape[0]) if old[1] == new[1] else full[0]
+        columns = max(shape[1], part.shape[1]) if old[0] == new[0] else full[1]
+        chroma.append(reduce(enlarge(part, (rows, columns), old), shape, new))
     return luma, *chroma
 
 
