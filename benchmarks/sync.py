@@ -17,7 +17,7 @@ from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import probe
+from visualdub.media.source import probe
 from visualdub.speech.sync import FOUND, NULL_MODE, NULL_SCALE, Sync, clip_sync, estimate_sync
 
 

@@ -19,7 +19,7 @@ from visualdub.demo.portrait import Motion, Portrait
 from visualdub.demo.run import portrait_picture
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Track
-from visualdub.media.movie_writer import AudioSource, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, MovieWriter, picture_info, rgb_frame
 from visualdub.speech.style import SpeechStyle
 
 WINDOW, SIZE = 5, 256
@@ -127,9 +127,9 @@ def write_movie(
 ) -> Path:
     """Pictures (H, W, 3) as a movie, H.264 or FFV1 by the suffix."""
     info = picture_info(path, pictures[0].shape[1], pictures[0].shape[0], rate, len(pictures))
-    with VideoWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
+    with MovieWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
         for i, picture in enumerate(pictures):
-            writer.write(rgb_frame(picture, info, i))
+            writer.write(rgb_frame(picture, info.image, i))
     return path
 
 

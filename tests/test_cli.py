@@ -344,7 +344,7 @@ def test_track_prints_json_alone_on_stdout(
     assert values["frames"] == values["usable"] == 20
     assert values["reprojection_percent"] < 1.5 and values["lip_lag_frames"] == 0
     from visualdub.face.track import Track
-    from visualdub.media.movie_reader import probe
+    from visualdub.media.source import probe
 
     assert len(Track.load(tmp_path / "t.npz")) == 20 and probe(overlay).frame_count == 20
 

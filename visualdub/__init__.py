@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from visualdub.face.track import Performance, Track
     from visualdub.face.tracker import track_clip
     from visualdub.media.audio import read_audio
-    from visualdub.media.movie_reader import probe, read_frames
+    from visualdub.media.source import open_source, probe
     from visualdub.records import DubReport, FrameKey
     from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
     from visualdub.speech.predict import SpeechMotion, predict_motion
@@ -64,11 +64,11 @@ __all__ = [
     "dialogue_performance",
     "dub_shot",
     "load_actor",
+    "open_source",
     "plan_shot",
     "predict_motion",
     "probe",
     "read_audio",
-    "read_frames",
     "shot_audio",
     "track_clip",
     "track_shot",
@@ -93,11 +93,11 @@ _MODULE_OF = {  # a test holds this against the imports above; no name may be a 
     "dialogue_performance": "dub",
     "dub_shot": "dub",
     "load_actor": "actor.package",
+    "open_source": "media.source",
     "plan_shot": "edit.shot",
     "predict_motion": "speech.predict",
-    "probe": "media.movie_reader",
+    "probe": "media.source",
     "read_audio": "media.audio",
-    "read_frames": "media.movie_reader",
     "shot_audio": "dub",
     "track_clip": "face.tracker",
     "track_shot": "dub",

@@ -19,9 +19,15 @@ from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
-from visualdub.media.frame import MediaInfo
+from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_reader import content_hash
-from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
+from visualdub.media.movie_writer import (
+    AudioSource,
+    MovieWriter,
+    choose_codec,
+    gray_frame,
+    gray_info,
+)
 from visualdub.records import (
     ChangedBounds,
     DubReport,
@@ -210,7 +216,7 @@ def dialogue_performance(
 
 def dialogue_motion(
     audio: NDArray[np.float32],
-    info: MediaInfo,
+    info: ClipInfo,
     shaping: Shaping = AS_PREDICTED,
     layer: NDArray[np.float64] | None = None,
 ) -> SpeechMotion:
@@ -239,7 +245,7 @@ def dialogue_motion(
     )
 
 
-def frame_periods(info: MediaInfo) -> NDArray[np.int64]:
+def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
     """(frame_count,) the frame period, counted from 0, in which each frame of `info` comes on screen."""
     return np.asarray(np.rint(info.frame_times() * float(info.rate)), np.int64)
 
@@ -320,16 +326,16 @@ def _writers(shot: Shot, output: Output) -> Iterator[Callable[[RenderedFrame], N
     info = shot.part
     codec = choose_codec(output.path, output.codec, output.crf)
     with contextlib.ExitStack() as stack:
-        movie = stack.enter_context(VideoWriter(output.path, info, codec, soundtrack(shot)))
+        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot)))
         matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(
-            VideoWriter(output.matte, matte_info, choose_codec(output.matte))
+            MovieWriter(output.matte, matte_info, choose_codec(output.matte))
         )
 
         def write(finished: RenderedFrame) -> None:
             movie.write(finished.frame)
             if matte:
-                matte.write(gray_frame(finished.matte, matte_info, finished.frame.index))
+                matte.write(gray_frame(finished.matte, matte_info.image, finished.frame.index))
 
         yield write
 

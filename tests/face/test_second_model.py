@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tiny_model import TINY, TINY_VERTICES, tiny_model
 
 from visualdub.actor import load_actor
-from visualdub.dub import Output, Shot, dub_clip
+from visualdub.dub import Output, TrackedShot, dub_shot
+from visualdub.edit import plan_shot
 from visualdub.errors import BadInput
 from visualdub.face.crop import stable_crop
 from visualdub.face.geometry import Geometry, frame_geometry
@@ -20,7 +21,7 @@ from visualdub.face.overlay import draw_overlay
 from visualdub.face.quality import track_figures
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.records import read_provenance
 from visualdub.speech.performance_file import read_curves
@@ -33,6 +34,11 @@ register_face_model(TINY, tiny_model)
 def tracks(talking: Path) -> tuple[Track, Track]:
     """The same clip tracked with the tiny model and with the built-in one."""
     return track_clip(talking, model=TINY), track_clip(talking)
+
+
+def first_planes(path: Path) -> list[NDArray[np.generic]]:
+    with open_source(path) as source:
+        return [f.planes[0] for f in source.frames()]
 
 
 def _opening(track: Track) -> NDArray[np.float64]:
@@ -75,7 +81,8 @@ def test_the_overlay_and_the_lips_directions_come_from_its_own_mesh(
     tracks: tuple[Track, Track], talking: Path, tmp_path: Path
 ) -> None:
     tiny, _ = tracks
-    rgb = frame_rgb(next(iter(read_frames(talking))))
+    with open_source(talking) as source:
+        rgb = frame_rgb(next(source.frames()))
     drawn = [(draw_overlay(rgb, t, stable_crop(t), 0) != rgb).any(-1).sum() for t in tracks]
     assert 0.3 * drawn[1] < drawn[0] < drawn[1]  # fewer lines
     style = load_actor(write_flat_actor(tmp_path / "a.actor", tiny)).style
@@ -94,13 +101,11 @@ def test_a_dub_with_it_draws_the_mouth_and_nothing_else(
         performance=tmp_path / "mouth.json",
         watermark=False,
     )
-    shot = Shot(talking, probe(talking), tiny, from_cache=False)
-    report = dub_clip(shot, write_wav(tmp_path / "new.wav", 1.2), actor, output)
+    shot = TrackedShot(plan_shot(talking), tiny)
+    report = dub_shot(shot, write_wav(tmp_path / "new.wav", 1.2), actor, output)
     assert report.drawn == report.frames == 40
     assert read_provenance(output.path).actor == "tiny" and actor.record.face_model == TINY
-    source, dubbed, matte = (
-        [f.planes[0] for f in read_frames(p)] for p in (talking, output.path, tmp_path / "matte.mkv")
-    )
+    source, dubbed, matte = (first_planes(p) for p in (talking, output.path, tmp_path / "matte.mkv"))
     for a, b, m in zip(source, dubbed, matte, strict=True):
         np.testing.assert_array_equal(a[m == 0], b[m == 0])
     lips = tiny.landmarks[12, [13, 14, 61, 291, 17, 152], :2].astype(int)
@@ -116,6 +121,6 @@ def test_a_track_of_another_model_does_not_take_the_actor(
 ) -> None:
     tiny, fine = tracks
     actor = load_actor(write_flat_actor(tmp_path / "tiny.actor", tiny))
-    shot = Shot(talking, probe(talking), fine, from_cache=False)
+    shot = TrackedShot(plan_shot(talking), fine)
     with pytest.raises(BadInput, match=rf"{TINY}.*face468-1"):
-        dub_clip(shot, write_wav(tmp_path / "new.wav", 1.2), actor, Output(tmp_path / "out.mkv"))
+        dub_shot(shot, write_wav(tmp_path / "new.wav", 1.2), actor, Output(tmp_path / "out.mkv"))

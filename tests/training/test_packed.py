@@ -21,7 +21,7 @@ from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 
 ALL = (0, SIZE, 0, SIZE)
@@ -63,7 +63,7 @@ def test_the_sound_is_packed_where_the_pictures_show_it(
 
 def test_crops_come_back_as_close_as_webp_keeps_them(shard: Path, talking: Path, track: Track) -> None:
     clip, crop = PackedClip(shard, ALL), stable_crop(track)
-    frames = [frame_rgb(f) for f in read_frames(talking)]
+    frames = [frame_rgb(f) for f in open_source(talking).frames()]
     off = [
         np.abs(clip.view([i]).crops[0].astype(int) - warp_crop(frames[i], crop.affine[i]))
         for i in (0, 17, 39)

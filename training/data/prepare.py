@@ -41,7 +41,8 @@ from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputEr
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.movie_reader import content_hash
+from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
@@ -158,12 +159,14 @@ def _crops(
     face.
     """
     i = 0
-    for k, frame in enumerate(read_frames(path, FrameRange(track.start, track.start + int(rows[-1]) + 1))):
-        while i < len(rows) and rows[i] == k:
-            yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else np.zeros((SIZE, SIZE, 3), np.uint8)
-            i += 1
-            if progress is not None:
-                progress.report("packing", i, len(rows))
+    black = np.zeros((SIZE, SIZE, 3), np.uint8)
+    with open_source(path) as source:
+        for k, frame in enumerate(source.frames(FrameRange(track.start, track.start + int(rows[-1]) + 1))):
+            while i < len(rows) and rows[i] == k:
+                yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else black
+                i += 1
+                if progress is not None:
+                    progress.report("packing", i, len(rows))
 
 
 def _facts(
@@ -285,7 +288,7 @@ def _survey(source: Source) -> Survey | str:
                     "it is not the video that was annotated"
                 )
             frames = FrameRange(start, min(end, info.frame_count))
-        return Survey(frames, info.rate, (info.width, info.height), content_hash(source.path))
+        return Survey(frames, info.rate, (info.image.width, info.image.height), content_hash(source.path))
     except BadInput as e:
         return str(e)
 

@@ -32,7 +32,7 @@ def command(
     """
     from visualdub.cli.dub import tracked_shot
     from visualdub.media.audio import read_audio
-    from visualdub.media.movie_reader import probe
+    from visualdub.media.source import probe
     from visualdub.speech.sync import clip_sync
     from visualdub.storage import require_writable, write_json
     from visualdub.timing import FrameRange

@@ -20,8 +20,8 @@ from visualdub import __version__
 from visualdub.demo.portrait import Motion, Portrait
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import read_frames
-from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
+from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.predict import model_record, predict_motion
 from visualdub.storage import write_text
@@ -163,9 +163,9 @@ def make_source(output: Path, recording: Path = ENGLISH, frame_count: int = FRAM
     portrait = Portrait(rgb, PORTRAIT.name)
     motion = counting_motion(recording, RATE, frame_count)
     info = picture_info(output, rgb.shape[1], rgb.shape[0], RATE, frame_count)
-    with VideoWriter(output, info, Codec("h264", crf=12), AudioSource(recording)) as writer:
+    with MovieWriter(output, info, Codec("h264", crf=12), AudioSource(recording)) as writer:
         for i, picture in enumerate(portrait.frames(motion)):
-            writer.write(rgb_frame(label(picture), info, i))
+            writer.write(rgb_frame(label(picture), info.image, i))
 
 
 def label(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -211,12 +211,13 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
 
 def write_beside(source: Path, dub: Path, output: Path) -> None:
     """The two movies side by side, with the dub's sound."""
-    pictures = zip(read_frames(source), read_frames(dub), strict=True)
-    first = next(iter(read_frames(source, FrameRange(0, 1)))).info
-    info = picture_info(output, 2 * first.width, first.height, first.rate, first.frame_count)
-    with VideoWriter(output, info, Codec("h264"), AudioSource(dub)) as writer:
-        for i, (a, b) in enumerate(pictures):
-            writer.write(rgb_frame(np.concatenate([frame_rgb(a), frame_rgb(b)], 1), info, i))
+    with open_source(source) as left, open_source(dub) as right:
+        clip, image = left.info, left.info.image
+        info = picture_info(output, 2 * image.width, image.height, clip.rate, clip.frame_count)
+        with MovieWriter(output, info, Codec("h264"), AudioSource(dub)) as writer:
+            for i, (a, b) in enumerate(zip(left.frames(), right.frames(), strict=True)):
+                rgb = np.concatenate([frame_rgb(a), frame_rgb(b)], 1)
+                writer.write(rgb_frame(rgb, info.image, i))
 
 
 def pairs(
@@ -224,9 +225,10 @@ def pairs(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Face close-ups of source and dub at the given frames."""
     wanted = set(numbers.tolist())
-    for a, b in zip(read_frames(source), read_frames(dub), strict=True):
-        if a.index in wanted:
-            yield close_up(frame_rgb(a)), close_up(frame_rgb(b))
+    with open_source(source) as left, open_source(dub) as right:
+        for a, b in zip(left.frames(), right.frames(), strict=True):
+            if a.index in wanted:
+                yield close_up(frame_rgb(a)), close_up(frame_rgb(b))
 
 
 def close_up(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

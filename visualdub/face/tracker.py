@@ -16,7 +16,8 @@ from visualdub.face.fit import Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.movie_reader import content_hash
+from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
@@ -67,10 +68,12 @@ def track_clip(
     Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past
     the end and for a face model that is not registered.
     """
-    fitted, info = face_model(model), probe(path)
-    frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
-    pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
-    faces, count = find_faces(pictures, progress, len(frames), clock)
+    fitted = face_model(model)
+    with open_source(path) as source:
+        info = source.info
+        frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
+        pictures = prefetch(frame_rgb(f) for f in source.frames(frames))
+        faces, count = find_faces(pictures, progress, len(frames), clock)
     if not faces:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
@@ -83,7 +86,7 @@ def track_clip(
     return Track(
         path.name,
         content_hash(path),
-        (info.width, info.height),
+        (info.image.width, info.image.height),
         info.rate,
         frames.start,
         landmarks,

@@ -18,7 +18,7 @@ from visualdub.face.landmarks import LIPS
 from visualdub.face.models import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import probe
+from visualdub.media.source import probe
 from visualdub.speech.features import RATE, recording_level
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle, fit_style, speech_parameters
