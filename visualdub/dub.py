@@ -35,8 +35,14 @@ from visualdub.records import (
 )
 from visualdub.render.shot_renderer import Redrawer, Redrawn
 from visualdub.render.watermark import Watermark, payload_from_text
-from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
-from visualdub.speech.performance_file import Curves, write_curves
+from visualdub.speech.performance import (
+    AS_PREDICTED,
+    PerformanceAdjustments,
+    blend_performance,
+    motion_at,
+    smooth_motion,
+)
+from visualdub.speech.performance_file import PerformanceFile, write_performance_file
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
@@ -57,7 +63,7 @@ class Output:
     crf: int = 16  # quality of h264, lower is better
     matte: Path | None = None  # a second, grey movie of where pixels were changed
     watermark: bool = True
-    performance: Path | None = None  # what the mouth does in each frame, see `speech.curves`
+    performance: Path | None = None  # what the mouth does in each frame, see `speech.performance_file`
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def dub_clip(
     actor: Actor,
     output: Output,
     progress: Progress | None = None,
-    mouth: Shaping | Curves = AS_PREDICTED,
+    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
 ) -> DubReport:
     """Second pass: `shot` speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is
     left behind.
@@ -115,7 +121,7 @@ def dub_clip(
     check_output(output, shot.clip)
     with clock.stage("speech", len(shot.track)):
         audio = read_audio(dialogue, AUDIO_RATE)
-        if isinstance(mouth, Curves):
+        if isinstance(mouth, PerformanceFile):
             performance, speaks = mouth.performance(shot.track), True
         else:
             performance, speaks = predicted(shot, audio, actor, mouth)
@@ -125,19 +131,23 @@ def dub_clip(
         notes.append(f"{dialogue.name} is {unheard:.2f} s longer than the clip; its end is not heard")
     if not speaks:
         notes.append(f"no speech is heard in {dialogue.name}; the mouth rests")
-    if not isinstance(mouth, Curves) and actor.style.layer and actor.style.own_layer() is None:
+    if (
+        not isinstance(mouth, PerformanceFile)
+        and actor.style.adapter
+        and actor.style.usable_adapter() is None
+    ):
         notes.append(
             f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
             " adapt again"
         )
-    edited = mouth if isinstance(mouth, Curves) else None
+    edited = mouth if isinstance(mouth, PerformanceFile) else None
     report = write_performance(shot, performance, actor, output, dialogue, clock, notes, progress, edited)
     if output.performance is not None:
         times = shot.info.frame_times()
         phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
         rest = np.array([actor.rest_jaw, *actor.rest_expression[: load_face_model().n_speech]])
         about = {"dialogue": dialogue.name, "actor": actor.record.name, "mouth": mouth.describe()}
-        write_curves(output.performance, shot.track, performance, phones, rest, about)
+        write_performance_file(output.performance, shot.track, performance, phones, rest, about)
     return report
 
 
@@ -150,7 +160,7 @@ def write_performance(
     clock: StageClock,
     notes: list[str],
     progress: Progress | None = None,
-    edited: Curves | None = None,
+    edited: PerformanceFile | None = None,
 ) -> DubReport:
     """Render `performance` of `actor` into the frames of `shot` and encode them; decode, network and encode
     overlap.
@@ -199,46 +209,46 @@ def write_performance(
 
 
 def predicted(
-    shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: Shaping
+    shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: PerformanceAdjustments
 ) -> tuple[Performance, bool]:
     """What the speech model has `actor` do in `shot` while `audio` is heard, shaped; and whether it speaks at
     all.
     """
-    motion = dialogue_motion(audio, shot.info, shaping, actor.style.own_layer())
-    performance = perform(
+    motion = dialogue_motion(audio, shot.info, shaping, actor.style.usable_adapter())
+    performance = blend_performance(
         shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression, shaping.gain
     )
-    return performance, bool(motion.voice.any())
+    return performance, bool(motion.speech_activity.any())
 
 
 def dialogue_motion(
     audio: NDArray[np.float32],
     info: MediaInfo,
-    shaping: Shaping = AS_PREDICTED,
-    layer: NDArray[np.float64] | None = None,
+    shaping: PerformanceAdjustments = AS_PREDICTED,
+    adapter: NDArray[np.float64] | None = None,
 ) -> SpeechMotion:
     """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain
-    is for `perform`.
+    is for `blend_performance`.
 
-    Frames that stay on screen longer than others are allowed for. layer: the actor's own, as `predict_motion`
+    Frames that stay on screen longer than others are allowed for. adapter: the actor's, as `predict_motion`
     takes it.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
     if shaping.offset_ms == 0:
-        motion = predict_motion(audio, info.rate, count, layer=layer)
+        motion = predict_motion(audio, info.rate, count, adapter=adapter)
     else:  # of a curve as coarse as the frames, a part of a frame's move would cut the peaks
         late = shaping.offset_ms / 1000 * float(info.rate)  # frames
         further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
-        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, layer=layer)
+        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, adapter=adapter)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
     return replace(
         motion,
         jaw=motion.jaw[times],
         expression=motion.expression[times],
-        voice=motion.voice[times],
-        contact=motion.contact[times],
+        speech_activity=motion.speech_activity[times],
+        closure=motion.closure[times],
     )
 
 

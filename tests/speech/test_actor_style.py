@@ -55,21 +55,21 @@ def test_a_layer_learns_what_the_generic_one_misses_and_does_not_mumble() -> Non
 
 def test_an_actor_with_speech_gets_a_layer_of_this_model() -> None:
     style, line = actor_style(talking_track(), counting())
-    assert style.layer and style.speech_model == model_hash(MODEL) and "learned from" in line
-    assert style.own_layer() is not None
+    assert style.adapter and style.speech_model == model_hash(MODEL) and "learned from" in line
+    assert style.usable_adapter() is not None
     again = SpeechStyle.from_json(style.to_json())
     assert again == style
-    assert replace(style, speech_model="another").own_layer() is None
+    assert replace(style, speech_model="another").usable_adapter() is None
 
 
 def test_too_little_speech_keeps_the_generic_way_and_says_so() -> None:
     style, line = actor_style(talking_track().span(FrameRange(0, 40)), counting())
-    assert not style.layer and f"under {LEAST_SECONDS:g} s" in line
+    assert not style.adapter and f"under {LEAST_SECONDS:g} s" in line
 
 
 def test_sound_that_is_not_the_actors_teaches_nothing(tmp_path: Path) -> None:
     style, line = source_style(tmp_path / "x.mp4", talking_track(), None)
-    assert not style.layer and "could not be matched" in line
+    assert not style.adapter and "could not be matched" in line
 
 
 def test_a_package_keeps_the_layer_to_the_last_bit(tmp_path: Path) -> None:

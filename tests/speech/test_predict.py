@@ -28,7 +28,11 @@ def test_the_record_belongs_to_the_model() -> None:
     assert record["face_model"] == load_face_model().name
     assert record["features"] in features.NAMED
     assert record["size_bytes"] == MODEL.stat().st_size < 3_000_000
-    assert len(record["generic"]["gain"]) == len(record["generic"]["lift"]) == 1 + load_face_model().n_speech
+    assert (
+        len(record["generic"]["scale"])
+        == len(record["generic"]["offset_from_rest"])
+        == 1 + load_face_model().n_speech
+    )
     trained = {c["speaker"] for c in record["clips"].values()}
     assert trained and not trained & set(record["held_out_speakers"])
 
@@ -36,15 +40,15 @@ def test_the_record_belongs_to_the_model() -> None:
 def test_speech_moves_the_mouth_and_pauses_are_silent() -> None:
     motion = predict_motion(np.concatenate([np.zeros(32000, np.float32), counting()]), PAL, 175)
     assert motion.jaw.shape == (175,) and motion.expression.shape == (175, load_face_model().n_speech)
-    assert motion.voice.min() >= 0 and motion.voice.max() == 1
-    assert motion.jaw[motion.voice == 1].std() > 0.3
-    assert (motion.voice[:30] == 0).all()  # until 0.8 s before the first sound
+    assert motion.speech_activity.min() >= 0 and motion.speech_activity.max() == 1
+    assert motion.jaw[motion.speech_activity == 1].std() > 0.3
+    assert (motion.speech_activity[:30] == 0).all()  # until 0.8 s before the first sound
 
 
 def test_silence_follows_a_short_recording() -> None:
     motion = predict_motion(counting(), PAL, 250)
     assert len(motion) == 250
-    assert (motion.voice[135:] == 0).all()
+    assert (motion.speech_activity[135:] == 0).all()
 
 
 def test_a_long_recording_is_cut() -> None:
@@ -64,12 +68,12 @@ def test_a_long_recording_is_cut() -> None:
 )
 def test_silence_is_silent(audio: np.ndarray) -> None:
     motion = predict_motion(audio, PAL, 60)
-    assert (motion.voice == 0).all() and np.isfinite(motion.jaw).all()
+    assert (motion.speech_activity == 0).all() and np.isfinite(motion.jaw).all()
 
 
 def test_steady_noise_is_not_speech() -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, 80000).astype(np.float32)
-    assert predict_motion(noise, PAL, 125).voice.mean() < 0.1
+    assert predict_motion(noise, PAL, 125).speech_activity.mean() < 0.1
 
 
 def test_a_fifth_of_a_second() -> None:
@@ -109,7 +113,7 @@ def test_8_khz_and_one_sided_stereo_speak_as_well(tmp_path: Path) -> None:
     whole = predict_motion(audio, PAL, 125)
     low = read_audio(write_wav(tmp_path / "low.wav", audio[::2], 8000))
     side = read_audio(write_wav(tmp_path / "side.wav", np.column_stack([audio, np.zeros_like(audio)]), 16000))
-    spoken = whole.voice == 1
+    spoken = whole.speech_activity == 1
     assert correlation(predict_motion(side, PAL, 125).jaw, whole.jaw) > 0.99
     assert correlation(predict_motion(low, PAL, 125).jaw[spoken], whole.jaw[spoken]) > 0.6
 

@@ -22,7 +22,7 @@ from visualdub.errors import BadInput, MediaError
 from visualdub.media.audio import read_audio
 from visualdub.records import DubReport
 from visualdub.speech.features import feature_kind
-from visualdub.speech.predict import OUTPUTS, SpeechMotion, predict_motion
+from visualdub.speech.predict import ONNX_OUTPUTS, SpeechMotion, predict_motion
 
 PAL = Fraction(25)
 
@@ -39,7 +39,7 @@ def spoken(path: Path) -> SpeechMotion:
 
 def likeness(found: SpeechMotion, plain: SpeechMotion) -> float:
     """Correlation of the jaw where the clean recording speaks."""
-    there = plain.voice == 1
+    there = plain.speech_activity == 1
     return float(np.corrcoef(found.jaw[there], plain.jaw[there])[0, 1])
 
 
@@ -81,7 +81,10 @@ def test_two_voices_are_both_heard(tmp_path: Path) -> None:
 def test_8_khz_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
     low = resample_poly(counting(), 1, 2).astype(np.float32)
     found = spoken(write_wav(tmp_path / "low.wav", low, 8000))
-    assert likeness(found, plain) > 0.8 and abs(found.voice.mean() - plain.voice.mean()) < 0.1
+    assert (
+        likeness(found, plain) > 0.8
+        and abs(found.speech_activity.mean() - plain.speech_activity.mean()) < 0.1
+    )
 
 
 def test_clipped_sound_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
@@ -89,7 +92,10 @@ def test_clipped_sound_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> No
     found = spoken(
         write_wav(tmp_path / "clipped.wav", audio / np.abs(audio).max() * 20, 16000)
     )  # most samples at full scale
-    assert likeness(found, plain) > 0.8 and abs(found.voice.mean() - plain.voice.mean()) < 0.1
+    assert (
+        likeness(found, plain) > 0.8
+        and abs(found.speech_activity.mean() - plain.speech_activity.mean()) < 0.1
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 319, 3200])
@@ -98,13 +104,15 @@ def test_the_shortest_recordings(samples: int, tmp_path: Path) -> None:
     found = read_audio(write_wav(tmp_path / "short.wav", audio, 16000))
     assert len(found) == samples
     motion = predict_motion(found, PAL, 50)
-    assert len(motion) == 50 and np.isfinite(motion.jaw).all() and (motion.voice[30:] == 0).all()
-    assert (motion.voice.max() > 0) == (samples == 3200)  # 0.2 s of a vowel are speech, a click is not
+    assert len(motion) == 50 and np.isfinite(motion.jaw).all() and (motion.speech_activity[30:] == 0).all()
+    assert (motion.speech_activity.max() > 0) == (
+        samples == 3200
+    )  # 0.2 s of a vowel are speech, a click is not
 
 
 def test_silence_in_a_file(tmp_path: Path) -> None:
     motion = spoken(write_wav(tmp_path / "silence.wav", np.zeros((16000, 2), np.float32), 16000))
-    assert (motion.voice == 0).all() and (motion.jaw == 0).all()
+    assert (motion.speech_activity == 0).all() and (motion.jaw == 0).all()
 
 
 @pytest.mark.parametrize("name", ["words.wav", "words.mp3", "words.txt", "words"])
@@ -142,7 +150,9 @@ def write_model(path: Path, kind_name: str, width: int) -> Path:
             "hidden": ["N", "T", 3],
         }.items()
     }
-    graph = helper.make_graph(nodes, "mean", [values["features"]], [values[k] for k in OUTPUTS], [mean])
+    graph = helper.make_graph(
+        nodes, "mean", [values["features"]], [values[k] for k in ONNX_OUTPUTS.values()], [mean]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, {"features": kind_name})
     onnx.checker.check_model(model)
@@ -161,7 +171,7 @@ def test_half_an_hour_in_bounded_memory(tmp_path: Path) -> None:
     for seconds in (100, 1800):
         tracemalloc.start()
         motion = predict_motion(audio[: seconds * 16000], PAL, seconds * 25, model)
-        result = motion.jaw.nbytes + motion.expression.nbytes + motion.voice.nbytes
+        result = motion.jaw.nbytes + motion.expression.nbytes + motion.speech_activity.nbytes
         peaks[seconds] = tracemalloc.get_traced_memory()[1] - result
         tracemalloc.stop()
     assert len(motion) == 45000 and motion.jaw[:125].std() > 0
@@ -176,7 +186,7 @@ def test_a_model_for_unknown_or_other_features_is_refused(tmp_path: Path) -> Non
         BadInput, match=r"odd\.onnx cannot be used: unknown speech features 'mfcc13-1'; expected one of"
     ):
         predict_motion(counting(), PAL, 5, write_model(tmp_path / "odd.onnx", "mfcc13-1", 13))
-    with pytest.raises(BadInput, match=r"wide\.onnx listens to 13 numbers at a time; expected 40"):
+    with pytest.raises(BadInput, match=r"wide\.onnx takes input features of 13 numbers; expected 40"):
         predict_motion(counting(), PAL, 5, write_model(tmp_path / "wide.onnx", feature_kind("mel").name, 13))
 
 

@@ -27,7 +27,7 @@ from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
 from visualdub.media.yuv import frame_rgb
 from visualdub.render.runtime import Renderer
 from visualdub.render.shot_renderer import Redrawer, Redrawn
-from visualdub.speech.performance import perform
+from visualdub.speech.performance import blend_performance
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import Progress, StageClock, peak_memory_mib
 from visualdub.timing import FrameRange
@@ -96,7 +96,7 @@ def silence(track: Track, actor: Actor) -> Performance:
     """The performance of `track` dubbed with silence."""
     seconds = Fraction(len(track)) / track.rate
     quiet = np.zeros(int(seconds * AUDIO_RATE) + 1, np.float32)
-    return perform(
+    return blend_performance(
         track,
         predict_motion(quiet, track.rate, len(track)),
         actor.style,
