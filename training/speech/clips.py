@@ -353,7 +353,7 @@ def own_sound(path: Path, track: Track, listed: bool) -> tuple[float | None, str
     except VisualDubError as e:
         return None, f"{path.name}: not used: {e}"
     if listed or (sync.found and sync.correlation >= OWN_CORRELATION):
-        return sync.offset, f"{path.name}: {sync.summary()}"
+        return sync.av_offset_s, f"{path.name}: {sync.summary()}"
     return None, f"{path.name}: not used, its sound is not its speaker's: {sync.summary()}"
 
 

@@ -118,9 +118,7 @@ def command(
     no_watermark: NoWatermark = False,
     check_sync: Annotated[
         bool,
-        typer.Option(
-            "--check-sync", help="Track the finished movie and measure its picture against its sound."
-        ),
+        typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
     ] = False,
     profile: Profile = False,
     json: Json = False,
@@ -258,7 +256,7 @@ def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, f
 
 
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
-    """Track the finished `movie` and note in its report how late its picture is against its sound."""
+    """Track the finished `movie` and note its A/V offset in its report."""
     from visualdub.face.tracker import track_clip
     from visualdub.records import write_report
     from visualdub.speech.sync import clip_sync
