@@ -1,4 +1,4 @@
-"""Lips brought together: no gap, the least change, nothing where they are not asked to touch."""
+"""Lips that close: no gap, the smallest change, none at all where no closure is asked for."""
 
 import numpy as np
 import pytest
@@ -31,17 +31,17 @@ def test_the_offset_is_the_opening_where_the_lips_lie_straight_below_one_another
 def test_touching_lips_have_no_gap_and_others_stay() -> None:
     values, closure = spoken(), np.zeros(40)
     closure[10:15], closure[20] = 1, 0.5
-    found = close_lips(MODEL, MODEL.template, values, closure, SCALE)
-    before, after = (lip_offsets(MODEL, MODEL.template, v)[..., 0].mean(1) for v in (values, found))
+    closed = close_lips(MODEL, MODEL.template, values, closure, SCALE)
+    before, after = (lip_offsets(MODEL, MODEL.template, v)[..., 0].mean(1) for v in (values, closed))
     assert before[10:15].min() > 0.05 and np.abs(after[10:15]).max() < 0.004
     assert after[20] == pytest.approx(before[20] / 2, abs=0.004)
-    assert (found[closure == 0] == values[closure == 0]).all()
+    assert (closed[closure == 0] == values[closure == 0]).all()
 
 
 def test_the_change_is_smaller_than_closing_the_jaw_and_everything_else_to_rest() -> None:
     values = spoken()
-    found = close_lips(MODEL, MODEL.template, values, np.ones(40), SCALE)
-    change, to_rest = (np.linalg.norm(v / SCALE, axis=1) for v in (found - values, values))
+    closed = close_lips(MODEL, MODEL.template, values, np.ones(40), SCALE)
+    change, to_rest = (np.linalg.norm(v / SCALE, axis=1) for v in (closed - values, values))
     assert (change < to_rest).all()
 
 

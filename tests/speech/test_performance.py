@@ -148,13 +148,13 @@ def test_rest_must_have_the_mouth_s_parameters() -> None:
     ],
 )
 def test_passing_frames(busy: str, passes: str) -> None:
-    found = passing_frames(np.array([c == "1" for c in busy]), np.ones(16, bool), 2, 6)
-    assert "".join("01"[int(p)] for p in found) == passes
+    passing = passing_frames(np.array([c == "1" for c in busy]), np.ones(16, bool), 2, 6)
+    assert "".join("01"[int(p)] for p in passing) == passes
 
 
 def test_a_longer_gap_passes() -> None:
-    found = passing_frames(np.array([c == "1" for c in "11" + "0" * 11 + "11"]), np.ones(15, bool), 2, 6)
-    assert np.flatnonzero(found).tolist() == [4, 5, 6, 7, 8, 9, 10]
+    passing = passing_frames(np.array([c == "1" for c in "11" + "0" * 11 + "11"]), np.ones(15, bool), 2, 6)
+    assert np.flatnonzero(passing).tolist() == [4, 5, 6, 7, 8, 9, 10]
 
 
 def test_frames_to() -> None:
@@ -162,7 +162,7 @@ def test_frames_to() -> None:
     assert np.isinf(frames_to(np.zeros(3, bool))).all()
 
 
-def test_moving_is_seen_at_any_rate() -> None:
+def test_mouth_activity_is_found_at_any_rate() -> None:
     for rate in (Fraction(25), Fraction(60000, 1001)):
         opening = np.full(200, 0.02)
         opening[100:110] = 0.1
@@ -170,7 +170,7 @@ def test_moving_is_seen_at_any_rate() -> None:
         assert moving[100:110].all() and not moving[:80].any() and not moving[130:].any()
 
 
-def test_a_mouth_held_open_does_not_rest() -> None:
+def test_a_mouth_held_open_is_active() -> None:
     assert mouth_activity(scene_track(np.full(50, 0.3))).all()
 
 

@@ -103,8 +103,8 @@ def test_blocks_join_without_a_seam() -> None:
     level = kind.level(audio)
     assert level is not None and BLOCK < 1500
     session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
-    heard = kind.features(audio, level, -CONTEXT, 1500 + 2 * CONTEXT)
-    (whole,) = session.run(["motion"], {"features": heard[None]})
+    inputs = kind.features(audio, level, -CONTEXT, 1500 + 2 * CONTEXT)
+    (whole,) = session.run(["motion"], {"features": inputs[None]})
     np.testing.assert_allclose(motion.jaw, whole[0, CONTEXT:-CONTEXT, 0], atol=1e-3)
 
 
@@ -125,7 +125,7 @@ def test_clipped_and_soft_recordings_speak_as_well() -> None:
     assert correlation(predict_motion(np.clip(audio * 4, -1, 1), PAL, 125).jaw, whole.jaw) > 0.6
 
 
-def test_what_is_not_sound_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_audio_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "words.wav"
     text.write_text("hello\n")
     with pytest.raises(MediaError):

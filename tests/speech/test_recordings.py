@@ -1,6 +1,4 @@
-"""Recordings as they come: silent, one-sided, cancelling, 8 kHz, short, half an hour, clipped, no sound at
-all.
-"""
+"""Recordings as they come: silent, one-sided, cancelling, 8 kHz, short, half an hour, clipped, no audio."""
 
 from __future__ import annotations
 
@@ -37,16 +35,16 @@ def spoken(path: Path) -> SpeechMotion:
     return predict_motion(read_audio(path), PAL, 125)
 
 
-def likeness(found: SpeechMotion, plain: SpeechMotion) -> float:
+def likeness(motion: SpeechMotion, plain: SpeechMotion) -> float:
     """Correlation of the jaw where the clean recording speaks."""
-    there = plain.speech_activity == 1
-    return float(np.corrcoef(found.jaw[there], plain.jaw[there])[0, 1])
+    speaking = plain.speech_activity == 1
+    return float(np.corrcoef(motion.jaw[speaking], plain.jaw[speaking])[0, 1])
 
 
-# ---- one voice, two channels -------------------------------------------------------------------------------
+# ---- one speaker, two channels -----------------------------------------------------------------------------
 
 
-def room(loudness: float) -> NDArray[np.float32]:
+def room_noise(loudness: float) -> NDArray[np.float32]:
     return (np.random.default_rng(0).normal(size=len(counting())) * loudness).astype(np.float32)
 
 
@@ -54,22 +52,26 @@ def room(loudness: float) -> NDArray[np.float32]:
     "side", [0.0, -1.0, -0.9, 1.0], ids=["silence", "its opposite", "nearly its opposite", "itself"]
 )
 @pytest.mark.parametrize("left", [True, False])
-def test_a_voice_beside_something_keeps_its_level(left: bool, side: float, tmp_path: Path) -> None:
+def test_one_speaker_keeps_the_level_whatever_the_other_channel_holds(
+    left: bool, side: float, tmp_path: Path
+) -> None:
     audio = counting()
     pair = [audio, np.float32(side) * audio]
     found = read_audio(write_wav(tmp_path / "pair.wav", np.column_stack(pair if left else pair[::-1]), 16000))
     np.testing.assert_allclose(np.abs(found), np.abs(audio), atol=1e-4)
 
 
-def test_a_voice_beside_room_noise_or_an_offset_is_heard_alone(tmp_path: Path, plain: SpeechMotion) -> None:
+def test_room_noise_and_an_offset_in_the_other_channel_are_left_out(
+    tmp_path: Path, plain: SpeechMotion
+) -> None:
     audio = counting()
-    for name, other in (("room", room(0.1 * float(audio.std()))), ("offset", np.full_like(audio, 0.5))):
+    for name, other in (("room", room_noise(0.1 * float(audio.std()))), ("offset", np.full_like(audio, 0.5))):
         found = read_audio(write_wav(tmp_path / f"{name}.wav", np.column_stack([other, audio]), 16000))
         np.testing.assert_allclose(found, audio, atol=1e-4, err_msg=name)
         assert likeness(predict_motion(found, PAL, 125), plain) > 0.99
 
 
-def test_two_voices_are_both_heard(tmp_path: Path) -> None:
+def test_two_speakers_are_mixed(tmp_path: Path) -> None:
     pair = np.column_stack([counting("en"), np.resize(counting("fr"), len(counting("en")))])
     found = read_audio(write_wav(tmp_path / "pair.wav", pair, 16000))
     np.testing.assert_allclose(found, pair.mean(1), atol=1e-4)
@@ -128,9 +130,7 @@ def test_text_is_refused_by_name(name: str, tmp_path: Path) -> None:
 
 
 def write_model(path: Path, kind_name: str, width: int) -> Path:
-    """A speech model without any learning: the jaw is the features' mean, and so are the voice and the
-    touching lips.
-    """
+    """A speech model that was not trained: jaw, speech activity and closure are the features' mean."""
     nodes = [
         helper.make_node("MatMul", ["features", "mean"], ["motion"]),
         helper.make_node("Identity", ["motion"], ["hidden"]),
@@ -161,9 +161,7 @@ def write_model(path: Path, kind_name: str, width: int) -> Path:
 
 
 def test_half_an_hour_in_bounded_memory(tmp_path: Path) -> None:
-    """By a model that only listens to mel, so that the test is short; every block passes through the same
-    code.
-    """
+    """By a model that takes log-mel alone, so that the test is short; every block runs the same code."""
     model = write_model(tmp_path / "mel.onnx", "mel40-1", 40)
     audio = read_audio(write_wav(tmp_path / "long.wav", np.tile(counting(), 360), 16000))
     assert len(audio) == 1800 * 16000
@@ -206,7 +204,7 @@ def dubbed(
 
 
 def test_dubs_of_odd_recordings(scene: tuple[Shot, Actor], tmp_path: Path) -> None:
-    """All frames come out; what is not heard is said."""
+    """All frames come out; what cannot be used of a recording is in the notes."""
     audio = counting()
     silent = dubbed(scene, tmp_path, np.zeros(20000, np.float32))
     assert silent.frames == 40 and silent.notes == ["no speech is heard in new.wav; the mouth rests"]

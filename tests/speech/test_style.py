@@ -1,4 +1,4 @@
-"""The actor's style: statistics of a known track, pulled toward the generic style, and its plain values."""
+"""The actor's style: statistics of a known track, pulled towards the generic style, and how it is stored."""
 
 import numpy as np
 import pytest
