@@ -13,7 +13,8 @@ import numpy as np
 
 from visualdub.actor import Actor, load_actor
 from visualdub.cli import quiet_native_logs
-from visualdub.dub import Output, dub_clip, open_shot
+from visualdub.dub import Output, dub_shot, track_shot
+from visualdub.edit import plan_shot
 from visualdub.errors import VisualDubError
 from visualdub.media.movie_reader import probe, read_frames
 
@@ -44,7 +45,7 @@ def check(clip: Path, dialogue: Path, actor: Actor, folder: Path) -> str:
     """Dub one clip; one line on it, beginning with ok or WRONG."""
     begun = time.perf_counter()
     out, matte = folder / "dub.mkv", folder / "matte.mkv"
-    report = dub_clip(open_shot(clip), dialogue, actor, Output(out, matte=matte))
+    report = dub_shot(track_shot(plan_shot(clip)), dialogue, actor, Output(out, matte=matte))
     source, result = probe(clip), probe(out)
     wrong = changed_outside(clip, out, matte)
     same = (source.frame_count, source.rate, source.width, source.height) == (

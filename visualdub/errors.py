@@ -29,3 +29,7 @@ class OutputError(VisualDubError, OSError):
 
 class Interrupted(VisualDubError):
     """The user stopped the work; what was done so far is kept where the message says. Exit status 130."""
+
+
+class InternalError(VisualDubError):
+    """An invariant of this project's own code is broken: a fault to be reported, nothing the user did."""

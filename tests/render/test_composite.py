@@ -13,9 +13,18 @@ from render_scene import SIZE, affine, ellipse, frame, media, picture
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
 from visualdub.media.yuv import planes_to_rgb
-from visualdub.render.composite import REACH, Layer, Match, composite, composite_shot, feather
+from visualdub.render.composite import (
+    REACH,
+    Layer,
+    Match,
+    composite,
+    composite_shot,
+    feather,
+    frames_to_composite,
+)
 from visualdub.render.match import noise_level
 from visualdub.render.watermark import Watermark, payload_bits
+from visualdub.timing import FrameRange
 
 FORMATS = [
     "yuv420p",
@@ -205,13 +214,15 @@ def layers(count: int, drawn: range) -> list[Layer]:
 
 def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
     shot = layers(9, range(2, 8))
-    whole = list(composite_shot(shot, mark=MARK))
+    whole = [done for _, done in composite_shot(shot, mark=MARK)]
     assert [d.frame.index for d in whole] == list(range(9))
     assert [bool(d.matte.any()) for d in whole] == [2 <= i < 8 for i in range(9)]
     assert all(whole[i].frame is shot[i].frame for i in (0, 1, 8))
     for a, b in ((0, 3), (3, 5), (5, 9)):
-        start, end = max(0, a - REACH), min(9, b + REACH)
-        part = list(composite_shot(shot[start:end], mark=MARK))[a - start : b - start]
+        needed = frames_to_composite(FrameRange(a, b), FrameRange(0, 9))
+        start, end = needed.start, needed.end_exclusive
+        assert (start, end) == (max(0, a - REACH), min(9, b + REACH))
+        part = [done for _, done in composite_shot(shot[start:end], mark=MARK)][a - start : b - start]
         for mine, theirs in zip(part, whole[a:b], strict=True):
             assert all(
                 np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True)
@@ -228,7 +239,7 @@ def brightened(shot: list[Layer], columns: slice) -> list[Layer]:
 
 def middle_of(shot: list[Layer]) -> tuple[float, float]:
     """Mean luma of frame 3, left and right of the mouth, far from the mask's edge."""
-    luma = list(composite_shot(shot, with_grain=False))[3].frame.planes[0]
+    luma = list(composite_shot(shot, with_grain=False))[3][1].frame.planes[0]
     return float(luma[170:200, 143:148].mean()), float(luma[170:200, 218:223].mean())
 
 

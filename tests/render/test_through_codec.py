@@ -25,12 +25,8 @@ def shot(pix_fmt: str) -> tuple[list[Frame], list[Composited]]:
         frame(np.roll(picture(360, 300, noise=0.008, seed=i), i, axis=1), info, i) for i in range(COUNT)
     ]
     patch, alpha = picture(256, 256, seed=99), feather(ellipse())
-    return plates, list(
-        composite_shot(
-            (Layer(p, patch, alpha, affine(0.9, 180 + i, 150)) for i, p in enumerate(plates)),
-            mark=Watermark(BITS),
-        )
-    )
+    layers = (Layer(p, patch, alpha, affine(0.9, 180 + i, 150)) for i, p in enumerate(plates))
+    return plates, [done for _, done in composite_shot(layers, mark=Watermark(BITS))]
 
 
 def written(path: Path, done: list[Composited], codec: Codec) -> list[Frame]:

@@ -56,6 +56,11 @@ class Actor:
         return self.folder / RENDERER
 
     @cached_property
+    def renderer_hash(self) -> str:
+        """SHA-256 of the ONNX renderer, which holds network, texture and references."""
+        return file_hash(self.renderer_path)
+
+    @cached_property
     def renderer(self) -> Renderer:
         """The renderer, loaded when first asked for. Raises `ActorError` where its file is none."""
         from visualdub.render.runtime import Renderer

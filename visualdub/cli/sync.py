@@ -31,7 +31,7 @@ def command(
     offset can be relied on, below it is reported as not found. In JSON, offset_ms is positive where audio
     leads video.
     """
-    from visualdub.cli.dub import track_shot
+    from visualdub.cli.dub import tracked_shot
     from visualdub.media.audio import read_audio
     from visualdub.media.movie_reader import probe
     from visualdub.speech.sync import clip_sync
@@ -43,7 +43,7 @@ def command(
         require_writable(path)
     probe(clip)
     read_audio(clip)  # a clip without video or audio is refused before it is tracked
-    sync = clip_sync(clip, track_shot(clip, face, span).track)
+    sync = clip_sync(clip, tracked_shot(clip, face, span).track)
     if plot is not None:
         draw(sync, clip.name, plot)
     values = {"clip": str(clip), **sync.as_dict()}

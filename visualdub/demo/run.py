@@ -192,7 +192,8 @@ def label(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, Any]:
     """Everything, into `folder`; files of an earlier demo there are replaced. Returns the measures."""
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output, dub_clip, open_shot
+    from visualdub.dub import Output, dub_shot, track_shot
+    from visualdub.edit import plan_shot
     from visualdub.measure.evaluate import evaluate
 
     files = DemoFiles(folder)
@@ -201,12 +202,12 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     say("1/5 a portrait counts to five in English (synthetic)")
     make_source(files.source)
     say("2/5 tracking")
-    shot = open_shot(files.source)
+    shot = track_shot(plan_shot(files.source))
     say(f"3/5 adapting to frames {ADAPTED}, about {minutes:g} minutes")
     adapt(files.source, ADAPTED, minutes, files.actor)
     actor = load_actor(files.actor)
     say("4/5 dubbing in French")
-    report = dub_clip(shot, FRENCH, actor, Output(files.dub))
+    report = dub_shot(shot, FRENCH, actor, Output(files.dub))
     say("5/5 measuring")
     measures = evaluate(shot, MEASURED, actor)
     write_beside(files.source, files.dub, files.beside)

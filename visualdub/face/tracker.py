@@ -99,22 +99,27 @@ def track_clip(
 # ---- tracks from the cache ---------------------------------------------------------------------------------
 
 
-def cached_track(clip: Path, face: str | None = None, progress: Progress | None = None) -> tuple[Track, bool]:
-    """The track of all frames of `clip`, and whether it came from the cache.
+def cached_track(
+    clip: Path,
+    *,
+    frames: FrameRange | None = None,
+    face: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Track, bool]:
+    """The track of `frames` of `clip`, all by default, and whether it came from the cache.
 
     face: which face, as `track_clip` takes it. Raises `MediaError` where the clip cannot be read and `NoFace`
-    where no frame of it holds a usable face.
+    where none of the frames holds a usable face.
     """
-    from visualdub.face.models import load_face_model
-    from visualdub.media.movie_reader import content_hash
-
-    path = cache.entry("tracks", content_hash(clip), f"{load_face_model().name}-{face or 'auto'}", ".npz")
+    part = "" if frames is None or len(frames) == probe(clip).frame_count else f"-{frames}"
+    detail = f"{load_face_model().name}-{face or 'auto'}{part}"
+    path = cache.entry("tracks", content_hash(clip), detail, ".npz")
     if path.is_file():
         try:
             return Track.load(path), True
         except BadInput:
             path.unlink()  # of an older format, or cut short by a full disk
-    track = track_clip(clip, face=face, progress=progress)
+    track = track_clip(clip, frames, face, progress)
     require_face(track, clip)
     track.save(path)
     return track, False

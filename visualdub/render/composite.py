@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from visualdub.render.match import (
     spread_field,
 )
 from visualdub.render.watermark import Watermark
+from visualdub.timing import FrameRange
 
 # ---- blend weights -----------------------------------------------------------------------------------------
 
@@ -451,28 +452,47 @@ class Layer:
     affine: NDArray[np.floating[Any]] | None  # (2, 3) clip pixel -> crop pixel
 
 
-def composite_shot(
-    layers: Iterable[Layer], with_grain: bool = True, mark: Watermark | None = None
-) -> Iterator[Composited]:
-    """`composite` for each layer, in order, `REACH` frames behind the input; a frame passes through bit-exact
-    where it has no patch.
+AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
-    How a frame's colour offset is spread and how strong its grain is are weighted means over the frames
-    redrawn among its `REACH` neighbours on either side. To render the frames A..B-1 of a shot alone, give
-    those neighbours too and drop what comes out for them: the bits are then the whole shot's.
+
+def composite_shot(
+    layers: Iterable[AnyLayer], with_grain: bool = True, mark: Watermark | None = None
+) -> Iterator[tuple[AnyLayer, Composited]]:
+    """Each layer with its `composite`, in order, `REACH` frames behind the input; a frame passes through
+    bit-exact where it has no patch.
+
+    How a frame's colour offset is spread and how strong its grain is are weighted means over the frames that
+    are redrawn among its `REACH` neighbours on either side. To render the frames A..B-1 of a shot alone, give
+    those neighbours too (`frames_to_composite`) and drop what comes out for them: the bits are then the whole
+    shot's.
     """
-    held: list[Pending] = []  # up to REACH finished frames, then the ones waiting
-    done = 0  # how many of `held` are finished
+    # up to REACH finished frames, then the ones not finished yet
+    waiting: list[tuple[AnyLayer, Pending]] = []
+    done = 0  # how many of `waiting` are finished
     for layer in layers:
-        held.append(_pending(layer))
-        if len(held) - done > REACH:
-            yield finish(held[done], _smoothed(held, done), with_grain, mark)
+        waiting.append((layer, _pending(layer)))
+        if len(waiting) - done > REACH:
+            yield _finished(waiting, done, with_grain, mark)
             done += 1
         if done > REACH:
-            held.pop(0)
+            waiting.pop(0)
             done -= 1
-    for i in range(done, len(held)):
-        yield finish(held[i], _smoothed(held, i), with_grain, mark)
+    for i in range(done, len(waiting)):
+        yield _finished(waiting, i, with_grain, mark)
+
+
+def frames_to_composite(frames: FrameRange, shot: FrameRange) -> FrameRange:
+    """The frames of `shot` that `composite_shot` must be given to finish `frames` of it."""
+    return FrameRange(
+        max(shot.start, frames.start - REACH), min(shot.end_exclusive, frames.end_exclusive + REACH)
+    )
+
+
+def _finished(
+    waiting: list[tuple[AnyLayer, Pending]], i: int, with_grain: bool, mark: Watermark | None
+) -> tuple[AnyLayer, Composited]:
+    layer, pending = waiting[i]
+    return layer, finish(pending, _smoothed([p for _, p in waiting], i), with_grain, mark)
 
 
 def _pending(layer: Layer) -> Pending:
