@@ -18,7 +18,14 @@ from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
 from visualdub.media.source import probe
-from visualdub.speech.sync import FOUND, NULL_MODE, NULL_SCALE, Sync, clip_sync, estimate_sync
+from visualdub.speech.sync import (
+    FOUND_CONFIDENCE,
+    NULL_MODE,
+    NULL_SCALE,
+    Sync,
+    clip_sync,
+    estimate_sync,
+)
 
 
 def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
@@ -31,7 +38,7 @@ def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
     except BadInput as e:
         print(f"{entry['file']:26} {entry['speech']:8} {str(e).removeprefix(str(clip))}")
         return None
-    seconds, offset = time.process_time() - begun, round(1000 * sync.offset)
+    seconds, offset = time.process_time() - begun, round(1000 * sync.av_offset_s)
     error = f"known {known:+5d} error {offset - known:+4d}" if known is not None else " " * 22
     verdict = "found" if sync.found else "-----"
     print(
@@ -87,7 +94,7 @@ def main() -> None:
     own = [e for e in entries if e["speech"] == "original" and e["file"] in results]
     errors = np.array(
         [
-            1000 * results[e["file"]][0].offset - e["av_offset_ms"]
+            1000 * results[e["file"]][0].av_offset_s - e["av_offset_ms"]
             for e in own
             if e["av_offset_ms"] is not None
         ]
@@ -103,8 +110,8 @@ def main() -> None:
     quantiles = ", ".join(f"{q:g} %: {np.quantile(scores, q / 100):.2f}" for q in (50, 90, 95, 99))
     confident = np.exp(-np.exp(-(scores - NULL_MODE) / NULL_SCALE))
     print(
-        f"sound of other people: {len(scores)} pairs, found in {(confident >= FOUND).sum()}, scores"
-        f" {quantiles}"
+        f"sound of other people: {len(scores)} pairs, found in {(confident >= FOUND_CONFIDENCE).sum()},"
+        f" scores {quantiles}"
     )
 
 
