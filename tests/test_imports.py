@@ -41,6 +41,7 @@ MAY_IMPORT = {  # beside itself
 }
 LAYERS = (  # of visualdub, from the bottom: each may import those before it; the longest name counts
     "errors",
+    "arrays",
     "log",
     "timing",
     "stages",
