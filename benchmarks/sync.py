@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from visualdub.cli import quiet_native_logs
+from visualdub import log
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import probe
-from visualdub.speech.sync import FOUND, NULL_MODE, NULL_SCALE, Sync, clip_sync, estimate_sync
+from visualdub.media.source import probe
+from visualdub.speech.sync import (
+    FOUND_CONFIDENCE,
+    NULL_MODE,
+    NULL_SCALE,
+    Sync,
+    clip_sync,
+    estimate_sync,
+)
 
 
 def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
@@ -31,7 +38,7 @@ def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
     except BadInput as e:
         print(f"{entry['file']:26} {entry['speech']:8} {str(e).removeprefix(str(clip))}")
         return None
-    seconds, offset = time.process_time() - begun, round(1000 * sync.offset)
+    seconds, offset = time.process_time() - begun, round(1000 * sync.av_offset_s)
     error = f"known {known:+5d} error {offset - known:+4d}" if known is not None else " " * 22
     verdict = "found" if sync.found else "-----"
     print(
@@ -80,14 +87,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--others", type=int, default=6, help="sounds of other people tried with each clip")
     arguments = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     folder = arguments.folder
     entries = json.loads((folder / "clips.json").read_text())
     results = {e["file"]: found for e in entries if (found := measure(folder, e)) is not None}
     own = [e for e in entries if e["speech"] == "original" and e["file"] in results]
     errors = np.array(
         [
-            1000 * results[e["file"]][0].offset - e["av_offset_ms"]
+            1000 * results[e["file"]][0].av_offset_s - e["av_offset_ms"]
             for e in own
             if e["av_offset_ms"] is not None
         ]
@@ -103,8 +110,8 @@ def main() -> None:
     quantiles = ", ".join(f"{q:g} %: {np.quantile(scores, q / 100):.2f}" for q in (50, 90, 95, 99))
     confident = np.exp(-np.exp(-(scores - NULL_MODE) / NULL_SCALE))
     print(
-        f"sound of other people: {len(scores)} pairs, found in {(confident >= FOUND).sum()}, scores"
-        f" {quantiles}"
+        f"sound of other people: {len(scores)} pairs, found in {(confident >= FOUND_CONFIDENCE).sum()},"
+        f" scores {quantiles}"
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from visualdub.speech.features import FeatureKind
-from visualdub.speech.predict import OUTPUTS
+from visualdub.speech.predict import ONNX_OUTPUTS
 from visualdub.storage import atomic_path
 
 OPSET = 17
@@ -112,18 +112,19 @@ class Spoken(nn.Module):
 
 
 def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:
-    """Write the model as ONNX: input `features`, of `kind`, outputs `OUTPUTS`, batch and time dynamic."""
+    """Write the model as ONNX: input `features`, of `kind`, outputs named as in
+    `ONNX_OUTPUTS`, batch and time dynamic."""
     import onnx
 
     model.eval()
-    axes = {name: {0: "N", 1: "T"} for name in ("features", *OUTPUTS)}
+    axes = {name: {0: "N", 1: "T"} for name in ("features", *ONNX_OUTPUTS.values())}
     with atomic_path(path) as temporary:
         torch.onnx.export(
             model,
             (torch.zeros(1, 200, kind.width),),
             str(temporary),
             input_names=["features"],
-            output_names=list(OUTPUTS),
+            output_names=list(ONNX_OUTPUTS.values()),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,

@@ -29,10 +29,11 @@ from visualdub.console import (
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
-    from visualdub.dub import Shot
+    from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
-    from visualdub.speech.performance import Shaping
-    from visualdub.speech.performance_file import Curves
+    from visualdub.speech.performance import PerformanceAdjustments
+    from visualdub.speech.performance_file import PerformanceFile
+    from visualdub.timing import FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
@@ -118,9 +119,7 @@ def command(
     no_watermark: NoWatermark = False,
     check_sync: Annotated[
         bool,
-        typer.Option(
-            "--check-sync", help="Track the finished movie and measure its picture against its sound."
-        ),
+        typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
     ] = False,
     profile: Profile = False,
     json: Json = False,
@@ -128,9 +127,9 @@ def command(
     """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output, check_output, dub_clip
-    from visualdub.speech.performance import Shaping
-    from visualdub.speech.performance_file import Curves
+    from visualdub.dub import Output, check_output, dub_shot
+    from visualdub.speech.performance import PerformanceAdjustments
+    from visualdub.speech.performance_file import PerformanceFile
     from visualdub.storage import protect
     from visualdub.timing import FrameRange
 
@@ -147,20 +146,21 @@ def command(
     protect(inputs, written if actor else [*written, folder, folder.with_suffix(".run")])
     for _, job in jobs:
         check_output(job, *inputs)
-    mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
+    adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
+    mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
     person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
     for wav in dialogue:
         check_dialogue(wav)
     consent = None if actor else check_adaptation(clip, folder, consent)
-    shot = track_shot(clip, face, span)
-    if isinstance(mouth, Curves):
+    shot = tracked_shot(clip, face, span)
+    if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if person is None:
         person = load_actor(adapt_first(clip, folder, minutes, consent, face))
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
-            reports.append(dub_clip(shot, wav, person, job, progress, mouth))
+            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, progress=progress))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
         if not json:
@@ -169,12 +169,14 @@ def command(
         print_json({"outputs": [r.as_dict() for r in reports]})
 
 
-def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialogues: int) -> Shaping | Curves:
+def mouth_of(
+    edited: Path | None, shaping: PerformanceAdjustments, written: Path | None, dialogues: int
+) -> PerformanceAdjustments | PerformanceFile:
     """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked
     for.
     """
     from visualdub.speech.performance import AS_PREDICTED
-    from visualdub.speech.performance_file import read_curves
+    from visualdub.speech.performance_file import read_performance_file
 
     if edited is None:
         return shaping
@@ -191,7 +193,7 @@ def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialog
         raise BadInput(
             f"--performance would write {edited} again; expected it or --use-performance, not both"
         )
-    return read_curves(edited)
+    return read_performance_file(edited)
 
 
 def outputs_of(
@@ -223,15 +225,16 @@ def check_dialogue(wav: Path) -> None:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 
 
-def track_shot(clip: Path, face: str | None, span: object) -> Shot:
-    """`open_shot` with a progress bar."""
-    from visualdub.dub import open_shot
+def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> TrackedShot:
+    """The shot of `frames`, planned and tracked with a progress bar."""
+    from visualdub.dub import track_shot
+    from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        shot = open_shot(clip, face, span, progress)  # type: ignore[arg-type]
-    if shot.from_cache:
+        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress)
+    if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
-    return shot
+    return tracked
 
 
 def own_actor(clip: Path, output: Path) -> Path:
@@ -282,7 +285,7 @@ def adapt_first(clip: Path, folder: Path, minutes: float, consent: str | None, f
 
 
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
-    """Track the finished `movie` and note in its report how late its picture is against its sound."""
+    """Track the finished `movie` and note its A/V offset in its report."""
     from visualdub.face.tracker import track_clip
     from visualdub.records import write_report
     from visualdub.speech.sync import clip_sync

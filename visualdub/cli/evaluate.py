@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from visualdub.cli.dub import track_shot
+from visualdub.cli.dub import tracked_shot
 from visualdub.cli.reenact import PerformanceFrom
 from visualdub.console import ActorName, Clip, Face, JsonFile, err, out, print_json, shown_progress
 
@@ -30,15 +30,15 @@ def command(
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
-    passage = FrameRange.parse(performance_from) if performance_from else None
+    segment = FrameRange.parse(performance_from) if performance_from else None
     folder = find_actor(actor)
     if json is not None and str(json) != "-":
         protect([clip, folder], [json])
         require_writable(json)
     person = load_actor(folder)
-    shot = track_shot(clip, face, None)
+    shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
-        table = evaluate(shot, span, person, passage, progress)
+        table = evaluate(shot, span, person, segment, progress)
     if not table["unseen"]:
         err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")
     if json is not None and str(json) == "-":

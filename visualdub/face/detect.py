@@ -12,9 +12,9 @@ from visualdub.errors import BadInput
 from visualdub.face.mediapipe_models import LANDMARKS, Box, Detector, MeshTracker, Rgb, landmark_box
 from visualdub.stages import Progress, StageClock
 
-VERSION = 1  # raised whenever the landmarks of a clip change; part of a cached track's key
 DETECT_EVERY = 10  # frames between looks for new faces
 MAX_FACES = 4
+DETECTOR_VERSION = 1  # changes with every change of the landmarks that `find_faces` gives
 
 
 def iou(a: Box, b: Box) -> float:
