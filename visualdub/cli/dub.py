@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.cli import entry_points as find
 from visualdub.console import (
     Clip,
     Codec,
@@ -22,6 +20,7 @@ from visualdub.console import (
     NoWatermark,
     Profile,
     err,
+    given_consent,
     out,
     print_json,
     shown_progress,
@@ -233,27 +232,33 @@ def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> Tra
 
 
 def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:
-    """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output
-    and is kept.
+    """Adapt an actor to the clip with the `adapt` service; the package is written beside the output and
+    stays.
     """
+    from visualdub.services import AdaptClip, AdaptRequest, adapt_service
+
     folder = output.absolute().parent / f"{clip.stem}.actor"
     if folder.exists():
         raise ActorError(
             f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew"
         )
-    if not consent and not sys.stdin.isatty():  # at a terminal adapt asks for it
-        raise BadInput(
-            'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
-            f" {clip.name}, or --actor"
-        )
+    missing = (
+        'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
+        f" {clip.name}, or --actor"
+    )
+    consented = given_consent(consent or None, clip.stem, missing)
+    adapt = adapt_service()
     err.print(
         f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as"
         f" {folder}"
     )
-    args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
-    find.run_command(
-        "adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])]
-    )
+    request = AdaptRequest((AdaptClip(clip, face=face),), clip.stem, folder, consented, minutes=minutes)
+    notes: list[str] = []
+    with shown_progress() as progress:
+        record = adapt(request, progress, notes.append)
+    for note in notes:
+        err.print(note)
+    err.print(f"{folder}: adapted in {record.steps} steps")
     return folder
 
 
