@@ -22,9 +22,10 @@ from visualdub.demo.portrait import Motion
 from visualdub.face.models import load_face_model
 from visualdub.face.tracker import track_clip
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.movie_reader import probe, read_frames
 from visualdub.records import read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
+from visualdub.timing import FrameRange
 
 RATE = 25
 
@@ -39,19 +40,10 @@ def luma(path: Path) -> NDArray[np.int64]:
     return np.stack([np.asarray(f.planes[0]) for f in read_frames(path)]).astype(np.int64)
 
 
-def still_motion(
-    jaw: NDArray[np.float64],
-    turn: NDArray[np.float64] | None = None,
-    shift: NDArray[np.float64] | None = None,
-) -> Motion:
-    """A head that only opens its mouth, jaw (n,) radians, and where given turns (n, 3) and moves (n, 2)."""
+def still_head(jaw: NDArray[np.float64]) -> Motion:
+    """A head that does nothing but open its mouth, jaw (n,) radians."""
     n = len(jaw)
-    return Motion(
-        jaw,
-        np.zeros((n, load_face_model().n_expression)),
-        np.zeros((n, 3)) if turn is None else turn,
-        np.zeros((n, 2)) if shift is None else shift,
-    )
+    return Motion(jaw, np.zeros((n, load_face_model().n_expression)), np.zeros((n, 3)), np.zeros((n, 2)))
 
 
 # ---- tracking ----------------------------------------------------------------------------------------------
@@ -78,6 +70,22 @@ def test_a_second_face_is_not_dubbed_with_the_cached_track_of_the_first(tmp_path
     assert columns[0].max() < wide <= columns[1].min()
 
 
+# ---- frames ------------------------------------------------------------------------------------------------
+
+
+def test_part_of_a_delivered_clip_keeps_its_place_and_its_size(demo_clip: Path, tmp_path: Path) -> None:
+    """H.264 with frames out of order, of which frames 30 to 41 are dubbed."""
+    part, out = FrameRange(30, 42), tmp_path / "out.mkv"
+    actor = write_flat_actor(tmp_path / "flat.actor", track_clip(demo_clip, part))
+    wav = write_wav(tmp_path / "new.wav", 2.0)
+    vdub("dub", demo_clip, "--dialogue", wav, "--actor", actor, "--frames", part, "-o", out)
+    source, written = luma(demo_clip)[30:42], luma(out)
+    assert written.shape == (12, 600, 512) and probe(out).rate == 25
+    np.testing.assert_array_equal(written[:, :100], source[:, :100])  # well above the face
+    assert (written != source).any((1, 2)).all()
+    assert (np.abs(np.diff(source[:, :100], axis=0)).sum((1, 2)) > 0).all()  # each frame is another picture
+
+
 # ---- sound -------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +110,7 @@ def test_a_frame_drawn_alone_is_drawn_with_its_neighbours_in_view(tmp_path: Path
     """
     jaw = np.full(13, 0.14)
     jaw[6] = 0.0
-    clip = write_movie(tmp_path / "one_closed.mkv", portrait_pictures(13, motion=still_motion(jaw)))
+    clip = write_movie(tmp_path / "one_closed.mkv", portrait_pictures(13, motion=still_head(jaw)))
     actor = write_flat_actor(tmp_path / "mean.actor", track_clip(clip), write_mean_renderer)
     wav, together, alone = write_wav(tmp_path / "new.wav", 0.5), tmp_path / "all.mkv", tmp_path / "alone.mkv"
     common, matte = ("dub", clip, "--dialogue", wav, "--actor", actor), tmp_path / "matte.mkv"
