@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.cli import quiet_native_logs
+from visualdub import log
 from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, counting_motion, portrait_picture
-from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
 
 RATE, LOOP = Fraction(25), 125  # frames of the portrait that are repeated to and fro
 WIDTH, HEIGHT = 1920, 1080
@@ -46,11 +46,11 @@ def make_clip(path: Path, seconds: int, pictures: list[NDArray[np.uint8]]) -> No
     """A 1920 x 1080 movie of so many seconds."""
     info = picture_info(path, WIDTH, HEIGHT, RATE, seconds * int(RATE))
     left = (WIDTH - pictures[0].shape[1]) // 2
-    with VideoWriter(path, info, Codec("h264", crf=20, preset="ultrafast"), AudioSource(ENGLISH)) as writer:
+    with MovieWriter(path, info, Codec("h264", crf=20, preset="ultrafast"), AudioSource(ENGLISH)) as writer:
         for i, picture in enumerate(to_and_fro(pictures, info.frame_count)):
             wide = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
             wide[:, left : left + picture.shape[1]] = picture
-            writer.write(rgb_frame(wide, info, i))
+            writer.write(rgb_frame(wide, info.image, i))
 
 
 def peak_of_dub(clip: Path, actor: Path, dialogue: Path, output: Path) -> tuple[float, float]:
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--dialogue", type=Path, default=ENGLISH)
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 60))
     args = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     pictures = loop_pictures()
     peaks = []
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ from visualdub.actor import load_actor
 from visualdub.cli import run
 from visualdub.face.track import Track
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.source import open_source
 from visualdub.records import read_provenance
 from visualdub.render.runtime import Renderer
 
@@ -47,6 +47,14 @@ def test_track_1() -> None:
     np.testing.assert_allclose(track.expression[2, :3], [0.163851, 1.064446, -0.676785], atol=1e-6)
     np.testing.assert_allclose(track.translation[0], [165.535882, 136.323064], atol=1e-6)
     np.testing.assert_allclose(track.landmarks[0, 1], [165.69214, 154.41338, -28.233124], atol=1e-5)
+
+
+def test_track_2() -> None:
+    """The same frames; a track of format 2 says how its camera sees."""
+    track, old = Track.load(FORMATS / "track-2.npz"), Track.load(FORMATS / "track-1.npz")
+    assert (len(track), track.start, track.source_hash) == (2, 4, old.source_hash)
+    assert track.camera == old.camera and track.camera.focal_length is None
+    np.testing.assert_allclose(track.jaw, [0.093726, 0.107883], atol=1e-6)
 
 
 def test_actor_1() -> None:
@@ -83,7 +91,8 @@ def test_performance_1_is_drawn_as_it_says(talking: Path, flat_actor: Path, tmp_
     written = ("-o", out, "--matte", matte)
     common = ("dub", talking, "--dialogue", wav, "--actor", flat_actor, "--frames", "4:9")
     vdub(*common, "--use-performance", performance, *written)
-    strongest = [int(np.asarray(f.planes[0]).max()) for f in read_frames(matte)]
+    with open_source(matte) as source:
+        strongest = [int(np.asarray(f.planes[0]).max()) for f in source.frames()]
     assert strongest == [0, 128, 255, 255, 255]
     assert read_provenance(out).performance == "performance-1.json"
 
@@ -99,6 +108,13 @@ def test_provenance_1() -> None:
     assert record.consent["scope"] == "tests" and record.synthetic and record.drawn == 4
     assert (record.passed[0].frames, record.watermark.payload) == ("4:5", "5b816eed")
     assert record.watermark.box == (112, 148, 218, 230)
+
+
+def test_provenance_2() -> None:
+    record = read_provenance(FORMATS / "dub-2.mkv")
+    assert (record.source, record.frames, record.drawn) == ("portrait.mkv", "4:9", 4)
+    assert record.watermark.payload == "74acce79"
+    assert record.job is not None and record.job["shot"] == "622098f922f264d7fc9898417f6f6231"
 
 
 def test_dataset_1() -> None:

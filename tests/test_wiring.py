@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 
 from visualdub.cli import run
 from visualdub.demo.portrait import Motion
-from visualdub.face.models import load_face_model
 from visualdub.face.tracker import track_clip
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source, probe
 from visualdub.records import read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
 from visualdub.timing import FrameRange
@@ -37,13 +37,14 @@ def vdub(*args: str | Path | int) -> None:
 
 def luma(path: Path) -> NDArray[np.int64]:
     """(n, H, W) the first plane of every frame."""
-    return np.stack([np.asarray(f.planes[0]) for f in read_frames(path)]).astype(np.int64)
+    with open_source(path) as source:
+        return np.stack([np.asarray(f.planes[0]) for f in source.frames()]).astype(np.int64)
 
 
 def still_head(jaw: NDArray[np.float64]) -> Motion:
     """A head that does nothing but open its mouth, jaw (n,) radians."""
     n = len(jaw)
-    return Motion(jaw, np.zeros((n, load_face_model().n_expression)), np.zeros((n, 3)), np.zeros((n, 2)))
+    return replace(portrait_motion(n), jaw=jaw, turn=np.zeros((n, 3)))
 
 
 # ---- tracking ----------------------------------------------------------------------------------------------
@@ -176,11 +177,8 @@ def test_pixels_cross_fade_beside_frames_that_pass_through(tmp_path: Path) -> No
 def test_the_recorded_box_holds_the_watermark_of_every_frame(tmp_path: Path) -> None:
     """A head that moves, so that no single frame's box will do."""
     shift = np.column_stack([np.linspace(-20, 20, 20), np.linspace(12, -12, 20)])
-    motion = portrait_motion(20)
-    clip = write_movie(
-        tmp_path / "moving.mkv",
-        portrait_pictures(20, height=600, motion=Motion(motion.jaw, motion.expression, motion.turn, shift)),
-    )
+    pictures = portrait_pictures(20, height=600, motion=replace(portrait_motion(20), shift=shift))
+    clip = write_movie(tmp_path / "moving.mkv", pictures)
     actor = write_flat_actor(tmp_path / "flat.actor", track_clip(clip))
     out, matte = tmp_path / "out.mkv", tmp_path / "matte.mkv"
     vdub("reenact", clip, "--actor", actor, "--frames", "0:20", "-o", out, "--matte", matte)

@@ -197,7 +197,7 @@ def _check_writable(job: Job) -> None:
 def _track(source: Source, count: Count | None) -> Track:
     from visualdub.face.tracker import cached_track
 
-    track, _ = cached_track(source.path, source.face, _counter(count, "tracking"))
+    track, _ = cached_track(source.path, face=source.face, progress=_counter(count, "tracking"))
     if source.frames is not None:
         track = track.span(source.frames.within(len(track), source.path.name))
     if not track.usable.any():
@@ -214,7 +214,7 @@ def _offset(path: Path, face: str | None, say: Callable[[str], None] | None) -> 
     """
     from visualdub.face.tracker import cached_track
 
-    found, line = trusted_offset(path, cached_track(path, face)[0])
+    found, line = trusted_offset(path, cached_track(path, face=face)[0])
     if say is not None:
         say(line)
     return None if found is None else round(1000 * found)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import (
     EYE_CORNERS,
     FACE_LEFT,
@@ -93,5 +93,5 @@ def test_frames_without_a_face_give_null_not_nan() -> None:
 
 
 def test_arrays_of_different_lengths_are_refused() -> None:
-    with pytest.raises(BadInput, match="masks has 3 frames, real has 20"):
+    with pytest.raises(InternalError, match="masks has 3 frames, real has 20"):
         replace(shot(), masks=np.zeros((3, S, S), np.float32))

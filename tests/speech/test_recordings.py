@@ -17,7 +17,8 @@ from scipy.signal import resample_poly
 from speech_scene import counting, write_wav
 
 from visualdub.actor.package import Actor, load_actor
-from visualdub.dub import Output, Shot, dub_clip, open_shot
+from visualdub.dub import Output, TrackedShot, dub_shot, track_shot
+from visualdub.edit import plan_shot
 from visualdub.errors import BadInput, MediaError
 from visualdub.media.audio import read_audio
 from visualdub.records import DubReport
@@ -184,18 +185,18 @@ def test_a_model_for_unknown_or_other_features_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def scene(talking: Path, flat_actor: Path) -> tuple[Shot, Actor]:
-    return open_shot(talking), load_actor(flat_actor)
+def scene(talking: Path, flat_actor: Path) -> tuple[TrackedShot, Actor]:
+    return track_shot(plan_shot(talking)), load_actor(flat_actor)
 
 
 def dubbed(
-    scene: tuple[Shot, Actor], folder: Path, channels: NDArray[np.float32], rate: int = 16000
+    scene: tuple[TrackedShot, Actor], folder: Path, channels: NDArray[np.float32], rate: int = 16000
 ) -> DubReport:
     shot, actor = scene
-    return dub_clip(shot, write_wav(folder / "new.wav", channels, rate), actor, Output(folder / "out.mkv"))
+    return dub_shot(shot, write_wav(folder / "new.wav", channels, rate), actor, Output(folder / "out.mkv"))
 
 
-def test_dubs_of_odd_recordings(scene: tuple[Shot, Actor], tmp_path: Path) -> None:
+def test_dubs_of_odd_recordings(scene: tuple[TrackedShot, Actor], tmp_path: Path) -> None:
     """All frames come out; what is not heard is said."""
     audio = counting()
     silent = dubbed(scene, tmp_path, np.zeros(20000, np.float32))

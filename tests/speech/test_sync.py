@@ -134,7 +134,6 @@ def test_silence_and_a_moment_of_speech_are_refused(speaking: tuple[Track, np.nd
 def test_the_command_prints_a_line_writes_json_and_draws(
     demo_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra `training`")
     written = ["--json", str(tmp_path / "s.json"), "--plot", str(tmp_path / "s.png")]
     assert cli.run(["sync", str(demo_clip), "--frames", "0:110", *written]) == 0
     line = capsys.readouterr().out.strip()

@@ -41,16 +41,15 @@ from training.experiments.tables import (
 )
 from visualdub.actor.package import Actor, load_actor
 from visualdub.actor.record import Consent
-from visualdub.dub import Shot, check_actor, open_shot
+from visualdub.dub import TrackedShot, track_shot
+from visualdub.edit import plan_shot
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
-from visualdub.face.track import Performance, Track
+from visualdub.face.track import Performance
 from visualdub.measure.evaluate import draw
-from visualdub.measure.reenact import passage_performance
 from visualdub.measure.shot import evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.render.composite import Layer, composite_shot, feather
-from visualdub.render.shot_renderer import Redrawer
+from visualdub.render.shot_renderer import RenderOptions, ShotRenderer
 from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 
@@ -149,7 +148,7 @@ def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> 
         package = Path(folder) / f"{subject.name}.actor"
         prior = study.prior_file if variant.prior else None
         adapt(Job((source,), subject.name, package, CONSENT, config, prior, variant.rehearsal))
-        measured = measure_finished(open_shot(subject.clip), subject.tested, load_actor(package))
+        measured = measure_finished(track_shot(plan_shot(subject.clip)), subject.tested, load_actor(package))
     made = [
         Finished(*mine, config.steps or 0, output, *(_figure(values[m]) for m in MEASURES))
         for output, values in measured.items()
@@ -161,42 +160,28 @@ def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> 
     )
 
 
-def measure_finished(shot: Shot, frames: FrameRange, actor: Actor) -> dict[str, dict[str, Any]]:
+def measure_finished(shot: TrackedShot, frames: FrameRange, actor: Actor) -> dict[str, dict[str, Any]]:
     """The measures of `evaluate_shot` on frames drawn with their own performance: raw, composite, without
     post-processing.
     """
-    check_actor(shot, actor)
-    track, own = passage_performance(shot.track, frames, None)
-    arrays = draw(shot, track, own, actor.renderer, StageClock())
-    plain = np.stack(list(without_segmentation(shot.clip, track, own, actor)))
+    tracked, own = shot.trim(frames), Performance.of_track(shot.track.span(frames))
+    arrays = draw(tracked, own, actor, StageClock())
+    plain = np.stack(list(without_segmentation(tracked, own, actor)))
     post_processed, not_so = evaluate_shot(arrays), evaluate_shot(replace(arrays, composite=plain))
     return {RAW: post_processed["raw"], COMPOSITE: post_processed["composite"], PLAIN: not_so["composite"]}
 
 
 def without_segmentation(
-    clip: Path, track: Track, own: Performance, actor: Actor
+    tracked: TrackedShot, performance: Performance, actor: Actor
 ) -> Iterator[NDArray[np.uint8]]:
-    """Crops (256, 256, 3) of the drawn frames, composited as `Redrawer` does but for the segmentation."""
-    redrawer = Redrawer(clip, track, own, actor.renderer, StageClock())
-    drawn: list[int | None] = []
-
-    def layers() -> Iterator[Layer]:
-        for done in redrawer.frames():
-            p = done.source
-            drawn.append(None if done.raw is None or p.geometry is None else p.index)
-            if done.raw is None or p.geometry is None:
-                yield Layer(p.frame, None, None, None)
-                continue
-            yield Layer(
-                p.frame,
-                done.raw,
-                feather(p.geometry.mask) * np.float32(p.draw),
-                redrawer.crop.affine[p.index],
-            )
-
-    for i, done in enumerate(composite_shot(layers())):
-        if drawn[i] is not None:
-            yield warp_crop(frame_rgb(done.frame), redrawer.crop.affine[i])
+    """Crops (256, 256, 3) of the drawn frames, composited without the segmentation of background."""
+    options = RenderOptions(watermark=False, matting=False)
+    renderer = ShotRenderer(
+        tracked.shot, actor, track=tracked.track, performance=performance, options=options
+    )
+    for done in renderer.frames():
+        if done.raw is not None:
+            yield warp_crop(frame_rgb(done.frame), renderer.crop.affine[done.inputs.index])
 
 
 def _figure(value: float | None) -> float:

@@ -29,10 +29,11 @@ from visualdub.console import (
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
-    from visualdub.dub import Shot
+    from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
     from visualdub.speech.performance import Shaping
     from visualdub.speech.performance_file import Curves
+    from visualdub.timing import FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
@@ -128,7 +129,7 @@ def command(
     """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output, check_output, dub_clip
+    from visualdub.dub import Output, check_output, dub_shot
     from visualdub.speech.performance import Shaping
     from visualdub.speech.performance_file import Curves
     from visualdub.timing import FrameRange
@@ -146,7 +147,7 @@ def command(
     for wav, job in jobs:
         check_dialogue(wav)
         check_output(job, clip)
-    shot = track_shot(clip, face, span)
+    shot = tracked_shot(clip, face, span)
     if isinstance(mouth, Curves):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if known is None:
@@ -154,7 +155,7 @@ def command(
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
-            reports.append(dub_clip(shot, wav, known, job, progress, mouth))
+            reports.append(dub_shot(shot, wav, known, job, mouth=mouth, progress=progress))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
         if not json:
@@ -217,15 +218,16 @@ def check_dialogue(wav: Path) -> None:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 
 
-def track_shot(clip: Path, face: str | None, span: object) -> Shot:
-    """`open_shot` with a progress bar."""
-    from visualdub.dub import open_shot
+def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> TrackedShot:
+    """The shot of `frames`, planned and tracked with a progress bar."""
+    from visualdub.dub import track_shot
+    from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        shot = open_shot(clip, face, span, progress)  # type: ignore[arg-type]
-    if shot.from_cache:
+        tracked = track_shot(plan_shot(clip, frames), face, progress)
+    if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
-    return shot
+    return tracked
 
 
 def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:

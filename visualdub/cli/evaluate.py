@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from visualdub.cli.dub import track_shot
+from visualdub.cli.dub import tracked_shot
 from visualdub.cli.reenact import PerformanceFrom
 from visualdub.console import ActorName, Clip, Face, JsonFile, err, out, print_json, shown_progress
 
@@ -32,7 +32,7 @@ def command(
     span = FrameRange.parse(frames)
     passage = FrameRange.parse(performance_from) if performance_from else None
     person = load_actor(find_actor(actor))
-    shot = track_shot(clip, face, None)
+    shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
         table = evaluate(shot, span, person, passage, progress)
     if not table["unseen"]:

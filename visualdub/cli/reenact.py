@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from visualdub.cli.dub import say, track_shot
+from visualdub.cli.dub import say, tracked_shot
 from visualdub.console import (
     ActorName,
     Clip,
@@ -66,7 +66,7 @@ def command(
     span = FrameRange.parse(frames)
     passage = FrameRange.parse(performance_from) if performance_from else None
     person = load_actor(find_actor(actor))
-    shot = track_shot(clip, face, None)
+    shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
         report = reenact(
             shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress

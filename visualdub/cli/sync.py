@@ -30,9 +30,9 @@ def command(
     The confidence is the share of recordings of somebody else that would fit the picture less well; from 0.99
     on the offset can be relied on, below it is called not found.
     """
-    from visualdub.cli.dub import track_shot
+    from visualdub.cli.dub import tracked_shot
     from visualdub.media.audio import read_audio
-    from visualdub.media.movie_reader import probe
+    from visualdub.media.source import probe
     from visualdub.speech.sync import clip_sync
     from visualdub.storage import require_writable, write_json
     from visualdub.timing import FrameRange
@@ -42,7 +42,7 @@ def command(
         require_writable(path)
     probe(clip)
     read_audio(clip)  # a clip without pictures or sound is refused before it is tracked
-    sync = clip_sync(clip, track_shot(clip, face, span).track)
+    sync = clip_sync(clip, tracked_shot(clip, face, span).track)
     if plot is not None:
         draw(sync, clip.name, plot)
     values = {"clip": str(clip), **sync.as_dict()}
@@ -55,19 +55,10 @@ def command(
 
 
 def draw(sync: Sync, title: str, path: Path) -> None:
-    """The two curves and the correlation over the offset as a picture. Raises `BadInput` where matplotlib is
-    not installed.
-    """
+    """Draw the two curves, and the correlation over the offset, as a PNG picture at `path`."""
     import numpy as np
+    from matplotlib.figure import Figure
 
-    from visualdub.errors import BadInput
-
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise BadInput(
-            "--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'"
-        ) from e
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
     for values, label in ((sync.seen, "seen"), (sync.heard, "heard, as it lies in the clip")):

@@ -12,21 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
-from visualdub.dub import AUDIO_RATE, Shot, check_actor
-from visualdub.errors import BadInput, NoFace
+from visualdub.dub import AUDIO_RATE, TrackedShot
+from visualdub.errors import InternalError, NoFace
 from visualdub.face.crop import warp_crop
 from visualdub.face.detect import FaceTrack, find_faces, iou
-from visualdub.face.landmarks import lip_opening
 from visualdub.face.mediapipe_models import LANDMARKS, landmark_box
-from visualdub.face.models import load_face_model
+from visualdub.face.models import posed_openings
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import yaw_degrees
 from visualdub.measure.reenact import passage_performance
 from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
 from visualdub.media.yuv import frame_rgb
-from visualdub.render.runtime import Renderer
-from visualdub.render.shot_renderer import Redrawer, Redrawn
+from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.speech.performance import perform
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import Progress, StageClock, peak_memory_mib
@@ -36,42 +34,40 @@ MARGIN = 20  # frames between adaptation and test below which a measure is not a
 
 
 def evaluate(
-    shot: Shot,
+    tracked: TrackedShot,
     frames: FrameRange,
     actor: Actor,
     passage: FrameRange | None = None,
     progress: Progress | None = None,
 ) -> Table:
-    """Every measure of DESIGN.md 5 that needs no download. `shot`: the whole clip.
+    """Every measure of DESIGN.md 5 that needs no download. tracked: the whole clip.
 
     passage: whose performance drives the frames for control and leak; by default the first passage as long
     that does not overlap the frames, where the clip holds one.
     """
-    frames.within(shot.info.frame_count, str(shot.clip))
-    check_actor(shot, actor)
-    track, own = passage_performance(shot.track, frames, None)
-    require_face(track, shot.clip, frames)
-    renderer = actor.renderer
-    passage = passage or other_passage(frames, len(shot.track))
+    frames.within(tracked.shot.info.frame_count, str(tracked.shot.source))
+    whole = tracked.track
+    track, own = passage_performance(whole, frames, None)
+    require_face(track, tracked.shot.source, frames)
+    shot = tracked.trim(frames)
+    passage = passage or other_passage(frames, len(whole))
     clock = StageClock()
     table: Table = {
-        "clip": str(shot.clip),
+        "clip": str(tracked.shot.source),
         "actor": actor.record.name,
         "steps": actor.record.steps,
         "frames": str(frames),
-        "adapted_on": adapted_on(actor, shot.track),
-        "unseen": is_unseen(actor, shot.track, frames),
+        "adapted_on": adapted_on(actor, whole),
+        "unseen": is_unseen(actor, whole, frames),
     }
-    table["reenactment"] = evaluate_shot(draw(shot, track, own, renderer, clock, progress))
+    table["reenactment"] = evaluate_shot(draw(shot, own, actor, clock, progress))
     if passage is not None:
-        _, borrowed = passage_performance(shot.track, frames, passage)
-        driven = evaluate_shot(draw(shot, track, borrowed, renderer, clock, progress), own_performance=False)
+        _, borrowed = passage_performance(whole, frames, passage)
+        driven = evaluate_shot(draw(shot, borrowed, actor, clock, progress), own_performance=False)
         table["driven"] = {"by": str(passage), **driven}
     silent = silence(track, actor)
     if silent.draw.any():
-        table["silence"] = evaluate_shot(
-            draw(shot, track, silent, renderer, clock, progress), own_performance=False
-        )
+        table["silence"] = evaluate_shot(draw(shot, silent, actor, clock, progress), own_performance=False)
     table["stages"] = clock.as_dict()
     table["peak_memory_mib"] = round(peak_memory_mib(), 1)
     return table
@@ -125,26 +121,27 @@ def is_unseen(actor: Actor, track: Track, frames: FrameRange) -> bool:
 
 
 def draw(
-    shot: Shot,
-    track: Track,
+    tracked: TrackedShot,
     performance: Performance,
-    renderer: Renderer,
+    actor: Actor,
     clock: StageClock,
     progress: Progress | None = None,
 ) -> ShotArrays:
-    """Draw the frames of `track` and collect what `evaluate_shot` measures; frames that pass through are left
+    """Draw the shot's frames and collect what `evaluate_shot` measures; frames that pass through are left
     out.
     """
-    redrawer = Redrawer(shot.clip, track, performance, renderer, clock)
-    kept: list[Redrawn] = []
+    shot, track = tracked.shot, tracked.track
+    options = RenderOptions(watermark=False)
+    renderer = ShotRenderer(shot, actor, track=track, performance=performance, options=options, clock=clock)
+    kept: list[RenderedFrame] = []
     crops: list[NDArray[np.uint8]] = []
 
     def finished() -> Iterator[NDArray[np.uint8]]:
-        for done, frame in enumerate(redrawer.frames(), 1):
+        for done, frame in enumerate(renderer.frames(progress=progress), 1):
             rgb = frame_rgb(frame.frame)
             if frame.raw is not None:
                 kept.append(_without_frame(frame))
-                crops.append(warp_crop(rgb, redrawer.crop.affine[frame.source.index]))
+                crops.append(warp_crop(rgb, renderer.crop.affine[frame.inputs.index]))
             if progress is not None:
                 progress.report("measuring", done, len(track))
             yield rgb
@@ -152,36 +149,38 @@ def draw(
     landmarks = same_face(finished(), track)
     if not kept:
         raise NoFace(
-            f"{shot.clip}: none of frames {track.frames} was drawn; expected at least one with a face"
+            f"{shot.source}: none of frames {track.frames} was drawn; expected at least one with a face"
         )
-    rows = np.array([k.source.index for k in kept])
-    vertices = load_face_model().vertices(track.identity, performance.jaw[rows], performance.expression[rows])
+    rows = np.array([k.inputs.index for k in kept])
+    moved = performance.jaw[rows], performance.expression[rows]
     return ShotArrays(
-        real=np.stack([_known(k.source.crop) for k in kept]),
+        real=np.stack([_known(k.inputs.crop) for k in kept]),
         raw=np.stack([np.rint(_known(k.raw) * 255).astype(np.uint8) for k in kept]),
         composite=np.stack(crops),
-        masks=np.stack([_known(k.source.geometry).mask for k in kept]),
+        masks=np.stack([_known(k.inputs.geometry).mask for k in kept]),
         landmarks_real=track.landmarks[rows],
         landmarks_output=landmarks[rows],
-        affine=redrawer.crop.affine[rows],
-        commanded=np.asarray(lip_opening(vertices), np.float64),
+        affine=renderer.crop.affine[rows],
+        commanded=posed_openings(track.model, track.identity, *moved),
         yaw=yaw_degrees(track.rotation[rows]),
-        window=renderer.window,
+        window=actor.renderer.window,
         first=int(rows[0]),
     )
 
 
-def _without_frame(drawn: Redrawn) -> Redrawn:
+def _without_frame(drawn: RenderedFrame) -> RenderedFrame:
     """The same without the full-size pictures, so that a long passage fits in memory."""
     import dataclasses
 
-    small = dataclasses.replace(drawn.source, frame=dataclasses.replace(drawn.source.frame, planes=()))
-    return dataclasses.replace(drawn, frame=small.frame, matte=drawn.matte[:0], source=small)
+    small = dataclasses.replace(drawn.inputs, frame=dataclasses.replace(drawn.inputs.frame, planes=()))
+    return dataclasses.replace(drawn, frame=small.frame, matte=drawn.matte[:0], inputs=small)
 
 
 def _known(value: Any) -> Any:
     if value is None:
-        raise BadInput("a drawn frame came without its crop; expected crop and geometry with every picture")
+        raise InternalError(
+            "a drawn frame came without its crop; expected crop and geometry with every picture"
+        )
     return value
 
 

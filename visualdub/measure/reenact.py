@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
-from visualdub.dub import Output, Shot, check_output, cut_shot, write_performance
+from visualdub.dub import Output, TrackedShot, check_output, write_performance
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.records import DubReport
-from visualdub.stages import Progress, StageClock
+from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 
 
@@ -45,7 +44,7 @@ def borrowed_performance(track: Track, source: Track) -> Performance:
             f"{source.source}: frame {source.start + order[lost[0]]} has no usable face; its performance"
             " cannot be borrowed"
         )
-    speech = load_face_model().n_speech
+    speech = track.model.n_speech
     expression = track.expression.copy()
     expression[:, :speech] = source.expression[order, :speech]
     return Performance(source.jaw[order].copy(), expression, track.usable.astype(np.float64))
@@ -64,24 +63,23 @@ def passage_performance(
 
 
 def reenact(
-    shot: Shot,
+    tracked: TrackedShot,
     frames: FrameRange,
     actor: Actor,
     output: Output,
     passage: FrameRange | None = None,
     progress: Progress | None = None,
 ) -> DubReport:
-    """Write `frames` of the clip with their own performance drawn again, or that of `passage`. The clip's
-    sound is not kept.
+    """Write `frames` of the clip with their own performance drawn again, or that of `passage`, and the sound
+    that the clip has there.
     """
-    check_output(output, shot.clip)
-    frames.within(shot.info.frame_count, str(shot.clip))
-    track, performance = passage_performance(shot.track, frames, passage)
-    require_face(track, shot.clip, frames)
+    shot = tracked.shot
+    check_output(output, shot.source)
+    frames.within(shot.info.frame_count, str(shot.source))
+    track, performance = passage_performance(tracked.track, frames, passage)
+    require_face(track, shot.source, frames)
     notes = [
         f"frames {frames} drawn with"
         f" {'their own performance' if passage is None else f'the performance of {passage}'}"
     ]
-    return write_performance(
-        cut_shot(shot, frames), performance, actor, output, None, StageClock(), notes, progress
-    )
+    return write_performance(tracked.trim(frames), performance, actor, output, notes=notes, progress=progress)

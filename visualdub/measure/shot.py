@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import lip_opening
 from visualdub.measure.mouth import by_yaw, control, leak, lip_distances, open_share
 from visualdub.measure.pictures import (
@@ -55,7 +55,7 @@ class ShotArrays:
         n = len(self.real)
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray) and len(value) != n:
-                raise BadInput(f"{name} has {len(value)} frames, real has {n}; expected as many")
+                raise InternalError(f"{name} has {len(value)} frames, real has {n}; expected as many")
 
 
 def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 
+SCHEME = "DWT-DCT-SVD on luma, blocks of 8 x 8"
 BITS = 32
 BLOCK = 8  # luma samples along the side of a block: one Haar level over a 4 x 4 transform
 STEP = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.timing import FrameRange
 
 RenderWindow = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -24,14 +25,34 @@ class RenderInput:
     crop: NDArray[np.uint8] | None  # (S, S, 3) full-range R'G'B'
     uv: NDArray[np.float32] | None  # (S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32] | None  # (S, S) 0/1
-    draw: bool = True  # False: a neighbour may look at it, its own picture is not needed
+    drawn: bool = True  # False: a neighbour may look at it, its own picture is not needed
+
+
+class WindowInput(Protocol):
+    """What a record holds so that the network can look at its frame; `RenderInput` is the smallest one."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def crop(self) -> NDArray[np.uint8] | None: ...
+    @property
+    def uv(self) -> NDArray[np.float32] | None: ...
+    @property
+    def mask(self) -> NDArray[np.float32] | None: ...
+    @property
+    def drawn(self) -> bool: ...
+
+
+Input = TypeVar("Input", bound=WindowInput)
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """One frame as the network drew it; `rgb` None where nothing was asked for or no face was there."""
+class Rendered(Generic[Input]):
+    """One frame's record and its crop as the network drew it; `rgb` None where nothing was asked for or no
+    face was there.
+    """
 
-    index: int
+    inputs: Input
     rgb: NDArray[np.float32] | None  # (S, S, 3) R'G'B' 0..1
 
 
@@ -68,7 +89,7 @@ def frames_needed(chunk: FrameRange, count: int, window: int) -> FrameRange:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _filled(inputs: list[RenderInput], window: int) -> list[RenderInput] | None:
+def _filled(inputs: list[Input], window: int) -> list[Input] | None:
     """`window` inputs, each with a face: holes take the nearest usable frame of the window, the tail repeats
     the last one.
     """
@@ -79,10 +100,8 @@ def _filled(inputs: list[RenderInput], window: int) -> list[RenderInput] | None:
     return filled + [filled[-1]] * (window - len(filled))
 
 
-def _render_window(
-    render: RenderWindow, inputs: list[RenderInput], window: int
-) -> NDArray[np.float32] | None:
-    if not any(x.draw and x.crop is not None for x in inputs):
+def _render_window(render: RenderWindow, inputs: list[Input], window: int) -> NDArray[np.float32] | None:
+    if not any(x.drawn and x.crop is not None for x in inputs):
         return None
     filled = _filled(inputs, window)
     if filled is None:
@@ -90,7 +109,7 @@ def _render_window(
     crops, uvs, masks = [], [], []
     for x in filled:
         if x.crop is None or x.uv is None or x.mask is None:
-            raise BadInput(
+            raise InternalError(
                 f"frame {x.index} of the shot has a crop but no texture coordinates or mask; expected all or"
                 " none"
             )
@@ -106,22 +125,22 @@ def _render_window(
 def render_shot(
     render: RenderWindow,
     window: int,
-    inputs: Iterable[RenderInput],
+    inputs: Iterable[Input],
     count: int,
     chunk: FrameRange | None = None,
-) -> Iterator[Rendered]:
+) -> Iterator[Rendered[Input]]:
     """Redraw a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
 
     render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of
     `frames_needed(chunk, count, window)` (of the whole shot without a chunk). Windows start at the shot's
     frames 0, T-1, 2(T-1), ...; the border frame that two windows share is the mean of both; the last window
     repeats the shot's last frame. A frame's bits therefore depend on the shot and its number alone. Windows
-    in which no frame is to be drawn are not run. Raises `BadInput` where the inputs have gaps.
+    in which no frame is to be drawn are not run. Raises `InternalError` where the inputs have gaps.
     """
     chunk = chunk or FrameRange(0, count)
     needed = frames_needed(chunk, count, window)
     source = iter(inputs)
-    held: list[RenderInput] = []
+    held: list[Input] = []
     carried: NDArray[np.float32] | None = None
     for k in range(needed.start // (window - 1), windows_of(chunk.end_exclusive - 1, count, window)[-1] + 1):
         start = k * (window - 1)
@@ -134,14 +153,14 @@ def render_shot(
             picture = _merged(carried if i == 0 else None, None if rgb is None else rgb[i])
             if start + i in range(chunk.start, chunk.end_exclusive):
                 x = held[i]
-                yield Rendered(x.index, picture if x.draw and x.crop is not None else None)
+                yield Rendered(x, picture if x.drawn and x.crop is not None else None)
         carried = None if rgb is None else rgb[window - 1]
 
 
-def _next(source: Iterator[RenderInput], index: int) -> RenderInput:
+def _next(source: Iterator[Input], index: int) -> Input:
     found = next(source, None)
     if found is None or found.index != index:
-        raise BadInput(
+        raise InternalError(
             f"frame {index} of the shot was expected next, {'the end' if found is None else found.index}"
             " came; expected every frame of frames_needed in order"
         )

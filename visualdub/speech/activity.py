@@ -74,6 +74,7 @@ def _grow(active: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
 
 WINDOW_SECONDS = 0.4  # the range of the opening is taken over this long
 RANGE = 0.04  # of the eye distance: a still mouth stays below, measured noise of the landmarks is about 0.01
+BLOCK = 1024  # frames whose landmarks are held in double precision at once
 OPEN = 0.12  # of the eye distance: a mouth open this far does not rest, however still it is held
 
 
@@ -81,7 +82,8 @@ def tracked_opening(track: Track) -> NDArray[np.float64]:
     """(n,) inner-lip opening over eye distance; gaps without landmarks bridged linearly, 0 where there are
     none at all.
     """
-    opening = lip_opening(track.landmarks.astype(np.float64))
+    blocks = range(0, max(len(track), 1), BLOCK)
+    opening = np.concatenate([lip_opening(track.landmarks[i : i + BLOCK].astype(np.float64)) for i in blocks])
     seen = np.isfinite(opening)
     if not seen.any():
         return np.zeros(len(track))

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, find_objects, gaussian_filter1d, label
 
-from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.errors import BadInput, InternalError
 from visualdub.face.track import Performance, Track
 from visualdub.speech.activity import drop_bursts, fill_gaps, mouth_moving
 from visualdub.speech.closure import bring_together
@@ -120,10 +119,10 @@ def perform(
     Where it is silent and the actor's mouth moves: the rest pose. Where both are silent, or no face is
     usable: draw is 0 and the tracked parameters stand. Toward such frames the parameters ease to the tracked
     ones first (draw 1), then draw falls to 0. Silence too short for that is drawn at rest. Raises `BadInput`
-    where the motion has not as many frames as the track, or the models differ.
+    where the models differ, `InternalError` where the motion has not as many frames as the track.
     """
     if len(motion) != len(track):
-        raise BadInput(
+        raise InternalError(
             f"{track.source}: the dialogue's motion has {len(motion)} frames; expected the track's"
             f" {len(track)}"
         )
@@ -137,7 +136,7 @@ def perform(
             f"{track.source}: rest pose and track have {found} mouth parameters; expected {count} each"
         )
     dubbed = rest + gain * motion.voice[:, None] * (spoken - rest)
-    dubbed = bring_together(load_face_model(), track.identity, dubbed, motion.contact, np.asarray(style.gain))
+    dubbed = bring_together(track.model, track.identity, dubbed, motion.contact, np.asarray(style.gain))
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     passes = passing_frames(
