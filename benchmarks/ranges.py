@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from visualdub.actor import load_actor
 from visualdub.dub import dialogue_performance, shot_audio, track_shot
 from visualdub.edit import DialogueCue, plan_shot
+from visualdub.measure.result import Finding, table, write_result
 from visualdub.records import digest
 from visualdub.render.shot_renderer import RenderedFrame, ShotRenderer
 from visualdub.speech.performance import AS_PREDICTED
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--ranges", type=int, default=40, help="random ranges of each clip")
     parser.add_argument("--length", type=int, default=12, help="frames of a range")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     results = []
     for clip in args.clips:
@@ -62,7 +62,18 @@ def main() -> None:
         )
         results.append(found)
     if args.json:
-        args.json.write_text(json.dumps({"clips": results}, indent=1) + "\n")
+        rows = [(r["clip"], r["frames"], r["drawn"], r["ranges"], len(r["differing"])) for r in results]  # type: ignore[arg-type]
+        text = [
+            f"Random ranges of {args.length} frames by `ShotRenderer.frames` against the same frames of the whole"
+            f" run, samples and matte bit by bit; seed {args.seed}.",
+            table(("clip", "frames", "drawn", "ranges", "ranges that differ"), rows),
+        ]
+        differing, count = sum(row[4] for row in rows), args.ranges * len(rows)
+        finding = Finding(
+            "ranges of a shot that differ from the whole run", "none", f"{differing} of {count}"
+        )
+        figures = {"ranges": count, "ranges_that_differ": differing}
+        write_result(args.json, "Ranges of a shot", text, [finding], figures)
     raise SystemExit(1 if any(r["differing"] for r in results) else 0)
 
 
