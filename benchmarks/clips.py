@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visualdub import log
 from visualdub.actor import Actor, load_actor
@@ -35,7 +36,7 @@ def changed_outside(source: Path, dub: Path, matte: Path) -> int:
     return wrong
 
 
-def _reduced(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _reduced(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """True where any pixel of a chroma sample is; an odd edge is repeated."""
     sy, sx = -(-mask.shape[0] // shape[0]), -(-mask.shape[1] // shape[1])
     padded = np.pad(

@@ -97,8 +97,8 @@ def main() -> None:
     if args.json:
         short, long = args.seconds
         text = [
-            "Most resident memory of `vdub dub`, tracking included, in a process of its own for each length of"
-            f" a 1080p clip. Ratio {ratio:.3f}; it must be 1.1 or less, and neither may reach 3000 MiB.",
+            "Most resident memory of `vdub dub`, tracking included, of a 1080p clip; a process for each"
+            f" length. Ratio {ratio:.3f}; it must be 1.1 or less, and neither may reach 3000 MiB.",
             table(("clip", "peak, MiB", "frames/s, tracking apart"), rows),
         ]
         found = f"{peaks[0]:.0f} and {peaks[1]:.0f} MiB, ratio {ratio:.2f}"

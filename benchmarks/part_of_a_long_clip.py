@@ -69,8 +69,8 @@ def main() -> None:
         repeat(args.clip, long, 0, round(args.minutes * 60 * info.rate))
         repeat(args.clip, short, wanted.start, len(wanted))
         times = []
-        for part, (clip, frames) in enumerate(((short, None), (long, args.frames))):
-            own = folder / str(part)
+        for i, (clip, frames) in enumerate(((short, None), (long, args.frames))):
+            own = folder / str(i)
             own.mkdir()
             times.append(seconds_of_dub(clip, args.actor, args.dialogue, own, frames))
     ratio = times[1] / times[0]

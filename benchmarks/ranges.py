@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def fingerprint(frame: RenderedFrame) -> str:
     return digest(*frame.frame.planes, frame.matte)
 
 
-def compare(clip: Path, actor: Path, dialogue: Path, count: int, length: int, seed: int) -> dict[str, object]:
+def compare(clip: Path, actor: Path, dialogue: Path, count: int, length: int, seed: int) -> dict[str, Any]:
     """How many of `count` random ranges of `length` frames differ from the whole run, and where."""
     tracked = track_shot(plan_shot(clip, cues=(DialogueCue(dialogue),)))
     person = load_actor(actor)
@@ -51,21 +52,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
-    results = []
+    results: list[dict[str, Any]] = []
     for clip in args.clips:
         actor = args.actors / f"{clip.stem}.actor"
         found = compare(clip, actor, args.dialogue, args.ranges, args.length, args.seed)
         print(
             f"{found['clip']}: {found['ranges']} ranges of {args.length} frames out of {found['frames']},"
-            f" {len(found['differing'])} differ {found['differing'] or ''}",  # type: ignore[arg-type]
+            f" {len(found['differing'])} differ {found['differing'] or ''}",
             flush=True,
         )
         results.append(found)
     if args.json:
-        rows = [(r["clip"], r["frames"], r["drawn"], r["ranges"], len(r["differing"])) for r in results]  # type: ignore[arg-type]
+        rows = [(r["clip"], r["frames"], r["drawn"], r["ranges"], len(r["differing"])) for r in results]
         text = [
-            f"Random ranges of {args.length} frames by `ShotRenderer.frames` against the same frames of the whole"
-            f" run, samples and matte bit by bit; seed {args.seed}.",
+            f"Random ranges of {args.length} frames by `ShotRenderer.frames`, seed {args.seed}. Their samples"
+            " and their matte are compared with those of the whole run, bit by bit.",
             table(("clip", "frames", "drawn", "ranges", "ranges that differ"), rows),
         ]
         differing, count = sum(row[4] for row in rows), args.ranges * len(rows)

@@ -78,7 +78,7 @@ def row(name: str, ms: float) -> tuple[str, str, str]:
 
 
 def compositing(alpha: NDArray[np.float32], repeats: int) -> Iterator[tuple[str, str, str]]:
-    """Rows of the cost of `composite`, its parts switched on one after another; a heading before each case."""
+    """Rows of the cost of `composite`, its parts switched on one after another."""
     patch = np.full((256, 256, 3), 0.5, np.float32)
     mark = Watermark(payload_bits("benchmark"))
     for name, width, height, pix_fmt, enlarged in CASES:

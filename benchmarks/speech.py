@@ -1,4 +1,4 @@
-"""How many times faster than real time speech motion is predicted: the features alone, and with the network."""
+"""How many times faster than real time speech motion is predicted, and its features alone."""
 
 from __future__ import annotations
 

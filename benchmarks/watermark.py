@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.measure.result import Finding, table, write_result
@@ -19,7 +20,7 @@ from visualdub.records import read_provenance
 from visualdub.render.watermark import BITS, WatermarkReader, payload_from_text
 
 
-def surviving(movie: Path, expected: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, float]:
+def surviving(movie: Path, expected: NDArray[np.uint8], box: tuple[int, int, int, int]) -> tuple[int, float]:
     """How many of the bits are read right from `movie`, and the certainty of the least certain one, in
     standard deviations.
     """
@@ -47,12 +48,12 @@ def main() -> None:
     mark = read_provenance(args.dub).watermark
     if mark.payload is None or mark.box is None:
         raise BadInput(f"{args.dub} carries no watermark; expected a dub made without --no-watermark")
-    expected = payload_from_text(mark.payload)
+    expected, box = payload_from_text(mark.payload), mark.box
     info = probe(args.dub)
     rows, figures = [], dict[str, float]()
 
     def measure(name: str, movie: Path) -> None:
-        right, least = surviving(movie, expected, mark.box)
+        right, least = surviving(movie, expected, box)
         rate = movie.stat().st_size * 8 / (info.frame_count / float(info.rate)) / 1e6
         rows.append((name, f"{rate:.2f}", f"{right} of {BITS}", f"{least:.1f}"))
         figures[f"{name.lower().replace(' ', '_')}_bits"] = right
@@ -68,8 +69,8 @@ def main() -> None:
             measure(f"CRF {crf}", copy)
     if args.json:
         text = [
-            f"{info.frame_count} frames of {args.dub.name}, the dub itself and copies of it in H.264. The least"
-            " certain bit is given in standard deviations of what an unmarked movie gives.",
+            f"{info.frame_count} frames of {args.dub.name}, and copies of it in H.264. How certain the least"
+            " certain bit is, in standard deviations of what an unmarked movie gives.",
             table(("movie", "Mbit/s", "bits read right", "least certain bit"), rows),
         ]
         measured = "; ".join(f"{name}: {bits}" for name, _, bits, _ in rows)

@@ -199,7 +199,7 @@ def test_a_clip_is_not_taken_for_a_log(
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1252"])
 def test_json_is_json_whatever_stdout_can_hold(encoding: str, tmp_path: Path) -> None:
-    (tmp_path / "日本.actor").mkdir()
+    (tmp_path / "é日本🎬.actor").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "visualdub.cli", "actor", "list", "--json", str(tmp_path)],
         capture_output=True,
@@ -208,7 +208,7 @@ def test_json_is_json_whatever_stdout_can_hold(encoding: str, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr.decode()
     (actor,) = json.loads(done.stdout.decode(encoding))["actors"]
-    assert Path(actor["path"]).name == "日本.actor"
+    assert Path(actor["path"]).name == "é日本🎬.actor"
     assert ("日本" in done.stdout.decode(encoding)) is (encoding == "utf-8")
 
 

@@ -39,8 +39,14 @@ from visualdub.records import (
 )
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.render.watermark import SCHEME, payload_text
-from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
-from visualdub.speech.performance_file import Curves, write_curves
+from visualdub.speech.performance import (
+    AS_PREDICTED,
+    PerformanceAdjustments,
+    blend_performance,
+    motion_at,
+    smooth_motion,
+)
+from visualdub.speech.performance_file import PerformanceFile, write_performance_file
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
@@ -97,7 +103,7 @@ def dub_shot(
     actor: Actor,
     output: Output,
     *,
-    mouth: Shaping | Curves = AS_PREDICTED,
+    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
     progress: Progress | None = None,
 ) -> DubReport:
     """The shot speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is left behind.
@@ -116,12 +122,12 @@ def dub_shot(
         audio = shot_audio(shot)
         performance, notes = dialogue_performance(tracked, audio, actor, mouth)
     notes += audio_notes(audio, shot, cue)
-    edited = mouth if isinstance(mouth, Curves) else None
+    edited = mouth if isinstance(mouth, PerformanceFile) else None
     report = write_performance(
         tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
     )
     if output.performance is not None:
-        write_performance_file(output.performance, tracked, performance, audio, actor, mouth)
+        save_performance(output.performance, tracked, performance, audio, actor, mouth)
     return report
 
 
@@ -134,7 +140,7 @@ def write_performance(
     clock: StageClock | None = None,
     notes: list[str] | None = None,
     progress: Progress | None = None,
-    edited: Curves | None = None,
+    edited: PerformanceFile | None = None,
 ) -> DubReport:
     """Render `performance` of `actor` into the shot's frames and encode them; decode, network and encode
     overlap.
@@ -193,55 +199,55 @@ def dialogue_performance(
     tracked: TrackedShot,
     audio: NDArray[np.float32],
     actor: Actor,
-    mouth: Shaping | Curves = AS_PREDICTED,
+    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
 ) -> tuple[Performance, list[str]]:
     """What `actor` does in the shot while `audio` (n,) at AUDIO_RATE is heard, and what the user should know
     of it.
     """
-    if isinstance(mouth, Curves):
+    if isinstance(mouth, PerformanceFile):
         return mouth.performance(tracked.track), [f"mouth: {mouth.describe()}"]
     notes = [] if mouth == AS_PREDICTED else [f"mouth: {mouth.describe()}"]
-    layer = actor.style.own_layer()
-    motion = dialogue_motion(audio, tracked.shot.part, mouth, layer)
-    if not motion.voice.any():
+    adapter = actor.style.usable_adapter()
+    motion = dialogue_motion(audio, tracked.shot.part, mouth, adapter)
+    if not motion.speech_activity.any():
         notes.append(f"no speech is heard in {tracked.shot.cues[0].recording.name}; the mouth rests")
-    if actor.style.layer and layer is None:
+    if actor.style.adapter and adapter is None:
         notes.append(
             f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
             " adapt again"
         )
     rest = actor.rest_jaw, actor.rest_expression
-    return perform(tracked.track, motion, actor.style, *rest, mouth.gain), notes
+    return blend_performance(tracked.track, motion, actor.style, *rest, mouth.gain), notes
 
 
 def dialogue_motion(
     audio: NDArray[np.float32],
     info: ClipInfo,
-    shaping: Shaping = AS_PREDICTED,
-    layer: NDArray[np.float64] | None = None,
+    shaping: PerformanceAdjustments = AS_PREDICTED,
+    adapter: NDArray[np.float64] | None = None,
 ) -> SpeechMotion:
     """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain
-    is for `perform`.
+    is for `blend_performance`.
 
-    Frames that stay on screen longer than others are allowed for. layer: the actor's own, as `predict_motion`
+    Frames that stay on screen longer than others are allowed for. adapter: the actor's, as `predict_motion`
     takes it.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
     if shaping.offset_ms == 0:
-        motion = predict_motion(audio, info.rate, count, layer=layer)
+        motion = predict_motion(audio, info.rate, count, adapter=adapter)
     else:  # of a curve as coarse as the frames, a part of a frame's move would cut the peaks
         late = shaping.offset_ms / 1000 * float(info.rate)  # frames
         further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
-        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, layer=layer)
+        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, adapter=adapter)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
     return replace(
         motion,
         jaw=motion.jaw[times],
         expression=motion.expression[times],
-        voice=motion.voice[times],
-        contact=motion.contact[times],
+        speech_activity=motion.speech_activity[times],
+        closure=motion.closure[times],
     )
 
 
@@ -259,13 +265,13 @@ def audio_notes(audio: NDArray[np.float32], shot: Shot, cue: DialogueCue) -> lis
     return [f"{cue.recording.name} is {beyond_s:.2f} s longer than the clip; its end is not heard"]
 
 
-def write_performance_file(
+def save_performance(
     path: Path,
     tracked: TrackedShot,
     performance: Performance,
     audio: NDArray[np.float32],
     actor: Actor,
-    mouth: Shaping | Curves,
+    mouth: PerformanceAdjustments | PerformanceFile,
 ) -> None:
     """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back."""
     times = tracked.shot.part.frame_times()
@@ -273,7 +279,7 @@ def write_performance_file(
     rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
-    write_curves(path, tracked.track, performance, phones, rest, about)
+    write_performance_file(path, tracked.track, performance, phones, rest, about)
 
 
 # ---- checks before any work --------------------------------------------------------------------------------
@@ -341,7 +347,7 @@ def _writers(shot: Shot, output: Output) -> Iterator[Callable[[RenderedFrame], N
 
 
 def _provenance(
-    renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds, edited: Curves | None
+    renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds, edited: PerformanceFile | None
 ) -> Provenance:
     """The record of a finished dub."""
     shot, actor, mark = renderer.shot, renderer.actor, renderer.watermark

@@ -249,15 +249,17 @@ def test_the_fits_memory_does_not_grow_by_meshes(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_measure_of_a_track_holds_the_meshes_of_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("face.models", "face.crop", "speech.activity"):
-        monkeypatch.setattr(f"visualdub.{module}.BLOCK", 100)
     short, long = (as_track(acted_long(n)) for n in (200, 800))
-    values = {id(t): speech_parameters(t, 1 + MODEL.n_speech) for t in (short, long)}
-    for work in (
-        stable_crop,
+    measures: tuple[Callable[[Track], Any], ...] = (
+        lambda track: stable_crop(track).affine,
         track_figures,
         tracked_opening,
-        lambda t: lip_offsets(MODEL, t.identity, values[id(t)]),
-    ):
-        a, b = (peak_bytes(partial(work, t)) for t in (short, long))
-        assert (b - a) / 600 < 0.25 * MESH_BYTES, work
+        lambda track: lip_offsets(MODEL, track.identity, speech_parameters(track, 1 + MODEL.n_speech)),
+    )
+    whole = [measure(long) for measure in measures]
+    for module in ("face.models", "face.crop", "speech.activity"):
+        monkeypatch.setattr(f"visualdub.{module}.BLOCK", 100)
+    for measure, expected in zip(measures, whole, strict=True):
+        assert measure(long) == pytest.approx(expected, abs=1e-9)
+        a, b = (peak_bytes(partial(measure, track)) for track in (short, long))
+        assert (b - a) / 600 < 0.25 * MESH_BYTES

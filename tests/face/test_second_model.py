@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers import write_flat_actor, write_wav
@@ -14,10 +15,13 @@ from visualdub.actor import load_actor
 from visualdub.dub import Output, TrackedShot, dub_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import BadInput
+from visualdub.face.camera import project
 from visualdub.face.crop import stable_crop
+from visualdub.face.fit import fit_shot
 from visualdub.face.geometry import Geometry, frame_geometry
+from visualdub.face.landmarks import LIPS_INNER, face_width
 from visualdub.face.models import face_model, posed_openings, register_face_model
-from visualdub.face.overlay import draw_overlay
+from visualdub.face.overlay import MESH, draw_overlay
 from visualdub.face.quality import track_figures
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
@@ -77,14 +81,36 @@ def test_its_crop_and_mask_lie_where_the_built_in_models_do(tracks: tuple[Track,
     assert (uv[..., 0] >= 0).sum() > 0.9 * (_geometry(fine, 12).uv[..., 0] >= 0).sum()
 
 
-def test_the_overlay_and_the_lips_directions_come_from_its_own_mesh(
-    tracks: tuple[Track, Track], talking: Path, tmp_path: Path
+def test_the_fits_residual_counts_landmarks_by_the_models_trust(tracks: tuple[Track, Track]) -> None:
+    model, landmarks = face_model(TINY), tracks[0].landmarks
+    assert set(model.landmark_trust) == {0.5, 1.0}
+    fit = fit_shot(model, landmarks)
+    mesh = project(model.landmarks(model.vertices(fit.identity, fit.jaw, fit.expression)), fit.pose)
+    apart = np.linalg.norm(mesh[..., :2] - landmarks[:, :468, :2], axis=-1)
+    width = fit.pose.scale * float(face_width(model.landmarks(fit.identity)))
+    expected = apart @ model.landmark_trust / model.landmark_trust.sum() / width
+    np.testing.assert_allclose(fit.residual, expected)
+
+
+def test_the_overlay_draws_its_lines_and_none_inside_the_mouth(
+    tracks: tuple[Track, Track], talking: Path
 ) -> None:
-    tiny, _ = tracks
     with open_source(talking) as source:
-        rgb = frame_rgb(next(source.frames()))
-    drawn = [(draw_overlay(rgb, t, stable_crop(t), 0) != rgb).any(-1).sum() for t in tracks]
-    assert 0.3 * drawn[1] < drawn[0] < drawn[1]  # fewer lines
+        pictures = [frame_rgb(f) for f in source.frames()]
+    for track in tracks:
+        i = int(_opening(track).argmax())
+        drawn = draw_overlay(pictures[i], track, stable_crop(track), i).astype(int)
+        lines = np.abs(drawn - MESH).max(-1) < 30
+        mesh = track.model.vertices(track.identity, track.jaw[i], track.expression[i])
+        lips = project(track.model.landmarks(mesh), track.pose[i : i + 1])[0, list(LIPS_INNER), :2]
+        hole = np.zeros(lines.shape, np.uint8)
+        cv2.fillPoly(hole, [lips.round().astype(np.int32)], 1)
+        inside = cv2.erode(hole, np.ones((5, 5), np.uint8)) > 0  # not the lips' own line
+        assert lines.sum() > 500 and inside.sum() > 20 and not lines[inside].any()
+
+
+def test_the_lips_directions_come_from_its_own_mesh(tracks: tuple[Track, Track], tmp_path: Path) -> None:
+    tiny, _ = tracks
     style = load_actor(write_flat_actor(tmp_path / "a.actor", tiny)).style
     moves = [np.linalg.norm(lip_basis(t.identity, style, t.model), axis=1) for t in tracks]
     assert np.corrcoef(*moves)[0, 1] > 0.99

@@ -1,4 +1,4 @@
-"""Small movies made by FFmpeg itself, each frame carrying its number, to hold the media room against."""
+"""Small movies made by FFmpeg itself, each frame carrying its number, to hold reader and writer against."""
 
 from __future__ import annotations
 

@@ -68,9 +68,9 @@ def test_variable_rate_is_refused_with_its_reason(tmp_path: Path) -> None:
     assert "\n" not in str(e.value)
 
 
-def test_held_frames_are_kept(tmp_path: Path) -> None:
-    held = [i + (3 if i > 20 else 0) for i in range(40)]
-    info = probe(make_movie(tmp_path / "held.mp4", stamps=held))
+def test_repeated_frames_are_kept(tmp_path: Path) -> None:
+    stamps = [i + (3 if i > 20 else 0) for i in range(40)]
+    info = probe(make_movie(tmp_path / "repeats.mp4", stamps=stamps))
     assert (info.rate, info.frame_count, info.repeated) == (25, 40, ((20, 3),))
     assert info.frame_times()[[0, 20, 21, 39]].tolist() == pytest.approx([0, 0.8, 0.96, 1.68])
 

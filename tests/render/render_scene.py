@@ -1,4 +1,4 @@
-"""A made-up plate, mask and patch for the tests of this room."""
+"""A made-up plate, mask and patch for the tests of compositing."""
 
 from __future__ import annotations
 

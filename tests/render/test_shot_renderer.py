@@ -11,7 +11,7 @@ import pytest
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
 from visualdub.face.quality import best_lag, squared_correlation
-from visualdub.measure.reenact import to_and_fro
+from visualdub.measure.reenact import ping_pong
 from visualdub.media.frame import ColourTags, Frame, ImageSpec
 from visualdub.media.yuv import frame_rgb
 from visualdub.render.shot_renderer import crop_of
@@ -46,10 +46,10 @@ def test_a_crop_of_part_of_the_frame_is_the_crop_of_the_whole(
     np.testing.assert_array_equal(crop_of(frame, m), warp_crop(frame_rgb(frame), m))
 
 
-def test_to_and_fro_turns_at_both_ends() -> None:
-    assert to_and_fro(4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert to_and_fro(5, 3).tolist() == [0, 1, 2]
-    assert to_and_fro(1, 3).tolist() == [0, 0, 0]
+def test_ping_pong_turns_at_both_ends() -> None:
+    assert ping_pong(4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert ping_pong(5, 3).tolist() == [0, 1, 2]
+    assert ping_pong(1, 3).tolist() == [0, 0, 0]
 
 
 def test_a_stage_inside_another_is_not_counted_twice() -> None:

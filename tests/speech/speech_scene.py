@@ -1,4 +1,4 @@
-"""What the speech tests make for themselves: tracks of a mouth that opens as told, and recordings."""
+"""Inputs that the speech tests make: tracks of a mouth with a given opening, and recordings."""
 
 from __future__ import annotations
 

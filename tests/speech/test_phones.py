@@ -1,6 +1,4 @@
-"""Phone labels: the best path against every path there is, and what is heard in recordings whose words are
-known.
-"""
+"""Phone labels: the best path against every possible path, and the labels of recordings with known words."""
 
 from __future__ import annotations
 
@@ -105,7 +103,7 @@ def test_known_words(clips: Path) -> None:
     times = np.arange(0.45, 2.12, 0.01) + 0.005
     truth = [BRBK7N[int(np.searchsorted([t for _, t in BRBK7N], t, side="right")) - 1][0] for t in times]
     assert np.mean([a == b for a, b in zip(labels_at(spans, times), truth, strict=True)]) > 0.55
-    heard = [
+    expected = [
         (0.48, "B"),
         (0.73, "R"),
         (0.82, "EH"),
@@ -115,7 +113,7 @@ def test_known_words(clips: Path) -> None:
         (1.60, "V"),
         (1.9, "AW"),
     ]
-    for middle, phone in (*heard, (0.2, SILENCE), (2.5, SILENCE)):
+    for middle, phone in (*expected, (0.2, SILENCE), (2.5, SILENCE)):
         assert phone in labels_at(spans, middle + np.arange(-4, 5) / 100)
 
 

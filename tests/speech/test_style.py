@@ -1,4 +1,4 @@
-"""The actor's style: statistics of a known track, pulled toward the generic style, and its plain values."""
+"""The actor's style: statistics of a known track, pulled towards the generic style, and how it is stored."""
 
 import numpy as np
 import pytest
@@ -31,13 +31,13 @@ def test_fit_weighs_the_actor_against_the_generic_style() -> None:
     weight = 8.0 / (8.0 + GENERIC_SECONDS)
     generic = model_record()["generic"]
     rest = np.median(np.sort(track.jaw)[:20])
-    assert style.centre[0] == pytest.approx(
-        weight * track.jaw.mean() + (1 - weight) * (rest + generic["lift"][0])
+    assert style.mean[0] == pytest.approx(
+        weight * track.jaw.mean() + (1 - weight) * (rest + generic["offset_from_rest"][0])
     )
-    assert style.gain[0] == pytest.approx(
-        np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["gain"][0] ** 2)
+    assert style.scale[0] == pytest.approx(
+        np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["scale"][0] ** 2)
     )
-    assert len(style.gain) == 1 + face_model(DEFAULT_FACE_MODEL).n_speech
+    assert len(style.scale) == 1 + face_model(DEFAULT_FACE_MODEL).n_speech
 
 
 @pytest.mark.parametrize("usable", [True, False])
@@ -45,9 +45,9 @@ def test_without_speech_the_style_is_generic(usable: bool) -> None:
     style = fit_style(scene_track(np.full(50, 0.01), usable=np.full(50, usable)))
     generic = model_record()["generic"]
     assert style.seconds == 0
-    assert style.gain == pytest.approx(generic["gain"])
+    assert style.scale == pytest.approx(generic["scale"])
     rest = 0.01 / 3 if usable else 0.0
-    assert style.centre[0] == pytest.approx(rest + generic["lift"][0])
+    assert style.mean[0] == pytest.approx(rest + generic["offset_from_rest"][0])
 
 
 def test_a_foreign_track_is_refused() -> None:
@@ -62,7 +62,7 @@ def test_json_round_trip_and_refusals() -> None:
     assert SpeechStyle.from_json(style.to_json()) == style
     with pytest.raises(BadInput, match="cannot be read"):
         SpeechStyle.from_json({"centre": [1.0]})
-    with pytest.raises(BadInput, match="2 centres and 1 gains"):
+    with pytest.raises(BadInput, match="2 means and 1 scales"):
         SpeechStyle.from_json({"centre": [1.0, 2.0], "gain": [1.0], "seconds": 0, "face_model": "m"})
 
 

@@ -31,7 +31,7 @@ from visualdub.face.landmarks import LIPS  # noqa: E402
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model  # noqa: E402
 from visualdub.speech import features  # noqa: E402
 from visualdub.speech.features import KINDS, feature_kind  # noqa: E402
-from visualdub.speech.predict import OUTPUTS, last_layer  # noqa: E402
+from visualdub.speech.predict import ONNX_OUTPUTS, last_layer  # noqa: E402
 
 MODEL, BOTH = face_model(DEFAULT_FACE_MODEL), feature_kind("both")
 
@@ -160,7 +160,7 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(heard)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
-    found = session.run(list(OUTPUTS), {"features": heard.numpy()})
+    found = session.run(list(ONNX_OUTPUTS.values()), {"features": heard.numpy()})
     assert [f.shape[-1] for f in found] == [5, 123, 123, 32]
     layer = last_layer(tmp_path / "m.onnx")
     np.testing.assert_allclose(found[3] @ layer[:-1] + layer[-1], found[0], atol=1e-4)

@@ -76,7 +76,7 @@ def test_stopped_and_resumed_it_leaves_a_package_that_draws(talking: Path, tmp_p
     assert (
         record.frames[0].av_offset_ms is None
         and len(said) == 2
-        and said[0].endswith("are paired as they are")
+        and said[0].endswith("audio and video are paired without an offset")
     )
     assert "speaks in the generic way" in said[1]
     assert [s.step for s in seen] == [4] and record.steps == 4

@@ -85,9 +85,9 @@ def test_the_mouth_rests_in_silence_and_is_the_style_s_in_speech() -> None:
     mean, wide, silent = mouth_opening(motion, style)
     assert silent == pytest.approx(float(lip_opening(face.landmarks(face.template)))) and wide > mean + 0.02
     expression = np.zeros((1, face.n_expression))
-    expression[0, :n] = style.centre[1:]
+    expression[0, :n] = style.mean[1:]
     assert mean == pytest.approx(
-        float(posed_openings(face, face.template, np.array(style.centre[:1]), expression)[0])
+        float(posed_openings(face, face.template, np.array(style.mean[:1]), expression)[0])
     )
 
 

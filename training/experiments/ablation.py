@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from training.adapt import Job, Source, adapt
 from training.core.config import adapt_config
@@ -44,12 +41,10 @@ from visualdub.actor.record import Consent
 from visualdub.dub import TrackedShot, track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import BadInput
-from visualdub.face.crop import warp_crop
 from visualdub.face.track import Performance
-from visualdub.measure.evaluate import draw
-from visualdub.measure.shot import evaluate_shot
-from visualdub.media.yuv import frame_rgb
-from visualdub.render.shot_renderer import RenderOptions, ShotRenderer
+from visualdub.measure.evaluate import OutputFaces, evaluated_frames, nothing_rendered
+from visualdub.measure.shot import ShotMeasures
+from visualdub.render.shot_renderer import RenderOptions
 from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 
@@ -161,27 +156,30 @@ def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> 
 
 
 def measure_finished(shot: TrackedShot, frames: FrameRange, actor: Actor) -> dict[str, dict[str, Any]]:
-    """The measures of `evaluate_shot` on frames drawn with their own performance: raw, composite, without
-    post-processing.
+    """The measures of `frames` rendered with their own performance: raw, composite, and a composite without
+    segmentation of the background.
+
+    Raises `NoFace` where no frame is rendered.
     """
-    tracked, own = shot.trim(frames), Performance.of_track(shot.track.span(frames))
-    arrays = draw(tracked, own, actor, StageClock())
-    plain = np.stack(list(without_segmentation(tracked, own, actor)))
-    post_processed, not_so = evaluate_shot(arrays), evaluate_shot(replace(arrays, composite=plain))
-    return {RAW: post_processed["raw"], COMPOSITE: post_processed["composite"], PLAIN: not_so["composite"]}
-
-
-def without_segmentation(
-    tracked: TrackedShot, performance: Performance, actor: Actor
-) -> Iterator[NDArray[np.uint8]]:
-    """Crops (256, 256, 3) of the drawn frames, composited without the segmentation of background."""
-    options = RenderOptions(watermark=False, matting=False)
-    renderer = ShotRenderer(
-        tracked.shot, actor, track=tracked.track, performance=performance, options=options
-    )
-    for done in renderer.frames():
-        if done.raw is not None:
-            yield warp_crop(frame_rgb(done.frame), renderer.crop.affine[done.inputs.index])
+    tracked, own, clock = shot.trim(frames), Performance.of_track(shot.track.span(frames)), StageClock()
+    plain_options = RenderOptions(watermark=False, matting=False)
+    finished, plain = (ShotMeasures(actor.renderer.window) for _ in range(2))
+    with OutputFaces(tracked.track) as faces:
+        pairs = zip(
+            evaluated_frames(tracked, own, actor, clock),
+            evaluated_frames(tracked, own, actor, clock, options=plain_options),
+            strict=True,
+        )
+        for with_segmentation, without in pairs:
+            faces.add(with_segmentation.rgb)
+            if with_segmentation.measured is not None and without.measured is not None:
+                finished.add(with_segmentation.measured)
+                plain.add(without.measured)
+        if not len(finished):
+            raise nothing_rendered(tracked)
+        mouth = faces.mouth(finished.numbers)
+    table = finished.table(mouth)
+    return {RAW: table["raw"], COMPOSITE: table["composite"], PLAIN: plain.table(mouth)["composite"]}
 
 
 def _figure(value: float | None) -> float:

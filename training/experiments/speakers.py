@@ -133,7 +133,7 @@ def clip_rows(
     track = replace(clip.track, face_model=record["face_model"])
     first = track.span(FrameRange(track.start, track.start + count // 2))
     style, _ = actor_style(first, clip.aligned_audio(), onnx, model, record)
-    plain = replace(style, layer=(), speech_model="")
+    plain = replace(style, adapter=(), speech_model="")
     ways = ((GENERIC, None, whole), (HALF, plain, half), (ADAPTED, style, half))
     return [
         SpeakerRow(
@@ -151,11 +151,11 @@ def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle 
     """(n, m) the mouth predicted for a clip: by a style measured on part of it, or (None) with the clip's own
     statistics.
     """
-    layer = np.array(style.layer) if style and style.layer else None
-    motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx, layer)
+    adapter = np.array(style.adapter) if style and style.adapter else None
+    motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx, adapter)
     if style is None:
         return style_values(clip, motion, model)
-    centre, gain = np.array(style.centre), np.array(style.gain)
+    centre, gain = np.array(style.mean), np.array(style.scale)
     return style_values(
         replace(clip, centre=centre, gain=gain, lift=centre - (clip.centre - clip.lift)), motion, model
     )
@@ -184,8 +184,8 @@ def run(
         record = {
             "face_model": model.name,
             "generic": {
-                "gain": column_mean([c.gain for c in training]),
-                "lift": column_mean([c.lift for c in training]),
+                "scale": column_mean([c.gain for c in training]),
+                "offset_from_rest": column_mean([c.lift for c in training]),
             },
         }
         done = {r.file for r in read_records(SpeakerRow, table)}

@@ -17,7 +17,7 @@ from visualdub.media.audio import AudioMissing, read_audio
 from visualdub.speech.activity import STEP_RATE
 from visualdub.speech.closure import offset_slopes
 from visualdub.speech.features import RATE, check_audio
-from visualdub.speech.predict import MODEL, heard_blocks, last_layer, model_hash
+from visualdub.speech.predict import MODEL, encode_blocks, last_layer, model_hash
 from visualdub.speech.style import SpeechStyle, fit_style, speech_parameters
 from visualdub.speech.sync import shifted_sound
 
@@ -59,7 +59,7 @@ def actor_style(
     """
     style = fit_style(track, record)
     hidden, voice = hear_frames(check_audio(audio), track, model)
-    values = speech_parameters(track, len(style.centre))
+    values = speech_parameters(track, len(style.mean))
     known = track.usable & np.isfinite(values).all(1) & (voice > 0.5)
     seconds = float(known.sum() / track.rate)
     if seconds < LEAST_SECONDS:
@@ -67,12 +67,12 @@ def actor_style(
             style,
             f"{track.source}: {GENERIC}: it holds {seconds:.1f} s of speech, under {LEAST_SECONDS:g} s",
         )
-    centre, gain = np.array(style.centre), np.array(style.gain)
+    centre, gain = np.array(style.mean), np.array(style.scale)
     slope = offset_slopes(face or track.model, track.identity, centre, gain)[..., 0].mean(1)
     motion = (values[known] - centre) / gain
     layer = fit_layer(hidden[known], last_layer(model), motion, HELD * HELD_SECONDS / seconds, slope)
     rows = tuple(tuple(map(float, row)) for row in layer)
-    return replace(style, layer=rows, speech_model=model_hash(model)), (
+    return replace(style, adapter=rows, speech_model=model_hash(model)), (
         f"{track.source}: the way of speaking was learned from {seconds:.1f} s of speech"
     )
 
@@ -81,7 +81,9 @@ def hear_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tuple[
     """What the model hears at each frame of a track: hidden (n, H), voice (n,)."""
     at = np.arange(len(track)) / float(track.rate) * STEP_RATE
     length = int(len(track) / track.rate * RATE)
-    parts = zip(*heard_blocks(audio[:length], int(at[-1]) + 2, model, ("hidden", "voice")), strict=True)
+    parts = zip(
+        *encode_blocks(audio[:length], int(at[-1]) + 2, model, ("hidden", "speech_activity")), strict=True
+    )
     hidden, voice = (np.concatenate(p).astype(np.float64) for p in parts)
     low = at.astype(int)
     weight = (at - low)[:, None]

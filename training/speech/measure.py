@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.speech.clips import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
 from visualdub.face.models import FaceModel, posed_landmarks
-from visualdub.speech.closure import bring_together
+from visualdub.speech.closure import close_lips
 from visualdub.speech.predict import SpeechMotion
 
 Array = NDArray[np.float64]
@@ -93,6 +93,10 @@ def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Ar
     """
     spoken = clip.centre + clip.gain * np.column_stack([motion.jaw, motion.expression])
     rest = clip.centre - clip.lift
-    return bring_together(
-        model, clip.track.identity, rest + motion.voice[:, None] * (spoken - rest), motion.contact, clip.gain
+    return close_lips(
+        model,
+        clip.track.identity,
+        rest + motion.speech_activity[:, None] * (spoken - rest),
+        motion.closure,
+        clip.gain,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from visualdub.speech.features import FeatureKind
-from visualdub.speech.predict import OUTPUTS
+from visualdub.speech.predict import ONNX_OUTPUTS
 
 OPSET = 17
 
@@ -111,18 +111,19 @@ class Spoken(nn.Module):
 
 
 def export_onnx(model: Spoken, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:
-    """Write the model as ONNX: input `features`, of `kind`, outputs `OUTPUTS`, batch and time dynamic."""
+    """Write the model as ONNX: input `features`, of `kind`, outputs named as in
+    `ONNX_OUTPUTS`, batch and time dynamic."""
     import onnx
 
     model.eval()
     partial = path.with_name(path.name + ".partial")
-    axes = {name: {0: "N", 1: "T"} for name in ("features", *OUTPUTS)}
+    axes = {name: {0: "N", 1: "T"} for name in ("features", *ONNX_OUTPUTS.values())}
     torch.onnx.export(
         model,
         (torch.zeros(1, 200, kind.width),),
         str(partial),
         input_names=["features"],
-        output_names=list(OUTPUTS),
+        output_names=list(ONNX_OUTPUTS.values()),
         dynamic_axes=axes,
         opset_version=OPSET,
         dynamo=False,

@@ -233,8 +233,8 @@ def main(
         "synthetic_sentences": len(synthetic),
         "held_out_speakers": list(HELD_OUT),
         "generic": {
-            "gain": column_mean([c.gain for c in training]),
-            "lift": column_mean([c.lift for c in training]),
+            "scale": column_mean([c.gain for c in training]),
+            "offset_from_rest": column_mean([c.lift for c in training]),
         },
         "validation": {"clips": len(rows), **mean_figures(list(rows.values()))},
         "validation_clips": {

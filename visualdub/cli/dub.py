@@ -31,8 +31,8 @@ from visualdub.errors import ActorError, BadInput
 if TYPE_CHECKING:
     from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
-    from visualdub.speech.performance import Shaping
-    from visualdub.speech.performance_file import Curves
+    from visualdub.speech.performance import PerformanceAdjustments
+    from visualdub.speech.performance_file import PerformanceFile
     from visualdub.timing import FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
@@ -119,9 +119,7 @@ def command(
     no_watermark: NoWatermark = False,
     check_sync: Annotated[
         bool,
-        typer.Option(
-            "--check-sync", help="Track the finished movie and measure its picture against its sound."
-        ),
+        typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
     ] = False,
     profile: Profile = False,
     json: Json = False,
@@ -130,11 +128,13 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, check_output, dub_shot
-    from visualdub.speech.performance import Shaping
-    from visualdub.speech.performance_file import Curves
+    from visualdub.speech.performance import PerformanceAdjustments
+    from visualdub.speech.performance_file import PerformanceFile
     from visualdub.timing import FrameRange
 
-    mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
+    mouth = mouth_of(
+        use_performance, PerformanceAdjustments(mouth_gain, smooth, offset_ms), performance, len(dialogue)
+    )
     span = FrameRange.parse(frames) if frames else None
     pairs = list(zip(dialogue, outputs_of(output, matte, performance, dialogue), strict=True))
     jobs = [
@@ -148,7 +148,7 @@ def command(
         check_dialogue(wav)
         check_output(job, clip)
     shot = tracked_shot(clip, face, span)
-    if isinstance(mouth, Curves):
+    if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if known is None:
         known = load_actor(adapt_first(clip, output, minutes, consent, face))
@@ -164,12 +164,14 @@ def command(
         print_json({"outputs": [r.as_dict() for r in reports]})
 
 
-def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialogues: int) -> Shaping | Curves:
+def mouth_of(
+    edited: Path | None, shaping: PerformanceAdjustments, written: Path | None, dialogues: int
+) -> PerformanceAdjustments | PerformanceFile:
     """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked
     for.
     """
     from visualdub.speech.performance import AS_PREDICTED
-    from visualdub.speech.performance_file import read_curves
+    from visualdub.speech.performance_file import read_performance_file
 
     if edited is None:
         return shaping
@@ -186,7 +188,7 @@ def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialog
         raise BadInput(
             f"--performance would write {edited} again; expected it or --use-performance, not both"
         )
-    return read_curves(edited)
+    return read_performance_file(edited)
 
 
 def outputs_of(
@@ -256,7 +258,7 @@ def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, f
 
 
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
-    """Track the finished `movie` and note in its report how late its picture is against its sound."""
+    """Track the finished `movie` and note its A/V offset in its report."""
     from visualdub.face.tracker import track_clip
     from visualdub.records import write_report
     from visualdub.speech.sync import clip_sync

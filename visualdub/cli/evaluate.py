@@ -30,11 +30,11 @@ def command(
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
-    passage = FrameRange.parse(performance_from) if performance_from else None
+    segment = FrameRange.parse(performance_from) if performance_from else None
     person = load_actor(find_actor(actor))
     shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
-        table = evaluate(shot, span, person, passage, progress)
+        table = evaluate(shot, span, person, segment, progress)
     if not table["unseen"]:
         err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")
     if json is not None and str(json) == "-":

@@ -1,4 +1,4 @@
-"""`vdub reenact`: the clip's own performance, or another passage's, drawn again."""
+"""`vdub reenact`: frames of a clip rendered with their own performance, or that of another segment."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ PerformanceFrom = Annotated[
     typer.Option(
         "--performance-from",
         metavar="A:B",
-        help=(
-            "Drive the frames with the mouth of this passage of the clip, as many frames or repeated to and"
-            " fro."
-        ),
+        help="Drive the frames with the mouth of this segment of the clip; a shorter one plays ping-pong.",
     ),
 ]
 
@@ -64,12 +61,12 @@ def command(
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
-    passage = FrameRange.parse(performance_from) if performance_from else None
+    segment = FrameRange.parse(performance_from) if performance_from else None
     person = load_actor(find_actor(actor))
     shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
         report = reenact(
-            shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress
+            shot, span, person, Output(output, codec, crf, matte, not no_watermark), segment, progress
         )
     if json:
         print_json(report.as_dict())

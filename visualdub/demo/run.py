@@ -49,7 +49,9 @@ def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion
     model, generic = face_model(DEFAULT_FACE_MODEL), model_record()["generic"]
     spoken = predict_motion(read_audio(recording, RECORDING_RATE), rate, frame_count)
     z = np.column_stack([spoken.jaw, spoken.expression])
-    mouth = spoken.voice[:, None] * (np.array(generic["lift"]) + EMPHASIS * np.array(generic["gain"]) * z)
+    mouth = spoken.speech_activity[:, None] * (
+        np.array(generic["offset_from_rest"]) + EMPHASIS * np.array(generic["scale"]) * z
+    )
     expression = np.zeros((frame_count, model.n_expression))
     expression[:, : mouth.shape[1] - 1] = mouth[:, 1:]
     wander = np.stack([_wander(long, short, rate, frame_count) for long, short in PERIODS], 1)
