@@ -69,7 +69,7 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 1
+FORMAT = 2  # records of format 1 have no `job`
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -112,7 +112,7 @@ class Provenance:
         None  # the file an edited performance was read from; None = as predicted from the dialogue
     )
     performance_hash: str | None = None
-    job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of earlier versions
+    job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of format 1
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -164,9 +164,9 @@ def read_provenance(output: Path) -> Provenance:
     path = sidecar_path(output)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != FORMAT:
+        if raw["format"] not in range(1, FORMAT + 1):
             raise BadInput(
-                f"{path} is a provenance record of format {raw['format']}; this version reads format {FORMAT}"
+                f"{path} is a provenance record of format {raw['format']}; this version reads 1 to {FORMAT}"
             )
         mark = raw.pop("watermark")
         box = mark.pop("box")

@@ -117,6 +117,14 @@ def test_known_words(clips: Path) -> None:
         assert phone in labels_at(spans, middle + np.arange(-4, 5) / 100)
 
 
+def test_known_words_of_a_synthetic_voice() -> None:
+    """One, two, three, four, five: what the voice says and when is known from the text it was made from."""
+    spans = phone_labels(counting())
+    said = [(0.26, "W"), (0.6, "N"), (1.1, "T"), (1.3, "UW"), (2.15, "IY"), (2.9, "AO"), (3.75, "AY")]
+    for middle, phone in (*said, *((t, SILENCE) for t in (0.05, 0.9, 1.7, 2.45, 3.35, 4.5))):
+        assert phone in labels_at(spans, middle + np.arange(-6, 7) / 100), (middle, phone)
+
+
 def test_digital_silence_is_silence() -> None:
     """The demo's counting has pauses of zeros, which the recogniser called ZH; a closure of p, t, k stays
     what it is.

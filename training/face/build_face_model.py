@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from training.data.sources import files_read
 from training.face.topology import BASE, JAW_LINE, Topology, build_topology, folded, unwrap
+from visualdub.arrays import smoothstep
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, lip_opening
 from visualdub.storage import atomic_path, protect, require_writable, write_json
 
@@ -211,8 +212,7 @@ def fit_hinge(
 def speech_region(template: Points) -> NDArray[np.float64]:
     """(468,) how much a vertex belongs to speech: 1 on mouth, chin and lower cheeks, 0 from the eyes up."""
     nose, eyes = template[2, 1], template[[33, 263], 1].mean()
-    t = np.clip((template[:, 1] - (eyes + 0.12)) / (nose - 0.04 - (eyes + 0.12)), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
+    return smoothstep((template[:, 1] - (eyes + 0.12)) / (nose - 0.04 - (eyes + 0.12)))
 
 
 def basis_of(residuals: list[Points], region: NDArray[np.float64], count: int) -> NDArray[np.float64]:

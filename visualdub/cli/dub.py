@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.cli import entry_points as find
 from visualdub.console import (
     Clip,
     Codec,
@@ -22,6 +20,7 @@ from visualdub.console import (
     NoWatermark,
     Profile,
     err,
+    given_consent,
     out,
     print_json,
     shown_progress,
@@ -31,6 +30,7 @@ from visualdub.errors import ActorError, BadInput
 if TYPE_CHECKING:
     from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
+    from visualdub.services import AdaptRequest
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
     from visualdub.timing import FrameRange
@@ -151,12 +151,13 @@ def command(
     person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
     for wav in dialogue:
         check_dialogue(wav)
-    consent = None if actor else check_adaptation(clip, folder, consent)
+    adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
     shot = tracked_shot(clip, face, span)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
-    if person is None:
-        person = load_actor(adapt_first(clip, folder, minutes, consent, face))
+    if adaptation is not None:
+        adapt_first(adaptation)
+    person = person or load_actor(folder)
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
@@ -242,14 +243,15 @@ def own_actor(clip: Path, output: Path) -> Path:
     return output.absolute().parent / f"{clip.stem}.actor"
 
 
-def check_adaptation(clip: Path, folder: Path, consent: str | None) -> str:
-    """The consent given, or asked for where there is somebody to ask, for adapting an actor to `clip` first.
+def plan_adaptation(
+    clip: Path, folder: Path, minutes: float, consent: str | None, face: str | None
+) -> AdaptRequest:
+    """The adaptation of the clip's own actor into `folder`, refused before tracking where it cannot be done.
 
-    Fails before tracking where the adaptation would fail after it: raises `ActorError` where `folder` is
-    there already, `OutputError` where it cannot be written and `BadInput` where there is no consent or
-    `adapt` is not installed.
+    Raises `ActorError` where `folder` is there already, `OutputError` where it cannot be written and
+    `BadInput` where there is no consent, or adaptation is not installed.
     """
-    from visualdub.actor.record import Consent
+    from visualdub.services import AdaptClip, AdaptRequest, adapt_service
     from visualdub.storage import require_writable
 
     if folder.exists():
@@ -257,31 +259,29 @@ def check_adaptation(clip: Path, folder: Path, consent: str | None) -> str:
             f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew"
         )
     require_writable(folder)
-    if consent is None and sys.stdin.isatty():
-        consent = typer.prompt(
-            f'Who consented to {clip.stem} being redrawn, when, and for what? ("who, when, scope")'
-        )
-    if not consent:
-        raise BadInput(
-            'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
-            f" {clip.name}, or --actor"
-        )
-    Consent.parse(consent)
-    find.find_command("adapt")
-    return consent
+    missing = (
+        'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
+        f" {clip.name}, or --actor"
+    )
+    consented = given_consent(consent or None, clip.stem, missing)
+    adapt_service()
+    return AdaptRequest((AdaptClip(clip, face=face),), clip.stem, folder, consented, minutes=minutes)
 
 
-def adapt_first(clip: Path, folder: Path, minutes: float, consent: str | None, face: str | None) -> Path:
-    """Adapt the clip's own actor with the `adapt` command; the package lands in `folder` and is kept."""
+def adapt_first(request: AdaptRequest) -> None:
+    """Adapt an actor with the `adapt` service; the package is written beside the output and stays."""
+    from visualdub.services import adapt_service
+
     err.print(
-        f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as"
-        f" {folder}"
+        f"no --actor: adapting one to {request.clips[0].path.name} first, about {request.minutes:g} minutes,"
+        f" then dubbing; kept as {request.folder}"
     )
-    args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
-    find.run_command(
-        "adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])]
-    )
-    return folder
+    notes: list[str] = []
+    with shown_progress() as progress:
+        record = adapt_service()(request, progress, notes.append)
+    for note in notes:
+        err.print(note)
+    err.print(f"{request.folder}: adapted in {record.steps} steps")
 
 
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:

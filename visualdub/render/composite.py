@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from visualdub.arrays import smoothstep
+from visualdub.box import Box
 from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
@@ -43,13 +45,7 @@ def feather(mask: NDArray[np.floating[Any]], width: float = FEATHER) -> NDArray[
     """
     inside = cv2.copyMakeBorder((mask >= 0.5).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0.0,))
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    return smooth_step(np.maximum(depth - 1.0, 0.0) / max(width - 1.0, 1e-6))
-
-
-def smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """0 below 0, 1 above 1, 3x^2 - 2x^3 between."""
-    t = np.clip(x, 0.0, 1.0).astype(np.float32)
-    return t * t * (np.float32(3) - np.float32(2) * t)
+    return smoothstep(np.asarray(np.maximum(depth - 1.0, 0.0) / max(width - 1.0, 1e-6), np.float32))
 
 
 # ---- the region of the frame -------------------------------------------------------------------------------
@@ -61,33 +57,6 @@ PAD, PAD_SHARE = (
 LANCZOS = 4  # lobes of the kernel on either side
 LOST_SIGMA = 0.4  # crop pixels
 LOST_FULLY = 0.3  # crop pixels per plate pixel below 1 at which all of the correction is applied
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of the displayed frame, half open, aligned to whole chroma samples (or ending at the
-    frame's edge).
-    """
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    def slices(self, sub_x: int = 1, sub_y: int = 1) -> tuple[slice, slice]:
-        """Row and column slices of the region in a plane subsampled by `sub_x`, `sub_y`."""
-        return (
-            slice(self.top // sub_y, -(-self.bottom // sub_y)),
-            slice(self.left // sub_x, -(-self.right // sub_x)),
-        )
 
 
 def plate_scale(affine: NDArray[np.floating[Any]]) -> float:
@@ -120,9 +89,9 @@ def find_region(
     height: int,
     step_x: int,
     step_y: int,
-) -> Region | None:
-    """The part of a `width` x `height` frame that the crop's non-zero `alpha` can touch, padded and aligned;
-    None where nothing is.
+) -> Box | None:
+    """The part of a `width` x `height` frame that the crop's non-zero `alpha` can touch, padded and aligned
+    to whole chroma samples (or ending at the frame's edge); None where there is none.
 
     affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per
     chroma sample.
@@ -137,12 +106,12 @@ def find_region(
     pad = PAD + PAD_SHARE * (high - low)
     x0, y0 = np.floor((low - pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
     x1, y1 = np.ceil((high + pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
-    box = Region(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
+    box = Box(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
     return box if box.width > 0 and box.height > 0 else None
 
 
 def into_region(
-    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, smooth: bool = False
+    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, smooth: bool = False
 ) -> NDArray[np.float32]:
     """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`, sub-pixel exact.
 
@@ -189,7 +158,7 @@ def _kernel(count: int, size: int, start: int, scale: float, shift: float, smoot
 
 
 def out_of_region(
-    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, size: int
+    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, size: int
 ) -> NDArray[np.float32]:
     """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinear: good enough to
     compare colours.
@@ -243,7 +212,7 @@ class Plate:
     """The rectangle of one frame that is worked on."""
 
     frame: Frame
-    box: Region
+    box: Box
     planes: tuple[NDArray[np.generic], ...]  # views of the colour planes inside `box`
     steps: tuple[tuple[int, int], ...]  # plate pixels per sample of each plane, (x, y)
     rgb: NDArray[np.float32]  # (h, w, 3) R'G'B'

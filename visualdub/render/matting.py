@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.arrays import smoothstep
 from visualdub.face.mediapipe_models import Segmenter
-from visualdub.render.composite import smooth_step
 
 SOFT_EDGE = 1.5  # crop pixels, standard deviation of the blur that softens the segmentation's border
 BACKGROUND_BELOW = 0.5  # probability of "person" under which a pixel is background
@@ -36,8 +36,8 @@ def keep_weight(
     if face.all():
         return np.ones(face.shape, np.float32)
     soft = cv2.GaussianBlur(face.astype(np.float32), (0, 0), SOFT_EDGE, borderType=cv2.BORDER_REPLICATE)
-    return smooth_step(
-        2.0 * soft - 1.0
+    return smoothstep(
+        np.asarray(2.0 * soft - 1.0, np.float32)
     )  # the soft edge lies on the face's side, so no generated background is let in
 
 
