@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from visualdub import log
 from visualdub.actor import Actor, load_actor
-from visualdub.cli import quiet_native_logs
 from visualdub.dub import Output, dub_shot, track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import VisualDubError
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source, probe
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".webm")
 
@@ -24,7 +24,8 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".webm")
 def changed_outside(source: Path, dub: Path, matte: Path) -> int:
     """Samples that differ from the source's where the matte is 0, over all planes and frames."""
     wrong = 0
-    for a, b, m in zip(read_frames(source), read_frames(dub), read_frames(matte), strict=True):
+    frames = (open_source(path).frames() for path in (source, dub, matte))
+    for a, b, m in zip(*frames, strict=True):
         mask = np.asarray(m.planes[0]) > 0
         for x, y in zip(a.planes, b.planes, strict=True):
             here = mask if x.shape == mask.shape else _reduced(mask, x.shape)
@@ -48,13 +49,8 @@ def check(clip: Path, dialogue: Path, actor: Actor, folder: Path) -> str:
     report = dub_shot(track_shot(plan_shot(clip)), dialogue, actor, Output(out, matte=matte))
     source, result = probe(clip), probe(out)
     wrong = changed_outside(clip, out, matte)
-    same = (source.frame_count, source.rate, source.width, source.height) == (
-        result.frame_count,
-        result.rate,
-        result.width,
-        result.height,
-    )
-    verdict = "ok   " if same and wrong == 0 and report.frames == source.frame_count else "WRONG"
+    before, after = ((c.frame_count, c.rate, c.image.width, c.image.height) for c in (source, result))
+    verdict = "ok   " if before == after and wrong == 0 and report.frames == source.frame_count else "WRONG"
     return (
         f"{verdict} {clip.name}: {source.frame_count} -> {result.frame_count} frames at {result.rate},"
         f" {report.drawn} drawn, {wrong} samples changed outside the matte, {report.frames_per_second:.1f}"
@@ -72,7 +68,7 @@ def main() -> None:
     parser.add_argument("--dialogue", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names that must occur in a clip's name")
     args = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     actor = load_actor(args.actor)
     wanted = args.only or [""]
     clips = [

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.cli import quiet_native_logs
+from visualdub import log
 from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, counting_motion, portrait_picture
 from visualdub.measure.reenact import ping_pong
-from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
 
 RATE, LOOP = Fraction(25), 125  # frames per second; frames of the portrait that are repeated
 WIDTH, HEIGHT = 1920, 1080
@@ -83,11 +83,11 @@ def make_clip(path: Path, seconds: int, pictures: list[NDArray[np.uint8]]) -> No
     """Encode a 1920 x 1080 movie of so many seconds, in which `pictures` (H, W, 3) play ping-pong."""
     info = picture_info(path, WIDTH, HEIGHT, RATE, seconds * int(RATE))
     left = (WIDTH - pictures[0].shape[1]) // 2
-    with VideoWriter(path, info, Codec("h264", crf=20, preset="ultrafast"), AudioSource(ENGLISH)) as writer:
+    with MovieWriter(path, info, Codec("h264", crf=20, preset="ultrafast"), AudioSource(ENGLISH)) as writer:
         for i, k in enumerate(ping_pong(len(pictures), info.frame_count)):
             wide = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
             wide[:, left : left + pictures[k].shape[1]] = pictures[k]
-            writer.write(rgb_frame(wide, info, i))
+            writer.write(rgb_frame(wide, info.image, i))
 
 
 def make_dialogue(path: Path, seconds: int) -> None:
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 600), metavar=("A", "B"))
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
     arguments = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     pictures = loop_pictures()
     peaks: dict[str, list[float]] = {command: [] for command in arguments.commands}
     for seconds in arguments.seconds:
@@ -135,9 +135,7 @@ def main() -> None:
                 print(f"{command} of {seconds} s of 1080p: peak {peaks[command][-1]:.0f} MiB", flush=True)
     growth = {command: long / short for command, (short, long) in peaks.items()}
     for command, ratio in growth.items():
-        print(
-            f"{command}: {arguments.seconds[1]} s need {ratio:.3f} times the memory of {arguments.seconds[0]} s"
-        )
+        print(f"{command}: ratio {ratio:.3f}")
     highest = max(max(values) for values in peaks.values())
     raise SystemExit(0 if max(growth.values()) <= MOST_GROWTH and highest < MOST_MIB else 1)
 

@@ -9,28 +9,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from visualdub.media.movie_reader import probe, read_frames
-from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter
+from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter
+from visualdub.media.source import open_source, probe
 from visualdub.timing import FrameRange
 
 
 def repeat(clip: Path, output: Path, start: int, count: int) -> None:
     """Write `count` frames of `clip` from `start` on, from its beginning again where it ends, as H.264."""
-    info = probe(clip)
-    target = info.part(FrameRange(0, 1))
-    target = type(info)(
-        **{**vars(target), "path": output, "frame_count": count, "held": (), "timecode": None}
-    )
-    with VideoWriter(output, target, Codec("h264", crf=16, preset="ultrafast"), AudioSource(clip)) as writer:
-        written, first = 0, start % info.frame_count
-        while written < count:
-            end = min(info.frame_count, first + count - written)
-            for frame in read_frames(clip, FrameRange(first, end)):
-                writer.write(frame)
-                written += 1
-            first = 0
+    with open_source(clip) as source:
+        info = source.info
+        target = replace(info, path=output, frame_count=count, repeated=(), timecode=None)
+        codec = Codec("h264", crf=16, preset="ultrafast")
+        with MovieWriter(output, target, codec, AudioSource(clip)) as writer:
+            written, first = 0, start % info.frame_count
+            while written < count:
+                end = min(info.frame_count, first + count - written)
+                for frame in source.frames(FrameRange(first, end)):
+                    writer.write(frame)
+                    written += 1
+                first = 0
 
 
 def seconds_of_dub(clip: Path, actor: Path, dialogue: Path, folder: Path, frames: str | None) -> float:

@@ -8,7 +8,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.mediapipe_models import Segmenter
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.pixel_format import bit_depth
-from visualdub.media.yuv import rgb_to_planes
+from visualdub.media.frame import ColourTags, Frame, ImageSpec
+from visualdub.media.yuv import rgb_to_planes, to_samples
 from visualdub.render.composite import composite, feather, finish, prepare
 from visualdub.render.runtime import Renderer
 from visualdub.render.watermark import Watermark, payload_bits
@@ -38,28 +36,13 @@ CASES = (
 
 def made_frame(width: int, height: int, pix_fmt: str) -> Frame:
     """Smooth colours with noise."""
-    info = MediaInfo(
-        Path("made.mkv"),
-        width,
-        height,
-        Fraction(25),
-        1,
-        pix_fmt,
-        ColourTags(1, 1, 1, 1),
-        0,
-        None,
-        "h264",
-        False,
-        Fraction(1),
-    )
+    image = ImageSpec(width, height, pix_fmt, ColourTags(1, 1, 1, 1))
     y, x = np.mgrid[:height, :width].astype(np.float32)
     rgb = np.stack(
         [0.5 + 0.2 * np.sin(x / 40), 0.4 + 0.1 * np.cos(y / 50), 0.35 + 0.1 * np.sin((x + y) / 60)], -1
     )
     rgb += np.random.default_rng(0).normal(0, 0.01, rgb.shape).astype(np.float32)
-    depth = bit_depth(pix_fmt)
-    planes = (np.rint(p).clip(0, 2**depth - 1) for p in rgb_to_planes(rgb, info))
-    return Frame(0, tuple(p.astype(np.uint8 if depth == 8 else np.uint16) for p in planes), info)
+    return Frame(0, tuple(to_samples(p, image) for p in rgb_to_planes(rgb, image)), image)
 
 
 def cost(step: Callable[[], object], repeats: int) -> float:

@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from visualdub.cli import quiet_native_logs
+from visualdub import log
 from visualdub.errors import BadInput
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import probe
-from visualdub.speech.sync import FOUND_CONFIDENCE, NULL_MODE, NULL_SCALE, Sync, clip_sync, estimate_sync
+from visualdub.media.source import probe
+from visualdub.speech.sync import (
+    FOUND_CONFIDENCE,
+    NULL_MODE,
+    NULL_SCALE,
+    Sync,
+    clip_sync,
+    estimate_sync,
+)
 
 
 def measure(folder: Path, entry: dict[str, Any]) -> tuple[Sync, Track] | None:
@@ -80,7 +87,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--others", type=int, default=6, help="sounds of other people tried with each clip")
     arguments = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     folder = arguments.folder
     entries = json.loads((folder / "clips.json").read_text())
     results = {e["file"]: found for e in entries if (found := measure(folder, e)) is not None}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from visualdub.errors import BadInput
-from visualdub.media.movie_reader import probe, read_frames
-from visualdub.media.movie_writer import Codec, VideoWriter
+from visualdub.media.movie_writer import Codec, MovieWriter
 from visualdub.media.pixel_format import bit_depth
+from visualdub.media.source import open_source, probe
 from visualdub.records import read_provenance
 from visualdub.render.watermark import BITS, WatermarkReader, payload_from_text
 
@@ -23,15 +23,16 @@ def surviving(movie: Path, expected: np.ndarray, box: tuple[int, int, int, int])
     standard deviations.
     """
     reader = WatermarkReader()
-    for frame in read_frames(movie):
-        reader.add(frame.planes[0], bit_depth(frame.info.pix_fmt), box)
+    with open_source(movie) as source:
+        for frame in source.frames():
+            reader.add(frame.planes[0], bit_depth(frame.image.pix_fmt), box)
     return int((reader.bits == expected).sum()), float(reader.certainty.min())
 
 
 def transcode(source: Path, output: Path, crf: int) -> None:
     """An H.264 copy without sound."""
-    with VideoWriter(output, probe(source), Codec("h264", crf)) as writer:
-        for frame in read_frames(source):
+    with open_source(source) as clip, MovieWriter(output, clip.info, Codec("h264", crf)) as writer:
+        for frame in clip.frames():
             writer.write(frame)
 
 

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from visualdub.actor import ActorRecord, Consent, SourceFrames, actor_folder, write_package
 from visualdub.demo.portrait import Motion, Portrait
 from visualdub.demo.run import portrait_picture
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Track
-from visualdub.media.movie_writer import AudioSource, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, MovieWriter, picture_info, rgb_frame
 from visualdub.speech.style import SpeechStyle
 
 WINDOW, SIZE = 5, 256
@@ -70,10 +70,10 @@ def write_flat_renderer(path: Path) -> None:
 
 
 def write_flat_actor(path: Path, track: Track) -> Path:
-    """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it
-    drew.
+    """An actor package of the person in `track`, in the track's own face model, whose renderer paints flat
+    skin: fast, and visible where it drew.
     """
-    model = load_face_model()
+    model = track.model
     record = ActorRecord(
         name=path.name.removesuffix(".actor"),
         consent=Consent("the test suite", "2026-01-01", "tests"),
@@ -107,7 +107,10 @@ def portrait_motion(frame_count: int) -> Motion:
     jaw = 0.06 * (1 - np.cos(2 * np.pi * 2 * t))
     turn = np.stack([0.01 * np.sin(t), 0.04 * np.sin(2 * t), np.zeros_like(t)], 1)
     return Motion(
-        jaw, np.zeros((frame_count, load_face_model().n_expression)), turn, np.zeros((frame_count, 2))
+        jaw,
+        np.zeros((frame_count, face_model(DEFAULT_FACE_MODEL).n_expression)),
+        turn,
+        np.zeros((frame_count, 2)),
     )
 
 
@@ -124,9 +127,9 @@ def write_movie(
 ) -> Path:
     """Pictures (H, W, 3) as a movie, H.264 or FFV1 by the suffix."""
     info = picture_info(path, pictures[0].shape[1], pictures[0].shape[0], rate, len(pictures))
-    with VideoWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
+    with MovieWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
         for i, picture in enumerate(pictures):
-            writer.write(rgb_frame(picture, info, i))
+            writer.write(rgb_frame(picture, info.image, i))
     return path
 
 

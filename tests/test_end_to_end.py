@@ -19,14 +19,14 @@ from visualdub.edit import plan_shot
 from visualdub.errors import ActorError
 from visualdub.face import tracker as tracking
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source, probe
 from visualdub.records import NO_FACE, read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
 from visualdub.timing import FrameRange
 
 
 def planes(path: Path) -> list[list[np.ndarray]]:
-    return [[np.asarray(p) for p in f.planes] for f in read_frames(path)]
+    return [[np.asarray(p) for p in f.planes] for f in open_source(path).frames()]
 
 
 def sampled(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -59,13 +59,8 @@ def dubbed(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_frames_rate_and_size_are_the_sources(talking: Path, dubbed: Path) -> None:
     source, out = probe(talking), probe(dubbed / "out.mkv")
-    assert (out.frame_count, out.rate, out.width, out.height, out.pix_fmt) == (
-        40,
-        Fraction(25),
-        source.width,
-        source.height,
-        "yuv420p",
-    )
+    assert (out.frame_count, out.rate, out.image) == (40, Fraction(25), source.image)
+    assert out.image.pix_fmt == "yuv420p"
     assert out.has_audio and probe(dubbed / "matte.mkv").frame_count == 40
 
 
@@ -117,7 +112,9 @@ def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) ->
         dub.track_shot(plan_shot(clip)), write_wav(tmp_path / "new.wav", 0.8), load_actor(flat_actor), out
     )
     reader = WatermarkReader()
-    for frame, matte in zip(read_frames(out.path), read_frames(tmp_path / "matte.mkv"), strict=True):
+    for frame, matte in zip(
+        open_source(out.path).frames(), open_source(tmp_path / "matte.mkv").frames(), strict=True
+    ):
         reader.add(np.asarray(frame.planes[0]), matte=np.asarray(matte.planes[0], np.uint8))
     payload = read_provenance(out.path).watermark.payload
     assert payload is not None
@@ -261,13 +258,8 @@ def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) ->
     actor = load_actor(write_flat_actor(tmp_path / "flat.actor", shot.track))
     dub.dub_shot(shot, write_wav(tmp_path / "new.wav", 2.0), actor, Output(tmp_path / "out.mkv"))
     source, out = probe(clips / name), probe(tmp_path / "out.mkv")
-    assert (out.frame_count, out.rate, out.width, out.height) == (
-        12,
-        source.rate,
-        source.width,
-        source.height,
-    )
-    first = next(iter(read_frames(clips / name)))
+    assert (out.frame_count, out.rate, out.image) == (12, source.rate, source.image)
+    first = next(iter(open_source(clips / name).frames()))
     np.testing.assert_array_equal(np.asarray(first.planes[0])[:8], planes(tmp_path / "out.mkv")[0][0][:8])
 
 

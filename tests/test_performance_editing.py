@@ -12,7 +12,8 @@ from helpers import write_wav
 import visualdub.demo
 from visualdub.cli import run
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.movie_reader import content_hash
+from visualdub.media.source import open_source, probe
 from visualdub.records import read_provenance
 from visualdub.speech.phones import labels_at, phone_labels
 
@@ -20,7 +21,7 @@ SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav"
 
 
 def planes(path: Path) -> list[list[np.ndarray]]:
-    return [[np.asarray(p) for p in f.planes] for f in read_frames(path)]
+    return [[np.asarray(p) for p in f.planes] for f in open_source(path).frames()]
 
 
 def changed(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +105,24 @@ def shown_progress() -> Iterator[Progress]:
             yield progress
 
 
+class Notes(logging.Handler):
+    """Shows warnings of the project's modules on stderr, one line each, above any progress bar."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            err.print(f"note: {' '.join(record.getMessage().split())}", markup=False)
+        except Exception:
+            self.handleError(record)
+
+
 def print_json(values: dict[str, Any]) -> None:
-    """Machine-readable result on stdout, alone."""
-    print(json.dumps(values, indent=1, ensure_ascii=False), flush=True)
+    """Machine-readable result on stdout, alone; escaped where stdout cannot hold its characters."""
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # another encoding, or a file name that is not UTF-8
+        text = json.dumps(values, indent=1)
+    print(text, flush=True)

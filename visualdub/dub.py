@@ -14,15 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
-from visualdub.edit.shot import DialogueCue, Shot, plan_shot
+from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
-from visualdub.media.frame import MediaInfo
+from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_reader import content_hash
-from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
+from visualdub.media.movie_writer import (
+    AudioSource,
+    MovieWriter,
+    choose_codec,
+    gray_frame,
+    gray_info,
+)
 from visualdub.records import (
     ChangedBounds,
     DubReport,
@@ -78,24 +83,6 @@ class TrackedShot:
 
 
 # ---- the pipeline ------------------------------------------------------------------------------------------
-
-
-def dub(
-    clip: Path,
-    dialogue: Path,
-    actor: Actor,
-    output: Output,
-    *,
-    frames: FrameRange | None = None,
-    face: str | None = None,
-    progress: Progress | None = None,
-) -> DubReport:
-    """`clip`, or `frames` of it, speaks `dialogue` with the mouth of `actor`; see `track_shot` and
-    `dub_shot`.
-    """
-    shot = plan_shot(clip, frames)
-    check_output(output, clip)
-    return dub_shot(track_shot(shot, face, progress), dialogue, actor, output, progress=progress)
 
 
 def track_shot(shot: Shot, face: str | None = None, progress: Progress | None = None) -> TrackedShot:
@@ -212,7 +199,7 @@ def dialogue_performance(
     tracked: TrackedShot,
     audio: NDArray[np.float32],
     actor: Actor,
-    mouth: PerformanceAdjustments | PerformanceFile,
+    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
 ) -> tuple[Performance, list[str]]:
     """What `actor` does in the shot while `audio` (n,) at AUDIO_RATE is heard, and what the user should know
     of it.
@@ -235,7 +222,7 @@ def dialogue_performance(
 
 def dialogue_motion(
     audio: NDArray[np.float32],
-    info: MediaInfo,
+    info: ClipInfo,
     shaping: PerformanceAdjustments = AS_PREDICTED,
     adapter: NDArray[np.float64] | None = None,
 ) -> SpeechMotion:
@@ -264,7 +251,7 @@ def dialogue_motion(
     )
 
 
-def frame_periods(info: MediaInfo) -> NDArray[np.int64]:
+def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
     """(frame_count,) the frame period, counted from 0, in which each frame of `info` comes on screen."""
     return np.asarray(np.rint(info.frame_times() * float(info.rate)), np.int64)
 
@@ -289,7 +276,7 @@ def save_performance(
     """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back."""
     times = tracked.shot.part.frame_times()
     phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
-    rest = np.array([actor.rest_jaw, *actor.rest_expression[: load_face_model().n_speech]])
+    rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
     write_performance_file(path, tracked.track, performance, phones, rest, about)
@@ -345,16 +332,16 @@ def _writers(shot: Shot, output: Output) -> Iterator[Callable[[RenderedFrame], N
     info = shot.part
     codec = choose_codec(output.path, output.codec, output.crf)
     with contextlib.ExitStack() as stack:
-        movie = stack.enter_context(VideoWriter(output.path, info, codec, soundtrack(shot)))
+        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot)))
         matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(
-            VideoWriter(output.matte, matte_info, choose_codec(output.matte))
+            MovieWriter(output.matte, matte_info, choose_codec(output.matte))
         )
 
         def write(finished: RenderedFrame) -> None:
             movie.write(finished.frame)
             if matte:
-                matte.write(gray_frame(finished.matte, matte_info, finished.frame.index))
+                matte.write(gray_frame(finished.matte, matte_info.image, finished.frame.index))
 
         yield write
 

@@ -12,7 +12,7 @@ from helpers import write_flat_actor
 from visualdub.cli import run
 from visualdub.demo.run import lookup, shown
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import probe
+from visualdub.media.source import probe
 
 
 def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

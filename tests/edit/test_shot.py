@@ -38,9 +38,9 @@ def test_only_the_shot_and_its_handles_are_tracked(
     tracked: list[FrameRange | None] = []
     real = tracker.track_clip
 
-    def noted(path: Path, frames: FrameRange | None = None, *rest: object) -> object:
+    def noted(path: Path, frames: FrameRange | None = None, *rest: object, **more: object) -> object:
         tracked.append(frames)
-        return real(path, frames, *rest)  # type: ignore[arg-type]
+        return real(path, frames, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tracker, "track_clip", noted)
     shot = plan_shot(talking, FrameRange(2, 4))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.measure.pictures import (
     IDENTICAL,
     RatioOfMeans,
@@ -51,7 +51,7 @@ def test_psnr_counts_only_its_region() -> None:
         20 * np.log10(255 / 10), abs=1e-4
     )  # a quarter of the error
     assert np.isnan(psnr(flat(1), flat(1), np.zeros((32, 32))))
-    with pytest.raises(BadInput):
+    with pytest.raises(InternalError):
         psnr(flat(1), flat(1, 16))
 
 

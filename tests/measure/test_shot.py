@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from array_reference import array_table, numbers_of
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import (
     EYE_CORNERS,
     FACE_LEFT,
@@ -121,13 +121,13 @@ def test_a_shot_without_frames_has_no_figures() -> None:
 
 def test_pictures_and_mouths_that_do_not_belong_together_are_refused() -> None:
     frame = shot()[3]
-    with pytest.raises(BadInput, match=r"raw of frame 3 is \(32, 64, 3\); expected \(64, 64, 3\)"):
+    with pytest.raises(InternalError, match=r"raw of frame 3 is \(32, 64, 3\); expected \(64, 64, 3\)"):
         replace(frame, raw=frame.raw[:32])
-    with pytest.raises(BadInput, match=r"mask of frame 3 is \(64,\); expected \(64, 64\)"):
+    with pytest.raises(InternalError, match=r"mask of frame 3 is \(64,\); expected \(64, 64\)"):
         replace(frame, mask=frame.mask[0])
     measures = ShotMeasures(WINDOW)
     measures.add(frame)
-    with pytest.raises(BadInput, match="measured in 2 frames; expected 1"):
+    with pytest.raises(InternalError, match="measured in 2 frames; expected 1"):
         measures.table(OutputMouth(np.zeros(2), np.zeros(2)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.render.windows import RenderInput, frames_needed, render_shot, window_count, windows_of
 from visualdub.timing import FrameRange
 
@@ -137,7 +137,7 @@ def test_one_window_is_held_at_a_time() -> None:
 
 
 def test_a_gap_in_the_inputs_is_refused() -> None:
-    with pytest.raises(BadInput, match="frame 1 of the shot was expected next, 2 came"):
+    with pytest.raises(InternalError, match="frame 1 of the shot was expected next, 2 came"):
         list(render_shot(neighbours, T, (x for x in given(6) if x.index != 1), 6))
-    with pytest.raises(BadInput, match="frame 3 of the shot was expected next, the end came"):
+    with pytest.raises(InternalError, match="frame 3 of the shot was expected next, the end came"):
         list(render_shot(neighbours, T, given(3), 6))

@@ -12,7 +12,7 @@ from speech_scene import counting, scene_track
 
 from visualdub.dub import dialogue_motion
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.movie_writer import picture_info
 from visualdub.speech.performance import (
     AS_PREDICTED,
@@ -24,7 +24,7 @@ from visualdub.speech.performance import (
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.speech.style import SpeechStyle
 
-N_SPEECH = load_face_model().n_speech
+N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
 
 
 def random_motion(speech: np.ndarray) -> SpeechMotion:
@@ -126,7 +126,7 @@ def test_half_a_frame_is_the_mouth_between_frames() -> None:
 
 
 STYLE = SpeechStyle(
-    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name
+    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, DEFAULT_FACE_MODEL
 )
 REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 

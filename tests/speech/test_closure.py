@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from visualdub.face.landmarks import lip_opening
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model, posed_openings
 from visualdub.speech.activity import CLOSURE_SCORES, closure_envelope
 from visualdub.speech.closure import close_lips, lip_offsets, offset_slopes
 
-MODEL = load_face_model()
+MODEL = face_model(DEFAULT_FACE_MODEL)
 M = 1 + MODEL.n_speech
 SCALE = np.array([0.03] + [0.6] * MODEL.n_speech)
 
@@ -23,7 +22,7 @@ def test_the_offset_is_the_opening_where_the_lips_lie_straight_below_one_another
     values = np.zeros((1, M))
     values[0, 0] = 0.1
     expression = np.zeros((1, MODEL.n_expression))
-    opening = float(lip_opening(MODEL.vertices(MODEL.template, values[:, 0], expression))[0])
+    opening = float(posed_openings(MODEL, MODEL.template, values[:, 0], expression)[0])
     down, back = lip_offsets(MODEL, MODEL.template, values)[0].mean(0)
     assert np.hypot(down, back) == pytest.approx(opening, rel=0.01)
 

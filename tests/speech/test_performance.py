@@ -8,8 +8,8 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.arrays import smoothstep
-from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.errors import BadInput, InternalError
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.activity import mouth_activity, tracked_opening
 from visualdub.speech.closure import lip_offsets
@@ -17,9 +17,9 @@ from visualdub.speech.performance import blend_performance, frames_to, passing_f
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle
 
-N_SPEECH = load_face_model().n_speech
+N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
 STYLE = SpeechStyle(
-    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name
+    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, DEFAULT_FACE_MODEL
 )
 REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 
@@ -35,7 +35,7 @@ def dub(track: Track, speech: np.ndarray) -> Performance:
 
 def gap_of(performance: Performance, track: Track) -> np.ndarray:
     values = np.column_stack([performance.jaw, performance.expression[:, :N_SPEECH]])
-    return lip_offsets(load_face_model(), track.identity, values)[..., 0].mean(1)
+    return lip_offsets(face_model(DEFAULT_FACE_MODEL), track.identity, values)[..., 0].mean(1)
 
 
 def still(n: int) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_one_frame() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(BadInput, match="7 frames; expected the track's 9"):
+    with pytest.raises(InternalError, match="7 frames; expected the track's 9"):
         dub(scene_track(still(9)), np.ones(7))
 
 

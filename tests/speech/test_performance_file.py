@@ -15,12 +15,12 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput, OutputError
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
 from visualdub.speech.performance_file import read_performance_file, write_performance_file
 from visualdub.timing import FrameRange
 
-N_SPEECH = load_face_model().n_speech
+N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
 FRAMES = FrameRange(1, 7)
 
 
@@ -69,7 +69,7 @@ def test_one_line_is_one_frame(tmp_path: Path) -> None:
     )
     assert rows[1]["jaw"] == done.jaw[1] and rows[4]["speech_07"] == done.expression[4, 7]
     head = json.loads("\n".join(lines))
-    assert (head["rate"], head["frames"], head["face_model"]) == ("24000/1001", "1:7", load_face_model().name)
+    assert (head["rate"], head["frames"], head["face_model"]) == ("24000/1001", "1:7", DEFAULT_FACE_MODEL)
     assert head["dialogue"] == "français.wav" and "français" in lines[4]
     assert head["rest"]["jaw"] == 0.5 and {"frame", "draw", "jaw"} <= set(head["units"])
 

@@ -11,7 +11,7 @@ import pytest
 from speech_scene import counting, write_wav
 
 from visualdub.errors import BadInput, MediaError
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
 from visualdub.speech.predict import BLOCK, CONTEXT, MODEL, RECORD, model_record, predict_motion
@@ -25,13 +25,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_the_record_belongs_to_the_model() -> None:
     record = json.loads(RECORD.read_text())
-    assert record["face_model"] == load_face_model().name
+    assert record["face_model"] == DEFAULT_FACE_MODEL
     assert record["features"] in features.NAMED
     assert record["size_bytes"] == MODEL.stat().st_size < 3_000_000
     assert (
         len(record["generic"]["scale"])
         == len(record["generic"]["offset_from_rest"])
-        == 1 + load_face_model().n_speech
+        == 1 + face_model(DEFAULT_FACE_MODEL).n_speech
     )
     trained = {c["speaker"] for c in record["clips"].values()}
     assert trained and not trained & set(record["held_out_speakers"])
@@ -39,7 +39,10 @@ def test_the_record_belongs_to_the_model() -> None:
 
 def test_speech_moves_the_mouth_and_pauses_are_silent() -> None:
     motion = predict_motion(np.concatenate([np.zeros(32000, np.float32), counting()]), PAL, 175)
-    assert motion.jaw.shape == (175,) and motion.expression.shape == (175, load_face_model().n_speech)
+    assert motion.jaw.shape == (175,) and motion.expression.shape == (
+        175,
+        face_model(DEFAULT_FACE_MODEL).n_speech,
+    )
     assert motion.speech_activity.min() >= 0 and motion.speech_activity.max() == 1
     assert motion.jaw[motion.speech_activity == 1].std() > 0.3
     assert (motion.speech_activity[:30] == 0).all()  # until 0.8 s before the first sound
@@ -83,7 +86,7 @@ def test_a_fifth_of_a_second() -> None:
 
 def test_no_frames() -> None:
     motion = predict_motion(counting(), PAL, 0)
-    assert len(motion) == 0 and motion.expression.shape == (0, load_face_model().n_speech)
+    assert len(motion) == 0 and motion.expression.shape == (0, face_model(DEFAULT_FACE_MODEL).n_speech)
 
 
 def test_one_frame() -> None:

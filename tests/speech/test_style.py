@@ -5,7 +5,7 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.speech.predict import SpeechMotion, model_record
 from visualdub.speech.style import GENERIC_SECONDS, SpeechStyle, fit_style, rest_of, rest_pose
 
@@ -37,7 +37,7 @@ def test_fit_weighs_the_actor_against_the_generic_style() -> None:
     assert style.scale[0] == pytest.approx(
         np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["scale"][0] ** 2)
     )
-    assert len(style.scale) == 1 + load_face_model().n_speech
+    assert len(style.scale) == 1 + face_model(DEFAULT_FACE_MODEL).n_speech
 
 
 @pytest.mark.parametrize("usable", [True, False])
@@ -75,7 +75,7 @@ def test_rest_pose_is_where_the_lips_meet() -> None:
     opening = 0.15 + 0.1 * np.sin(np.arange(200))
     jaw, expression = rest_pose(scene_track(opening))
     assert jaw == pytest.approx(np.median(np.sort(opening)[:20]) / 3, abs=1e-6)
-    assert expression == pytest.approx(np.full(load_face_model().n_expression, 0.25))
+    assert expression == pytest.approx(np.full(face_model(DEFAULT_FACE_MODEL).n_expression, 0.25))
 
 
 def test_nobody_rests_as_the_neutral_face() -> None:

@@ -111,7 +111,6 @@ def test_silence_and_a_moment_of_speech_are_refused(speaking: tuple[Track, np.nd
 def test_the_command_prints_a_line_writes_json_and_draws(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the training room")
     written = ["--json", str(tmp_path / "s.json"), "--plot", str(tmp_path / "s.png")]
     assert cli.run(["sync", str(clips / CLIP), "--frames", "50:250", *written]) == 0
     line = capsys.readouterr().out.strip()

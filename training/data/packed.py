@@ -23,9 +23,10 @@ from safetensors.numpy import save
 from training.data.frames import View
 from training.data.uvmap import pack_uv
 from visualdub.errors import BadInput, OutputError
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
 
 SCHEMA = 1
@@ -89,7 +90,8 @@ def write_shard(
     }
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)
-    meta = {
+    camera = {} if track.camera == WEAK_PERSPECTIVE else {"camera": json.dumps(track.camera.to_json())}
+    meta = camera | {
         "schema": str(SCHEMA),
         "quality": str(quality),
         "face_model": track.face_model,
@@ -170,9 +172,11 @@ class _Kept:
 class PackedClip:
     """One shard, read frame by frame, a `Frames`. May travel to worker processes."""
 
-    def __init__(self, path: Path, see: tuple[int, int, int, int], keep: bool = False) -> None:
+    def __init__(
+        self, path: Path, see: tuple[int, int, int, int], keep: bool = False, model: str = DEFAULT_FACE_MODEL
+    ) -> None:
         """see: top, bottom, left, right of the crop's part that is served. keep: frames that were read stay
-        in memory.
+        in memory. model: the face model that it must be made with.
         """
         self.path, self.see, self.keep = path, see, keep
         try:
@@ -187,10 +191,9 @@ class PackedClip:
             self.mel: NDArray[np.float16] | None = self._file.get_tensor("mel") if sound else None
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as e:
             raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
-        if meta["face_model"] != load_face_model().name:
+        if meta["face_model"] != model:
             raise BadInput(
-                f"{path} was made with face model {meta['face_model']}; expected {load_face_model().name}: "
-                "prepare it again"
+                f"{path} was made with face model {meta['face_model']}; expected {model}: prepare it again"
             )
         n = len(held["confidence"])
         none = np.full((n, 478, 3), np.nan, np.float32)
@@ -203,6 +206,7 @@ class PackedClip:
             0,
             none,
             face_model=meta["face_model"],
+            camera=Camera.from_json(json.loads(meta["camera"])) if "camera" in meta else WEAK_PERSPECTIVE,
             **{k: held[k] for k in PARAMETERS},
         )
         self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]

@@ -39,9 +39,10 @@ from training.data.sources import FaceArea, Source, find_sources
 from training.data.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.movie_reader import content_hash
+from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
@@ -158,12 +159,14 @@ def _crops(
     face.
     """
     i = 0
-    for k, frame in enumerate(read_frames(path, FrameRange(track.start, track.start + int(rows[-1]) + 1))):
-        while i < len(rows) and rows[i] == k:
-            yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else np.zeros((SIZE, SIZE, 3), np.uint8)
-            i += 1
-            if progress is not None:
-                progress.report("packing", i, len(rows))
+    black = np.zeros((SIZE, SIZE, 3), np.uint8)
+    with open_source(path) as source:
+        for k, frame in enumerate(source.frames(FrameRange(track.start, track.start + int(rows[-1]) + 1))):
+            while i < len(rows) and rows[i] == k:
+                yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else black
+                i += 1
+                if progress is not None:
+                    progress.report("packing", i, len(rows))
 
 
 def _facts(
@@ -285,7 +288,7 @@ def _survey(source: Source) -> Survey | str:
                     "it is not the video that was annotated"
                 )
             frames = FrameRange(start, min(end, info.frame_count))
-        return Survey(frames, info.rate, (info.width, info.height), content_hash(source.path))
+        return Survey(frames, info.rate, (info.image.width, info.image.height), content_hash(source.path))
     except BadInput as e:
         return str(e)
 
@@ -339,17 +342,22 @@ def _track(job: Job, progress: Progress) -> Track:
 
     source, frames = job.source, job.tracked
     if source.area is not None:
-        return track_in_area(source.path, frames, source.area, job.survey.size[1], progress)
+        return track_in_area(source.path, frames, source.area, job.survey.size[1], progress, job.face_model)
     if source.seconds is None and frames == job.survey.frames:
-        return cached_track(source.path, progress=progress)[0]
-    return track_clip(source.path, frames, progress=progress)
+        return cached_track(source.path, progress=progress, model=job.face_model)[0]
+    return track_clip(source.path, frames, progress=progress, model=job.face_model)
 
 
 def track_in_area(
-    path: Path, frames: FrameRange, area: FaceArea, height: int, progress: Progress | None = None
+    path: Path,
+    frames: FrameRange,
+    area: FaceArea,
+    height: int,
+    progress: Progress | None = None,
+    model: str = DEFAULT_FACE_MODEL,
 ) -> Track:
     """The track of the face whose centre lies in `area`, as a median over its frames; height of the clip in
-    pixels.
+    pixels; name of the face model.
 
     Raises `NoFace` where there is none.
     """
@@ -359,7 +367,7 @@ def track_in_area(
     left, top, right, bottom = area.in_picture(height)
     for face in (f"{(left + right) / 2:.1f},{(top + bottom) / 2:.1f}", *(str(i) for i in range(MAX_FACES))):
         try:
-            track = track_clip(path, frames, face, progress)
+            track = track_clip(path, frames, face, progress, model=model)
         except (NoFace, MediaError):
             raise
         except BadInput:  # no face is at the area's centre, or there are fewer than that
@@ -548,7 +556,7 @@ class _Index:
 
     def __init__(self, folder: Path, settings: Settings, validation: frozenset[str]) -> None:
         self.folder, self.settings, self.validation = folder, settings, validation
-        self.face_model = load_face_model().name
+        self.face_model = DEFAULT_FACE_MODEL
         self.clips: dict[str, ClipFacts] = {}
         self.kept = 0
         self._refused: dict[str, Refusal] = {}

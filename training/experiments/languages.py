@@ -22,8 +22,7 @@ from training.speech.articulation import Sound, opening_curve, sounds
 from training.speech.measure import best_lag
 from training.speech.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
-from visualdub.face.landmarks import lip_opening
-from visualdub.face.models import load_face_model
+from visualdub.face.models import face_model, posed_openings
 from visualdub.speech.closure import close_lips
 from visualdub.speech.features import RATE
 from visualdub.speech.predict import MODEL, SpeechMotion, predict_motion
@@ -83,12 +82,12 @@ def mouth_opening(motion: SpeechMotion, style: SpeechStyle) -> Array:
     """(n,) lip opening of the neutral face that speaks `motion`, put together as
     `visualdub.speech.performance` does.
     """
-    face, spoken = load_face_model(), style.apply(motion)
+    face, spoken = face_model(style.face_model), style.apply(motion)
     values = motion.speech_activity[:, None] * spoken  # the neutral face rests at zeros
     values = close_lips(face, face.template, values, motion.closure, np.asarray(style.scale))
     expression = np.zeros((len(values), face.n_expression))
     expression[:, : face.n_speech] = values[:, 1:]
-    return np.asarray(lip_opening(face.vertices(face.template, values[:, 0], expression)), np.float64)
+    return posed_openings(face, face.template, values[:, 0], expression)
 
 
 def opening_of(spoken: Synthetic, model: Path, style: SpeechStyle, rate: Fraction) -> Array:

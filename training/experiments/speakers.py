@@ -19,14 +19,13 @@ from training.experiments.tables import markdown, number, write_page
 from training.face.build_face_model import build
 from training.speech.adapter import actor_style
 from training.speech.clips import SpeechClip, fitted_again, load_clips, synthetic_sounds
-from training.speech.measure import measure_clip, mouth_mesh, style_values
+from training.speech.measure import measure_clip, mouth_shape, style_values
 from training.speech.network import export_onnx
 from training.speech.train import SpeechConfig, clip_tracker, column_mean, train_spoken
 from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput
-from visualdub.face.landmarks import lip_opening
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import Face468, read_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
+from visualdub.face.models.face468 import read_face_model
 from visualdub.face.track import Track
 from visualdub.speech.features import feature_kind
 from visualdub.speech.phones import PhoneSpan
@@ -73,7 +72,7 @@ def folds_of(clips: Sequence[SpeechClip], count: int) -> list[list[str]]:
     return parts
 
 
-def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], path: Path) -> Face468:
+def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], path: Path) -> FaceModel:
     """A face model built from the tracks (file -> speaker, track) of all other people; kept in `path`."""
     if not path.is_file():
         seen = {}
@@ -92,7 +91,7 @@ def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], 
 
 
 def measured(
-    clip: SpeechClip, values: Array, model: Face468, phones: Sequence[PhoneSpan], frames: FrameRange
+    clip: SpeechClip, values: Array, model: FaceModel, phones: Sequence[PhoneSpan], frames: FrameRange
 ) -> dict[str, Any]:
     """Figures of `values` (n, m), the mouth predicted for all frames, over `frames` of a clip."""
     part = slice(frames.start, frames.end_exclusive)
@@ -125,7 +124,7 @@ def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) ->
 
 
 def clip_rows(
-    clip: SpeechClip, fold: int, model: Face468, onnx: Path, record: dict[str, Any]
+    clip: SpeechClip, fold: int, model: FaceModel, onnx: Path, record: dict[str, Any]
 ) -> list[SpeakerRow]:
     """The clip with the generic way of speaking, whole and second half; and as its first half taught."""
     phones = spoken_phones(clip.audio, grid_words(clip.file))
@@ -148,7 +147,7 @@ def clip_rows(
     ]
 
 
-def mouth_of(clip: SpeechClip, model: Face468, onnx: Path, style: SpeechStyle | None) -> Array:
+def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle | None) -> Array:
     """(n, m) the mouth predicted for a clip: by a style measured on part of it, or (None) with the clip's own
     statistics.
     """
@@ -208,11 +207,9 @@ def run(
         plot_openings(output / f"opening_{Path(name).stem}.png", name, times, real, found, phones)
 
 
-def openings(clip: SpeechClip, model: Face468, onnx: Path) -> tuple[Array, Array, Array, list[PhoneSpan]]:
+def openings(clip: SpeechClip, model: FaceModel, onnx: Path) -> tuple[Array, Array, Array, list[PhoneSpan]]:
     """Seconds of the sound, real and predicted opening of each frame, phones."""
-    real, found = (
-        lip_opening(mouth_mesh(clip, v, model)) for v in (clip.values, mouth_of(clip, model, onnx, None))
-    )
+    real, found = (mouth_shape(clip, v, model)[0] for v in (clip.values, mouth_of(clip, model, onnx, None)))
     return clip.times(), real, found, spoken_phones(clip.audio, grid_words(clip.file))
 
 
@@ -351,7 +348,9 @@ def main(given: Sequence[str]) -> None:
         tracks[path.name] = tracker(path)
         return tracks[path.name]
 
-    clips = load_clips(options.clips, kept, load_face_model(), feature_kind(config.features), print)
+    clips = load_clips(
+        options.clips, kept, face_model(DEFAULT_FACE_MODEL), feature_kind(config.features), print
+    )
     speakers = {c.file: c.speaker for c in clips}
     run(clips, config, options.output, {f: (speakers.get(f, f), t) for f, t in tracks.items()})
 

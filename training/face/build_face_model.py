@@ -335,7 +335,7 @@ def read_clips(folder: Path) -> dict[str, Points]:
     out.
     """
     from visualdub.face.detect import choose_face, find_faces
-    from visualdub.media.movie_reader import read_frames
+    from visualdub.media.source import open_source
     from visualdub.media.yuv import frame_rgb
 
     listed = {c["file"]: c for c in json.loads((folder / "clips.json").read_text())}
@@ -343,7 +343,8 @@ def read_clips(folder: Path) -> dict[str, Points]:
     for name, entry in sorted(listed.items()):
         if entry["speaker"] in HELD_OUT:
             continue
-        faces, count = find_faces(frame_rgb(f) for f in read_frames(folder / name))
+        with open_source(folder / name) as source:
+            faces, count = find_faces(frame_rgb(f) for f in source.frames())
         points = choose_face(faces, None, name).dense(count)[:, :BASE]
         clips[name] = points[~np.isnan(points[:, 0, 0])].astype(np.float64)
     return clips

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.models import FaceModel, load_face_model
+from visualdub.face.models import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import AudioMissing, read_audio
 from visualdub.speech.activity import STEP_RATE
@@ -55,7 +55,7 @@ def actor_style(
 
     audio: (n,) mono at 16 kHz, -1..1, sample 0 at the track's first frame. Under LEAST_SECONDS of speech: the
     generic way of speaking with the actor's statistics. model, face, record: the speech model, its face model
-    and record; by default the built-in ones.
+    and record; by default the built-in speech model and the track's face model.
     """
     style = fit_style(track, record)
     hidden, voice = hear_frames(check_audio(audio), track, model)
@@ -68,7 +68,7 @@ def actor_style(
             f"{track.source}: {GENERIC}: it holds {seconds:.1f} s of speech, under {LEAST_SECONDS:g} s",
         )
     centre, gain = np.array(style.mean), np.array(style.scale)
-    slope = offset_slopes(face or load_face_model(), track.identity, centre, gain)[..., 0].mean(1)
+    slope = offset_slopes(face or track.model, track.identity, centre, gain)[..., 0].mean(1)
     motion = (values[known] - centre) / gain
     layer = fit_layer(hidden[known], last_layer(model), motion, HELD * HELD_SECONDS / seconds, slope)
     rows = tuple(tuple(map(float, row)) for row in layer)

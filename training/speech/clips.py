@@ -24,7 +24,6 @@ from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.face.fit import fit_shot
 from visualdub.face.models import FaceModel
-from visualdub.face.models.face468 import Face468
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
@@ -389,7 +388,7 @@ def _mouth(
     return values, usable, centre, gain, centre - rest_of(values[usable], tracked_opening(track)[usable])
 
 
-def fitted_again(clip: SpeechClip, model: Face468) -> SpeechClip:
+def fitted_again(clip: SpeechClip, model: FaceModel) -> SpeechClip:
     """The same clip with its mouth in the parameters of another face model, by the landmarks that were
     tracked.
     """

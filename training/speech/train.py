@@ -21,7 +21,7 @@ from training.speech.measure import SpeechFigures, mean_figures, measure_clip, s
 from training.speech.network import SpeechNet, Spoken, export_onnx
 from training.speech.windows import Mixture, Windows, lip_jacobian
 from visualdub.errors import BadInput
-from visualdub.face.models import FaceModel, load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
 from visualdub.speech.features import feature_kind
@@ -211,7 +211,7 @@ def main(
     start = time.monotonic()
     config = SpeechConfig(features=listen, seed=seed)
     config, kind = config if steps is None else replace(config, steps=steps), feature_kind(listen)
-    model, out = load_face_model(), out or MODEL
+    model, out = face_model(DEFAULT_FACE_MODEL), out or MODEL
     if not (clips / "clips.json").is_file():
         raise BadInput(f"{clips} holds no clips.json; expected a folder of clips with their list")
     loaded = load_clips(clips, clip_tracker(tracks), model, kind, say)

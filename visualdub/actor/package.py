@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import zipfile
@@ -21,7 +22,7 @@ from PIL import Image
 
 from visualdub import __version__
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
-from visualdub.errors import ActorError, OutputError
+from visualdub.errors import ActorError, InternalError, OutputError
 
 if TYPE_CHECKING:
     from visualdub.render.runtime import Renderer
@@ -36,6 +37,7 @@ TEXTURE, WEIGHTS, REFERENCES, PREVIEW = (
 )
 REQUIRED = (IDENTITY, STYLE, RENDERER, TEXTURE, WEIGHTS)
 SUFFIX = ".actor"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def write_package(
     `renderer.onnx`.
     """
     if references.dtype != np.uint8 or references.ndim != 4 or references.shape[1:] != (256, 256, 3):
-        raise ValueError(
+        raise InternalError(
             f"references are {references.dtype} {references.shape}; expected uint8 (R, 256, 256, 3)"
         )
     np.savez_compressed(
@@ -192,6 +194,7 @@ def load_actor(folder: Path) -> Actor:
     for name, expected in sorted(read_json(folder).get("files", {}).items()):
         _check_hash(folder, name, expected)
     identity, rest_jaw, rest_expression = _load_identity(folder / IDENTITY)
+    log.debug("%s: actor %s, %d steps, prior %s", folder, record.name, record.steps, record.prior_hash)
     return Actor(
         folder,
         record,

@@ -33,7 +33,7 @@ def command(
     """
     from visualdub.cli.dub import tracked_shot
     from visualdub.media.audio import read_audio
-    from visualdub.media.movie_reader import probe
+    from visualdub.media.source import probe
     from visualdub.speech.sync import clip_sync
     from visualdub.storage import require_writable, write_json
     from visualdub.timing import FrameRange
@@ -56,20 +56,10 @@ def command(
 
 
 def draw(sync: Sync, title: str, path: Path) -> None:
-    """Write a PNG of both series of lips and of the correlation at each offset.
-
-    Raises `BadInput` where matplotlib is not installed.
-    """
+    """Write a PNG of both series of lips and of the correlation at each offset to `path`."""
     import numpy as np
+    from matplotlib.figure import Figure
 
-    from visualdub.errors import BadInput
-
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise BadInput(
-            "--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'"
-        ) from e
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
     for values, label in ((sync.tracked_lips, "tracked"), (sync.predicted_lips, "predicted from the audio")):

@@ -110,13 +110,13 @@ def write_overlay(clip: Path, track: Track, output: Path) -> None:
     """The clip's tracked frames with the reconstruction drawn over them."""
     from visualdub.face.crop import stable_crop
     from visualdub.face.overlay import draw_overlay
-    from visualdub.media.movie_reader import probe, read_frames
-    from visualdub.media.movie_writer import VideoWriter, picture_info, rgb_frame
+    from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
+    from visualdub.media.source import open_source
     from visualdub.media.yuv import frame_rgb
 
-    info = picture_info(output, *track.size, probe(clip).rate, len(track))
+    info = picture_info(output, *track.size, track.rate, len(track))
     crop = stable_crop(track)
-    with shown_progress() as progress, VideoWriter(output, info) as writer:
-        for i, frame in enumerate(read_frames(clip, track.frames)):
-            writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info, i))
+    with shown_progress() as progress, open_source(clip) as source, MovieWriter(output, info) as writer:
+        for i, frame in enumerate(source.frames(track.frames)):
+            writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info.image, i))
             progress.report("overlay", i + 1, len(track))

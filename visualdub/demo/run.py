@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ from PIL import Image
 
 from visualdub import __version__
 from visualdub.demo.portrait import Motion, Portrait
-from visualdub.errors import VisualDubError
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import read_frames
-from visualdub.media.movie_writer import AudioSource, Codec, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
+from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.predict import model_record, predict_motion
 from visualdub.storage import write_text
@@ -48,7 +46,7 @@ def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion
     """The motion of a portrait that speaks `recording` for `frame_count` frames at `rate` frames per
     second.
     """
-    model, generic = load_face_model(), model_record()["generic"]
+    model, generic = face_model(DEFAULT_FACE_MODEL), model_record()["generic"]
     spoken = predict_motion(read_audio(recording, RECORDING_RATE), rate, frame_count)
     z = np.column_stack([spoken.jaw, spoken.expression])
     mouth = spoken.speech_activity[:, None] * (
@@ -129,9 +127,7 @@ def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minute
 
 DATA = Path(__file__).parent / "data"
 ENGLISH, FRENCH = DATA / "counting_en.wav", DATA / "counting_fr.wav"
-PORTRAIT = (
-    Path("mpl-data") / "sample_data" / "grace_hopper.jpg"
-)  # inside matplotlib, which comes with MediaPipe; public domain
+PORTRAIT = DATA / "portrait.jpg"  # Grace Hopper, US Navy, public domain: see portrait.json
 RATE, FRAMES = Fraction(25), 125
 ADAPTED, MEASURED = FrameRange(0, 100), FrameRange(100, 125)
 LABEL = "synthetic - Visual Dub demo"
@@ -158,14 +154,8 @@ class DemoFiles:
 
 
 def portrait_picture() -> NDArray[np.uint8]:
-    """The picture in matplotlib's wheel, (H, W, 3) uint8. Raises `VisualDubError` where it is not there."""
-    spec = find_spec("matplotlib")
-    path = Path(next(iter(spec.submodule_search_locations or [""]))) / PORTRAIT if spec else PORTRAIT
-    if not path.is_file():
-        raise VisualDubError(
-            f"the demo's portrait {PORTRAIT} is not in the installed matplotlib; install mediapipe anew"
-        )
-    with Image.open(path) as picture:
+    """The demo's portrait, (H, W, 3) uint8 R'G'B'."""
+    with Image.open(PORTRAIT) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
@@ -175,9 +165,9 @@ def make_source(output: Path, recording: Path = ENGLISH, frame_count: int = FRAM
     portrait = Portrait(rgb, PORTRAIT.name)
     motion = counting_motion(recording, RATE, frame_count)
     info = picture_info(output, rgb.shape[1], rgb.shape[0], RATE, frame_count)
-    with VideoWriter(output, info, Codec("h264", crf=12), AudioSource(recording)) as writer:
+    with MovieWriter(output, info, Codec("h264", crf=12), AudioSource(recording)) as writer:
         for i, picture in enumerate(portrait.frames(motion)):
-            writer.write(rgb_frame(label(picture), info, i))
+            writer.write(rgb_frame(label(picture), info.image, i))
 
 
 def label(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -223,12 +213,13 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
 
 def write_beside(source: Path, dub: Path, output: Path) -> None:
     """The two movies side by side, with the dub's sound."""
-    pictures = zip(read_frames(source), read_frames(dub), strict=True)
-    first = next(iter(read_frames(source, FrameRange(0, 1)))).info
-    info = picture_info(output, 2 * first.width, first.height, first.rate, first.frame_count)
-    with VideoWriter(output, info, Codec("h264"), AudioSource(dub)) as writer:
-        for i, (a, b) in enumerate(pictures):
-            writer.write(rgb_frame(np.concatenate([frame_rgb(a), frame_rgb(b)], 1), info, i))
+    with open_source(source) as left, open_source(dub) as right:
+        clip, image = left.info, left.info.image
+        info = picture_info(output, 2 * image.width, image.height, clip.rate, clip.frame_count)
+        with MovieWriter(output, info, Codec("h264"), AudioSource(dub)) as writer:
+            for i, (a, b) in enumerate(zip(left.frames(), right.frames(), strict=True)):
+                rgb = np.concatenate([frame_rgb(a), frame_rgb(b)], 1)
+                writer.write(rgb_frame(rgb, info.image, i))
 
 
 def pairs(
@@ -236,9 +227,10 @@ def pairs(
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Face close-ups of source and dub at the given frames."""
     wanted = set(numbers.tolist())
-    for a, b in zip(read_frames(source), read_frames(dub), strict=True):
-        if a.index in wanted:
-            yield close_up(frame_rgb(a)), close_up(frame_rgb(b))
+    with open_source(source) as left, open_source(dub) as right:
+        for a, b in zip(left.frames(), right.frames(), strict=True):
+            if a.index in wanted:
+                yield close_up(frame_rgb(a)), close_up(frame_rgb(b))
 
 
 def close_up(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

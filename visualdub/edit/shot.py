@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from visualdub.errors import BadInput
-from visualdub.media.frame import MediaInfo
-from visualdub.media.movie_reader import probe
+from visualdub.media.frame import ClipInfo
+from visualdub.media.source import probe
 from visualdub.timing import FrameRange
 
 HANDLE_SECONDS = (
@@ -38,8 +38,8 @@ class DialogueCue:
 class Shot:
     """Frames of a source that show one stretch of action, and the dialogue that is to be spoken in them."""
 
-    source: Path  # the clip
-    info: MediaInfo  # facts of the whole clip
+    source: Path  # the clip, as `open_source` takes it
+    info: ClipInfo  # facts of the whole clip
     frames: FrameRange  # of the clip
     retime: Fraction = Fraction(1)  # source frames per frame of the edit; 1 = as filmed
     cues: tuple[DialogueCue, ...] = ()
@@ -50,15 +50,14 @@ class Shot:
         return self.info.rate
 
     @property
-    def part(self) -> MediaInfo:
+    def part(self) -> ClipInfo:
         """Facts of a movie of the shot alone: its length, timecode and repeated frames."""
         return self.info.part(self.frames)
 
     @property
     def start_s(self) -> Fraction:
         """Seconds into the clip at which the shot's first frame comes on screen."""
-        repeated = sum(n for f, n in self.info.held if f < self.frames.start)
-        return (self.frames.start + repeated) / self.rate
+        return self.info.start_of(self.frames.start)
 
     @property
     def tracked(self) -> FrameRange:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.fit import Pose, project, whittaker
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import Face468
+from visualdub.face.camera import project
+from visualdub.face.fit import whittaker
+from visualdub.face.models import BLOCK, FaceModel
 from visualdub.face.track import Track
 
 SIZE = 256
@@ -22,7 +22,6 @@ VIEW = (
 )  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
-NEAR = 468 + 21  # the face and the first ring below its jaw line: as far down as the mask reaches
 JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 
@@ -41,14 +40,7 @@ class Crop:
         return np.asarray(self.affine[:, 0, 0])
 
 
-def track_pose(track: Track) -> Pose:
-    """The track's pose with a depth offset of zero."""
-    return Pose(
-        track.scale, track.rotation, np.concatenate([track.translation, np.zeros((len(track), 1))], 1)
-    )
-
-
-def extreme_meshes(model: Face468, identity: NDArray[np.float64]) -> NDArray[np.float64]:
+def extreme_meshes(model: FaceModel, identity: NDArray[np.float64]) -> NDArray[np.float64]:
     """(2, V, 3): neutral expression with the jaw fully closed, and fully open."""
     return model.vertices(
         identity, np.array([0.0, JAW_OPEN * model.jaw_limit]), np.zeros((2, model.n_expression))
@@ -59,10 +51,7 @@ def stable_crop(track: Track) -> Crop:
     """Box around the projected closed and open mesh plus a margin, smoothed in time; the same for every
     performance.
     """
-    model, pose = load_face_model(), track_pose(track)
-    face = np.flatnonzero(model.parts <= 1)[:NEAR]
-    points = np.concatenate([project(m, pose)[:, face, :2] for m in extreme_meshes(model, track.identity)], 1)
-    low, high = points.min(1), points.max(1)
+    low, high = _extents(track)
     box = np.concatenate([(low + high) / 2, np.log((high - low).max(1, keepdims=True) * (1 + 2 * MARGIN))], 1)
     smooth = whittaker(box, np.where(track.usable, 1.0, 1e-3), BOX_SMOOTHING)
     scale = SIZE / np.exp(smooth[:, 2])
@@ -70,6 +59,18 @@ def stable_crop(track: Track) -> Crop:
     affine[:, 0, 0] = affine[:, 1, 1] = scale
     affine[:, :, 2] = SIZE / 2 - scale[:, None] * smooth[:, :2]
     return Crop(affine)
+
+
+def _extents(track: Track) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Left top and right bottom (n, 2) of the closed and open mesh in clip pixels; in blocks of frames."""
+    model, pose = track.model, track.pose
+    meshes = extreme_meshes(model, track.identity)[:, model.crop_vertices]
+    low, high = np.zeros((len(track), 2)), np.zeros((len(track), 2))
+    for first in range(0, len(track), BLOCK):
+        rows = slice(first, first + BLOCK)
+        points = np.concatenate([project(m, pose[rows], track.camera)[..., :2] for m in meshes], 1)
+        low[rows], high[rows] = points.min(1), points.max(1)
+    return low, high
 
 
 def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = SIZE) -> NDArray[np.uint8]:

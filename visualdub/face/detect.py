@@ -14,6 +14,7 @@ from visualdub.stages import Progress, StageClock
 
 DETECT_EVERY = 10  # frames between looks for new faces
 MAX_FACES = 4
+DETECTOR_VERSION = 1  # changes with every change of the landmarks that `find_faces` gives
 
 
 def iou(a: Box, b: Box) -> float:

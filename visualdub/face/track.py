@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose
+from visualdub.face.models import FaceModel, face_model
 from visualdub.timing import FrameRange
 
-FORMAT = 1
+FORMAT = 2  # 1 had no camera: every track was weak perspective
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Track:
     vertices.
 
     Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points
-    away from the camera on the same scale. Weak perspective: `pixel = scale * (R @ vertex)[:2] +
-    translation`.
+    away from the camera on the same scale. `camera` says how `scale * R @ vertex + translation` falls on the
+    picture (`face.camera`).
     """
 
     source: str  # file name of the clip
@@ -39,6 +42,7 @@ class Track:
     jaw: NDArray[np.float64]  # (n,) jaw hinge, radians, positive opens
     expression: NDArray[np.float64]  # (n, K): the model's speech components first, then the upper face's
     face_model: str  # name and version of the model the numbers belong to
+    camera: Camera = WEAK_PERSPECTIVE
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -52,6 +56,20 @@ class Track:
     def usable(self) -> NDArray[np.bool_]:
         """(n,) frames a dub may touch."""
         return self.confidence > 0
+
+    @property
+    def model(self) -> FaceModel:
+        """The face model that the numbers belong to. Raises `BadInput` where it is not registered."""
+        try:
+            return face_model(self.face_model)
+        except BadInput as e:
+            raise BadInput(f"{self.source}: tracked with a model that is not here: {e}") from None
+
+    @property
+    def pose(self) -> Pose:
+        """The head pose, with a depth of zero for the model's origin."""
+        depth = np.zeros((len(self), 1))
+        return Pose(self.scale, self.rotation, np.concatenate([self.translation, depth], 1))
 
     def span(self, frames: FrameRange) -> Track:
         """The track of `frames` (in frames of the clip) alone. Raises `BadInput` where they are not all
@@ -75,6 +93,7 @@ class Track:
             self.jaw[s],
             self.expression[s],
             self.face_model,
+            self.camera,
         )
 
     def save(self, path: Path) -> None:
@@ -98,6 +117,7 @@ class Track:
                 jaw=self.jaw,
                 expression=self.expression,
                 face_model=self.face_model,
+                camera=json.dumps(self.camera.to_json()),
             )
         partial.replace(path)
 
@@ -106,9 +126,9 @@ class Track:
         """Read what `save` wrote. Raises `BadInput` for any other file."""
         try:
             with np.load(path, allow_pickle=False) as z:
-                if int(z["format"]) != FORMAT:
+                if not 1 <= int(z["format"]) <= FORMAT:
                     raise BadInput(
-                        f"{path} is a track of format {int(z['format'])}; this version reads format {FORMAT}"
+                        f"{path} is a track of format {int(z['format'])}; this version reads 1 to {FORMAT}"
                     )
                 w, h = z["size"]
                 return cls(
@@ -126,11 +146,19 @@ class Track:
                     z["jaw"],
                     z["expression"],
                     str(z["face_model"]),
+                    _camera(str(z["camera"]), path) if "camera" in z else WEAK_PERSPECTIVE,
                 )
         except (OSError, KeyError, ValueError) as e:
             if isinstance(e, BadInput):
                 raise
             raise BadInput(f"{path} is not a track written by vdub track: {e}") from e
+
+
+def _camera(text: str, path: Path) -> Camera:
+    try:
+        return Camera.from_json(json.loads(text))
+    except BadInput as e:
+        raise BadInput(f"{path}: {e}") from None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from visualdub.face.crop import warp_crop
 from visualdub.face.detect import FaceFinder, iou
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.mediapipe_models import landmark_box
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import lip_distances, yaw_degrees
@@ -189,7 +188,7 @@ def measured_frame(
     inputs, i = frame.inputs, frame.inputs.index
     if inputs.crop is None or inputs.mask is None:
         raise InternalError(f"frame {frame.frame.index} was rendered without its crop and mask")
-    mesh = load_face_model().vertices(track.identity, performance.jaw[i], performance.expression[i])
+    mesh = track.model.vertices(track.identity, performance.jaw[i], performance.expression[i])
     return MeasuredFrame(
         number=i,
         real=inputs.crop,
@@ -198,7 +197,7 @@ def measured_frame(
         mask=inputs.mask,
         landmarks=track.landmarks[i],
         affine=affine,
-        commanded=float(lip_opening(mesh)),
+        commanded=float(lip_opening(track.model.landmarks(mesh))),
         yaw=float(yaw_degrees(track.rotation[i])),
     )
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import LIPS_OUTER, SOURCE_BOX
 
 Picture = NDArray[np.uint8] | NDArray[np.floating[Any]]  # (..., H, W, 3) R'G'B' on the scale 0..255
@@ -34,7 +34,7 @@ def luma(pictures: Picture) -> NDArray[np.float32]:
 
 def _same_shape(a: NDArray[Any], b: NDArray[Any]) -> None:
     if a.shape != b.shape:
-        raise BadInput(f"pictures to compare have shapes {a.shape} and {b.shape}; expected the same")
+        raise InternalError(f"pictures to compare have shapes {a.shape} and {b.shape}; expected the same")
 
 
 # ------------------------------------------------------------------------------------------------------------

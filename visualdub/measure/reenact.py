@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.dub import Output, TrackedShot, check_output, write_performance
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.records import DubReport
@@ -45,7 +44,7 @@ def borrowed_performance(track: Track, source: Track) -> Performance:
             f"{source.source}: frame {source.start + order[faceless[0]]} has no usable face; its performance"
             " cannot be borrowed"
         )
-    speech = load_face_model().n_speech
+    speech = track.model.n_speech
     expression = track.expression.copy()
     expression[:, :speech] = source.expression[order, :speech]
     return Performance(source.jaw[order].copy(), expression, track.usable.astype(np.float64))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import lip_opening
 from visualdub.measure.mouth import by_yaw, control, leak, open_share
 from visualdub.measure.pictures import (
@@ -50,7 +50,7 @@ class MeasuredFrame:
         expected = {"real": (size, size, 3), "raw": (size, size, 3), "composite": (size, size, 3)}
         for name, shape in {**expected, "mask": (size, size), "affine": (2, 3)}.items():
             if getattr(self, name).shape != shape:
-                raise BadInput(
+                raise InternalError(
                     f"{name} of frame {self.number} is {getattr(self, name).shape}; expected {shape}"
                 )
 
@@ -103,10 +103,12 @@ class ShotMeasures:
 
         "raw" is the network's output cut out along the mask and put over the source without a blend,
         "composite" the finished frame. mouth: of the frames that were added, in their order. Raises
-        `BadInput` where it has another number of frames.
+        `InternalError` where it has another number of frames.
         """
         if not len(mouth.opening) == len(mouth.lip_distance) == len(self):
-            raise BadInput(f"the mouth was measured in {len(mouth.opening)} frames; expected {len(self)}")
+            raise InternalError(
+                f"the mouth was measured in {len(mouth.opening)} frames; expected {len(self)}"
+            )
         share = self._masked / self._pixels if self._pixels else float("nan")
         table: Table = {"frames": len(self), "mask_share": share}
         for name, output in (("raw", self._raw), ("composite", self._composite)):

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from visualdub.errors import BadInput
-from visualdub.media.frame import Frame
-from visualdub.media.pixel_format import bit_depth, is_rgb
-from visualdub.media.transfer import light
-from visualdub.media.yuv import code_range, planes_to_rgb, rgb_to_planes
+from visualdub.errors import InternalError
+from visualdub.media.frame import Frame, ImageSpec
+from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
+from visualdub.media.yuv import planes_to_rgb, rgb_to_planes, to_samples, transfer_of
 from visualdub.render.match import (
     HALF_OF_FINE,
     grain,
@@ -150,11 +149,13 @@ def into_region(
     affine: (2, 3), a scale and a shift along the axes. Near unity and when enlarging: Lanczos with 8 taps,
     which does not soften; where the plate is coarser than the crop the kernel widens with it, so that nothing
     aliases. Beyond the crop its border is repeated. `smooth`: triangle kernel and 0 beyond the crop, for
-    blend weights, which must not overshoot. Raises `BadInput` for a turned crop.
+    blend weights, which must not overshoot. Raises `InternalError` for a turned crop.
     """
     matrix = np.asarray(affine, np.float64)
     if matrix[0, 1] or matrix[1, 0] or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise BadInput(f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift")
+        raise InternalError(
+            f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift"
+        )
     down = _kernel(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
     across = _kernel(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
     deep = crop if crop.ndim == 3 else crop[..., None]
@@ -220,9 +221,7 @@ class Match:
     """
 
     offset: NDArray[np.float32]  # (GRID, GRID, 3) R'G'B' to add, on the crop's area
-    noise: NDArray[
-        np.float32
-    ]  # (planes, 2) the plate's noise around the mask, code values, fine and coarse octave
+    noise: NDArray[np.float32]  # (planes, 2) around the mask, in units of `_values`, fine and coarse octave
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ def _plate(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating
     if box is None:
         return None
     planes = tuple(p[box.slices(*s)] for p, s in zip(frame.planes, steps, strict=False))
-    rgb = planes_to_rgb(planes, frame.info)
+    rgb = planes_to_rgb(planes, frame.image)
     weight = into_region(np.ascontiguousarray(alpha, np.float32), affine, box, smooth=True).clip(0.0, 1.0)
     return Plate(frame, box, planes, steps, rgb, weight)
 
@@ -291,7 +290,7 @@ def _checked(
 ) -> None:
     size = alpha.shape[0]
     if alpha.shape != (size, size) or patch.shape != (size, size, 3) or np.shape(affine) != (2, 3):
-        raise BadInput(
+        raise InternalError(
             f"patch {patch.shape}, alpha {alpha.shape}, affine {np.shape(affine)}; expected (S,S,3), (S,S)"
             " and (2,3)"
         )
@@ -304,7 +303,8 @@ def _measure(
     plate: Plate, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
 ) -> Match:
     field = offset_field(out_of_region(plate.rgb, affine, plate.box, alpha.shape[0]), patch, alpha)
-    noise = [noise_level(p.astype(np.float32), _at(plate.alpha, p.shape) == 0) for p in plate.planes]
+    values = _values(plate.rgb, plate.frame.image) if is_float(plate.frame.image.pix_fmt) else plate.planes
+    noise = [noise_level(p.astype(np.float32), _at(plate.alpha, p.shape) == 0) for p in values]
     return Match(field, np.stack(noise))
 
 
@@ -332,9 +332,10 @@ def composite(
     frame: the source's picture. patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) 0..1, feathered inside the mask,
     times the frame's `draw`. affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. match:
     colour and noise of the plate, measured on this frame alone where None. mark: watermark to embed where
-    alpha is 1. Blends in linear light; quantises once, in the source's own planes. The matte covers every
-    sample that may differ: whole chroma samples and the chroma filter's reach. Outside it the returned frame
-    equals the source's bit for bit. Noise is seeded by `frame.index`. Raises `BadInput` on other shapes.
+    alpha is 1, in Y'CbCr and grey. Blends in linear light; quantises once, in the source's own planes, and
+    not at all where they hold floats, which also keep what is above white. The matte covers every sample that
+    may differ: whole chroma samples and the chroma filter's reach. Outside it the returned frame equals the
+    source's bit for bit. Noise is seeded by `frame.index`. Raises `InternalError` on other shapes.
     """
     return finish(prepare(frame, patch, alpha, affine), match, with_grain, mark)
 
@@ -364,17 +365,18 @@ def finish(
     matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + spread_field(
         match.offset, patch.shape[0]
     )
-    drawn = into_region(matched, affine, plate.box).clip(0.0, 1.0)
-    values = _blended_planes(plate, drawn)
+    image = frame.image
+    white = None if is_float(image.pix_fmt) else 1.0
+    values = _values(_blend(plate, into_region(matched, affine, plate.box).clip(0.0, white)), image)
     if with_grain:
         _add_grain(plate, values, match)
-    if mark is not None and not is_rgb(frame.info.pix_fmt):
+    if mark is not None and not is_rgb(image.pix_fmt):
         values[0] += mark.delta(
             values[0],
             plate.box.left,
             plate.box.top,
             plate.alpha >= MARKED_FROM,
-            bit_depth(frame.info.pix_fmt),
+            bit_depth(image.pix_fmt),
         )
     planes, touched = _written(plate, values)
     matte[plate.box.slices()] = np.maximum(
@@ -383,31 +385,46 @@ def finish(
     return Composited(replace(frame, planes=planes), matte, plate_scale(affine))
 
 
-def _blended_planes(plate: Plate, drawn: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The blend in linear light, in the plate's planes, code values, unrounded."""
-    curve = light(plate.frame.info.colour.transfer)
+def _blend(plate: Plate, drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The plate with the drawn picture over it, R'G'B' (h, w, 3), blended in linear light.
+
+    What of either lies beyond 0..1 is blended as it is.
+    """
+    curve = transfer_of(plate.frame.image)
     weights = plate.alpha.ravel()
     picture = np.where(plate.alpha[..., None] >= 1, drawn, plate.rgb)
     theirs, ours = plate.rgb.reshape(-1, 3), drawn.reshape(-1, 3)
     edge = np.flatnonzero((weights > 0) & (weights < 1))
     if len(edge):
         a, under = weights[edge, None], theirs[edge]
-        seen = under.clip(0.0, 1.0)
+        seen, shown = under.clip(0.0, 1.0), ours[edge].clip(0.0, 1.0)
         dark = curve.to_linear(seen)
-        blend = curve.from_linear(dark + (curve.to_linear(ours[edge]) - dark) * a)
-        picture.reshape(-1, 3)[edge] = blend + (1 - a) * (
-            under - seen
-        )  # colours beyond 0..1 of the plate fade out too
-    return list(rgb_to_planes(picture, plate.frame.info))
+        blend = curve.from_linear(dark + (curve.to_linear(shown) - dark) * a)
+        picture.reshape(-1, 3)[edge] = blend + (1 - a) * (under - seen) + a * (ours[edge] - shown)
+    return picture
+
+
+def _values(rgb: NDArray[np.float32], image: ImageSpec) -> list[NDArray[np.float32]]:
+    """R'G'B' (h, w, 3) as the planes that noise and mark are added to: code values of `image`, unrounded; R',
+    G', B' of an image of floats, in which noise depends less on brightness than in linear light.
+    """
+    if is_float(image.pix_fmt):
+        return [np.ascontiguousarray(rgb[..., i]) for i in range(3)]
+    return list(rgb_to_planes(rgb, image))
+
+
+def _code(image: ImageSpec) -> float:
+    """One code of 8 bits in the units of `_values`."""
+    return 1 / 255 if is_float(image.pix_fmt) else 2.0 ** (bit_depth(image.pix_fmt) - 8)
 
 
 def _add_grain(plate: Plate, values: list[NDArray[np.float32]], match: Match) -> None:
     """Add to each plane, in place, the noise that it lacks against the plate's."""
     random = seeded(GRAIN_SEED, plate.frame.index)
-    unit = 2.0 ** (bit_depth(plate.frame.info.pix_fmt) - 8)
+    unit, rounding = _code(plate.frame.image), 0.0 if is_float(plate.frame.image.pix_fmt) else ROUNDING
     for value, noise in zip(values, match.noise, strict=True):
         weight = _at(plate.alpha, value.shape)
-        rounded = np.sqrt(np.square(noise_level(value, weight > 0.9)) + ROUNDING)
+        rounded = np.sqrt(np.square(noise_level(value, weight > 0.9)) + rounding)
         fine, coarse = (min(s, MOST_GRAIN * unit) for s in lacking(noise, rounded))
         if max(fine, coarse) >= LEAST_GRAIN * unit:
             value += weight * grain((value.shape[0], value.shape[1]), fine, coarse, random)
@@ -419,8 +436,9 @@ def _written(
     """Copies of the frame's planes with the touched samples replaced, and the touched pixels of the region
     (h, w).
     """
-    lowest, highest = code_range(plate.frame.info)
-    touched = plate.alpha > 0
+    image, touched = plate.frame.image, plate.alpha > 0
+    if is_float(image.pix_fmt):
+        values = list(rgb_to_planes(np.stack(values, -1), image))
     planes = list(plate.frame.planes)
     for i, (value, (step_x, step_y)) in enumerate(zip(values, plate.steps, strict=True)):
         here = plate.alpha > 0
@@ -432,7 +450,7 @@ def _written(
             )
         out = plate.frame.planes[i].copy()
         view = out[plate.box.slices(step_x, step_y)]
-        view[here] = np.rint(value[here].clip(lowest, highest)).astype(out.dtype)
+        view[here] = to_samples(value[here], image)
         planes[i] = out
     return tuple(planes), touched
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from visualdub.errors import ActorError, BadInput
+from visualdub.errors import ActorError, InternalError
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
 OUTPUT = "rgb"
+log = logging.getLogger(__name__)
 PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
@@ -43,6 +45,7 @@ class Renderer:
                 f"{self.model_path} is not a renderer that ONNX Runtime can load: {reason}"
             ) from e
         self.window, self.size = self._contract()
+        log.debug("%s: %d frames of %d pixels on %s", model_path, self.window, self.size, self.providers)
 
     def _contract(self) -> tuple[int, int]:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
@@ -85,13 +88,13 @@ class Renderer:
 
         frames: (T, S, S, 3) uint8 full-range R'G'B' crops. uv: (T, S, S, 2) texture coordinates 0..1, u
         right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw. Returns (T, S, S, 3) float32
-        R'G'B' in 0..1. Raises `BadInput` on other shapes.
+        R'G'B' in 0..1. Raises `InternalError` on other shapes.
         """
         t, s = self.window, self.size
         wanted = {"frames": (t, s, s, 3), "uv": (t, s, s, 2), "mask": (t, s, s)}
         for (name, want), got in zip(wanted.items(), (frames.shape, uv.shape, mask.shape), strict=True):
             if got != want:
-                raise BadInput(f"{name} of a window is {got}; {self.model_path.name} expects {want}")
+                raise InternalError(f"{name} of a window is {got}; {self.model_path.name} expects {want}")
         feed = {
             "frame": np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)[None]
             / np.float32(255),

@@ -17,11 +17,10 @@ from visualdub.errors import BadInput, InternalError
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
 from visualdub.face.geometry import Geometry, frame_geometry, to_crop
 from visualdub.face.mediapipe_models import Segmenter
-from visualdub.face.models import load_face_model
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.source import open_source
 from visualdub.media.yuv import chroma_factors, frame_rgb
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
@@ -184,11 +183,12 @@ class ShotRenderer:
     # ---- stages, each in its own thread but the last -------------------------------------------------------
 
     def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
-        for frame in self.clock.each("decode", read_frames(self.shot.source, frames)):
-            progress.check()
-            with self.clock.stage("prepare"):
-                inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start)
-            yield inputs
+        with open_source(self.shot.source) as source:
+            for frame in self.clock.each("decode", source.frames(frames)):
+                progress.check()
+                with self.clock.stage("prepare"):
+                    inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start)
+                yield inputs
 
     def _frame_inputs(self, frame: Frame, i: int) -> FrameInputs:
         """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at
@@ -204,7 +204,7 @@ class ShotRenderer:
 
     def _source_silhouette(self, i: int) -> NDArray[np.bool_]:
         """(256, 256) where the face of frame `i` lies as it was filmed."""
-        model = load_face_model()
+        model = self.track.model
         mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
         mesh_2d = to_crop(mesh, self.track, self.crop, i)
         return rasterise(mesh_2d, model.triangles, self.crop.size, self.crop.size).hit
@@ -284,22 +284,22 @@ def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]
     """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its
     left top corner.
     """
-    info = frame.info
+    image = frame.image
     scale = float(affine[0, 0])
     low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
     margin = 6 / scale + 12
     left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
     right, bottom = (
         min(n, -(-int(v + margin) // ALIGN) * ALIGN)
-        for v, n in zip(high, (info.width, info.height), strict=True)
+        for v, n in zip(high, (image.width, image.height), strict=True)
     )
     if right - left < ALIGN or bottom - top < ALIGN:
         return frame, 0, 0
-    across, down = chroma_factors(info)
+    across, down = chroma_factors(image)
     steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
     cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
     return (
-        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), info),
+        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), image),
         left,
         top,
     )

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.timing import FrameRange
 
 RenderWindow = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -109,7 +109,7 @@ def _render_window(render: RenderWindow, inputs: list[Input], window: int) -> ND
     crops, uvs, masks = [], [], []
     for x in filled:
         if x.crop is None or x.uv is None or x.mask is None:
-            raise BadInput(
+            raise InternalError(
                 f"frame {x.index} of the shot has a crop but no texture coordinates or mask; expected all or"
                 " none"
             )
@@ -135,7 +135,7 @@ def render_shot(
     `frames_needed(chunk, count, window)` (of the whole shot without a chunk). Windows start at the shot's
     frames 0, T-1, 2(T-1), ...; the border frame that two windows share is the mean of both; the last window
     repeats the shot's last frame. A frame's bits therefore depend on the shot and its number alone. Windows
-    in which no frame is to be drawn are not run. Raises `BadInput` where the inputs have gaps.
+    in which no frame is to be drawn are not run. Raises `InternalError` where the inputs have gaps.
     """
     chunk = chunk or FrameRange(0, count)
     needed = frames_needed(chunk, count, window)
@@ -160,7 +160,7 @@ def render_shot(
 def _next(source: Iterator[Input], index: int) -> Input:
     found = next(source, None)
     if found is None or found.index != index:
-        raise BadInput(
+        raise InternalError(
             f"frame {index} of the shot was expected next, {'the end' if found is None else found.index}"
             " came; expected every frame of frames_needed in order"
         )

@@ -84,6 +84,7 @@ WINDOW_SECONDS = 0.4  # the range of the opening is taken over this time
 # The rest are in distances between the outer eye corners.
 ACTIVE_RANGE = 0.04  # a still mouth stays below this range; the landmarks' own noise is about 0.01
 OPEN_MOUTH = 0.12  # a mouth that is open this far is not at rest, however still it is held
+BLOCK = 1024  # frames whose landmarks are in memory in double precision at once
 
 
 def tracked_opening(track: Track) -> NDArray[np.float64]:
@@ -91,7 +92,8 @@ def tracked_opening(track: Track) -> NDArray[np.float64]:
 
     Frames without landmarks are interpolated linearly; all are 0 where no frame has landmarks.
     """
-    opening = lip_opening(track.landmarks.astype(np.float64))
+    blocks = range(0, max(len(track), 1), BLOCK)
+    opening = np.concatenate([lip_opening(track.landmarks[i : i + BLOCK].astype(np.float64)) for i in blocks])
     measured = np.isfinite(opening)
     if not measured.any():
         return np.zeros(len(track))

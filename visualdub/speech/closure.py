@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.landmarks import EYE_CORNERS, INNER_LIP_PAIRS
-from visualdub.face.models import FaceModel
+from visualdub.face.models import FaceModel, posed_landmarks
 
 Array = NDArray[np.float64]
 STEP = 0.05  # of one scale of the actor: the step of the finite differences
 NEWTON_STEPS = 2  # only the jaw's rotation is not linear, so that two are enough
 DAMPING = 1e-3  # of the mean squared slope: keeps the last hundredth of a gap from costing a wild change
-BLOCK = 1024  # frames whose meshes are in memory at once
 
 
 def lip_offsets(model: FaceModel, identity: Array, values: Array) -> Array:
@@ -23,13 +22,12 @@ def lip_offsets(model: FaceModel, identity: Array, values: Array) -> Array:
     components. Head pose and upper face do not matter.
     """
     upper, lower = ([pair[side] for pair in INNER_LIP_PAIRS] for side in (0, 1))
-    eyes = float(np.linalg.norm(identity[EYE_CORNERS[0]] - identity[EYE_CORNERS[1]]))
+    left, right = model.landmarks(identity)[list(EYE_CORNERS)]
+    eyes = float(np.linalg.norm(left - right))
     offsets = [np.zeros((0, len(INNER_LIP_PAIRS), 2))]
-    for first in range(0, len(values), BLOCK):
-        part = values[first : first + BLOCK]
-        expression = np.zeros((len(part), model.n_expression))
-        expression[:, : part.shape[1] - 1] = part[:, 1:]
-        mesh = model.vertices(identity, part[:, 0], expression)
+    expression = np.zeros((len(values), model.n_expression))
+    expression[:, : values.shape[1] - 1] = values[:, 1:]
+    for _, mesh in posed_landmarks(model, identity, values[:, 0], expression):
         offsets.append((mesh[:, lower, 1:] - mesh[:, upper, 1:]) / eyes)
     return np.concatenate(offsets)
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, find_objects, gaussian_filter1d, label
 
 from visualdub.arrays import smoothstep
-from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.errors import BadInput, InternalError
 from visualdub.face.track import Performance, Track
 from visualdub.speech.activity import drop_bursts, fill_gaps, mouth_activity
 from visualdub.speech.closure import close_lips
@@ -117,10 +116,10 @@ def blend_performance(
     it is silent and the filmed mouth is active, the mouth rests. Where both are silent, or no face is usable,
     draw is 0 and the tracked parameters stand. Towards such frames the parameters first ease to the tracked
     ones (draw 1), then draw falls to 0. A silence too short for that is drawn at rest. Raises `BadInput`
-    where the motion does not have as many frames as the track, or the models differ.
+    where the models differ, `InternalError` where the motion does not have as many frames as the track.
     """
     if len(motion) != len(track):
-        raise BadInput(
+        raise InternalError(
             f"{track.source}: the dialogue's motion has {len(motion)} frames; expected the track's"
             f" {len(track)}"
         )
@@ -134,7 +133,7 @@ def blend_performance(
             f"{track.source}: rest pose and track have {counts} mouth parameters; expected {count} each"
         )
     dubbed = rest + gain * motion.speech_activity[:, None] * (spoken - rest)
-    dubbed = close_lips(load_face_model(), track.identity, dubbed, motion.closure, np.asarray(style.scale))
+    dubbed = close_lips(track.model, track.identity, dubbed, motion.closure, np.asarray(style.scale))
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     busy = (motion.speech_activity > 0) | mouth_activity(track)

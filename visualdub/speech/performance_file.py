@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.face.models import FaceModel, face_model
 from visualdub.face.track import Performance, Track
 from visualdub.media.movie_reader import content_hash
 from visualdub.storage import write_text
@@ -79,9 +79,9 @@ class PerformanceFile:
         return Performance(self.mouth[:, 0].copy(), expression, self.draw.copy())
 
 
-def parameter_names() -> list[str]:
+def parameter_names(model: FaceModel) -> list[str]:
     """Names of the mouth's parameters in their order: jaw, speech_00, speech_01, ..."""
-    return ["jaw", *(f"speech_{i:02d}" for i in range(load_face_model().n_speech))]
+    return ["jaw", *(f"speech_{i:02d}" for i in range(model.n_speech))]
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def write_performance_file(
     n_speech,) the closed mouth. about: further facts for the head of the file. Raises `OutputError` where it
     cannot be written.
     """
-    names = parameter_names()
+    names = parameter_names(track.model)
     mouth = np.column_stack([performance.jaw, performance.expression[:, : len(names) - 1]])
     head = {
         "format": FORMAT,
@@ -143,14 +143,14 @@ def read_performance_file(path: Path) -> PerformanceFile:
         raise BadInput(
             f"{path} has rate {head['rate']!r}, frames {head['frames']!r}; expected text like 25 and 0:40"
         ) from e
-    if head["face_model"] != load_face_model().name:
-        raise BadInput(
-            f"{path} moves face model {head['face_model']!r}; this version moves {load_face_model().name!r}"
-        )
+    try:
+        model = face_model(str(head["face_model"]))
+    except BadInput as e:
+        raise BadInput(f"{path} cannot be played: {e}") from None
     rows = values.get(ROWS)
     if not isinstance(rows, list):
         raise BadInput(f"{path} has no {ROWS}; expected a list of one row for each frame")
-    names = ["draw", *parameter_names()]
+    names = ["draw", *parameter_names(model)]
     numbers: dict[int, list[float]] = {}  # by frame: draw, then the mouth's parameters
     for row in rows:
         frame = _frame_of(row, frames, path)

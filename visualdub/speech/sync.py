@@ -18,10 +18,10 @@ from scipy.signal import butter, sosfiltfilt
 from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import LIPS
-from visualdub.face.models import FaceModel, load_face_model
+from visualdub.face.models import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import probe
+from visualdub.media.source import probe
 from visualdub.speech.features import RATE, recording_level
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle, fit_style, speech_parameters
@@ -123,7 +123,7 @@ def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Syn
     if recording_level(audio) is None:
         raise BadInput(f"{track.source}: the audio is silent; expected speech")
     reach, count = round(REACH_SECONDS * STEP_RATE), int((times[-1] - times[0]) * STEP_RATE) + 1
-    style, model = fit_style(track), load_face_model()
+    style, model = fit_style(track), track.model
     basis = lip_basis(track.identity, style, model)
     instants = times[0] + np.arange(count) / STEP_RATE
     tracked, is_tracked = _tracked_lips(track, times, instants, style, basis)
@@ -171,7 +171,8 @@ def lip_basis(identity: Array, style: SpeechStyle, model: FaceModel) -> Array:
     points[1:] += np.diag(style.scale) * step
     expression = np.zeros((count + 1, model.n_expression))
     expression[:, : count - 1] = points[:, 1:]
-    lips = model.vertices(identity, points[:, 0], expression)[:, list(LIPS)].reshape(count + 1, -1)
+    mesh = model.landmarks(model.vertices(identity, points[:, 0], expression))
+    lips = mesh[:, list(LIPS)].reshape(count + 1, -1)
     change = (lips[1:] - lips[0]) / step
     directions = np.linalg.svd(change, full_matrices=False)[2][:MODES]
     return np.asarray(change @ directions.T)
