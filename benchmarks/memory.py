@@ -120,8 +120,8 @@ def write_json_result(path: Path, peaks: dict[str, list[float]], seconds: list[i
     """Write the peaks for docs/results.md. peaks: MiB of the short and of the long clip by command."""
     short, long = seconds
     text = [
-        f"Most resident memory of each command on a 1080p clip of {short} s and of {long} s, a process for each"
-        f" run. The ratio must be {MOST_GROWTH} or less, and no peak may reach {MOST_MIB} MiB.",
+        f"Most resident memory of each command on a 1080p clip of {short} s and of {long} s, a process for"
+        f" each run. The ratio must be {MOST_GROWTH} or less, and no peak may reach {MOST_MIB} MiB.",
         table(
             ("command", f"{short} s, MiB", f"{long} s, MiB", "ratio"),
             [(c, f"{a:.0f}", f"{b:.0f}", f"{b / a:.3f}") for c, (a, b) in peaks.items()],
