@@ -18,7 +18,8 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from visualdub.cli import quiet_native_logs, run
+from visualdub import log
+from visualdub.cli import run
 from visualdub.demo.run import make_source
 from visualdub.face.track import Track
 from visualdub.storage import cache_entries, read_entry
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["empty", "filled", "without"])
     parser.add_argument("--actor", type=Path, help="also dub with this actor, as the second command")
     args = parser.parse_args()
-    quiet_native_logs()
+    log.setup(native=True)
     for module in LOADED:
         import_module(module)
     whole = True

@@ -39,6 +39,7 @@ REPORT, RECORD = ".mkv.report.json", ".mkv.provenance.json"
 TABLE = (  # command, its output option, the output's ending, inputs
     ("track {clip} -o {out}", "-o", ".npz", "clip"),
     ("track {clip} -o {spare}.npz --overlay {out}", "--overlay", ".mkv", "clip"),
+    ("track {clip} -o {spare}.npz --log-file {out}", "--log-file", ".log", "clip"),
     ("sync {clip} --json {out}", "--json", ".json", "clip"),
     ("sync {clip} --plot {out}", "--plot", ".png", "clip"),
     (DUB + " -o {out}", "-o", ".mkv", "clip voice actor"),

@@ -22,6 +22,7 @@ from helpers import portrait_pictures, write_movie, write_wav
 from visualdub import dub
 from visualdub.actor.package import load_actor
 from visualdub.cli import run
+from visualdub.edit import plan_shot
 from visualdub.errors import Interrupted, OutputError
 from visualdub.records import read_provenance
 from visualdub.stages import Progress
@@ -321,9 +322,9 @@ def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    shot, actor = dub.open_shot(talking), load_actor(flat_actor)
+    shot, actor = dub.track_shot(plan_shot(talking)), load_actor(flat_actor)
     output = dub.Output(folder / "out.mkv", matte=folder / "matte.mkv")
-    dub.dub_clip(shot, write_wav(tmp_path / "one.wav", 1.0), actor, output)
+    dub.dub_shot(shot, write_wav(tmp_path / "one.wav", 1.0), actor, output)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     assert len(before) == 4
 
@@ -338,7 +339,7 @@ def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
     if fault != "stopped":
         monkeypatch.setattr("visualdub.dub.write_provenance", full)
     with pytest.raises((Interrupted, OutputError)):
-        dub.dub_clip(shot, write_wav(tmp_path / "two.wav", 1.5), actor, output, progress)
+        dub.dub_shot(shot, write_wav(tmp_path / "two.wav", 1.5), actor, output, progress=progress)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 

@@ -340,9 +340,9 @@ def test_the_track_of_a_copy_has_the_name_that_was_given(talking: Path, tmp_path
 
 @pytest.mark.parametrize("version", ["DETECTOR_VERSION", "FIT_VERSION", "CONFIDENCE_VERSION", "FORMAT"])
 def test_another_version_is_another_track(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tracker.track_key(None, None)
+    before = tracker.track_key(None, None, "face468-1")
     monkeypatch.setattr(tracker, version, getattr(tracker, version) + 1)
-    assert tracker.track_key(None, None) != before
+    assert tracker.track_key(None, None, "face468-1") != before
 
 
 def test_face_and_frames_are_part_of_the_key(talking: Path) -> None:
@@ -354,8 +354,8 @@ def test_face_and_frames_are_part_of_the_key(talking: Path) -> None:
     all_of_it, from_cache = tracker.cached_track(talking, frames=FrameRange(0, 40))
     assert from_cache and same(all_of_it, whole)
     assert tracker.cached_track(talking, face="0")[1] is False
-    keys = {tracker.track_key(f, w) for f in (None, FrameRange(5, 20)) for w in (None, "0", "0,5", "0.5")}
-    assert len(keys) == 8
+    frames, faces, models = (None, FrameRange(5, 20)), (None, "0", "0,5", "0.5"), ("face468-1", "flame-1")
+    assert len({tracker.track_key(f, w, m) for f in frames for w in faces for m in models}) == 16
     with pytest.raises(BadInput, match="40 frames"):
         tracker.cached_track(talking, frames=FrameRange(5, 45))
 

@@ -29,6 +29,7 @@ from visualdub.media.frame import (
     SampleEncoding,
 )
 from visualdub.media.pixel_format import has_alpha, is_float, picture_of
+from visualdub.media.sink import FrameSink
 from visualdub.media.soundtrack import AudioSource, Soundtrack
 from visualdub.media.source import probe
 from visualdub.media.yuv import chroma_factors, convert_planes, delivered_as, rgb_to_planes, to_samples
@@ -76,9 +77,9 @@ def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
     return Codec(name, crf)
 
 
-class MovieWriter:
-    """A movie file as a `FrameSink`: `info.frame_count` frames to `path`, under a temporary name until they
-    are all there; `together` renames it with other files.
+class MovieWriter(FrameSink):
+    """A movie file: `info.frame_count` frames to `path`, under a temporary name until they are all there;
+    `together` renames it with other files.
 
     info: exact rate, timecode, repeated frames, and the `image` of the frames to come, in display orientation
     as `probe` gives them. Colour tags, rotation and sample aspect are written, and the chroma siting where
