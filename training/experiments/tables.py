@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.experiments.subjects import Row
+from visualdub.measure.result import write_result
 
 if TYPE_CHECKING:
     from training.experiments.study import RunRecord
@@ -153,8 +154,10 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
-    """A Markdown page; the parts are paragraphs and tables."""
-    path.write_text("\n".join([f"# {title}\n", *(p.rstrip() + "\n" for p in parts)]), encoding="utf-8")
+    """A Markdown page of paragraphs and tables, and beside it the same as JSON for docs/results."""
+    text = [p.rstrip() for p in parts]
+    path.write_text("\n".join([f"# {title}\n", *(p + "\n" for p in text)]), encoding="utf-8")
+    write_result(path.with_suffix(".json"), title, text)
 
 
 # ---- plots -------------------------------------------------------------------------------------------------
