@@ -51,7 +51,8 @@ def machine_line(machine: dict[str, Any]) -> str:
 def section(values: dict[str, Any]) -> str:
     """One result as a section of the page."""
     made = f"{values['date']}, version {values['tree']}. {machine_line(values['machine'])}."
-    return "\n\n".join([f"## {values['title']}", f"`{values['command']}`", made, *values["text"]]) + "\n"
+    text = [f"#{part}" if part.startswith("#") else part for part in values["text"]]
+    return "\n\n".join([f"## {values['title']}", f"`{values['command']}`", made, *text]) + "\n"
 
 
 def page(folder: Path) -> str:

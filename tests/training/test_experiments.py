@@ -18,8 +18,8 @@ from training.experiments.study import (
     Variant,
     long_enough,
     measured_at,
+    require_subjects,
     run_once,
-    some,
 )
 from training.experiments.subjects import Row, Subject, append_rows, read_records, read_rows, subjects
 from training.experiments.tables import (
@@ -176,7 +176,7 @@ def test_clips_that_are_too_short_are_reported(talking: Path) -> None:
     assert [s.name for s in kept] == ["portrait"]
     assert lines == ["long is left out: its clip has 40 frames, frames 0:41 and 35:40 are needed"]
     with pytest.raises(BadInput, match="no subject is left to measure; long is left out"):
-        some([], lines)
+        require_subjects([], lines)
     people, said = frames.fitting(person(talking), [10, 15, 16], tested=5)
     assert [(s.learned, s.tested) for s in people] == [(10, FrameRange(35, 40)), (15, FrameRange(35, 40))]
     assert "last 5 frames, 35:40" in said[0] and "16 frames" in said[1] and "at most 15" in said[1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.experiments.subjects import Row
+from visualdub.measure.result import write_result
 from visualdub.storage import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -154,8 +155,12 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
-    """Write a Markdown page of a title and `parts`, which are paragraphs and tables."""
-    write_text(path, "\n".join([f"# {title}\n", *(p.rstrip() + "\n" for p in parts)]))
+    """Write a Markdown page of a title and `parts`, which are paragraphs and tables, and beside it the same as
+    JSON for docs/results.
+    """
+    text = [p.rstrip() for p in parts]
+    write_text(path, "\n".join([f"# {title}\n", *(p + "\n" for p in text)]))
+    write_result(path.with_suffix(".json"), title, text)
 
 
 # ---- plots -------------------------------------------------------------------------------------------------
