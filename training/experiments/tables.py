@@ -155,8 +155,8 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
-    """Write a Markdown page of a title and `parts`, which are paragraphs and tables, and beside it the same as
-    JSON for docs/results.
+    """Write a Markdown page of a title and `parts`, which are paragraphs and tables, and beside it the same
+    as JSON for docs/results.
     """
     text = [p.rstrip() for p in parts]
     write_text(path, "\n".join([f"# {title}\n", *(p + "\n" for p in text)]))
