@@ -80,13 +80,12 @@ def main() -> None:
         written = ("--json", folder / "measures.json")
         vdub(cache, "evaluate", args.clip, *actor, "--frames", args.frames, *written)
         measures = json.loads((folder / "measures.json").read_text())
-    rate = f"{report['frames_per_second']:.1f}"
-    speed = ("whole dub, without start-up and tracking", "15 frames/s", rate)
+    speed = ("whole dub, without start-up and tracking", "15 frames/s", f"{report['frames_per_second']:.1f}")
     rows = [*rows_of(tracked, TRACKED), speed, *rows_of(measures, MEASURED)]
+    adapted = f"frames {', '.join(measures['adapted_on'])}" if measures["adapted_on"] else "another clip"
     text = [
-        f"{args.clip.name}, {report['frames']} frames, with an actor of {measures['steps']} steps, measured"
-        f" on frames {args.frames}; the actor was adapted on"
-        f" {', '.join(measures['adapted_on']) or 'other clips'}.",
+        f"{args.clip.name}, {report['frames']} frames. The actor was adapted in {measures['steps']} steps on"
+        f" {adapted} and is measured on frames {args.frames}.",
         table(("measure", "asked", "measured"), rows),
     ]
     print("\n\n".join(text))
