@@ -35,8 +35,8 @@ def find_actor(name: str, folder: Path | None = None) -> Path:
 
 
 def list_actors(folder: Path) -> Iterator[tuple[Path, ActorRecord | ActorError]]:
-    """Every actor package directly in `folder`, by name; the error in place of the record where one is not
-    readable.
+    """Every actor package directly in `folder`, by name, with its record, or the error where it cannot be
+    read.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
@@ -46,9 +46,7 @@ def list_actors(folder: Path) -> Iterator[tuple[Path, ActorRecord | ActorError]]
 
 
 def withdraw(folder: Path, day: str | None = None) -> ActorRecord:
-    """Record that the person withdrew consent: the package stays for the record, nothing is rendered
-    from it.
-    """
+    """Record that the person withdrew consent. The package stays, but nothing is rendered from it."""
     record = load_record(folder)
     consent = dataclasses.replace(
         record.consent, withdrawn=day or datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -75,9 +73,7 @@ def forget(folder: Path) -> list[Path]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What an adaptation of this package may have left beside it: its run folder and half-written
-    packages.
-    """
+    """What an adaptation of this package may have left beside it: run folders and unfinished packages."""
     name = folder.name.removesuffix(SUFFIX)
     beside = [folder.with_name(f"{name}.run"), folder.with_name(f"{folder.name}.run")]
     return [p for p in (*beside, *folder.parent.glob(f".{folder.name}.*")) if p.exists()]
