@@ -38,8 +38,8 @@ def find_actor(name: str, folder: Path | None = None) -> Path:
 
 
 def list_actors(folder: Path) -> Iterator[tuple[Path, ActorRecord | ActorError]]:
-    """Every actor package directly in `folder`, by name; the error in place of the record where one is not
-    readable.
+    """Every actor package directly in `folder`, by name, with its record, or the error where it cannot be
+    read.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
@@ -49,9 +49,7 @@ def list_actors(folder: Path) -> Iterator[tuple[Path, ActorRecord | ActorError]]
 
 
 def withdraw(folder: Path, day: str | None = None) -> ActorRecord:
-    """Record that the person withdrew consent: the package stays for the record, nothing is rendered
-    from it.
-    """
+    """Record that the person withdrew consent. The package stays, but nothing is rendered from it."""
     record = load_record(folder)
     consent = dataclasses.replace(
         record.consent, withdrawn=day or datetime.datetime.now(datetime.UTC).date().isoformat()

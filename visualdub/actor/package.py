@@ -1,4 +1,4 @@
-"""Write an actor package whole or not at all, and read one without trusting it."""
+"""Write an actor package whole or not at all, and check every file of one that is read."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Actor:
-    """One person, ready to be drawn. V model vertices, K expression components, R references."""
+    """One person, ready to be rendered. V model vertices, K expression components, R references."""
 
     folder: Path
     record: ActorRecord
     identity: NDArray[np.float64]  # (V, 3) neutral mesh, mouth closed, model units
     rest_jaw: float  # radians, the actor's mouth at rest
     rest_expression: NDArray[np.float64]  # (K,)
-    references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops, baked into the renderer too
-    style: SpeechStyle  # how this actor articulates
+    references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops; the renderer holds them, too
+    style: SpeechStyle  # how this actor speaks
 
     @property
     def renderer_path(self) -> Path:
@@ -65,7 +65,7 @@ class Actor:
 
     @cached_property
     def renderer(self) -> Renderer:
-        """The renderer, loaded when first asked for. Raises `ActorError` where its file is none."""
+        """The renderer, loaded on first use. Raises `ActorError` where its file is no renderer."""
         from visualdub.render.runtime import Renderer
 
         return Renderer(self.renderer_path)
@@ -76,11 +76,11 @@ class Actor:
 
 @contextlib.contextmanager
 def actor_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, sealed and renamed to it when the block ends well, removed when it
-    does not.
+    """A temporary folder beside `path` that is sealed and renamed to `path` at the end of the block.
 
-    A package already at `path` stays until the new one is whole. Raises `ActorError` where `path` holds
-    anything else than an actor package, `OutputError` where nothing can be written there.
+    Where the block raises, it is removed. A package that is already at `path` stays until the new one is
+    whole. Raises `ActorError` where `path` is anything but an actor package, `OutputError` where nothing can
+    be written there.
     """
     require_package_path(path)
     try:
@@ -113,7 +113,7 @@ def require_package_path(path: Path) -> None:
 
 
 def _swap(partial: Path, path: Path) -> None:
-    """Put `partial` at `path`; whatever package was there is removed only afterwards."""
+    """Move `partial` to `path`; a package that was there is removed afterwards."""
     if not path.exists():
         partial.rename(path)
         return
@@ -137,10 +137,10 @@ def write_package(
     references: NDArray[np.uint8],
     style: SpeechStyle,
 ) -> None:
-    """Write everything of a package that is not a network into `folder` (usually inside `actor_folder`).
+    """Write everything of a package but its networks into `folder`, usually one of `actor_folder`.
 
-    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3). The texture, the renderer's
-    weights and its ONNX graph are the caller's to add: `texture.safetensors`, `renderer.safetensors`,
+    identity: (V, 3). rest_jaw: radians. rest_expression: (K,). references: uint8 (R, 256, 256, 3). The caller
+    adds texture, weights and graph of the renderer: `texture.safetensors`, `renderer.safetensors` and
     `renderer.onnx`.
     """
     if references.dtype != np.uint8 or references.ndim != 4 or references.shape[1:] != (256, 256, 3):
@@ -162,7 +162,7 @@ def write_package(
 
 
 def write_record(folder: Path, record: ActorRecord) -> None:
-    """Write `actor.json`, keeping the file hashes that are there."""
+    """Write `actor.json`; the file hashes that are in it stay."""
     files = read_json(folder).get("files", {}) if (folder / RECORD).is_file() else {}
     if not record.version:
         record = dataclasses.replace(record, version=__version__)
@@ -170,10 +170,10 @@ def write_record(folder: Path, record: ActorRecord) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write the SHA-256 of every file of the package into its `actor.json`; `load_actor` checks them.
+    """Write the SHA-256 of every file of the package into its `actor.json`, where `load_actor` checks them.
 
-    Call again after changing a file on purpose (exporting the renderer anew). Raises `ActorError` where one
-    is missing.
+    Call it again after a file was changed on purpose, such as by another export of the renderer. Raises
+    `ActorError` where a file is missing.
     """
     data = read_json(folder)
     _check_present(folder)
@@ -194,8 +194,8 @@ def file_hash(path: Path) -> str:
 def load_actor(folder: Path) -> Actor:
     """Read and check the package at `folder`.
 
-    Raises `ActorError`, one line, where a file is missing, was changed or is of another kind, and where
-    consent is withdrawn: nothing is rendered from such an actor.
+    Raises `ActorError` where a file is missing, was changed or is of another kind, and where consent is
+    withdrawn: nothing is rendered from such an actor.
     """
     record = load_record(folder)
     if record.consent.withdrawn is not None:
@@ -265,7 +265,7 @@ def _load_references(folder: Path) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-# ---- speech style: numbers as arrays, words as metadata ----------------------------------------------------
+# ---- speech style: numbers as arrays, text as metadata ----------------------------------------------------
 
 
 def _save_style(style: SpeechStyle, path: Path) -> None:
