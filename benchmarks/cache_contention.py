@@ -95,7 +95,7 @@ def examine(finding: Finding, cache: Path) -> None:
     finding.left_over.update(p.name for p in cache.rglob("*") if p.is_file() and p not in own)
     for entry in entries:
         load = Track.read if entry.kind == "tracks" else (lambda f: f.read())
-        finding.damaged += read_entry(entry.path, load) is None  # type: ignore[arg-type]
+        finding.damaged += read_entry(entry.path, load) is None
 
 
 def contend(kind: str, count: int, commands: Sequence[Sequence[str]], folder: Path) -> Finding:
