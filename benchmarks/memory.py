@@ -24,6 +24,7 @@ from visualdub import log
 from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, counting_motion, portrait_picture
 from visualdub.measure.reenact import ping_pong
+from visualdub.measure.result import Finding, table, write_result
 from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
 
 RATE, LOOP = Fraction(25), 125  # frames per second; frames of the portrait that are repeated
@@ -115,12 +116,31 @@ def peak_of(arguments: list[str], cache: Path) -> float:
     return float(result["peak"])
 
 
+def write_json_result(path: Path, peaks: dict[str, list[float]], seconds: list[int]) -> None:
+    """Write the peaks for docs/results.md. peaks: MiB of the short and of the long clip by command."""
+    short, long = seconds
+    text = [
+        f"Most resident memory of each command on a 1080p clip of {short} s and of {long} s, a process for"
+        f" each run. The ratio must be {MOST_GROWTH} or less, and no peak may reach {MOST_MIB} MiB.",
+        table(
+            ("command", f"{short} s, MiB", f"{long} s, MiB", "ratio"),
+            [(c, f"{a:.0f}", f"{b:.0f}", f"{b / a:.3f}") for c, (a, b) in peaks.items()],
+        ),
+    ]
+    worst = max(b / a for a, b in peaks.values())
+    what = f"peak memory of {', '.join(peaks)} of {long} s of 1080p against {short} s"
+    finding = Finding(what, f"ratio <= {MOST_GROWTH}, < 3 GB", f"worst ratio {worst:.2f}")
+    figures = {f"{c}_{s}s_mib": v for c, pair in peaks.items() for s, v in zip(seconds, pair, strict=True)}
+    write_result(path, "Memory", text, [finding], figures)
+
+
 def main() -> None:
     """Print every peak and its growth; exit 1 where one grows by over 10 % or exceeds 3000 MiB."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--actor", type=Path, required=True, help="any actor package")
     parser.add_argument("--seconds", type=int, nargs=2, default=(10, 600), metavar=("A", "B"))
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     arguments = parser.parse_args()
     log.setup(native=True)
     pictures = loop_pictures()
@@ -136,6 +156,8 @@ def main() -> None:
     growth = {command: long / short for command, (short, long) in peaks.items()}
     for command, ratio in growth.items():
         print(f"{command}: ratio {ratio:.3f}")
+    if arguments.json:
+        write_json_result(arguments.json, peaks, arguments.seconds)
     highest = max(max(values) for values in peaks.values())
     raise SystemExit(0 if max(growth.values()) <= MOST_GROWTH and highest < MOST_MIB else 1)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from visualdub.actor import load_actor
 from visualdub.dub import dialogue_performance, shot_audio, track_shot
 from visualdub.edit import DialogueCue, plan_shot
+from visualdub.measure.result import Finding, table, write_result
 from visualdub.records import digest
 from visualdub.render.shot_renderer import RenderedFrame, ShotRenderer
 from visualdub.speech.performance import AS_PREDICTED
@@ -22,7 +23,7 @@ def fingerprint(frame: RenderedFrame) -> str:
     return digest(*frame.frame.planes, frame.matte)
 
 
-def compare(clip: Path, actor: Path, dialogue: Path, count: int, length: int, seed: int) -> dict[str, object]:
+def compare(clip: Path, actor: Path, dialogue: Path, count: int, length: int, seed: int) -> dict[str, Any]:
     """How many of `count` random ranges of `length` frames differ from the whole run, and where."""
     tracked = track_shot(plan_shot(clip, cues=(DialogueCue(dialogue),)))
     person = load_actor(actor)
@@ -49,20 +50,31 @@ def main() -> None:
     parser.add_argument("--ranges", type=int, default=40, help="random ranges of each clip")
     parser.add_argument("--length", type=int, default=12, help="frames of a range")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
-    results = []
+    results: list[dict[str, Any]] = []
     for clip in args.clips:
         actor = args.actors / f"{clip.stem}.actor"
         found = compare(clip, actor, args.dialogue, args.ranges, args.length, args.seed)
         print(
             f"{found['clip']}: {found['ranges']} ranges of {args.length} frames out of {found['frames']},"
-            f" {len(found['differing'])} differ {found['differing'] or ''}",  # type: ignore[arg-type]
+            f" {len(found['differing'])} differ {found['differing'] or ''}",
             flush=True,
         )
         results.append(found)
     if args.json:
-        args.json.write_text(json.dumps({"clips": results}, indent=1) + "\n")
+        rows = [(r["clip"], r["frames"], r["drawn"], r["ranges"], len(r["differing"])) for r in results]
+        text = [
+            f"Random ranges of {args.length} frames by `ShotRenderer.frames`, seed {args.seed}. Their samples"
+            " and their matte are compared with those of the whole run, bit by bit.",
+            table(("clip", "frames", "drawn", "ranges", "ranges that differ"), rows),
+        ]
+        differing, count = sum(row[4] for row in rows), args.ranges * len(rows)
+        finding = Finding(
+            "ranges of a shot that differ from the whole run", "none", f"{differing} of {count}"
+        )
+        figures = {"ranges": count, "ranges_that_differ": differing}
+        write_result(args.json, "Ranges of a shot", text, [finding], figures)
     raise SystemExit(1 if any(r["differing"] for r in results) else 0)
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput, OutputError
+from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
 from visualdub.stages import StageClock, peak_memory_mib
-from visualdub.storage import write_json
+from visualdub.storage import Together, write_json
 from visualdub.timing import FrameRange
 
 # ---- keys --------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 1
+FORMAT = 2  # records of format 1 have no `job`
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -112,7 +112,7 @@ class Provenance:
         None  # the file an edited performance was read from; None = as predicted from the dialogue
     )
     performance_hash: str | None = None
-    job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of earlier versions
+    job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of format 1
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -148,18 +148,12 @@ def sidecar_path(output: Path) -> Path:
     return output.with_name(output.name + PROVENANCE_SUFFIX)
 
 
-def write_provenance(output: Path, record: Provenance) -> Path:
+def write_provenance(output: Path, record: Provenance, together: Together | None = None) -> Path:
     """Write the record beside `output`, whole or not at all. Returns its path. Raises `OutputError` where it
     cannot be written.
     """
     path = sidecar_path(output)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
+    write_json(path, asdict(record), together)
     return path
 
 
@@ -170,9 +164,9 @@ def read_provenance(output: Path) -> Provenance:
     path = sidecar_path(output)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != FORMAT:
+        if raw["format"] not in range(1, FORMAT + 1):
             raise BadInput(
-                f"{path} is a provenance record of format {raw['format']}; this version reads format {FORMAT}"
+                f"{path} is a provenance record of format {raw['format']}; this version reads 1 to {FORMAT}"
             )
         mark = raw.pop("watermark")
         box = mark.pop("box")
@@ -204,6 +198,7 @@ class ChangedBounds:
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
 REPORT_SUFFIX = ".report.json"
+SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
 
 def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
@@ -273,8 +268,8 @@ def report_path(output: Path) -> Path:
     return output.with_name(output.name + REPORT_SUFFIX)
 
 
-def write_report(report: DubReport, output: Path) -> Path:
+def write_report(report: DubReport, output: Path, together: Together | None = None) -> Path:
     """Write the report beside `output`, whole or not at all."""
     path = report_path(output)
-    write_json(path, report.as_dict())
+    write_json(path, report.as_dict(), together)
     return path

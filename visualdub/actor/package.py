@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import logging
+import os
 import shutil
 import tempfile
 import zipfile
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from PIL import Image
 from visualdub import __version__
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, InternalError, OutputError
+from visualdub.storage import require_short_name, sync_below, write_json
 
 if TYPE_CHECKING:
     from visualdub.render.runtime import Renderer
@@ -81,8 +82,7 @@ def actor_folder(path: Path) -> Iterator[Path]:
     whole. Raises `ActorError` where `path` is anything but an actor package, `OutputError` where nothing can
     be written there.
     """
-    if path.exists() and not (path / RECORD).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise ActorError(f"{path} exists and is not an actor package; it is not replaced")
+    require_package_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
@@ -92,10 +92,24 @@ def actor_folder(path: Path) -> Iterator[Path]:
         yield partial
         seal(partial)
         partial.chmod(0o755)
+        sync_below(partial)
         _swap(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def require_package_path(path: Path) -> None:
+    """Raise `ActorError` where `path` holds anything else than an actor package, `OutputError` where nothing
+    can be written there. Folders above it may be missing.
+    """
+    require_short_name(path)
+    if path.is_file() or (path.is_dir() and not (path / RECORD).is_file() and any(path.iterdir())):
+        raise ActorError(f"{path} exists and is not an actor package; it is not replaced")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        found = "is read-only" if above.is_dir() else "is not a folder"
+        raise OutputError(f"{above} {found}; no actor package can be written there")
 
 
 def _swap(partial: Path, path: Path) -> None:
@@ -105,8 +119,13 @@ def _swap(partial: Path, path: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)) / path.name
     path.rename(old)
-    partial.rename(path)
-    shutil.rmtree(old.parent, ignore_errors=True)
+    try:
+        partial.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def write_package(
@@ -147,7 +166,7 @@ def write_record(folder: Path, record: ActorRecord) -> None:
     files = read_json(folder).get("files", {}) if (folder / RECORD).is_file() else {}
     if not record.version:
         record = dataclasses.replace(record, version=__version__)
-    _write_json(folder, {**record.to_json(), "files": files})
+    write_json(folder / RECORD, {**record.to_json(), "files": files})
 
 
 def seal(folder: Path) -> None:
@@ -160,13 +179,7 @@ def seal(folder: Path) -> None:
     _check_present(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD)
     data["files"] = {p.relative_to(folder).as_posix(): file_hash(p) for p in files}
-    _write_json(folder, data)
-
-
-def _write_json(folder: Path, data: dict[str, Any]) -> None:
-    partial = folder / (RECORD + ".partial")
-    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(folder / RECORD)
+    write_json(folder / RECORD, data)
 
 
 def file_hash(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,13 +17,14 @@ from PIL import Image
 
 from visualdub import __version__
 from visualdub.demo.portrait import Motion, Portrait
+from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.predict import model_record, predict_motion
-from visualdub.storage import write_text
+from visualdub.storage import atomic_path, write_text
 from visualdub.timing import FrameRange
 
 # ---- what the portrait does --------------------------------------------------------------------------------
@@ -144,6 +144,14 @@ class DemoFiles:
     sheet = property(lambda self: self.folder / "contact_sheet.jpg")
     picture = property(lambda self: self.folder / "demo.jpg")
     page = property(lambda self: self.folder / "report.html")
+    mark = property(lambda self: self.folder / ".visualdub-demo")  # says that the others are a demo's
+
+    def require_own(self) -> None:
+        """Raise `BadInput` where a file that would be replaced is not an earlier demo's."""
+        files = (self.source, self.actor, self.dub, self.beside, self.sheet, self.picture, self.page)
+        there = [p for p in files if p.exists()]
+        if there and not self.mark.is_file() and not self.page.is_file():
+            raise BadInput(f"{there[0]} is there already and not of a demo; give another folder with -o")
 
 
 def portrait_picture() -> NDArray[np.uint8]:
@@ -180,8 +188,11 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     from visualdub.measure.evaluate import evaluate
 
     files = DemoFiles(folder)
+    files.require_own()
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(files.actor, ignore_errors=True)
+    write_text(
+        files.mark, "vdub demo writes its files into this folder and replaces those of an earlier one\n"
+    )
     say("1/5 a portrait counts to five in English (synthetic)")
     make_source(files.source)
     say("2/5 tracking")
@@ -234,4 +245,5 @@ def close_up(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def save_sheet(columns: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], path: Path) -> None:
     """Write one column per frame, source above dub, labelled as synthetic."""
     sheet = np.concatenate([np.concatenate(pair, 0) for pair in columns], 1)
-    Image.fromarray(label(sheet)).save(path, quality=88)
+    with atomic_path(path) as temporary:
+        Image.fromarray(label(sheet)).save(temporary, format="JPEG", quality=88)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from visualdub.arrays import smoothstep
+from visualdub.box import Box
 from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
@@ -59,33 +60,6 @@ DETAIL_SIGMA = 0.4  # crop pixels
 DETAIL_FROM = 0.3  # the whole correction applies from a scale of 1 - this on, crop pixels per plate pixel
 
 
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of the displayed frame, half open, aligned to whole chroma samples (or ending at the
-    frame's edge).
-    """
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    def slices(self, sub_x: int = 1, sub_y: int = 1) -> tuple[slice, slice]:
-        """Row and column slices of the region in a plane subsampled by `sub_x`, `sub_y`."""
-        return (
-            slice(self.top // sub_y, -(-self.bottom // sub_y)),
-            slice(self.left // sub_x, -(-self.right // sub_x)),
-        )
-
-
 def plate_scale(affine: NDArray[np.floating[Any]]) -> float:
     """Plate pixels per crop pixel; above 1 the crop is enlarged, and the mouth is softer than the plate."""
     return float(1 / np.sqrt(abs(np.linalg.det(np.asarray(affine, np.float64)[:, :2]))))
@@ -112,10 +86,11 @@ def find_region(
     height: int,
     step_x: int,
     step_y: int,
-) -> Region | None:
+) -> Box | None:
     """The part of a `width` x `height` frame that the crop's non-zero `alpha` covers, padded and aligned.
 
-    None where `alpha` is zero, or all of it lies outside the frame.
+    It is aligned to whole chroma samples or ends at the edge of the frame. None where `alpha` is zero or lies
+    outside the frame.
 
     affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per
     chroma sample.
@@ -130,12 +105,12 @@ def find_region(
     pad = PAD + PAD_SHARE * (high - low)
     x0, y0 = np.floor((low - pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
     x1, y1 = np.ceil((high + pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
-    box = Region(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
+    box = Box(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
     return box if box.width > 0 and box.height > 0 else None
 
 
 def into_region(
-    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, smooth: bool = False
+    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, smooth: bool = False
 ) -> NDArray[np.float32]:
     """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`, sub-pixel exact.
 
@@ -182,7 +157,7 @@ def _kernel(count: int, size: int, start: int, scale: float, shift: float, smoot
 
 
 def out_of_region(
-    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, size: int
+    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, size: int
 ) -> NDArray[np.float32]:
     """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinearly.
 
@@ -232,7 +207,7 @@ class Plate:
     """The rectangle of one frame that is worked on."""
 
     frame: Frame
-    box: Region
+    box: Box
     planes: tuple[NDArray[np.generic], ...]  # views of the colour planes inside `box`
     steps: tuple[tuple[int, int], ...]  # plate pixels per sample of each plane, (x, y)
     rgb: NDArray[np.float32]  # (h, w, 3) R'G'B'
