@@ -108,9 +108,8 @@ class Provenance:
     drawn: int
     passed: tuple[PassedThrough, ...]
     watermark: WatermarkRecord
-    performance: str | None = (
-        None  # the file an edited performance was read from; None = as predicted from the dialogue
-    )
+    # the file an edited performance was read from; None = as predicted from the dialogue
+    performance: str | None = None
     performance_hash: str | None = None
     job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of format 1
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
@@ -224,9 +223,8 @@ class DubReport:
     frames_per_second: float  # finished frames, start-up apart
     stages: dict[str, dict[str, float]]  # seconds, frames, frames/s of each; stages overlap
     peak_memory_mib: float
-    sync: dict[str, Any] | None = (
-        None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
-    )
+    # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
+    sync: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
 
     def as_dict(self) -> dict[str, Any]:

@@ -136,10 +136,10 @@ def test_a_step_on_the_masks_edge_is_a_seam() -> None:
 
 def differences(frames: np.ndarray, masks: np.ndarray, numbers: list[int] | None = None) -> SecondDifferences:
     """The second differences of pictures (n, H, W, 3) with masks (n, H, W), added one after another."""
-    found = SecondDifferences()
+    series = SecondDifferences()
     for frame, mask, number in zip(frames, masks, numbers or range(len(frames)), strict=True):
-        found.add(frame, mask, number)
-    return found
+        series.add(frame, mask, number)
+    return series
 
 
 def test_second_differences_and_flicker_by_hand() -> None:

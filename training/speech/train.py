@@ -53,12 +53,10 @@ class SpeechConfig:
     synthetic_weight: float = 0.3  # of the opening in synthetic sentences
     contact_weight: float = 0.5  # of touching lips
     apart_weight: float = 1.0  # amount by which a deviation of opening lowers the logit of touching lips
-    stretch: float = (
-        1.3  # factor on the opening, which regression shrinks; a mouth that moves too little mumbles
-    )
-    unstyled: float = (
-        0.5  # share of the clips' windows without their speaker's style code, as for other people
-    )
+    # factor on the opening, which regression shrinks; a mouth that moves too little mumbles
+    stretch: float = 1.3
+    # share of the clips' windows without their speaker's style code, as for other people
+    unstyled: float = 0.5
     seed: int = 0
 
 

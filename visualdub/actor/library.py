@@ -102,8 +102,9 @@ def kept_of(folder: Path, datasets: Sequence[Path] = ()) -> list[Path]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What adaptations of this package left beside it: folders of stopped runs (of one that holds other
-    files too, the run's files alone) and half-written packages.
+    """What adaptations of this package left beside it: folders of stopped runs and unfinished packages.
+
+    Of a run's folder that holds other files, too, only the files of the run are listed.
     """
     name = folder.name.removesuffix(SUFFIX)
     runs = [folder.with_name(f"{n}{RUN_SUFFIX}") for n in (name, folder.name)]

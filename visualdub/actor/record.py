@@ -87,8 +87,8 @@ class ActorRecord:
                 f"{name} has schema {data.get('schema')!r}; expected {SCHEMA}, as written by vdub adapt"
             )
         try:
-            known = {f.name for f in dataclasses.fields(cls)}
-            values = {k: v for k, v in data.items() if k in known}
+            names = {f.name for f in dataclasses.fields(cls)}
+            values = {k: v for k, v in data.items() if k in names}
             values["consent"] = Consent(**data["consent"])
             values["frames"] = tuple(SourceFrames(**f) for f in data["frames"])
             return cls(**values)

@@ -87,10 +87,10 @@ def find_region(
     step_x: int,
     step_y: int,
 ) -> Box | None:
-    """The part of a `width` x `height` frame that the crop's non-zero `alpha` covers, padded and aligned
-    to whole chroma samples (or ending at the frame's edge).
+    """The part of a `width` x `height` frame that the crop's non-zero `alpha` covers, padded and aligned.
 
-    None where `alpha` is zero, or all of it lies outside the frame.
+    It is aligned to whole chroma samples or ends at the edge of the frame. None where `alpha` is zero or lies
+    outside the frame.
 
     affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per
     chroma sample.

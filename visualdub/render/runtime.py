@@ -49,19 +49,19 @@ class Renderer:
 
     def _contract(self) -> tuple[int, int]:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
-        found = {i.name: i.shape for i in self._session.get_inputs()}
+        inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
         if (
-            set(found) != set(INPUTS)
+            set(inputs) != set(INPUTS)
             or OUTPUT not in outputs
-            or any(len(found[k]) != n for k, n in INPUTS.items())
+            or any(len(inputs[k]) != n for k, n in INPUTS.items())
         ):
             raise ActorError(
-                f"{self.model_path} takes {found} and gives {sorted(outputs)}; "
+                f"{self.model_path} takes {inputs} and gives {sorted(outputs)}; "
                 f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S) and output {OUTPUT}"
             )
         meta = self._session.get_modelmeta().custom_metadata_map
-        shape = found["mask"]
+        shape = inputs["mask"]
         try:
             window, size = int(meta.get("window", shape[1])), int(meta.get("size", shape[3]))
         except (TypeError, ValueError) as e:
