@@ -38,89 +38,105 @@ if TYPE_CHECKING:
 MINUTES = 5.0  # of adaptation where no actor is given
 
 
+# ---- options -----------------------------------------------------------------------------------------------
+
+Dialogue = Annotated[
+    list[Path],
+    typer.Option(
+        "--dialogue",
+        metavar="WAV",
+        help="The new words; several times for several languages, which share one track and one actor.",
+        show_default=False,
+    ),
+]
+Movie = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="MOVIE",
+        help="The dubbed movie. With several dialogues the name of each recording is added.",
+        show_default=False,
+    ),
+]
+OptionalActor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
+    ),
+]
+AdaptMinutes = Annotated[
+    float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
+]
+AdaptConsent = Annotated[
+    str | None,
+    typer.Option(
+        "--consent",
+        metavar='"WHO, WHEN, SCOPE"',
+        help="Consent of the person, for the actor adapted first.",
+    ),
+]
+PerformanceOut = Annotated[
+    Path | None,
+    typer.Option("--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."),
+]
+PerformanceIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--use-performance",
+        metavar="JSON",
+        help="Move the mouth as this edited file says; the dialogue is only heard.",
+    ),
+]
+MouthGain = Annotated[
+    float,
+    typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
+]
+Smooth = Annotated[
+    float,
+    typer.Option(
+        "--smooth",
+        metavar="MS",
+        help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
+    ),
+]
+OffsetMs = Annotated[
+    float,
+    typer.Option(
+        "--offset-ms",
+        metavar="MS",
+        help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
+    ),
+]
+CheckSync = Annotated[
+    bool,
+    typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
+]
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+
 def command(
     clip: Clip,
-    dialogue: Annotated[
-        list[Path],
-        typer.Option(
-            "--dialogue",
-            metavar="WAV",
-            help="The new words; several times for several languages, which share one track and one actor.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="MOVIE",
-            help="The dubbed movie. With several dialogues the name of each recording is added.",
-            show_default=False,
-        ),
-    ],
-    actor: Annotated[
-        str | None,
-        typer.Option(
-            "--actor",
-            help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
-    ] = MINUTES,
-    consent: Annotated[
-        str | None,
-        typer.Option(
-            "--consent",
-            metavar='"WHO, WHEN, SCOPE"',
-            help="Consent of the person, for the actor adapted first.",
-        ),
-    ] = None,
+    dialogue: Dialogue,
+    output: Movie,
+    actor: OptionalActor = None,
+    minutes: AdaptMinutes = MINUTES,
+    consent: AdaptConsent = None,
     frames: Frames = None,
     face: Face = None,
-    performance: Annotated[
-        Path | None,
-        typer.Option(
-            "--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."
-        ),
-    ] = None,
-    use_performance: Annotated[
-        Path | None,
-        typer.Option(
-            "--use-performance",
-            metavar="JSON",
-            help="Move the mouth as this edited file says; the dialogue is only heard.",
-        ),
-    ] = None,
-    mouth_gain: Annotated[
-        float,
-        typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
-    ] = 1.0,
-    smooth: Annotated[
-        float,
-        typer.Option(
-            "--smooth",
-            metavar="MS",
-            help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
-        ),
-    ] = 0.0,
-    offset_ms: Annotated[
-        float,
-        typer.Option(
-            "--offset-ms",
-            metavar="MS",
-            help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
-        ),
-    ] = 0.0,
+    performance: PerformanceOut = None,
+    use_performance: PerformanceIn = None,
+    mouth_gain: MouthGain = 1.0,
+    smooth: Smooth = 0.0,
+    offset_ms: OffsetMs = 0.0,
     matte: Matte = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
-    check_sync: Annotated[
-        bool,
-        typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
-    ] = False,
+    check_sync: CheckSync = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
