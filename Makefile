@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 EXTRAS := training,exporters
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types results clean
 
 demo: .venv/.installed
 	$(BIN)/vdub demo
@@ -20,19 +20,23 @@ lint: .venv/.installed-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
-types: .venv/.installed-dev
+types: .venv/.installed-dev  # the second run sees what Windows does not have
 	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy --platform win32 --cache-dir .mypy_cache/win32 visualdub
+
+results:  # docs/results.md from docs/results/*.json
+	$(PYTHON) benchmarks/results.py
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or 3.12 found; install one, or: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 
-.venv/.installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
-.venv/.installed-dev: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS),dev]"
+.venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),dev]"
 	touch $@ .venv/.installed
 
 clean:

@@ -1,14 +1,11 @@
-"""What compositing costs, step by step, on made-up frames: `python -m benchmarks.render [--model
-renderer.onnx]`.
-"""
+"""What compositing costs, step by step, on synthetic frames, and what an actor's network costs."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.mediapipe_models import Segmenter
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.pixel_format import bit_depth
-from visualdub.media.yuv import rgb_to_planes
+from visualdub.measure.result import Finding, table, write_result
+from visualdub.media.frame import ColourTags, Frame, ImageSpec
+from visualdub.media.yuv import rgb_to_planes, to_samples
 from visualdub.render.composite import composite, feather, finish, prepare
 from visualdub.render.runtime import Renderer
 from visualdub.render.watermark import Watermark, payload_bits
@@ -38,28 +35,13 @@ CASES = (
 
 def made_frame(width: int, height: int, pix_fmt: str) -> Frame:
     """Smooth colours with noise."""
-    info = MediaInfo(
-        Path("made.mkv"),
-        width,
-        height,
-        Fraction(25),
-        1,
-        pix_fmt,
-        ColourTags(1, 1, 1, 1),
-        0,
-        None,
-        "h264",
-        False,
-        Fraction(1),
-    )
+    image = ImageSpec(width, height, pix_fmt, ColourTags(1, 1, 1, 1))
     y, x = np.mgrid[:height, :width].astype(np.float32)
     rgb = np.stack(
         [0.5 + 0.2 * np.sin(x / 40), 0.4 + 0.1 * np.cos(y / 50), 0.35 + 0.1 * np.sin((x + y) / 60)], -1
     )
     rgb += np.random.default_rng(0).normal(0, 0.01, rgb.shape).astype(np.float32)
-    depth = bit_depth(pix_fmt)
-    planes = (np.rint(p).clip(0, 2**depth - 1) for p in rgb_to_planes(rgb, info))
-    return Frame(0, tuple(p.astype(np.uint8 if depth == 8 else np.uint16) for p in planes), info)
+    return Frame(0, tuple(to_samples(p, image) for p in rgb_to_planes(rgb, image)), image)
 
 
 def cost(step: Callable[[], object], repeats: int) -> float:
@@ -90,13 +72,13 @@ def finished_rate(renderer: Renderer, repeats: int) -> float:
     return (t - 1) / float(np.median(times))
 
 
-def line(name: str, ms: float) -> None:
-    """One row: milliseconds of one core, and the share of a 25 frames/s frame."""
-    print(f"  {name:<44}{ms:8.1f} ms {ms / FRAME_MS:7.2f} of a frame at 25 frames/s")
+def row(name: str, ms: float) -> tuple[str, str, str]:
+    """One row of the table: milliseconds of one core, and the share of a frame at 25 frames/s."""
+    return name, f"{ms:.1f}", f"{ms / FRAME_MS:.2f}"
 
 
-def compositing(alpha: NDArray[np.float32], repeats: int) -> None:
-    """Cost of `composite` with its parts switched on one after another."""
+def compositing(alpha: NDArray[np.float32], repeats: int) -> Iterator[tuple[str, str, str]]:
+    """Rows of the cost of `composite`, its parts switched on one after another."""
     patch = np.full((256, 256, 3), 0.5, np.float32)
     mark = Watermark(payload_bits("benchmark"))
     for name, width, height, pix_fmt, enlarged in CASES:
@@ -104,48 +86,66 @@ def compositing(alpha: NDArray[np.float32], repeats: int) -> None:
         scale = 1 / enlarged
         affine = np.array([[scale, 0, 128 - scale * width / 2], [0, scale, 128 - scale * height / 2]])
         pending = prepare(frame, patch, alpha, affine)
-        print(name)
-        line(
-            "look at the plate, measure colour and noise",
-            cost(partial(prepare, frame, patch, alpha, affine), repeats),
-        )
-        line("+ blend in linear light, own planes", cost(partial(finish, pending, with_grain=False), repeats))
-        line("+ the same with grain", cost(partial(finish, pending), repeats))
-        line("+ the same with grain and watermark", cost(partial(finish, pending, mark=mark), repeats))
-        line("whole", cost(partial(composite, frame, patch, alpha, affine, mark=mark), repeats))
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("measure the plate's colour and noise", partial(prepare, frame, patch, alpha, affine)),
+            ("blend in linear light, in the plate's planes", partial(finish, pending, with_grain=False)),
+            ("blend, with grain", partial(finish, pending)),
+            ("blend, with grain and watermark", partial(finish, pending, mark=mark)),
+            ("all of it", partial(composite, frame, patch, alpha, affine, mark=mark)),
+        ]
+        yield f"**{name}**", "", ""
+        for step, work in steps:
+            yield row(step, cost(work, repeats))
+
+
+def per_frame(mask: NDArray[np.float32], repeats: int) -> Iterator[tuple[str, str, str]]:
+    """Rows of what a frame of any size costs."""
+    crop = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)
+    yield "**a frame of any size**", "", ""
+    yield row("feather of the mask", cost(lambda: feather(mask), repeats))
+    with Segmenter() as segmenter:
+        yield row("segmentation of one crop (1 or 2 a frame)", cost(lambda: segmenter.person(crop), repeats))
+
+
+def network(model: Path, repeats: int) -> tuple[float, float]:
+    """Processor time of the network for one finished frame, milliseconds; and its finished frames/s on all
+    cores.
+    """
+    renderer = Renderer(model, threads=1)
+    t, s = renderer.window, renderer.size
+    frames, uv = np.zeros((t, s, s, 3), np.uint8), np.zeros((t, s, s, 2), np.float32)
+    mask = np.ones((t, s, s), np.float32)
+    ms = cost(lambda: renderer.render(frames, uv, mask), repeats) / (t - 1)
+    return ms, finished_rate(Renderer(model), repeats)
 
 
 def main() -> None:
-    """Print the table."""
+    """`python -m benchmarks.render [--model ACTOR/renderer.onnx]`: print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="an actor's renderer.onnx, to time its windows too")
-    parser.add_argument("--repeats", type=int, default=20)
-    given = parser.parse_args()
+    parser.add_argument("--model", type=Path, help="the network of an actor, to time its windows too")
+    parser.add_argument(
+        "--repeats", type=int, default=20, help="calls of each step, of which the median counts"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+    args = parser.parse_args()
     cv2.setNumThreads(1)
     y, x = np.mgrid[:256, :256]
     mask = ((((x - 128) / 75.0) ** 2 + ((y - 180) / 55.0) ** 2) < 1).astype(np.float32)
-    print(f"processor time of one core; mask {mask.mean():.0%} of the crop; {os.cpu_count()} cores here")
-    compositing(feather(mask), given.repeats)
-    print("per frame, any size")
-    line("feather", cost(lambda: feather(mask), given.repeats))
-    crop = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)
-    with Segmenter() as segmenter:
-        line(
-            "segmentation, one picture (1 or 2 a frame)", cost(lambda: segmenter.person(crop), given.repeats)
-        )
-    if given.model:
-        renderer = Renderer(given.model, threads=1)
-        t, s = renderer.window, renderer.size
-        inputs = (
-            np.zeros((t, s, s, 3), np.uint8),
-            np.zeros((t, s, s, 2), np.float32),
-            np.ones((t, s, s), np.float32),
-        )
-        line("network, per finished frame", cost(lambda: renderer.render(*inputs), given.repeats) / (t - 1))
-        print(
-            f"network on all cores: {finished_rate(Renderer(given.model), given.repeats):.1f} finished"
-            " frames/s"
-        )
+    rows = [*compositing(feather(mask), args.repeats), *per_frame(mask, args.repeats)]
+    text = [
+        f"Processor time of one core, median of {args.repeats}; the mask is {mask.mean():.0%} of the crop."
+    ]
+    findings, figures = [], {"composite_1080p_ms": float(rows[11][1])}
+    if args.model:
+        ms, rate = network(args.model, args.repeats)
+        rows.append(row("network, per finished frame", ms))
+        text.append(f"The network alone, on all cores: {rate:.1f} finished frames/s.")
+        findings.append(Finding("the network alone", "60 frames/s", f"{rate:.0f} frames/s"))
+        figures |= {"network_ms": ms, "network_fps": rate}
+    text.insert(1, table(("step", "ms of one core", "of a frame at 25 frames/s"), rows))
+    print("\n\n".join(text))
+    if args.json:
+        write_result(args.json, "Compositing and the network", text, findings, figures)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""How many times faster than real time the mouth is predicted on one core: features alone, and with the
-network.
-"""
+"""How many times faster than real time speech motion is predicted, and its features alone."""
 
 from __future__ import annotations
 
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visualdub.measure.result import Finding, write_result
 from visualdub.media.audio import read_audio
 from visualdub.speech.features import HOP, RATE, feature_count, feature_kind
 from visualdub.speech.predict import predict_motion
@@ -28,25 +27,34 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """`OMP_NUM_THREADS=1 python -m benchmarks.speech WAV`: seconds of sound for each second of processor
+    """`OMP_NUM_THREADS=1 python -m benchmarks.speech WAV`: seconds of audio for each second of processor
     time.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("recording", type=Path, metavar="WAV", help="speech")
-    audio = np.resize(read_audio(parser.parse_args().recording, RATE), SECONDS * RATE)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+    args = parser.parse_args()
+    audio = np.resize(read_audio(args.recording, RATE), SECONDS * RATE)
     kind = feature_kind("both")
     level = kind.level(audio)
     if level is None:
         raise SystemExit("the recording is silent; expected speech")
     count = feature_count(len(audio))
-    features = cpu_seconds(
+    features = SECONDS / cpu_seconds(
         lambda: [kind.features(audio, level, first, 1000) for first in range(0, count, 1000)]
     )
-    whole = cpu_seconds(lambda: predict_motion(audio, Fraction(25), SECONDS * 25))
-    print(
-        f"{SECONDS} s of sound, {HOP / RATE * 1000:.0f} ms a feature: features alone {SECONDS / features:.0f}"
-        f" times real time, with level, network and curves {SECONDS / whole:.0f} times"
+    whole = SECONDS / cpu_seconds(lambda: predict_motion(audio, Fraction(25), SECONDS * 25))
+    step = HOP / RATE * 1000
+    text = (
+        f"{SECONDS} s of speech, a feature every {step:.0f} ms: the features alone take a second of processor"
+        f" time for {features:.0f} s of audio; with level, network and performance it is {whole:.0f} s."
     )
+    print(text)
+    if args.json:
+        what = "predicted speech motion, features included: seconds of audio a second of processor time"
+        finding = Finding(what, "50", f"{whole:.0f} (the features alone {features:.0f})")
+        figures = {"features_times_real_time": features, "whole_times_real_time": whole}
+        write_result(args.json, "Speech motion", [text], [finding], figures)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What several rooms' tests share."""
+"""What the tests of several packages share."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,27 @@ def clips() -> Path:
 def dialogue() -> Path:
     """The folder of recorded dialogue beside the checkout; skips where it is missing."""
     return _shared_folder("dialogue")
+
+
+@pytest.fixture(scope="session")
+def demo_clip(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's source: a portrait that counts to five in English, 125 frames at 25 frames/s, H.264 and AAC.
+
+    It stands in for a recording of a speaker. It is kept in pytest's cache and made again when the demo's
+    files change.
+    """
+    import visualdub.demo
+    from visualdub.demo.run import make_source
+
+    parts = sorted(p for p in Path(visualdub.demo.__file__).parent.rglob("*") if p.suffix in (".py", ".wav"))
+    made_from = hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
+    cache = pytestconfig.cache  # None where the plugin is switched off
+    folder = cache.mkdir("demo_clip") if cache else tmp_path_factory.mktemp("demo_clip")
+    clip = folder / made_from / "counting.mp4"
+    if not clip.is_file():
+        clip.parent.mkdir(exist_ok=True)
+        make_source(clip)
+    return clip
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ portrait.
 from __future__ import annotations
 
 import wave
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from onnx import TensorProto, helper
 from visualdub.actor import ActorRecord, Consent, SourceFrames, actor_folder, write_package
 from visualdub.demo.portrait import Motion, Portrait
 from visualdub.demo.run import portrait_picture
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Track
-from visualdub.media.movie_writer import AudioSource, VideoWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import AudioSource, MovieWriter, picture_info, rgb_frame
 from visualdub.speech.style import SpeechStyle
 
 WINDOW, SIZE = 5, 256
@@ -49,6 +50,25 @@ def write_flat_renderer(path: Path) -> None:
         "slope": np.array(0.1, np.float32),
         "skin": np.array([0.7, 0.5, 0.4], np.float32).reshape(1, 1, 3, 1, 1),
     }
+    save_renderer(path, "flat", nodes, constants)
+
+
+def write_mean_renderer(path: Path) -> None:
+    """A renderer that gives every frame of a window the mean of the window's pictures, so that a still clip
+    is drawn as it is and the neighbours of a frame show in it.
+    """
+    nodes = [
+        helper.make_node("ReduceMean", ["frame"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["frame", "zero"], ["blank"]),
+        helper.make_node("Add", ["mean", "blank"], ["rgb"]),
+    ]
+    save_renderer(path, "mean", nodes, {"zero": np.array(0, np.float32)})
+
+
+def save_renderer(
+    path: Path, name: str, nodes: list[onnx.NodeProto], constants: dict[str, NDArray[np.generic]]
+) -> None:
+    """Write a graph from `frame`, `uv` and `mask` to `rgb` as the `renderer.onnx` of an actor package."""
     shapes = {
         "frame": ["N", WINDOW, 3, SIZE, SIZE],
         "uv": ["N", WINDOW, SIZE, SIZE, 2],
@@ -58,7 +78,7 @@ def write_flat_renderer(path: Path) -> None:
     values = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()}
     graph = helper.make_graph(
         nodes,
-        "flat",
+        name,
         [values[k] for k in ("frame", "uv", "mask")],
         [values["rgb"]],
         [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()],
@@ -69,11 +89,13 @@ def write_flat_renderer(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def write_flat_actor(path: Path, track: Track) -> Path:
-    """An actor package of the person in `track` whose renderer paints flat skin: fast, and visible where it
-    drew.
+def write_flat_actor(
+    path: Path, track: Track, write_renderer: Callable[[Path], None] = write_flat_renderer
+) -> Path:
+    """An actor package of the person in `track`, in the track's own face model, whose renderer paints flat
+    skin: fast, and visible where it drew. `write_renderer` writes another one.
     """
-    model = load_face_model()
+    model = track.model
     record = ActorRecord(
         name=path.name.removesuffix(".actor"),
         consent=Consent("the test suite", "2026-01-01", "tests"),
@@ -95,7 +117,7 @@ def write_flat_actor(path: Path, track: Track) -> Path:
             np.full((1, SIZE, SIZE, 3), 128, np.uint8),
             style,
         )
-        write_flat_renderer(folder / "renderer.onnx")
+        write_renderer(folder / "renderer.onnx")
         for name in ("texture.safetensors", "renderer.safetensors"):
             (folder / name).write_bytes(b"a flat renderer has no weights")
     return path
@@ -107,16 +129,24 @@ def portrait_motion(frame_count: int) -> Motion:
     jaw = 0.06 * (1 - np.cos(2 * np.pi * 2 * t))
     turn = np.stack([0.01 * np.sin(t), 0.04 * np.sin(2 * t), np.zeros_like(t)], 1)
     return Motion(
-        jaw, np.zeros((frame_count, load_face_model().n_expression)), turn, np.zeros((frame_count, 2))
+        jaw,
+        np.zeros((frame_count, face_model(DEFAULT_FACE_MODEL).n_expression)),
+        turn,
+        np.zeros((frame_count, 2)),
     )
 
 
-def portrait_pictures(frame_count: int, height: int = 376) -> list[NDArray[np.uint8]]:
-    """Pictures of the speaking portrait, 320 x 376 by default; every width and height is even."""
+def portrait_pictures(
+    frame_count: int, height: int = 376, motion: Motion | None = None
+) -> list[NDArray[np.uint8]]:
+    """Pictures of the speaking portrait, 320 x 376 by default; every width and height is even.
+
+    motion: of `frame_count` frames, in place of `portrait_motion`.
+    """
     rgb = portrait_picture()
     width = round(rgb.shape[1] * height / rgb.shape[0] / 2) * 2
     small = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return list(Portrait(small, "portrait").frames(portrait_motion(frame_count)))
+    return list(Portrait(small, "portrait").frames(motion or portrait_motion(frame_count)))
 
 
 def write_movie(
@@ -124,9 +154,9 @@ def write_movie(
 ) -> Path:
     """Pictures (H, W, 3) as a movie, H.264 or FFV1 by the suffix."""
     info = picture_info(path, pictures[0].shape[1], pictures[0].shape[0], rate, len(pictures))
-    with VideoWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
+    with MovieWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
         for i, picture in enumerate(pictures):
-            writer.write(rgb_frame(picture, info, i))
+            writer.write(rgb_frame(picture, info.image, i))
     return path
 
 

@@ -15,17 +15,18 @@ from visualdub.actor import load_actor
 from visualdub.actor.library import withdraw
 from visualdub.cli import run
 from visualdub.dub import Output
+from visualdub.edit import plan_shot
 from visualdub.errors import ActorError
 from visualdub.face import tracker as tracking
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source, probe
 from visualdub.records import NO_FACE, read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
 from visualdub.timing import FrameRange
 
 
 def planes(path: Path) -> list[list[np.ndarray]]:
-    return [[np.asarray(p) for p in f.planes] for f in read_frames(path)]
+    return [[np.asarray(p) for p in f.planes] for f in open_source(path).frames()]
 
 
 def sampled(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -58,13 +59,8 @@ def dubbed(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_frames_rate_and_size_are_the_sources(talking: Path, dubbed: Path) -> None:
     source, out = probe(talking), probe(dubbed / "out.mkv")
-    assert (out.frame_count, out.rate, out.width, out.height, out.pix_fmt) == (
-        40,
-        Fraction(25),
-        source.width,
-        source.height,
-        "yuv420p",
-    )
+    assert (out.frame_count, out.rate, out.image) == (40, Fraction(25), source.image)
+    assert out.image.pix_fmt == "yuv420p"
     assert out.has_audio and probe(dubbed / "matte.mkv").frame_count == 40
 
 
@@ -112,9 +108,13 @@ def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) ->
     """
     clip = write_movie(tmp_path / "large.mkv", portrait_pictures(24, height=600))
     out = Output(tmp_path / "out.mkv", matte=tmp_path / "matte.mkv")
-    dub.dub_clip(dub.open_shot(clip), write_wav(tmp_path / "new.wav", 0.8), load_actor(flat_actor), out)
+    dub.dub_shot(
+        dub.track_shot(plan_shot(clip)), write_wav(tmp_path / "new.wav", 0.8), load_actor(flat_actor), out
+    )
     reader = WatermarkReader()
-    for frame, matte in zip(read_frames(out.path), read_frames(tmp_path / "matte.mkv"), strict=True):
+    for frame, matte in zip(
+        open_source(out.path).frames(), open_source(tmp_path / "matte.mkv").frames(), strict=True
+    ):
         reader.add(np.asarray(frame.planes[0]), matte=np.asarray(matte.planes[0], np.uint8))
     payload = read_provenance(out.path).watermark.payload
     assert payload is not None
@@ -125,21 +125,21 @@ def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) ->
 
 def test_no_watermark_leaves_none_and_says_so(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     wav = write_wav(tmp_path / "new.wav", 1.2)
-    shot = dub.open_shot(talking)
-    dub.dub_clip(shot, wav, load_actor(flat_actor), Output(tmp_path / "out.mkv", watermark=False))
+    shot = dub.track_shot(plan_shot(talking))
+    dub.dub_shot(shot, wav, load_actor(flat_actor), Output(tmp_path / "out.mkv", watermark=False))
     assert read_provenance(tmp_path / "out.mkv").watermark.on is False
 
 
 def test_a_second_language_does_no_tracking(
     talking: Path, flat_actor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dub.open_shot(talking)
+    dub.track_shot(plan_shot(talking))
 
     def forbidden(*args: object, **kwargs: object) -> None:
         raise AssertionError("the clip was tracked again")
 
     monkeypatch.setattr("visualdub.face.tracker.track_clip", forbidden)
-    shot = dub.open_shot(talking)
+    shot = dub.track_shot(plan_shot(talking))
     assert shot.from_cache
     wavs = [write_wav(tmp_path / f"{name}.wav", 1.0) for name in ("fr", "ja")]
     dialogues = [x for w in wavs for x in ("--dialogue", str(w))]
@@ -254,17 +254,12 @@ def test_nothing_is_drawn_once_consent_is_withdrawn(
 
 @pytest.mark.parametrize("name", ["grid_brbk7n.mpg", "studio_a.mp4", "portrait_1080x1920_a.mp4"])
 def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) -> None:
-    shot = dub.open_shot(clips / name, frames=FrameRange(0, 12))
+    shot = dub.track_shot(plan_shot(clips / name, FrameRange(0, 12)))
     actor = load_actor(write_flat_actor(tmp_path / "flat.actor", shot.track))
-    dub.dub_clip(shot, write_wav(tmp_path / "new.wav", 2.0), actor, Output(tmp_path / "out.mkv"))
+    dub.dub_shot(shot, write_wav(tmp_path / "new.wav", 2.0), actor, Output(tmp_path / "out.mkv"))
     source, out = probe(clips / name), probe(tmp_path / "out.mkv")
-    assert (out.frame_count, out.rate, out.width, out.height) == (
-        12,
-        source.rate,
-        source.width,
-        source.height,
-    )
-    first = next(iter(read_frames(clips / name)))
+    assert (out.frame_count, out.rate, out.image) == (12, source.rate, source.image)
+    first = next(iter(open_source(clips / name).frames()))
     np.testing.assert_array_equal(np.asarray(first.planes[0])[:8], planes(tmp_path / "out.mkv")[0][0][:8])
 
 
@@ -287,7 +282,7 @@ def test_dub_prints_json_alone_on_stdout(
     assert run(args) == 0
     (report,) = json.loads(capsys.readouterr().out)["outputs"]
     assert report["frames"] == 40 and report["notes"] == [
+        "no speech is heard in long.wav; the mouth rests",  # it is a tone
         "long.wav is 1.40 s longer than the clip; its end is not heard",
-        "no speech is heard in long.wav; the mouth rests",
-    ]  # it is a tone
+    ]
     assert probe(tmp_path / "out.mp4").frame_count == 40

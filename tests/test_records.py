@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from visualdub.errors import BadInput, OutputError
 from visualdub.records import (
+    FrameKey,
     PassedThrough,
     Provenance,
     WatermarkRecord,
-    job_payload,
+    digest,
     passed_runs,
     read_provenance,
     sidecar_path,
@@ -59,10 +61,17 @@ def test_written_and_read(tmp_path: Path, mark: WatermarkRecord) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out.mkv.provenance.json"]
 
 
-def test_payload_names_the_job() -> None:
-    a = job_payload("ab", "hill", "cd")
-    assert len(a) == 8 and a == job_payload("ab", "hill", "cd") != job_payload("ab", "hill", "ce")
-    assert job_payload("ab", "hill", None) != a
+def test_key_names_the_job_and_the_frame() -> None:
+    key = FrameKey("s", "a", "p", "o", 7)
+    assert key.of_frame(8) == FrameKey("s", "a", "p", "o", 8) and key.of_frame(8).job == key.job == "s|a|p|o"
+    assert key.job_hashes == {"shot": "s", "actor": "a", "performance": "p", "options": "o"}
+
+
+def test_digest_tells_texts_arrays_shapes_and_types_apart() -> None:
+    row = np.arange(6.0)
+    parts = [("ab",), ("a", "b"), (row,), (row.reshape(2, 3),), (row.astype(np.float32),), (row, "")]
+    assert len({digest(*p) for p in parts}) == len(parts)
+    assert digest(row[::-1][::-1]) == digest(row)
 
 
 def test_no_folder_and_foreign_files(tmp_path: Path) -> None:

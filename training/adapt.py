@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence, Set
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.actor_network import ActorNetwork, save_network
-from training.core.config import WIDTHS, AdaptConfig
+from training.core.config import WIDTHS, AdaptConfig, run_folder
 from training.core.precision import choose_dtype
 from training.core.run import CONFIG, LOSSES, SHEET, OnStatus, Run, enough_memory
 from training.core.trainer import Trainer, ValidationBatch, texture_of
@@ -29,7 +29,7 @@ from training.data.windows import WindowSampler, has_window, hold_out, pick_refe
 from training.prior_file import Prior, check_fits, load_prior
 from training.renderer.sharpening import choose_sharpening_gain
 from training.speech.adapter import source_style
-from visualdub.actor.package import RENDERER, SUFFIX, actor_folder, write_package
+from visualdub.actor.package import RENDERER, actor_folder, require_package_path, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
@@ -37,6 +37,7 @@ from visualdub.services import AdaptClip, ExportService, Note, export_service
 from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
+from visualdub.storage import protect
 
 MOST_PREPARATION = 0.5  # share of the budget in minutes that tracking and reading may take from the training
 REHEARSED = 8  # most people of a dataset whose data are mixed in
@@ -57,8 +58,10 @@ class AdaptJob:
 
     @property
     def run_folder(self) -> Path:
-        """Checkpoint, contact sheet and losses while the run lasts; removed when the package is whole."""
-        return self.output.with_name(self.output.name.removesuffix(SUFFIX) + ".run")
+        """Holds a folder for each run, by its options: checkpoint, contact sheet and losses while the run
+        lasts. A run's folder is removed when its package is whole; stopped runs with other options stay.
+        """
+        return run_folder(self.output)
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,12 @@ def adapt(
     the checkpoint is written then, and the same job resumes from it.
     """
     began, progress = time.monotonic(), progress or Progress()
+    protect([*(c.path for c in job.clips), job.prior, job.rehearsal], [job.output, job.run_folder])
+    require_package_path(job.output)
     export = export_service()
     prior = _prior(job)
     if job.rehearsal is not None:
         Dataset(job.rehearsal)  # refused before the work, not after it
-    _check_writable(job)
     tracks = [_track(clip, progress) for clip in job.clips]
     people = _rehearsal(job, tracks)
     footage = _footage(job, tracks, progress, note)
@@ -101,7 +105,8 @@ def adapt(
         began = max(began, time.monotonic() - 60 * MOST_PREPARATION * (job.config.minutes or 0))
         validation, sheet_batch = _batches(job, footage, trainer.sampler.frames[0])
         fingerprint = _fingerprint(job, footage, prior)
-        run = Run(job.run_folder, trainer, fingerprint, validation, sheet_batch, began)
+        folder = job.run_folder / fingerprint[:12]
+        run = Run(folder, trainer, fingerprint, validation, sheet_batch, began)
         run.train(progress, on_status)
         if validation:
             trainer.sharpening_gain = choose_sharpening_gain(trainer, validation[0], run.started)
@@ -188,25 +193,11 @@ def _batches(
     return [ValidationBatch(still_windows(sets, held_out, generator, reference_pool))], sheet_batch
 
 
-def _check_writable(job: AdaptJob) -> None:
-    """Raise before the work, not after it, where the package could not be written."""
-    if job.output.exists() and not (job.output / "actor.json").is_file() and any(job.output.iterdir()):
-        raise BadInput(f"{job.output} exists and is not an actor package; it is not replaced")
-    try:
-        job.run_folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(
-            f"{job.run_folder} cannot be written ({e.strerror}); give another folder with -o"
-        ) from e
-    if not os.access(job.run_folder, os.W_OK):
-        raise OutputError(f"{job.run_folder} cannot be written; give another folder with -o")
-
-
 def _track(clip: AdaptClip, progress: Progress) -> Track:
     """The track of the clip's frames. Raises `NoFace` where none of them shows a usable face."""
     from visualdub.face.tracker import cached_track
 
-    track, _ = cached_track(clip.path, clip.face, progress)
+    track, _ = cached_track(clip.path, face=clip.face, progress=progress)
     if clip.frames is not None:
         track = track.span(clip.frames.within(len(track), clip.path.name))
     if not track.usable.any():
@@ -235,7 +226,7 @@ def _av_offset_ms(path: Path, face: str | None, note: Note | None) -> float | No
     """
     from visualdub.face.tracker import cached_track
 
-    offset, line = trusted_offset(path, cached_track(path, face)[0])
+    offset, line = trusted_offset(path, cached_track(path, face=face)[0])
     if note is not None:
         note(line)
     return None if offset is None else round(1000 * offset)
@@ -267,7 +258,9 @@ def _package(
     export: ExportService,
     note: Note | None,
 ) -> None:
-    """Write the package at `job.output` and remove the run's folder."""
+    """Write the package at `job.output` and remove the run's folder; those of stopped runs with other options
+    stay, which `note` is told.
+    """
     longest = max(footage, key=lambda f: int(f.track.usable.sum()))
     track, late = longest.track, longest.av_offset_ms
     jaw, expression = rest_pose(track)
@@ -285,12 +278,16 @@ def _package(
         write_package(folder, record, track.identity, jaw, expression, _references(job, footage), style)
         save_network(folder, network)
         for name in (SHEET, LOSSES, CONFIG):
-            if (job.run_folder / name).is_file():
-                shutil.copy2(job.run_folder / name, folder / name)
+            if (run.folder / name).is_file():
+                shutil.copy2(run.folder / name, folder / name)
         export(folder, Progress())  # it takes seconds, and is not worth stopping
         if not (folder / RENDERER).is_file():
             raise OutputError(f"{job.output}: the exporter left no {RENDERER}")
-    shutil.rmtree(job.run_folder, ignore_errors=True)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        job.run_folder.rmdir()
+    if job.run_folder.is_dir() and note is not None:
+        note(f"stopped runs with other options are kept in {job.run_folder}")
 
 
 def _references(job: AdaptJob, footage: Sequence[Footage]) -> NDArray[np.uint8]:

@@ -87,22 +87,29 @@ def adapt(
     """Train a renderer of one person on a few seconds of footage and write an actor package. Ctrl-C stops,
     and the same command resumes.
     """
-    from visualdub.actor.package import SUFFIX
+    from training.core.config import run_folder
+    from visualdub.actor.package import SUFFIX, require_package_path
     from visualdub.services import AdaptClip, AdaptRequest
+    from visualdub.storage import protect
 
     if not actor.strip() or re.search(r"[/\\]", actor):
         raise BadInput(
             f"--actor {actor!r} is not a name; expected some letters without slashes (the folder is -o)"
         )
+    sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
+    start = Path(prior) if prior not in (None, FROM_SCRATCH) else None
+    folder = output or Path(f"{actor}{SUFFIX}")
+    protect([*(s.path for s in sources), start, rehearsal], [folder, run_folder(folder)])
+    require_package_path(folder)
     request = AdaptRequest(
-        tuple(AdaptClip.parse(c, frames, face) for c in clips),
+        sources,
         actor,
-        output or Path(f"{actor}{SUFFIX}"),
+        folder,
         given_consent(consent, actor, NO_CONSENT),
         minutes,
         steps,
         size,
-        Path(prior) if prior not in (None, FROM_SCRATCH) else None,
+        start,
         prior == FROM_SCRATCH,
         rehearsal,
         random_texture,
@@ -185,8 +192,11 @@ def prepare(
     packed: the exit status is 0 if at least one clip is packed.
     """
     from training.data.prepare import Settings, prepare_dataset
+    from training.data.sources import files_read
     from training.data.splits import read_validation
+    from visualdub.storage import protect
 
+    protect(files_read(folders), [output])
     settings = Settings(
         frames, quality, read_validation(validation or ""), jobs if jobs is not None else _cores()
     )
@@ -260,10 +270,11 @@ def prior(
     """Train the network that adaptations start from. Ctrl-C stops, and the same command resumes; torchrun
     spreads it over several GPUs.
     """
-    from training.core.config import prior_config
-    from training.core.progress import training_progress
-    from training.prior import PriorJob, check_start, open_people, train_prior
+    from training.core.config import prior_config, run_folder
+    from visualdub.storage import protect, require_writable
 
+    protect([dataset, start, vgg], [output, run_folder(output)])
+    require_writable(output)
     steps = STEPS if steps is None and minutes is None else steps
     config = prior_config(
         size,
@@ -277,6 +288,9 @@ def prior(
         random_texture=random_texture,
         seed=seed,
     )
+    from training.core.progress import training_progress  # these load torch
+    from training.prior import PriorJob, check_start, open_people, train_prior
+
     job = PriorJob(dataset, output, config, start, keep, workers)
     if dry_run:
         check_start(job)
@@ -322,9 +336,18 @@ def speech(
     ] = "both",
 ) -> None:
     """Train the speech model and write it with the record of its training beside it."""
-    from training.speech.train import main
+    from training.data.sources import files_read
+    from visualdub.speech.predict import MODEL
+    from visualdub.storage import protect, require_writable
 
-    main(clips, output, steps, seed, say=out.print, features=features)
+    model = output or MODEL
+    written = (model, model.with_suffix(".json"))
+    protect(files_read([clips]), written)
+    for path in written:
+        require_writable(path)
+    from training.speech.train import main  # loads torch
+
+    main(clips, model, steps, seed, say=out.print, features=features)
 
 
 def _cores() -> int:

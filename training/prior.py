@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 
-from training.core.checkpoint import checkpoint_facts
-from training.core.config import PriorConfig
+from training.core.config import PriorConfig, run_folder
 from training.core.curves import Curves
 from training.core.distributed import World, end_world, start_world
 from training.core.precision import choose_dtype
-from training.core.run import CHECKPOINT, LOSSES, OnStatus, Run, enough_memory
+from training.core.run import LOSSES, OnStatus, Run, enough_memory, require_own_run
 from training.core.trainer import Trainer, ValidationBatch, texture_of
 from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
 from training.data.windows import WindowSampler, has_window, still_windows
@@ -30,7 +29,7 @@ from training.renderer.losses import Perceptual
 from visualdub.errors import BadInput, Interrupted
 from visualdub.measure.evaluate import MARGIN
 from visualdub.stages import Progress
-from visualdub.storage import require_writable
+from visualdub.storage import protect, require_writable
 
 LEAST_PEOPLE = 2
 # Validation: frames before the first number make texture and references, those from the second up to the
@@ -54,7 +53,7 @@ class PriorJob:
     @property
     def run_folder(self) -> Path:
         """Checkpoint, contact sheet and curves; stays after the run."""
-        return self.output.with_name(self.output.name.removesuffix(".safetensors") + ".run")
+        return run_folder(self.output)
 
 
 def train_prior(
@@ -71,10 +70,12 @@ def train_prior(
     """
     world, config, progress = start_world(), job.config, progress or Progress()
     require_writable(job.output)
+    weights = config.losses.vgg_weights
+    protect([job.dataset, job.start, Path(weights) if weights else None], [job.output, job.run_folder])
     earlier = check_start(job)
     dataset, people = Dataset(job.dataset), open_people(job)
     fingerprint, clips = _fingerprint(job, world.size, earlier), list(people.values())  # one list per person
-    _require_same_training(job, fingerprint)
+    require_own_run(job.run_folder, fingerprint)
     if world.first:
         for clip in (c for of_person in clips for c in of_person):
             progress.check()
@@ -125,16 +126,6 @@ def check_start(job: PriorJob) -> Prior | None:
     earlier = load_prior(job.start)
     check_fits(earlier, job.config.generator, job.config.losses, str(job.start))
     return earlier
-
-
-def _require_same_training(job: PriorJob, fingerprint: str) -> None:
-    """Raise `BadInput` where the checkpoint of another training would be overwritten."""
-    checkpoint = job.run_folder / CHECKPOINT
-    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
-        raise BadInput(
-            f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a"
-            " step); give another -o, or remove that folder"
-        )
 
 
 def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:

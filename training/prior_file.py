@@ -4,7 +4,6 @@ texture.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,7 +20,8 @@ from torch import Tensor, nn
 from training.core.config import GeneratorConfig, LossConfig, generator_config
 from training.core.formats import current_names
 from visualdub.errors import BadInput, OutputError
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "weights" / "prior-small.safetensors"
@@ -36,6 +36,7 @@ class Prior:
     critic: Mapping[str, Tensor]  # float32
     facts: Mapping[str, Any] = field(default_factory=dict)  # people, clips, frames, steps, hours, measures
     hash: str = ""  # SHA-256 of the file
+    face_model: str = DEFAULT_FACE_MODEL  # whose UV layout the network has learned
 
 
 def save_prior(path: Path, prior: Prior) -> None:
@@ -47,26 +48,23 @@ def save_prior(path: Path, prior: Prior) -> None:
     meta = {
         "schema": str(SCHEMA),
         "config": json.dumps(dataclasses.asdict(prior.config)),
-        "face_model": load_face_model().name,
+        "face_model": prior.face_model,
         "facts": json.dumps(dict(prior.facts)),
     }
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(
-            save(halves, meta)
-        )  # safetensors' own writer would leave a file that only its owner can read
-        partial.replace(path)
+        content = save(halves, meta)
     except (OSError, SafetensorError) as e:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {e}") from e
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
-def load_prior(path: Path) -> Prior:
+def load_prior(path: Path, model: str = DEFAULT_FACE_MODEL) -> Prior:
     """Read a prior, one of an earlier version included.
 
-    Raises `BadInput` for another file, another schema or another face model.
+    Raises `BadInput` for another file, another schema or another face model than
+    `model`.
     """
     try:
         with safe_open(path, "pt") as f:
@@ -78,10 +76,8 @@ def load_prior(path: Path) -> Prior:
         raise BadInput(f"{path} is not a prior of vdub train prior: it names no schema")
     if meta["schema"] != str(SCHEMA):
         raise BadInput(f"{path} is a prior of schema {meta['schema']}; this version reads schema {SCHEMA}")
-    if meta.get("face_model") != load_face_model().name:
-        raise BadInput(
-            f"{path} is a prior for face model {meta.get('face_model')}; expected {load_face_model().name}"
-        )
+    if meta.get("face_model") != model:
+        raise BadInput(f"{path} is a prior for face model {meta.get('face_model')}; expected {model}")
     if "config" not in meta or "facts" not in meta:
         raise BadInput(f"{path} is not a prior of vdub train prior: it does not say what it was trained as")
     try:
@@ -98,6 +94,7 @@ def load_prior(path: Path) -> Prior:
         parts["critic"],
         json.loads(meta["facts"]),
         hashlib.sha256(path.read_bytes()).hexdigest(),
+        model,
     )
 
 

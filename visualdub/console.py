@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -86,7 +87,10 @@ def given_consent(text: str | None, actor: str, missing: str) -> Consent:
 
 # ---- output ------------------------------------------------------------------------------------------------
 
-UNITS = {"training": "steps", "examining": "clips", "textures": "people"}  # of stages; frames for all others
+UNITS = {  # of stages; frames for all others
+    **{"training": "steps", "examining": "clips", "textures": "people"},
+    **{"scanning": "MiB", "hashing": "MiB", "waiting for another process": "s"},
+}
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -128,6 +132,24 @@ def shown_progress() -> Iterator[Progress]:
             yield progress
 
 
+class Notes(logging.Handler):
+    """Shows warnings of the project's modules on stderr, one line each, above any progress bar."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            err.print(f"note: {' '.join(record.getMessage().split())}", markup=False)
+        except Exception:
+            self.handleError(record)
+
+
 def print_json(values: dict[str, Any]) -> None:
-    """Machine-readable result on stdout, alone."""
-    print(json.dumps(values, indent=1, ensure_ascii=False), flush=True)
+    """Machine-readable result on stdout, alone; escaped where stdout cannot hold its characters."""
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # another encoding, or a file name that is not UTF-8
+        text = json.dumps(values, indent=1)
+    print(text, flush=True)

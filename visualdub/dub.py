@@ -1,4 +1,4 @@
-"""One clip from decode to encode: the whole pipeline, readable top to bottom."""
+"""A dub, readable top to bottom: plan -> track -> performance -> render -> write."""
 
 from __future__ import annotations
 
@@ -14,38 +14,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
+from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
-from visualdub.media.frame import MediaInfo
-from visualdub.media.movie_reader import content_hash, probe
-from visualdub.media.movie_writer import AudioSource, VideoWriter, choose_codec, gray_frame, gray_info
+from visualdub.media.frame import ClipInfo
+from visualdub.media.movie_writer import (
+    AudioSource,
+    MovieWriter,
+    choose_codec,
+    gray_frame,
+    gray_info,
+)
 from visualdub.records import (
+    SIDECARS,
+    ChangedBounds,
     DubReport,
     Provenance,
     WatermarkRecord,
-    job_payload,
     make_report,
-    report_path,
-    sidecar_path,
     write_provenance,
     write_report,
 )
-from visualdub.render.shot_renderer import Redrawer, Redrawn
-from visualdub.render.watermark import Watermark, payload_from_text
-from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
-from visualdub.speech.performance_file import Curves, write_curves
+from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
+from visualdub.render.watermark import SCHEME, payload_text
+from visualdub.speech.performance import (
+    AS_PREDICTED,
+    PerformanceAdjustments,
+    blend_performance,
+    motion_at,
+    smooth_motion,
+)
+from visualdub.speech.performance_file import PerformanceFile, write_performance_file
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
-from visualdub.storage import require_writable
+from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 
-AUDIO_RATE = 16000  # Hz, what the speech model listens to
+AUDIO_RATE = 16000  # Hz, of the speech model's input
 FINER = 4  # times the clip's rate: how often a mouth is predicted that is moved by a part of a frame
-SCHEME = "DWT-DCT-SVD on luma, blocks of 8 x 8"
 
 
 @dataclass(frozen=True)
@@ -57,286 +66,305 @@ class Output:
     crf: int = 16  # quality of h264, lower is better
     matte: Path | None = None  # a second, grey movie of where pixels were changed
     watermark: bool = True
-    performance: Path | None = None  # what the mouth does in each frame, see `speech.curves`
+    performance: Path | None = None  # what the mouth does in each frame, see `speech.performance_file`
+
+    def files(self) -> list[Path]:
+        """Everything that is written: the movie, its matte and performance, and the records beside it."""
+        beside = [self.path.with_name(self.path.name + suffix) for suffix in SIDECARS]
+        return [self.path, *(p for p in (self.matte, self.performance) if p is not None), *beside]
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One clip, probed and tracked: what every language of a dub shares."""
+class TrackedShot:
+    """A shot and its track: what every language of a dub shares."""
 
-    clip: Path
-    info: MediaInfo
-    track: Track  # of the frames that are written
-    from_cache: bool
-    begins: Fraction = Fraction(0)  # seconds into the clip
+    shot: Shot
+    track: Track  # of exactly the shot's frames
+    from_cache: bool = False
 
-
-# ---- the two passes ----------------------------------------------------------------------------------------
-
-
-def open_shot(
-    clip: Path, face: str | None = None, frames: FrameRange | None = None, progress: Progress | None = None
-) -> Shot:
-    """First pass: the facts of the clip and its track, from the cache where it was tracked before."""
-    info = probe(clip)
-    if frames is not None:
-        frames.within(info.frame_count, str(clip))
-    track, from_cache = cached_track(clip, face, progress)
-    part = track if frames is None else track.span(frames)
-    require_face(part, clip, frames)
-    return cut_shot(Shot(clip, info, track, from_cache), part.frames)
+    def trim(self, frames: FrameRange) -> TrackedShot:
+        """`frames` of the clip, all within the shot. Raises `BadInput` outside it."""
+        return replace(self, shot=self.shot.trim(frames), track=self.track.span(frames))
 
 
-def cut_shot(shot: Shot, frames: FrameRange) -> Shot:
-    """`frames` of `shot`, a whole clip, as a shot of its own. Raises `BadInput` where they are not all
-    tracked.
+# ---- the pipeline ------------------------------------------------------------------------------------------
+
+
+def track_shot(shot: Shot, face: str | None = None, progress: Progress | None = None) -> TrackedShot:
+    """The track of a shot's frames, from the cache where they were tracked before.
+
+    The frames are tracked with handles on either side, never the whole of a long clip. face: as `--face`.
+    Raises `NoFace` where no frame of the shot shows a usable face.
     """
-    held = sum(n for f, n in shot.info.held if f < frames.start)
-    begins = (frames.start + held) / shot.info.rate
-    return Shot(shot.clip, shot.info.part(frames), shot.track.span(frames), shot.from_cache, begins)
+    track, from_cache = cached_track(shot.source, frames=shot.tracked, face=face, progress=progress)
+    track = track.span(shot.frames)
+    require_face(track, shot.source)
+    return TrackedShot(shot, track, from_cache)
 
 
-def dub_clip(
-    shot: Shot,
-    dialogue: Path,
+def dub_shot(
+    tracked: TrackedShot,
+    dialogue: Path | DialogueCue,
     actor: Actor,
     output: Output,
+    *,
+    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
     progress: Progress | None = None,
-    mouth: Shaping | Curves = AS_PREDICTED,
 ) -> DubReport:
-    """Second pass: `shot` speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is
-    left behind.
+    """The shot speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is left behind.
 
-    mouth: how the predicted performance is shaped, or the curves of an edited one, in whose place nothing is
-    predicted. Raises `MediaError` for a recording that cannot be heard, `OutputError` where the result cannot
-    be written, `BadInput` for curves of other frames.
+    mouth: how the predicted performance is adjusted, or an edited performance, in whose place nothing is
+    predicted. Raises `MediaError` for a recording that cannot be read, `OutputError` where the result cannot
+    be written, `BadInput` for an edited performance of other frames, `Interrupted` once `progress` is
+    cancelled.
     """
     clock = StageClock()
-    check_output(output, shot.clip)
-    with clock.stage("speech", len(shot.track)):
-        audio = read_audio(dialogue, AUDIO_RATE)
-        if isinstance(mouth, Curves):
-            performance, speaks = mouth.performance(shot.track), True
-        else:
-            performance, speaks = predicted(shot, audio, actor, mouth)
-    notes = [] if mouth == AS_PREDICTED else [f"mouth: {mouth.describe()}"]
-    unheard = unheard_seconds(audio, shot.info)
-    if unheard > 0:
-        notes.append(f"{dialogue.name} is {unheard:.2f} s longer than the clip; its end is not heard")
-    if not speaks:
-        notes.append(f"no speech is heard in {dialogue.name}; the mouth rests")
-    if not isinstance(mouth, Curves) and actor.style.layer and actor.style.own_layer() is None:
-        notes.append(
-            f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
-            " adapt again"
-        )
-    edited = mouth if isinstance(mouth, Curves) else None
-    report = write_performance(shot, performance, actor, output, dialogue, clock, notes, progress, edited)
+    cue = dialogue if isinstance(dialogue, DialogueCue) else DialogueCue(dialogue)
+    tracked = replace(tracked, shot=tracked.shot.with_cue(cue))
+    shot, track = tracked.shot, tracked.track
+    edited = mouth if isinstance(mouth, PerformanceFile) else None
+    check_output(output, shot.source, cue.recording, actor.folder, edited.path if edited else None)
+    with clock.stage("speech", len(track)):
+        audio = shot_audio(shot)
+        performance, notes = dialogue_performance(tracked, audio, actor, mouth)
+    notes += audio_notes(audio, shot, cue)
+    report = write_performance(
+        tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
+    )
     if output.performance is not None:
-        times = shot.info.frame_times()
-        phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
-        rest = np.array([actor.rest_jaw, *actor.rest_expression[: load_face_model().n_speech]])
-        about = {"dialogue": dialogue.name, "actor": actor.record.name, "mouth": mouth.describe()}
-        write_curves(output.performance, shot.track, performance, phones, rest, about)
+        save_performance(output.performance, tracked, performance, audio, actor, mouth)
     return report
 
 
 def write_performance(
-    shot: Shot,
+    tracked: TrackedShot,
     performance: Performance,
     actor: Actor,
     output: Output,
-    dialogue: Path | None,
-    clock: StageClock,
-    notes: list[str],
+    *,
+    clock: StageClock | None = None,
+    notes: list[str] | None = None,
     progress: Progress | None = None,
-    edited: Curves | None = None,
+    edited: PerformanceFile | None = None,
 ) -> DubReport:
-    """Render `performance` of `actor` into the frames of `shot` and encode them; decode, network and encode
+    """Render `performance` of `actor` into the shot's frames and encode them; decode, network and encode
     overlap.
 
-    dialogue: the recording that is muxed; None keeps the clip's own sound. edited: the file `performance`
-    came from.
+    The shot's cue is muxed; without one the clip's own sound stays. edited: the file `performance` came from.
+    The movie, its matte and the records beside it take their names together, once all are whole.
     """
-    check_actor(shot, actor)
-    dialogue_hash = content_hash(dialogue) if dialogue else None
-    payload = job_payload(shot.track.source_hash, actor.record.name, dialogue_hash)
-    mark = Watermark(payload_from_text(payload)) if output.watermark else None
-    redrawer = Redrawer(shot.clip, shot.track, performance, actor.renderer, clock, mark)
-    touched = Touched()
-    with _writers(shot, output, dialogue) as write:
-        clock.started()
-        for done, finished in enumerate(clock.each(WAIT, prefetch(redrawer.frames(), 2)), 1):
-            with clock.stage("encode"):
-                write(finished)
-            touched.add(finished)
-            if progress is not None:
-                progress.report("rendering", done, len(shot.track))
-    report = make_report(shot.clip, output.path, shot.track, performance, clock, shot.from_cache)
-    report.notes += notes
-    write_report(report, output.path)
-    consent = dataclasses.asdict(actor.record.consent)
-    marked = WatermarkRecord(True, payload, SCHEME, touched.box) if mark else WatermarkRecord(False)
-    write_provenance(
-        output.path,
-        Provenance(
-            shot.clip.name,
-            shot.track.source_hash,
-            str(shot.track.frames),
-            actor.record.name,
-            consent,
-            actor.record.prior_hash,
-            dialogue.name if dialogue else None,
-            dialogue_hash,
-            report.drawn,
-            report.passed,
-            marked,
-            performance=edited.path.name if edited else None,
-            performance_hash=edited.hash if edited else None,
-        ),
+    clock, progress = clock or StageClock(), progress or Progress()
+    options = RenderOptions(watermark=output.watermark)
+    renderer = ShotRenderer(
+        tracked.shot, actor, track=tracked.track, performance=performance, options=options, clock=clock
     )
+    bounds = ChangedBounds()
+    with Together() as files:
+        with _writers(tracked.shot, output, files) as write:
+            clock.started()
+            frames = prefetch(renderer.frames(progress=progress), 2)
+            for done, finished in enumerate(clock.each(WAIT, frames), 1):
+                with clock.stage("encode"):
+                    write(finished)
+                if finished.raw is not None:
+                    bounds.add(finished.matte)
+                progress.report("rendering", done, len(tracked.track))
+        report = make_report(
+            tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
+        )
+        report.notes += notes or []
+        write_report(report, output.path, files)
+        write_provenance(output.path, _provenance(renderer, report, bounds, edited), files)
     return report
 
 
-def predicted(
-    shot: Shot, audio: NDArray[np.float32], actor: Actor, shaping: Shaping
-) -> tuple[Performance, bool]:
-    """What the speech model has `actor` do in `shot` while `audio` is heard, shaped; and whether it speaks at
-    all.
+# ---- the performance ---------------------------------------------------------------------------------------
+
+
+def shot_audio(shot: Shot) -> NDArray[np.float32]:
+    """The shot's dialogue, (n,) mono at AUDIO_RATE, sample 0 at its first frame: every cue at its place.
+
+    Raises `MediaError` for a recording that cannot be read.
     """
-    motion = dialogue_motion(audio, shot.info, shaping, actor.style.own_layer())
-    performance = perform(
-        shot.track, motion, actor.style, actor.rest_jaw, actor.rest_expression, shaping.gain
-    )
-    return performance, bool(motion.voice.any())
+    pieces = [(round(cue.place_s * AUDIO_RATE), _cue_audio(cue)) for cue in shot.cues]
+    if len(pieces) == 1 and pieces[0][0] == 0:
+        return pieces[0][1]
+    audio = np.zeros(max((place + len(piece) for place, piece in pieces), default=0), np.float32)
+    for place, piece in pieces:
+        audio[max(place, 0) : place + len(piece)] += piece[max(-place, 0) :]
+    return audio
+
+
+def _cue_audio(cue: DialogueCue) -> NDArray[np.float32]:
+    start = round(cue.in_point_s * AUDIO_RATE)
+    end = None if cue.duration_s is None else round((cue.in_point_s + cue.duration_s) * AUDIO_RATE)
+    return read_audio(cue.recording, AUDIO_RATE)[start:end]
+
+
+def dialogue_performance(
+    tracked: TrackedShot,
+    audio: NDArray[np.float32],
+    actor: Actor,
+    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
+) -> tuple[Performance, list[str]]:
+    """What `actor` does in the shot while `audio` (n,) at AUDIO_RATE is heard, and what the user should know
+    of it.
+    """
+    if isinstance(mouth, PerformanceFile):
+        return mouth.performance(tracked.track), [f"mouth: {mouth.describe()}"]
+    notes = [] if mouth == AS_PREDICTED else [f"mouth: {mouth.describe()}"]
+    adapter = actor.style.usable_adapter()
+    motion = dialogue_motion(audio, tracked.shot.part, mouth, adapter)
+    if not motion.speech_activity.any():
+        notes.append(f"no speech is heard in {tracked.shot.cues[0].recording.name}; the mouth rests")
+    if actor.style.adapter and adapter is None:
+        notes.append(
+            f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
+            " adapt again"
+        )
+    rest = actor.rest_jaw, actor.rest_expression
+    return blend_performance(tracked.track, motion, actor.style, *rest, mouth.gain), notes
 
 
 def dialogue_motion(
     audio: NDArray[np.float32],
-    info: MediaInfo,
-    shaping: Shaping = AS_PREDICTED,
-    layer: NDArray[np.float64] | None = None,
+    info: ClipInfo,
+    shaping: PerformanceAdjustments = AS_PREDICTED,
+    adapter: NDArray[np.float64] | None = None,
 ) -> SpeechMotion:
     """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain
-    is for `perform`.
+    is for `blend_performance`.
 
-    Frames that stay on screen longer than others are allowed for. layer: the actor's own, as `predict_motion`
+    Frames that stay on screen longer than others are allowed for. adapter: the actor's, as `predict_motion`
     takes it.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
     if shaping.offset_ms == 0:
-        motion = predict_motion(audio, info.rate, count, layer=layer)
+        motion = predict_motion(audio, info.rate, count, adapter=adapter)
     else:  # of a curve as coarse as the frames, a part of a frame's move would cut the peaks
         late = shaping.offset_ms / 1000 * float(info.rate)  # frames
         further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
-        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, layer=layer)
+        often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, adapter=adapter)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
     return replace(
         motion,
         jaw=motion.jaw[times],
         expression=motion.expression[times],
-        voice=motion.voice[times],
-        contact=motion.contact[times],
+        speech_activity=motion.speech_activity[times],
+        closure=motion.closure[times],
     )
 
 
-def frame_periods(info: MediaInfo) -> NDArray[np.int64]:
+def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
     """(frame_count,) the frame period, counted from 0, in which each frame of `info` comes on screen."""
     return np.asarray(np.rint(info.frame_times() * float(info.rate)), np.int64)
 
 
-def unheard_seconds(audio: NDArray[np.float32], info: MediaInfo) -> float:
-    """How much of `audio` lies beyond the last frame's period and is cut."""
-    return max(0.0, len(audio) / AUDIO_RATE - float((int(frame_periods(info)[-1]) + 1) / info.rate))
+def audio_notes(audio: NDArray[np.float32], shot: Shot, cue: DialogueCue) -> list[str]:
+    """What the user should know of a dialogue that ends after the shot."""
+    info = shot.part
+    beyond_s = len(audio) / AUDIO_RATE - float(Fraction(int(frame_periods(info)[-1]) + 1) / info.rate)
+    if beyond_s <= 0:
+        return []
+    return [f"{cue.recording.name} is {beyond_s:.2f} s longer than the clip; its end is not heard"]
 
 
-def soundtrack(shot: Shot, dialogue: Path | None) -> AudioSource | None:
-    """What is heard with the pictures: the dialogue, or the clip's own sound from the shot's first frame
-    on.
-    """
-    if dialogue is not None:
-        return AudioSource(dialogue)
-    return AudioSource(shot.clip, shot.begins) if shot.info.has_audio else None
-
-
-class Touched:
-    """The box around every pixel that a dub changed."""
-
-    def __init__(self) -> None:
-        self.box: tuple[int, int, int, int] | None = None  # left, top, right, bottom; half open
-
-    def add(self, finished: Redrawn) -> None:
-        """Grow the box by one frame's matte."""
-        if finished.raw is None:
-            return
-        rows, columns = np.flatnonzero(finished.matte.any(1)), np.flatnonzero(finished.matte.any(0))
-        if len(rows) == 0:
-            return
-        new = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        old = self.box or new
-        self.box = (min(old[0], new[0]), min(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
+def save_performance(
+    path: Path,
+    tracked: TrackedShot,
+    performance: Performance,
+    audio: NDArray[np.float32],
+    actor: Actor,
+    mouth: PerformanceAdjustments | PerformanceFile,
+) -> None:
+    """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back."""
+    times = tracked.shot.part.frame_times()
+    phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
+    rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
+    dialogue = tracked.shot.cues[0].recording.name
+    about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
+    write_performance_file(path, tracked.track, performance, phones, rest, about)
 
 
 # ---- checks before any work --------------------------------------------------------------------------------
 
 
-def check_output(output: Output, source: Path) -> None:
-    """Raise `OutputError` where the result could not be written, before minutes are spent on it."""
+def check_output(output: Output, *inputs: Path | None) -> None:
+    """Raise `OutputError` or `BadInput` where the result could not be written, or would be written over one
+    of `inputs`, before minutes are spent on it.
+    """
+    protect(inputs, output.files())
     choose_codec(output.path, output.codec, output.crf)
+    require_writable(output.path, SIDECARS)
     if output.matte is not None:
         choose_codec(output.matte)
-    taken: dict[Path, str] = {}
-    for path, name in ((output.path, "movie"), (output.matte, "matte"), (output.performance, "performance")):
-        if path is None:
-            continue
-        require_writable(path)
-        if path.exists() and path.samefile(source):
-            raise BadInput(f"{path} is the source clip; a source is never written to, choose another output")
-        if path.absolute() in taken:
-            raise BadInput(
-                f"{path} is given for both the {taken[path.absolute()]} and its {name}; expected two files"
-            )
-        taken[path.absolute()] = name
-
-
-def check_actor(shot: Shot, actor: Actor) -> None:
-    """Raise `BadInput` where actor and track speak of different face models."""
-    if actor.record.face_model != shot.track.face_model:
-        raise BadInput(
-            f"{actor.folder} was made with face model {actor.record.face_model}; {shot.clip} is tracked with "
-            f"{shot.track.face_model}; adapt the actor again"
-        )
+        require_writable(output.matte)
+    if output.performance is not None:
+        require_writable(output.performance)
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _writers(shot: Shot, output: Output, dialogue: Path | None) -> Iterator[Callable[[Redrawn], None]]:
-    """A function that writes a finished frame to the movie and, where asked for, its matte. Whole on a good
-    end, else nothing.
+def soundtrack(shot: Shot) -> AudioSource | None:
+    """What is heard with the pictures: the shot's dialogue, or the clip's own sound from the shot's first
+    frame on.
+
+    Raises `BadInput` for a shot of several cues.
     """
-    for path in (report_path(output.path), sidecar_path(output.path)):
-        path.unlink(missing_ok=True)  # of an earlier dub; it would describe another movie if this one fails
+    if len(shot.cues) > 1:
+        raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one recording")
+    for cue in shot.cues:
+        return AudioSource(cue.recording, cue.in_point_s - cue.place_s)
+    return AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None
+
+
+@contextlib.contextmanager
+def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[RenderedFrame], None]]:
+    """A function that writes a finished frame to the movie and, where asked for, its matte, which `files`
+    takes over on a good end.
+    """
+    info = shot.part
+    codec = choose_codec(output.path, output.codec, output.crf)
     with contextlib.ExitStack() as stack:
-        movie = stack.enter_context(
-            VideoWriter(
-                output.path,
-                shot.info,
-                choose_codec(output.path, output.codec, output.crf),
-                soundtrack(shot, dialogue),
-            )
-        )
-        matte_info = gray_info(shot.info)
+        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot), files))
+        matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(
-            VideoWriter(output.matte, matte_info, choose_codec(output.matte))
+            MovieWriter(output.matte, matte_info, choose_codec(output.matte), None, files)
         )
 
-        def write(finished: Redrawn) -> None:
+        def write(finished: RenderedFrame) -> None:
             movie.write(finished.frame)
             if matte:
-                matte.write(gray_frame(finished.matte, matte_info, finished.frame.index))
+                matte.write(gray_frame(finished.matte, matte_info.image, finished.frame.index))
 
         yield write
+
+
+def _provenance(
+    renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds, edited: PerformanceFile | None
+) -> Provenance:
+    """The record of a finished dub."""
+    shot, actor, mark = renderer.shot, renderer.actor, renderer.watermark
+    recording = shot.cues[0].recording if shot.cues else None
+    watermark = (
+        WatermarkRecord(True, payload_text(mark.bits), SCHEME, bounds.box) if mark else WatermarkRecord(False)
+    )
+    return Provenance(
+        source=shot.source.name,
+        source_hash=renderer.track.source_hash,
+        frames=str(shot.frames),
+        actor=actor.record.name,
+        consent=dataclasses.asdict(actor.record.consent),
+        prior_hash=actor.record.prior_hash,
+        dialogue=recording.name if recording else None,
+        dialogue_hash=content_hash(recording) if recording else None,
+        drawn=report.drawn,
+        passed=report.passed,
+        watermark=watermark,
+        performance=edited.path.name if edited else None,
+        performance_hash=edited.hash if edited else None,
+        job=renderer.key(shot.frames.start).job_hashes,
+    )

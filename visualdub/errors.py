@@ -29,3 +29,9 @@ class OutputError(VisualDubError, OSError):
 
 class Interrupted(VisualDubError):
     """The user stopped the work; what was done so far is kept where the message says. Exit status 130."""
+
+
+class InternalError(VisualDubError, RuntimeError):
+    """A part of Visual Dub gave another part what it does not take: a fault of the project, not of the user's
+    files. Exit status 70.
+    """

@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from visualdub.errors import BadInput, OutputError
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
-from visualdub.render.watermark import payload_bits, payload_text
 from visualdub.stages import StageClock, peak_memory_mib
-from visualdub.storage import write_json
+from visualdub.storage import Together, write_json
 from visualdub.timing import FrameRange
+
+# ---- keys --------------------------------------------------------------------------------------------------
+
+
+def digest(*parts: str | NDArray[np.generic]) -> str:
+    """Hexadecimal BLAKE2b (128 bits) of texts and arrays, their shapes and types included."""
+    total = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, str):
+            data = part.encode()
+            total.update(f"text {len(data)} ".encode())
+        else:
+            array = np.ascontiguousarray(part)
+            total.update(f"array {array.dtype} {array.shape} ".encode())
+            data = array.tobytes()
+        total.update(data)
+    return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class FrameKey:
+    """What a finished frame's pixels depend on, by hash: equal keys are equal pixels, on machines that
+    compute alike.
+
+    Cache, farm and provenance name frames by it.
+    """
+
+    shot: str  # the clip's bytes, the shot's frames and their track
+    actor: str  # the network with the actor's texture
+    performance: str  # what the mouth does in every frame of the shot
+    options: str  # of the renderer, and its version
+    number: int  # of the frame in the clip
+
+    def of_frame(self, number: int) -> FrameKey:
+        """The key of another frame of the same job."""
+        return replace(self, number=number)
+
+    @property
+    def job_hashes(self) -> dict[str, str]:
+        """The four hashes by name, which all frames of one job share."""
+        return {k: v for k, v in asdict(self).items() if k != "number"}
+
+    @property
+    def job(self) -> str:
+        """One text for all frames of the job; the watermark carries bits of its hash."""
+        return "|".join(self.job_hashes.values())
+
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 1
+FORMAT = 2  # records of format 1 have no `job`
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -58,10 +108,10 @@ class Provenance:
     drawn: int
     passed: tuple[PassedThrough, ...]
     watermark: WatermarkRecord
-    performance: str | None = (
-        None  # the file an edited performance was read from; None = as predicted from the dialogue
-    )
+    # the file an edited performance was read from; None = as predicted from the dialogue
+    performance: str | None = None
     performance_hash: str | None = None
+    job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of format 1
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -75,13 +125,6 @@ def tool_version() -> str:
         return version("visualdub")
     except PackageNotFoundError:
         return "unknown"
-
-
-def job_payload(source_hash: str, actor: str, dialogue_hash: str | None) -> str:
-    """Watermark payload of a job, hexadecimal: the same source, actor and dialogue always carry the same
-    bits.
-    """
-    return payload_text(payload_bits(f"{source_hash}|{actor}|{dialogue_hash or ''}"))
 
 
 def passed_runs(first: int, reasons: Sequence[str | None]) -> tuple[PassedThrough, ...]:
@@ -104,18 +147,12 @@ def sidecar_path(output: Path) -> Path:
     return output.with_name(output.name + PROVENANCE_SUFFIX)
 
 
-def write_provenance(output: Path, record: Provenance) -> Path:
+def write_provenance(output: Path, record: Provenance, together: Together | None = None) -> Path:
     """Write the record beside `output`, whole or not at all. Returns its path. Raises `OutputError` where it
     cannot be written.
     """
     path = sidecar_path(output)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
+    write_json(path, asdict(record), together)
     return path
 
 
@@ -126,9 +163,9 @@ def read_provenance(output: Path) -> Provenance:
     path = sidecar_path(output)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != FORMAT:
+        if raw["format"] not in range(1, FORMAT + 1):
             raise BadInput(
-                f"{path} is a provenance record of format {raw['format']}; this version reads format {FORMAT}"
+                f"{path} is a provenance record of format {raw['format']}; this version reads 1 to {FORMAT}"
             )
         mark = raw.pop("watermark")
         box = mark.pop("box")
@@ -140,10 +177,27 @@ def read_provenance(output: Path) -> Provenance:
         raise BadInput(f"{path} is not a provenance record of Visual Dub: {e}") from e
 
 
+class ChangedBounds:
+    """The box around every pixel that a dub changed."""
+
+    def __init__(self) -> None:
+        self.box: tuple[int, int, int, int] | None = None  # left, top, right, bottom; half open
+
+    def add(self, matte: NDArray[np.uint8]) -> None:
+        """Grow the box by one frame's matte (H, W), 0 where nothing changed."""
+        rows, columns = np.flatnonzero(matte.any(1)), np.flatnonzero(matte.any(0))
+        if len(rows) == 0:
+            return
+        new = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        old = self.box or new
+        self.box = (min(old[0], new[0]), min(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
+
+
 # ---- report ------------------------------------------------------------------------------------------------
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
 REPORT_SUFFIX = ".report.json"
+SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
 
 def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
@@ -169,9 +223,8 @@ class DubReport:
     frames_per_second: float  # finished frames, start-up apart
     stages: dict[str, dict[str, float]]  # seconds, frames, frames/s of each; stages overlap
     peak_memory_mib: float
-    sync: dict[str, Any] | None = (
-        None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
-    )
+    # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
+    sync: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
 
     def as_dict(self) -> dict[str, Any]:
@@ -213,8 +266,8 @@ def report_path(output: Path) -> Path:
     return output.with_name(output.name + REPORT_SUFFIX)
 
 
-def write_report(report: DubReport, output: Path) -> Path:
+def write_report(report: DubReport, output: Path, together: Together | None = None) -> Path:
     """Write the report beside `output`, whole or not at all."""
     path = report_path(output)
-    write_json(path, report.as_dict())
+    write_json(path, report.as_dict(), together)
     return path

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from visualdub.errors import Interrupted
 # ---- clocks ------------------------------------------------------------------------------------------------
 
 WAIT = "waiting"  # for another thread; never reported as work
+PROCESS_STATUS = Path("/proc/self/status")  # of Linux
 Item = TypeVar("Item")
 
 
@@ -64,6 +65,8 @@ class StageClock:
             entry = self.stages.setdefault(name, StageTime())
             entry.seconds += seconds
             entry.frames += frames
+        if _peak_is_sampled():
+            peak_memory_mib()
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """`items`, the time each takes to come counted under `name`."""
@@ -98,10 +101,40 @@ class StageClock:
         }
 
 
+_highest_seen = 0  # bytes, by the samples of `peak_memory_mib`
+
+
 def peak_memory_mib() -> float:
-    """Most resident memory this process has held so far, MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    """Most resident memory this process has held so far, MiB.
+
+    Linux and Windows keep that figure. macOS keeps none that Python reaches without a POSIX-only module:
+    there it is the most that was resident at any call, and a `StageClock` calls whenever a stage ends.
+    """
+    global _highest_seen
+    kept = _kept_peak()
+    if kept is None:
+        import psutil
+
+        _highest_seen = max(_highest_seen, psutil.Process().memory_info().rss)
+        kept = _highest_seen
+    return kept / 2**20
+
+
+def _kept_peak() -> int | None:
+    """The system's own figure in bytes; None where it keeps none."""
+    if PROCESS_STATUS.is_file():
+        for line in PROCESS_STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import psutil
+
+    peak: int | None = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    return peak
+
+
+@cache
+def _peak_is_sampled() -> bool:
+    return _kept_peak() is None
 
 
 # ---- progress and cancel -----------------------------------------------------------------------------------

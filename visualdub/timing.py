@@ -110,7 +110,7 @@ STANDARD_RATES = tuple(
     )
 )
 _COARSE = Fraction(1, 1000)  # seconds; a clock that cannot tell NTSC rates from their neighbours
-_HELD_SHARE = 100  # at most one frame in so many may be held, and always one
+_REPEATED_SHARE = 100  # at most one frame in so many may be shown longer, and always one
 
 
 class VariableRate(ValueError):
@@ -120,8 +120,8 @@ class VariableRate(ValueError):
 def find_rate(
     stamps: NDArray[np.int64], time_base: Fraction, declared: Sequence[Fraction | None]
 ) -> tuple[Fraction, tuple[tuple[int, int], ...]]:
-    """Rate in frames/s and held frames ((frame, extra periods), ...) of sorted presentation `stamps` (n,) in
-    `time_base`.
+    """Rate in frames/s and repeated frames ((frame, extra periods), ...) of sorted presentation `stamps` (n,)
+    in `time_base`.
 
     A rate fits exactly where every stamp is within one tick of its place on an even grid, so that containers
     that round to milliseconds count as constant. Otherwise an even grid is accepted where no frame is a whole
@@ -141,7 +141,7 @@ def find_rate(
     for rate, steps in exact:
         if steps is not None and (steps == 1).all():
             return rate, ()
-    allowed = max(1, len(stamps) // _HELD_SHARE)
+    allowed = max(1, len(stamps) // _REPEATED_SHARE)
     for rate, steps in exact:
         if steps is not None and 0 < (steps > 1).sum() <= allowed and (steps == 1).sum() > 0:
             return rate, tuple((int(i), int(steps[i]) - 1) for i in np.flatnonzero(steps > 1))

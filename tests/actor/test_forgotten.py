@@ -18,6 +18,7 @@ from visualdub import storage as cache
 from visualdub.actor import Actor, load_actor
 from visualdub.cli import run
 from visualdub.dub import Output
+from visualdub.edit import plan_shot
 from visualdub.errors import ActorError
 
 Removal = Callable[[Path], None]
@@ -137,10 +138,10 @@ def test_an_actor_read_before_draws_nothing_after(
 ) -> None:
     """Its record is in memory, its renderer is not."""
     held: Actor = load_actor(ada)
-    shot = dub.open_shot(talking)
+    shot = dub.track_shot(plan_shot(talking))
     remove(ada)
     with pytest.raises(ActorError, match=r"ada\.actor.*is missing"):
-        dub.dub_clip(shot, wav, held, Output(tmp_path / "out.mkv"))
+        dub.dub_shot(shot, wav, held, Output(tmp_path / "out.mkv"))
     assert not list(tmp_path.glob("*out.mkv*"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import wave
 
@@ -10,8 +11,8 @@ import pytest
 from helpers import portrait_pictures
 
 from visualdub.demo.portrait import ENAMEL, GUM, Motion, Portrait, paint, tooth_colour
-from visualdub.demo.run import DATA, ENGLISH, FRENCH, label, portrait_picture
-from visualdub.face.models import load_face_model
+from visualdub.demo.run import DATA, ENGLISH, FRENCH, PORTRAIT, label, portrait_picture
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def portrait() -> Portrait:
 
 
 def motion(jaw: float, shift: tuple[float, float] = (0.0, 0.0), turn: float = 0.0) -> Motion:
-    k = load_face_model().n_expression
+    k = face_model(DEFAULT_FACE_MODEL).n_expression
     return Motion(np.array([jaw]), np.zeros((1, k)), np.array([[0.0, turn, 0.0]]), np.array([shift]))
 
 
@@ -32,9 +33,9 @@ def test_no_motion_gives_the_picture_back(portrait: Portrait) -> None:
 def test_a_shift_moves_the_face_by_that_much_and_not_the_edge(portrait: Portrait) -> None:
     (frame,) = portrait.frames(motion(0.0, shift=(3.0, 0.0)))
     nose = portrait.still[1, :2].round().astype(int)
-    here = frame[nose[1] - 8 : nose[1] + 8, nose[0] - 5 : nose[0] + 11].astype(int)
+    around_nose = frame[nose[1] - 8 : nose[1] + 8, nose[0] - 5 : nose[0] + 11].astype(int)
     there = portrait.rgb[nose[1] - 8 : nose[1] + 8, nose[0] - 8 : nose[0] + 8].astype(int)
-    assert np.abs(here - there).mean() < 1.5
+    assert np.abs(around_nose - there).mean() < 1.5
     edge = np.abs(frame[:2].astype(int) - portrait.rgb[:2]).mean()
     assert (
         edge < 0.3 * np.abs(np.roll(portrait.rgb, 3, 1)[:2].astype(int) - portrait.rgb[:2]).mean()
@@ -81,6 +82,13 @@ def test_paint_changes_nothing_outside_the_lips() -> None:
 def test_portraits_for_tests_are_even_and_move() -> None:
     a, b = portrait_pictures(8)[0], portrait_pictures(8)[6]
     assert a.shape[0] % 2 == 0 and a.shape[1] % 2 == 0 and np.abs(a.astype(int) - b).mean() > 0.5
+
+
+def test_the_portrait_is_the_file_that_its_licence_note_is_about() -> None:
+    note = json.loads(PORTRAIT.with_suffix(".json").read_text())
+    assert note["file"] == PORTRAIT.name and "public domain" in note["licence"]
+    assert note["sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
+    assert portrait_picture().shape == (600, 512, 3)
 
 
 def test_recordings_are_five_seconds_of_16_khz_and_say_how_they_were_made() -> None:

@@ -1,6 +1,9 @@
 """The whole-shot fit on shots made from the model itself, where the truth is known."""
 
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +12,30 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from visualdub.face.camera import Pose, project
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.fit import (
-    Pose,
-    close_mouth,
-    fit_shot,
-    procrustes,
-    project,
-    smooth_pose,
-    unproject,
-    whittaker,
-)
+from visualdub.face.fit import close_mouth, fit_shot, smooth_pose, whittaker
 from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
+from visualdub.face.quality import track_figures
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import confidence_of, yaw_pitch
+from visualdub.speech.activity import tracked_opening
+from visualdub.speech.closure import lip_offsets
+from visualdub.speech.style import speech_parameters
 
-N = 60
+N, MODEL = 60, face_model(DEFAULT_FACE_MODEL)
 
 
 def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], NDArray[np.float64], Pose]:
     """Landmarks (N, 478, 3) of a face that talks and turns, with the opening that was acted."""
-    model, rng = load_face_model(), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     t = np.arange(N)
     jaw = 0.06 * (1 + np.sin(t * 0.9))
-    expression = np.zeros((N, model.n_expression))
+    expression = np.zeros((N, MODEL.n_expression))
     expression[:, 0] = 0.5 * np.sin(t * 0.5)
-    mesh = model.vertices(model.template, jaw, expression)
+    mesh = MODEL.landmarks(MODEL.vertices(MODEL.template, jaw, expression))
     turn = Rotation.from_euler(
         "yxz", np.stack([yaw * np.sin(t / 15), 5 * np.cos(t / 11), 3 * np.sin(t / 20)], 1), degrees=True
     )
@@ -46,12 +45,12 @@ def acted(noise: float = 0.0, yaw: float = 12.0) -> tuple[NDArray[np.float32], N
         np.stack([256 + t / 4, 240 - t / 8, 0 * t], 1).astype(float),
     )
     points = np.full((N, 478, 3), 1.0)
-    points[:, :468] = project(mesh, pose)[:, :468] + rng.normal(0, noise, (N, 468, 3))
+    points[:, :468] = project(mesh, pose) + rng.normal(0, noise, (N, 468, 3))
     return points.astype(np.float32), lip_opening(mesh), pose
 
 
 def as_track(landmarks: NDArray[np.float32]) -> Track:
-    fit = fit_shot(load_face_model(), landmarks)
+    fit = fit_shot(MODEL, landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         "x",
@@ -60,7 +59,7 @@ def as_track(landmarks: NDArray[np.float32]) -> Track:
         Fraction(25),
         0,
         landmarks,
-        confidence_of(fit, seen),
+        confidence_of(MODEL, fit, seen),
         fit.pose.scale,
         fit.pose.rotation,
         fit.pose.translation[:, :2],
@@ -83,14 +82,6 @@ def test_whittaker_is_symmetric_keeps_lines_and_bridges_gaps() -> None:
     assert smooth == pytest.approx(smooth[::-1]) and smooth.argmax() == 10
 
 
-def test_procrustes_recovers_a_similarity_and_unproject_undoes_project() -> None:
-    points, _, pose = acted()
-    found = procrustes(points[:, :468].astype(float), unproject(points[:, :468].astype(float), pose))
-    assert found.scale == pytest.approx(pose.scale, rel=1e-5)
-    assert found.rotation == pytest.approx(pose.rotation, abs=1e-5)
-    assert found.translation == pytest.approx(pose.translation, abs=1e-2)
-
-
 def test_smoothing_keeps_a_still_head_still() -> None:
     side = Rotation.from_euler("y", 20, degrees=True).as_matrix()
     pose = Pose(np.full(9, 100.0), np.tile(side, (9, 1, 1)), np.tile([5.0, 6, 0], (9, 1)))
@@ -102,8 +93,8 @@ def test_smoothing_keeps_a_still_head_still() -> None:
 
 def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
     points, opening, _ = acted(noise=0.3)
-    fit = fit_shot(load_face_model(), points)
-    mesh = load_face_model().vertices(fit.identity, fit.jaw, fit.expression)
+    fit = fit_shot(MODEL, points)
+    mesh = MODEL.landmarks(MODEL.vertices(fit.identity, fit.jaw, fit.expression))
     fitted = lip_opening(mesh)
     assert 0.95 <= fitted.std() / opening.std() <= 1.05
     lags = [np.corrcoef(fitted[3 + k : N - 3 + k], opening[3 : N - 3])[0, 1] for k in range(-3, 4)]
@@ -113,8 +104,8 @@ def test_fit_follows_lips_without_lag_and_keeps_their_amplitude() -> None:
 
 def test_fit_halves_the_jitter_of_the_forehead() -> None:
     points, _, _ = acted(noise=0.5)
-    fit = fit_shot(load_face_model(), points)
-    mesh = project(load_face_model().vertices(fit.identity, fit.jaw, fit.expression), fit.pose)
+    fit = fit_shot(MODEL, points)
+    mesh = project(MODEL.landmarks(MODEL.vertices(fit.identity, fit.jaw, fit.expression)), fit.pose)
     forehead = [10, 151, 9, 108, 337]
 
     def jitter(p: NDArray[np.floating[Any]]) -> float:
@@ -133,10 +124,10 @@ def test_missing_frames_keep_their_place_and_get_no_confidence() -> None:
 
 
 def test_identity_comes_out_with_its_lips_closed() -> None:
-    model = load_face_model()
-    open_face = model.vertices(model.template, np.array(0.08), np.zeros(model.n_expression))[:468]
+    mesh = MODEL.vertices(MODEL.template, np.array(0.08), np.zeros(MODEL.n_expression))
+    open_face = MODEL.landmarks(mesh)
     assert lip_opening(open_face) > 0.1
-    assert lip_opening(close_mouth(model, open_face)) == pytest.approx(0.012, abs=0.01)
+    assert lip_opening(close_mouth(MODEL, open_face)) == pytest.approx(0.012, abs=0.01)
 
 
 def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive() -> None:
@@ -146,11 +137,11 @@ def test_yaw_sign_a_face_looking_to_the_pictures_right_is_positive() -> None:
 
 
 def test_profile_gets_no_confidence() -> None:
-    fit = fit_shot(load_face_model(), acted()[0])
+    fit = fit_shot(MODEL, acted()[0])
     side = Rotation.from_euler("y", 80, degrees=True).as_matrix()
     turned = Pose(fit.pose.scale, np.tile(side, (N, 1, 1)), fit.pose.translation)
     confidence = confidence_of(
-        type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool)
+        MODEL, type(fit)(turned, fit.identity, fit.jaw, fit.expression, fit.residual), np.ones(N, bool)
     )
     assert (confidence == 0).all()
 
@@ -201,9 +192,75 @@ def test_track_survives_a_round_trip(tmp_path: Path) -> None:
 
 
 def test_face_width_of_the_template_is_one() -> None:
-    assert face_width(load_face_model().template) == pytest.approx(1.0, abs=0.02)
+    assert face_width(MODEL.landmarks(MODEL.template)) == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_mask_never_leaves_the_renderers_view() -> None:
     inside = clip_to_view(np.ones((SIZE, SIZE), np.uint8))
     assert inside.sum() == (256 - 112) * (224 - 32) and inside[112:256, 32:224].all()
+
+
+# ---- long shots --------------------------------------------------------------------------------------------
+
+
+def acted_long(count: int) -> NDArray[np.float32]:
+    """Landmarks (count, 478, 3): the acted face over and over, each frame with noise of its own."""
+    points = np.concatenate([acted()[0]] * -(-count // N))[:count]
+    return points + np.random.default_rng(2).normal(0, 0.3, points.shape).astype(np.float32)
+
+
+def test_a_fit_in_blocks_is_the_whole_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One identity, one smoothing over the whole shot: the blocks' borders cannot be seen. Frames that nobody
+    sees lie inside and across them.
+    """
+    points = acted_long(3 * N)
+    points[[0, 44, 45, 46, 101]] = np.nan
+    whole = fit_shot(MODEL, points)
+    monkeypatch.setattr("visualdub.face.fit.BLOCK", 45)
+    blocks = fit_shot(MODEL, points)
+    for a, b in zip(vars(whole.pose).values(), vars(blocks.pose).values(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-10)  # worst measured 2e-13 pixels
+    for name in ("identity", "jaw", "expression", "residual"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(whole, name), atol=1e-9, err_msg=name)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """What Python and NumPy hold at most during `work` beyond what they held before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def growth(work: Callable[[NDArray[np.float32]], object], short: int = 200, long: int = 800) -> float:
+    """Bytes a frame by which the peak of `work` on landmarks grows with length."""
+    peaks = [peak_bytes(partial(work, acted_long(n))) for n in (short, long)]
+    return (peaks[1] - peaks[0]) / (long - short)
+
+
+MESH_BYTES = MODEL.vertex_count * 3 * 8  # of one frame, and a fit held seven of them
+
+
+def test_the_fits_memory_does_not_grow_by_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visualdub.face.fit.BLOCK", 100)
+    assert growth(lambda points: fit_shot(MODEL, points)) < 0.5 * MESH_BYTES  # 5 KiB measured
+
+
+def test_no_measure_of_a_track_holds_the_meshes_of_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = (as_track(acted_long(n)) for n in (200, 800))
+    measures: tuple[Callable[[Track], Any], ...] = (
+        lambda track: stable_crop(track).affine,
+        track_figures,
+        tracked_opening,
+        lambda track: lip_offsets(MODEL, track.identity, speech_parameters(track, 1 + MODEL.n_speech)),
+    )
+    whole = [measure(long) for measure in measures]
+    for module in ("face.models", "face.crop", "speech.activity"):
+        monkeypatch.setattr(f"visualdub.{module}.BLOCK", 100)
+    for measure, expected in zip(measures, whole, strict=True):
+        assert measure(long) == pytest.approx(expected, abs=1e-9)  # worst measured 2e-16
+        a, b = (peak_bytes(partial(measure, track)) for track in (short, long))
+        assert (b - a) / 600 < 0.25 * MESH_BYTES
+    assert np.array_equal(stable_crop(long).affine, whole[0])  # pixels depend on it: to the bit

@@ -1,97 +1,108 @@
-"""The table of a shot."""
+"""Evaluation as it streams: rendered frames against measures of whole arrays, and whose mouth is measured."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from array_reference import array_table, numbers_of
+from helpers import portrait_pictures
 
-from visualdub.errors import BadInput
-from visualdub.face.landmarks import (
-    EYE_CORNERS,
-    FACE_LEFT,
-    FACE_RIGHT,
-    INNER_LIP_PAIRS,
-    LIPS_OUTER,
-    SOURCE_BOX,
-    lip_opening,
+from visualdub.actor.package import Actor, load_actor
+from visualdub.dub import TrackedShot, track_shot
+from visualdub.edit import plan_shot
+from visualdub.errors import NoFace
+from visualdub.face.detect import find_faces
+from visualdub.face.landmarks import lip_opening
+from visualdub.face.track import Performance, Track
+from visualdub.measure.evaluate import OutputFaces, evaluated_frames, measure, other_segment
+from visualdub.measure.mouth import lip_distances
+from visualdub.stages import StageClock
+from visualdub.timing import FrameRange
+
+
+@pytest.fixture(scope="module")
+def scene(talking: Path, flat_actor: Path) -> tuple[TrackedShot, Actor]:
+    return track_shot(plan_shot(talking)), load_actor(flat_actor)
+
+
+def own_performance(track: Track) -> Performance:
+    """The performance of a track, except that three frames in the middle pass through."""
+    performance = Performance.of_track(track)
+    draw = performance.draw.copy()
+    draw[11:14] = 0
+    return replace(performance, draw=draw)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_streamed_measures_are_those_of_the_whole_shot(scene: tuple[TrackedShot, Actor], own: bool) -> None:
+    """Worst difference measured: 2e-14."""
+    tracked, actor = scene
+    performance = own_performance(tracked.track)
+    frames = list(evaluated_frames(tracked, performance, actor, StageClock()))
+    kept = [f.measured for f in frames if f.measured is not None]
+    assert [f.number for f in kept] == [*range(11), *range(14, 40)] and len(frames) == 40
+    (face,), count = find_faces(iter([f.rgb for f in frames]), None)
+    output = face.dense(count)[[f.number for f in kept]]
+    expected = numbers_of(array_table(kept, output, actor.renderer.window, own))
+    streamed = numbers_of(measure(tracked, performance, actor, StageClock(), own_performance=own))
+    assert streamed == pytest.approx(expected, abs=1e-9) and None not in streamed.values()
+
+
+def test_a_shot_of_which_nothing_is_rendered_is_refused(scene: tuple[TrackedShot, Actor]) -> None:
+    tracked, actor = scene
+    performance = Performance.of_track(tracked.track)
+    nothing = replace(performance, draw=np.zeros(len(performance)))
+    with pytest.raises(NoFace, match=r"talking\.mkv: none of frames 0:40 was rendered"):
+        measure(tracked, nothing, actor, StageClock(), own_performance=True)
+
+
+def test_the_mouth_is_that_of_the_tracked_face(scene: tuple[TrackedShot, Actor]) -> None:
+    """Two faces side by side: the right one is the tracked one, the left one moves otherwise."""
+    track = scene[0].track.span(FrameRange(0, 12))
+    pictures = portrait_pictures(12)
+    width = pictures[0].shape[1]
+    both = [np.concatenate(pair, 1) for pair in zip(pictures[::-1], pictures, strict=True)]
+    moved = track.landmarks + np.array([width, 0, 0], np.float32)
+    with OutputFaces(replace(track, landmarks=moved)) as faces:
+        for picture in both:
+            faces.add(picture)
+        mouth = faces.mouth([3, 7, 99])
+    assert np.isnan(mouth.opening[2]) and np.isnan(mouth.lip_distance[2])  # not a frame of the shot
+    assert mouth.lip_distance[:2].max() < 5  # % of the face width; the other face is over 100 away
+    expected = lip_opening(track.landmarks[[3, 7]].astype(np.float64))
+    assert mouth.opening[:2] == pytest.approx(expected, abs=0.05)
+
+
+def test_output_faces_are_measured_as_landmarks_are(scene: tuple[TrackedShot, Actor]) -> None:
+    track = scene[0].track.span(FrameRange(0, 10))
+    pictures = portrait_pictures(10)
+    with OutputFaces(track) as faces:
+        for picture in pictures:
+            faces.add(picture)
+        mouth = faces.mouth(list(range(10)))
+    (face,), count = find_faces(iter(pictures), None)
+    landmarks = face.dense(count)
+    np.testing.assert_allclose(mouth.opening, lip_opening(landmarks.astype(np.float64)), atol=1e-12)
+    np.testing.assert_allclose(mouth.lip_distance, lip_distances(track.landmarks, landmarks), atol=1e-12)
+
+
+def test_without_a_face_there_is_no_mouth(scene: tuple[TrackedShot, Actor]) -> None:
+    with OutputFaces(scene[0].track) as faces:
+        faces.add(np.full((376, 320, 3), 90, np.uint8))
+        assert np.isnan(faces.mouth([0]).opening).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        (FrameRange(10, 20), FrameRange(0, 10)),
+        (FrameRange(9, 19), FrameRange(19, 29)),
+        (FrameRange(20, 40), FrameRange(0, 20)),
+        (FrameRange(15, 35), None),
+    ],
 )
-from visualdub.measure.shot import ShotArrays, evaluate_shot
-
-N, S = 20, 64
-
-
-def landmarks(opening: np.ndarray) -> np.ndarray:
-    """Faces in a 64 x 64 picture whose inner lips are `opening` x 20 pixels apart."""
-    marks = np.full((len(opening), 478, 3), 32.0, np.float32)
-    marks[..., 2] = 0
-    marks[:, FACE_LEFT, 0], marks[:, FACE_RIGHT, 0] = 7, 57
-    marks[:, EYE_CORNERS[0], 0], marks[:, EYE_CORNERS[1], 0] = 22, 42
-    for i, j in zip(SOURCE_BOX, ((-8, -8), (8, 8)) * 4, strict=True):
-        marks[:, i, :2] = 40 + np.array(j)
-    for k, i in enumerate(LIPS_OUTER):
-        marks[:, i, :2] = 40 + 6 * np.array([np.cos(k), np.sin(k)])
-    for upper, lower in INNER_LIP_PAIRS:
-        marks[:, upper, :2] = (40, 40)
-        marks[:, lower, 0], marks[:, lower, 1] = 40, 40 + 20 * opening
-    return marks
-
-
-def shot() -> ShotArrays:
-    rng = np.random.default_rng(0)
-    real = rng.integers(60, 200, (N, S, S, 3)).astype(np.uint8)
-    masks = np.zeros((N, S, S), np.float32)
-    masks[:, 24:56, 16:48] = 1
-    composite = real.copy()
-    composite[:, 24:56, 16:48] += 10
-    opening = rng.uniform(0, 0.4, N)
-    affine = np.repeat(np.eye(2, 3)[None], N, 0)
-    marks = landmarks(opening)
-    return ShotArrays(real, real + 10, composite, masks, marks, marks, affine, opening, np.full(N, 12.0))
-
-
-def test_self_reenactment() -> None:
-    table = evaluate_shot(shot())
-    ten = 20 * np.log10(255 / 10)
-    # the raw picture is off by 10 everywhere, of which only the mask counts
-    assert table["raw"]["psnr_crop"] == pytest.approx(ten + 10 * np.log10(4), abs=1e-6)
-    assert table["raw"]["psnr_mask"] == pytest.approx(ten) and table["composite"][
-        "psnr_mask"
-    ] == pytest.approx(ten)
-    assert table["composite"]["psnr_crop"] == pytest.approx(
-        ten + 10 * np.log10(4), abs=1e-6
-    )  # a quarter of the crop is off
-    assert table["mask_share"] == 0.25 and table["frames"] == N
-    assert table["composite"]["flicker"] == pytest.approx(1) and table["composite"]["sharpness"] > 0.9
-    assert table["mouth"]["lmd"] == 0 and table["mouth"]["control"] == pytest.approx(1)
-    assert table["by_yaw"]["psnr"]["10-20"]["frames"] == N
-    assert "leak" not in table["mouth"]  # the source is the command
-    json.dumps(table, allow_nan=False)
-
-
-def test_another_performance_is_not_compared_pixel_by_pixel() -> None:
-    own = shot()
-    other = np.random.default_rng(5).uniform(0, 0.4, N)
-    noisy = other + np.random.default_rng(6).normal(0, 0.01, N)
-    table = evaluate_shot(
-        replace(own, commanded=other, landmarks_output=landmarks(noisy)), own_performance=False
-    )
-    assert "psnr_crop" not in table["raw"] and "lmd" not in table["mouth"]
-    assert table["mouth"]["control"] > 0.95 and abs(table["mouth"]["leak"]) < 0.6
-    assert table["mouth"]["open_share"] == pytest.approx((lip_opening(landmarks(noisy)) > 0.05).mean())
-
-
-def test_frames_without_a_face_give_null_not_nan() -> None:
-    own = shot()
-    none = np.full_like(own.landmarks_output, np.nan)
-    table = evaluate_shot(replace(own, landmarks_output=none, landmarks_real=none))
-    assert table["mouth"] == {"open_share": None, "faces_found": 0, "lmd": None, "control": None}
-    assert table["raw"]["psnr_source_box"] is None and table["raw"]["psnr_mask"] is not None
-    json.dumps(table, allow_nan=False)
-
-
-def test_arrays_of_different_lengths_are_refused() -> None:
-    with pytest.raises(BadInput, match="masks has 3 frames, real has 20"):
-        replace(shot(), masks=np.zeros((3, S, S), np.float32))
+def test_the_other_segment_does_not_overlap(frames: FrameRange, expected: FrameRange | None) -> None:
+    assert other_segment(frames, 40) == expected

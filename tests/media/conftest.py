@@ -1,4 +1,4 @@
-"""Small movies made by FFmpeg itself, each frame carrying its number, to hold the media room against."""
+"""Small movies made by FFmpeg itself, each frame carrying its number, to hold reader and writer against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
+from visualdub.media.frame import ClipInfo, ColourTags, Frame, ImageSpec
+from visualdub.media.pixel_format import bit_depth, has_alpha, sample_type
+from visualdub.media.yuv import chroma_factors
 
 WIDTH, HEIGHT, CELL = 192, 96, 16
 
@@ -82,32 +84,29 @@ def make_movie(
     return path
 
 
-def info_of(pix_fmt: str, **changes: Any) -> MediaInfo:
-    """Facts of a small clip for tests that need no file."""
-    facts: dict[str, Any] = {
-        "path": Path("made.mkv"),
-        "width": 48,
-        "height": 32,
-        "rate": Fraction(25),
-        "frame_count": 3,
-        "pix_fmt": pix_fmt,
-        "colour": ColourTags(1, 1, 1, 1),
-        "rotation": 0,
-        "timecode": None,
-        "codec": "ffv1",
-        "has_audio": False,
-        "sample_aspect": Fraction(1),
-    }
-    return MediaInfo(**{**facts, **changes})
+def image_of(pix_fmt: str, **changes: Any) -> ImageSpec:
+    """Small pictures for tests that need no file."""
+    facts: dict[str, Any] = {"width": 48, "height": 32, "colour": ColourTags(1, 1, 1, 1)}
+    return ImageSpec(pix_fmt=pix_fmt, **{**facts, **changes})
 
 
-def noise_frames(info: MediaInfo, shapes: Sequence[tuple[int, int]], bits: int) -> list[Frame]:
-    """Frames of random samples over the whole code range, planes of the given shapes."""
+def info_of(image: ImageSpec, **changes: Any) -> ClipInfo:
+    """Facts of a small clip of `image` for tests that need no file."""
+    facts: dict[str, Any] = {"rate": Fraction(25), "frame_count": 3}
+    return ClipInfo(Path("made.mkv"), "matroska", "ffv1", image=image, **{**facts, **changes})
+
+
+def noise_frames(image: ImageSpec, count: int = 3) -> list[Frame]:
+    """Frames of random samples over the whole code range."""
+    luma, (across, down) = (image.height, image.width), chroma_factors(image)
+    shapes = [luma]
+    if not image.pix_fmt.startswith("gray"):
+        shapes += [(-(-luma[0] // down), -(-luma[1] // across))] * 2 + [luma] * has_alpha(image.pix_fmt)
     random = np.random.default_rng(7)
-    dtype = np.uint8 if bits == 8 else np.uint16
+    top = 1 << bit_depth(image.pix_fmt)
+    dtype = sample_type(image.pix_fmt)
     return [
-        Frame(i, tuple(random.integers(0, 1 << bits, s).astype(dtype) for s in shapes), info)
-        for i in range(info.frame_count)
+        Frame(i, tuple(random.integers(0, top, s).astype(dtype) for s in shapes), image) for i in range(count)
     ]
 
 

@@ -13,8 +13,8 @@ from media.conftest import make_movie, numbered_picture, tone, write_sound
 from numpy.typing import NDArray
 
 from visualdub.media.audio import AudioMissing, read_audio
-from visualdub.media.movie_reader import probe, read_frames
-from visualdub.media.movie_writer import AudioSource, VideoWriter
+from visualdub.media.movie_writer import AudioSource, MovieWriter
+from visualdub.media.source import open_source, probe
 from visualdub.timing import FrameRange
 
 CLICK = 0.8  # seconds into the sound
@@ -51,8 +51,8 @@ def click_of(samples: NDArray[np.float32], rate: int = 16000) -> float:
 
 def dubbed(path: Path, clip: Path, audio: AudioSource | None, frames: FrameRange | None = None) -> Path:
     info = probe(clip)
-    with VideoWriter(path, info.part(frames) if frames else info, "h264", audio) as writer:
-        for frame in read_frames(clip, frames):
+    with MovieWriter(path, info.part(frames) if frames else info, "h264", audio) as writer:
+        for frame in open_source(clip).frames(frames):
             writer.write(frame)
     return path
 

@@ -12,7 +12,8 @@ from media.conftest import make_movie, tone, write_sound
 
 from visualdub.errors import MediaError
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.source import open_source, probe
+from visualdub.storage import content_hash
 
 
 def refused(work: Callable[[], Any]) -> str:
@@ -79,7 +80,7 @@ def test_damage_inside_is_found_when_the_frame_is_read(tmp_path: Path) -> None:
     middle = data.index(b"icpf", len(data) // 2)
     data[middle : middle + 64] = bytes(64)
     movie.write_bytes(data)
-    line = refused(lambda: list(read_frames(movie)))
+    line = refused(lambda: list(open_source(movie).frames()))
     assert str(movie) in line
     assert "damaged" in line
 

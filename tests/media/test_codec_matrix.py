@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from media.conftest import make_movie, number_of
 
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source, probe
 from visualdub.timing import FrameRange
 
 MATRIX = [  # file, encoder, format, rate, encoder options
@@ -53,17 +53,17 @@ def test_every_format_gives_every_frame(
     movie = make_movie(tmp_path / name, codec, pix_fmt, rate=Fraction(rate), options=options)
     info = probe(movie)
     assert (info.frame_count, info.rate) == (40, Fraction(rate))
-    assert (info.width, info.height, info.held) == (192, 96, ())
-    whole = [tuple(p.copy() for p in frame.planes) for frame in read_frames(movie)]
+    assert (info.image.width, info.image.height, info.repeated) == (192, 96, ())
+    whole = [tuple(p.copy() for p in frame.planes) for frame in open_source(movie).frames()]
     assert [number_of(planes[0]) for planes in whole] == list(range(40))
     for start, end in ((0, 1), (1, 3), (11, 14), (25, 28), (39, 40)):
-        part = list(read_frames(movie, FrameRange(start, end)))
+        part = list(open_source(movie).frames(FrameRange(start, end)))
         assert [f.index for f in part] == list(range(start, end))
         for frame in part:
             assert all(np.array_equal(a, b) for a, b in zip(frame.planes, whole[frame.index], strict=True))
 
 
 def test_planar_names_hold_packed_and_jpeg_formats(tmp_path: Path) -> None:
-    assert probe(make_movie(tmp_path / "a.mov", "qtrle", "rgb24", 2)).pix_fmt == "gbrp"
-    jpeg = probe(make_movie(tmp_path / "b.mov", "mjpeg", "yuvj420p", 2))
+    assert probe(make_movie(tmp_path / "a.mov", "qtrle", "rgb24", 2)).image.pix_fmt == "gbrp"
+    jpeg = probe(make_movie(tmp_path / "b.mov", "mjpeg", "yuvj420p", 2)).image
     assert (jpeg.pix_fmt, jpeg.colour.range) == ("yuv420p", 2)

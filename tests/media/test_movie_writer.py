@@ -10,32 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media.conftest import info_of, make_movie, noise_frames, number_of
+from media.conftest import image_of, info_of, make_movie, noise_frames, number_of
 
-from visualdub.errors import BadInput, OutputError, VisualDubError
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.movie_reader import probe, read_frames
-from visualdub.media.movie_writer import Codec, VideoWriter, choose_codec, display_size
-from visualdub.media.pixel_format import bit_depth, has_alpha, is_rgb
-from visualdub.media.yuv import chroma_factors
-
-
-def noise(info: MediaInfo) -> list[Frame]:
-    """Random frames of `info`'s format."""
-    luma = (info.height, info.width)
-    across, down = chroma_factors(info)
-    chroma = (-(-info.height // down), -(-info.width // across))
-    if info.pix_fmt.startswith("gray"):
-        shapes = [luma]
-    else:
-        shapes = [luma, *([luma] * 2 if is_rgb(info.pix_fmt) else [chroma] * 2)] + [luma] * has_alpha(
-            info.pix_fmt
-        )
-    return noise_frames(info, shapes, bit_depth(info.pix_fmt))
+from visualdub.errors import BadInput, InternalError, OutputError
+from visualdub.media.frame import ClipInfo, ColourTags, Frame
+from visualdub.media.movie_writer import Codec, MovieWriter, choose_codec, display_size
+from visualdub.media.pixel_format import bit_depth
+from visualdub.media.source import open_source, probe
 
 
-def write(path: Path, info: MediaInfo, frames: list[Frame], codec: Codec | str | None = None) -> MediaInfo:
-    with VideoWriter(path, info, codec) as writer:
+def write(path: Path, info: ClipInfo, frames: list[Frame], codec: Codec | str | None = None) -> ClipInfo:
+    with MovieWriter(path, info, codec) as writer:
         for frame in frames:
             writer.write(frame)
     return probe(path)
@@ -66,13 +51,12 @@ def write(path: Path, info: MediaInfo, frames: list[Frame], codec: Codec | str |
     ],
 )
 def test_ffv1_keeps_every_sample(pix_fmt: str, tmp_path: Path) -> None:
-    info = info_of(
-        pix_fmt, colour=ColourTags(2, 0, 1, 13) if pix_fmt.startswith("gbr") else ColourTags(1, 1, 1, 1)
-    )
-    frames = noise(info)
-    back = write(tmp_path / "out.mkv", info, frames)
-    assert (back.pix_fmt, back.frame_count) == (pix_fmt, 3)
-    for given, got in zip(frames, read_frames(back.path), strict=True):
+    rgb = pix_fmt.startswith("gbr")
+    image = image_of(pix_fmt, colour=ColourTags(2, 0, 1, 13) if rgb else ColourTags(1, 1, 1, 1))
+    frames = noise_frames(image)
+    back = write(tmp_path / "out.mkv", info_of(image), frames)
+    assert (back.image.pix_fmt, back.frame_count) == (pix_fmt, 3)
+    for given, got in zip(frames, open_source(back.path).frames(), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(given.planes, got.planes, strict=True))
 
 
@@ -80,12 +64,12 @@ def test_ffv1_keeps_every_sample(pix_fmt: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov", "out.mp4"])
 def test_rotation_is_kept(name: str, rotation: int, tmp_path: Path) -> None:
     width, height = (32, 48) if rotation != 180 else (48, 32)
-    info = info_of("yuv422p", rotation=rotation, width=width, height=height)
-    frames = noise(info)
-    back = write(tmp_path / name, info, frames)
+    image = image_of("yuv422p", rotation=rotation, width=width, height=height)
+    frames = noise_frames(image)
+    back = write(tmp_path / name, info_of(image), frames).image
     assert (back.rotation, back.width, back.height) == (rotation, width, height)
     if name == "out.mkv":
-        got = next(read_frames(back.path))
+        got = next(open_source(tmp_path / name).frames())
         assert all(np.array_equal(a, b) for a, b in zip(frames[0].planes, got.planes, strict=True))
 
 
@@ -93,38 +77,39 @@ def test_rotation_is_kept(name: str, rotation: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", ["1350/61", "24000/1001", "30000/1001", "25", "60000/1001", "12"])
 def test_rates_are_exact(name: str, rate: str, tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "in.mp4", rate=Fraction(rate))
-    back = write(tmp_path / name, probe(movie), list(read_frames(movie)))
-    assert (back.rate, back.frame_count, back.held) == (Fraction(rate), 40, ())
-    assert [number_of(f.planes[0]) for f in read_frames(back.path)] == list(range(40))
+    back = write(tmp_path / name, probe(movie), list(open_source(movie).frames()))
+    assert (back.rate, back.frame_count, back.repeated) == (Fraction(rate), 40, ())
+    assert [number_of(f.planes[0]) for f in open_source(back.path).frames()] == list(range(40))
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov", "out.mp4"])
 def test_facts_are_kept(name: str, tmp_path: Path) -> None:
-    info = info_of(
-        "yuv422p10le", colour=ColourTags(1, 9, 9, 16), timecode="01:02:03:04", sample_aspect=Fraction(15, 16)
-    )
-    back = write(tmp_path / name, info, noise(info))
-    assert (back.colour, back.timecode, back.sample_aspect) == (info.colour, "01:02:03:04", Fraction(15, 16))
+    image = image_of("yuv422p10le", colour=ColourTags(1, 9, 9, 16), sample_aspect=Fraction(15, 16))
+    back = write(tmp_path / name, info_of(image, timecode="01:02:03:04"), noise_frames(image))
+    assert (back.timecode, back.image.colour) == ("01:02:03:04", image.colour)
+    assert back.image.sample_aspect == Fraction(15, 16)
 
 
 def test_a_turned_oblong_pixel_is_kept(tmp_path: Path) -> None:
-    info = info_of("yuv420p", sample_aspect=Fraction(9, 8), rotation=90, width=32, height=48)
-    assert [write(tmp_path / n, info, noise(info)).sample_aspect for n in ("a.mkv", "a.mov")] == [
-        Fraction(9, 8)
-    ] * 2
+    image = image_of("yuv420p", sample_aspect=Fraction(9, 8), rotation=90, width=32, height=48)
+    for name in ("a.mkv", "a.mov"):
+        back = write(tmp_path / name, info_of(image), noise_frames(image))
+        assert back.image.sample_aspect == Fraction(9, 8)
 
 
 def test_drop_frame_timecode_is_kept(tmp_path: Path) -> None:
-    info = info_of("yuv420p", rate=Fraction(30000, 1001), timecode="00:59:59;28")
-    assert write(tmp_path / "a.mov", info, noise(info)).timecode == "00:59:59;28"
+    info = info_of(image_of("yuv420p"), rate=Fraction(30000, 1001), timecode="00:59:59;28")
+    assert (
+        write(tmp_path / "a.mov", info, noise_frames(info.image, info.frame_count)).timecode == "00:59:59;28"
+    )
 
 
-def test_full_range_and_held_frames_are_kept(tmp_path: Path) -> None:
-    info = info_of("yuv420p", colour=ColourTags(2, 6, 6, 6), frame_count=12, held=((4, 2),))
+def test_full_range_and_repeated_frames_are_kept(tmp_path: Path) -> None:
+    info = info_of(image_of("yuv420p", colour=ColourTags(2, 6, 6, 6)), frame_count=12, repeated=((4, 2),))
     for name in ("a.mkv", "a.mov", "a.mp4"):
-        back = write(tmp_path / name, info, noise(info))
-        assert back.held == ((4, 2),)
-        assert back.colour.range == (2 if name != "a.mov" else back.colour.range)
+        back = write(tmp_path / name, info, noise_frames(info.image, info.frame_count))
+        assert back.repeated == ((4, 2),)
+        assert back.image.colour.range == (2 if name != "a.mov" else back.image.colour.range)
 
 
 def test_display_sizes_are_exact() -> None:
@@ -143,37 +128,37 @@ def test_display_sizes_are_exact() -> None:
 )
 def test_lossy_codecs_stay_near(codec: str, name: str, pix_fmt: str, worst: float, tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "in.mkv", "ffv1", "yuv420p", 10)
-    back = write(tmp_path / name, probe(movie), list(read_frames(movie)), codec)
-    assert back.pix_fmt == pix_fmt
+    back = write(tmp_path / name, probe(movie), list(open_source(movie).frames()), codec)
+    assert back.image.pix_fmt == pix_fmt
     scale = 1 << (bit_depth(pix_fmt) - 8)
-    for given, got in zip(read_frames(movie), read_frames(back.path), strict=True):
+    for given, got in zip(open_source(movie).frames(), open_source(back.path).frames(), strict=True):
         assert np.abs(got.planes[0] / scale - given.planes[0]).mean() < worst
 
 
 def test_alpha_reaches_prores4444(tmp_path: Path) -> None:
-    info = info_of("yuva444p10le")
-    back = write(tmp_path / "a.mov", info, noise(info), "prores4444")
-    assert back.pix_fmt.startswith("yuva444p")
+    image = image_of("yuva444p10le")
+    back = write(tmp_path / "a.mov", info_of(image), noise_frames(image), "prores4444")
+    assert back.image.pix_fmt.startswith("yuva444p")
 
 
 def test_h264_takes_odd_sizes_grey_and_rgb(tmp_path: Path) -> None:
     for pix_fmt, size in (("yuv420p", (47, 31)), ("gray", (48, 32)), ("gbrp", (48, 32))):
-        info = info_of(
-            pix_fmt, width=size[0], height=size[1], colour=ColourTags(2, 0 if pix_fmt == "gbrp" else 2, 2, 2)
-        )
-        back = write(tmp_path / "a.mp4", info, noise(info))
-        assert (back.frame_count, back.width, back.height) == (3, *size)
-        assert back.pix_fmt == ("yuv444p" if size[0] % 2 else "yuv420p")
+        colour = ColourTags(2, 0 if pix_fmt == "gbrp" else 2, 2, 2)
+        image = image_of(pix_fmt, width=size[0], height=size[1], colour=colour)
+        back = write(tmp_path / "a.mp4", info_of(image), noise_frames(image))
+        assert (back.frame_count, back.image.width, back.image.height) == (3, *size)
+        assert back.image.pix_fmt == ("yuv444p" if size[0] % 2 else "yuv420p")
 
 
 def test_the_same_input_gives_the_same_file(tmp_path: Path) -> None:
-    info = info_of("yuv420p")
+    info = info_of(image_of("yuv420p"))
     for name in ("a.mkv", "b.mkv"):
-        write(tmp_path / name, info, noise(info))
+        write(tmp_path / name, info, noise_frames(info.image, info.frame_count))
     first, second = ((tmp_path / n).read_bytes() for n in ("a.mkv", "b.mkv"))
     assert len(first) == len(second)
     pictures = [
-        [p.tobytes() for f in read_frames(tmp_path / n) for p in f.planes] for n in ("a.mkv", "b.mkv")
+        [p.tobytes() for f in open_source(tmp_path / n).frames() for p in f.planes]
+        for n in ("a.mkv", "b.mkv")
     ]
     assert pictures[0] == pictures[1]
 
@@ -197,36 +182,43 @@ def test_outputs_that_do_not_fit(name: str, codec: str | None, message: str) -> 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_frames_in_are_frames_out(count: int, tmp_path: Path) -> None:
-    info = info_of("yuv420p")
-    frames = (noise(info) * 2)[:count]
-    with pytest.raises(VisualDubError, match=r"3 (frames )?promised"):
+    info = info_of(image_of("yuv420p"))
+    frames = (noise_frames(info.image, info.frame_count) * 2)[:count]
+    with pytest.raises(InternalError, match=r"3 (frames )?promised"):
         write(tmp_path / "a.mkv", info, frames)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_leaves_the_old_file_alone(tmp_path: Path) -> None:
-    info = info_of("yuv420p")
+    info = info_of(image_of("yuv420p"))
     (tmp_path / "a.mkv").write_bytes(b"before")
-    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mkv", info) as writer:
-        writer.write(noise(info)[0])
-        assert (tmp_path / "a.mkv.partial").exists()
+    with pytest.raises(KeyboardInterrupt), MovieWriter(tmp_path / "a.mkv", info) as writer:
+        writer.write(noise_frames(info.image, info.frame_count)[0])
+        assert len(list(tmp_path.glob(".a.mkv.*.partial"))) == 1
         raise KeyboardInterrupt
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a.mkv": b"before"}
 
 
 def test_a_frame_of_another_shape_is_refused(tmp_path: Path) -> None:
-    info = info_of("yuv420p")
-    wrong = noise(replace(info, width=64))[0]
-    with pytest.raises(BadInput, match=r"a plane of yuv420p is uint8 \(32, 64\); expected uint8 \(32, 48\)"):
+    info = info_of(image_of("yuv420p"))
+    wrong = noise_frames(replace(info.image, width=64))[0]
+    with pytest.raises(
+        InternalError, match=r"a plane of yuv420p is uint8 \(32, 64\); expected uint8 \(32, 48\)"
+    ):
         write(tmp_path / "a.mkv", info, [wrong])
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mov", "a.mp4"])
 def test_a_full_disk_leaves_nothing(name: str, small_disk: Path) -> None:
-    info = info_of("yuv444p", width=320, height=240, frame_count=30)
+    info = info_of(image_of("yuv444p", width=320, height=240), frame_count=30)
     with pytest.raises(OutputError, match=r"a\.\w+ cannot be written: No space left on device"):
-        write(small_disk / name, info, noise(info), Codec("h264", crf=0) if name == "a.mp4" else None)
+        write(
+            small_disk / name,
+            info,
+            noise_frames(info.image, info.frame_count),
+            Codec("h264", crf=0) if name == "a.mp4" else None,
+        )
     assert list(small_disk.iterdir()) == []
 
 
@@ -234,10 +226,10 @@ def test_a_disk_that_fills_at_the_very_end(tmp_path: Path, monkeypatch: pytest.M
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("visualdub.media.movie_writer.os.fsync", full)
-    info = info_of("yuv420p")
+    monkeypatch.setattr("visualdub.storage.os.fsync", full)
+    info = info_of(image_of("yuv420p"))
     with pytest.raises(OutputError, match="No space left on device"):
-        write(tmp_path / "a.mkv", info, noise(info))
+        write(tmp_path / "a.mkv", info, noise_frames(info.image, info.frame_count))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,19 +237,24 @@ def test_a_read_only_folder(read_only: Path) -> None:
     with pytest.raises(
         OutputError, match=r"a\.mkv cannot be written: (Read-only file system|Permission denied)"
     ):
-        write(read_only / "a.mkv", info_of("yuv420p"), [])
+        write(read_only / "a.mkv", info_of(image_of("yuv420p")), [])
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory"):
-        write(tmp_path / "nowhere" / "a.mkv", info_of("yuv420p"), [])
+        write(tmp_path / "nowhere" / "a.mkv", info_of(image_of("yuv420p")), [])
 
 
 def test_interlaced_movies_say_so(tmp_path: Path) -> None:
-    info = info_of("yuv422p10le", field_order=2)
-    assert [write(tmp_path / n, info, noise(info)).field_order for n in ("a.mkv", "a.mov")] == [2, 2]
+    info = info_of(image_of("yuv422p10le"), field_order=2)
+    assert [
+        write(tmp_path / n, info, noise_frames(info.image, info.frame_count)).field_order
+        for n in ("a.mkv", "a.mov")
+    ] == [2, 2]
 
 
 def test_a_drop_frame_mark_at_a_rate_without_one_is_not_lost(tmp_path: Path) -> None:
-    info = info_of("yuv420p", timecode="01:00:00;10")
-    assert write(tmp_path / "a.mov", info, noise(info)).timecode == "01:00:00:10"
+    info = info_of(image_of("yuv420p"), timecode="01:00:00;10")
+    assert (
+        write(tmp_path / "a.mov", info, noise_frames(info.image, info.frame_count)).timecode == "01:00:00:10"
+    )

@@ -10,14 +10,14 @@ import psutil
 from media.conftest import make_movie
 
 from visualdub.media.frame import Frame
-from visualdub.media.movie_reader import probe, read_frames
-from visualdub.media.movie_writer import VideoWriter
+from visualdub.media.movie_writer import MovieWriter
+from visualdub.media.source import open_source, probe
 
 
 def test_a_read_frame_is_let_go(tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "a.mp4")
     alive: list[weakref.ref[Frame]] = []
-    for frame in read_frames(movie):
+    for frame in open_source(movie).frames():
         alive.append(weakref.ref(frame))
         gc.collect()
         assert sum(r() is not None for r in alive) <= 2
@@ -28,8 +28,8 @@ def test_memory_stays_flat_from_decode_to_encode(tmp_path: Path) -> None:
         tmp_path / "a.mp4", count=600, size=(640, 368), options={"preset": "ultrafast"}
     )  # 350 kB a frame
     resident = {}
-    with VideoWriter(tmp_path / "b.mp4", probe(movie), "h264") as writer:
-        for frame in read_frames(movie):
+    with MovieWriter(tmp_path / "b.mp4", probe(movie), "h264") as writer:
+        for frame in open_source(movie).frames():
             writer.write(frame)
             if frame.index in (150, 599):
                 resident[frame.index] = psutil.Process().memory_info().rss

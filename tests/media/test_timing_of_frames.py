@@ -1,4 +1,4 @@
-"""Rates, start times, edit lists, held frames and variable rates."""
+"""Rates, start times, edit lists, repeated frames and variable rates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media.conftest import info_of, make_movie, number_of
+from media.conftest import image_of, info_of, make_movie, number_of
 
 from visualdub.errors import MediaError
-from visualdub.media.movie_reader import probe, read_frames
+from visualdub.media.source import open_source, probe
 from visualdub.timing import FrameRange, VariableRate, find_rate, shift_timecode
 
 NTSC = Fraction(30000, 1001)
@@ -68,10 +68,10 @@ def test_variable_rate_is_refused_with_its_reason(tmp_path: Path) -> None:
     assert "\n" not in str(e.value)
 
 
-def test_held_frames_are_kept(tmp_path: Path) -> None:
-    held = [i + (3 if i > 20 else 0) for i in range(40)]
-    info = probe(make_movie(tmp_path / "held.mp4", stamps=held))
-    assert (info.rate, info.frame_count, info.held) == (25, 40, ((20, 3),))
+def test_repeated_frames_are_kept(tmp_path: Path) -> None:
+    stamps = [i + (3 if i > 20 else 0) for i in range(40)]
+    info = probe(make_movie(tmp_path / "repeats.mp4", stamps=stamps))
+    assert (info.rate, info.frame_count, info.repeated) == (25, 40, ((20, 3),))
     assert info.frame_times()[[0, 20, 21, 39]].tolist() == pytest.approx([0, 0.8, 0.96, 1.68])
 
 
@@ -80,8 +80,8 @@ def test_a_late_start_changes_nothing(suffix: str, tmp_path: Path) -> None:
     codec = "libvpx" if suffix == ".webm" else "libx264"
     movie = make_movie(tmp_path / f"late{suffix}", codec, stamps=[i + 37 for i in range(40)])
     info = probe(movie)
-    assert (info.frame_count, info.rate, info.held) == (40, 25, ())
-    assert [number_of(f.planes[0]) for f in read_frames(movie, FrameRange(30, 33))] == [30, 31, 32]
+    assert (info.frame_count, info.rate, info.repeated) == (40, 25, ())
+    assert [number_of(f.planes[0]) for f in open_source(movie).frames(FrameRange(30, 33))] == [30, 31, 32]
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_a_late_start_changes_nothing(suffix: str, tmp_path: Path) -> None:
 def test_an_edit_list_hides_the_first_frames(options: dict[str, str], tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "edited.mov", stamps=[i - 10 for i in range(40)], options=options)
     info = probe(movie)
-    shown = [number_of(f.planes[0]) for f in read_frames(movie)]
+    shown = [number_of(f.planes[0]) for f in open_source(movie).frames()]
     assert shown == list(range(10, 40))
     assert info.frame_count == 30
-    assert [number_of(f.planes[0]) for f in read_frames(movie, FrameRange(5, 7))] == [15, 16]
+    assert [number_of(f.planes[0]) for f in open_source(movie).frames(FrameRange(5, 7))] == [15, 16]
 
 
 def test_a_range_past_the_end_names_the_clip(tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "short.mp4", count=5)
     with pytest.raises(ValueError, match=r"short\.mp4 has 5 frames; the range 3:6 runs past its end"):
-        next(read_frames(movie, FrameRange(3, 6)))
+        next(open_source(movie).frames(FrameRange(3, 6)))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,13 @@ def test_timecode_counts_frames(timecode: str, frames: int, rate: Fraction, late
 
 
 def test_facts_of_a_part() -> None:
-    info = info_of("yuv420p", frame_count=100, timecode="10:00:00:00", held=((20, 2), (60, 1)))
+    info = info_of(image_of("yuv420p"), frame_count=100, timecode="10:00:00:00", repeated=((20, 2), (60, 1)))
     part = info.part(FrameRange(50, 75))
-    assert (part.frame_count, part.timecode, part.held) == (25, "10:00:02:02", ((10, 1),))
+    assert (part.frame_count, part.timecode, part.repeated) == (25, "10:00:02:02", ((10, 1),))
+
+
+def test_a_frame_starts_after_the_repeats_before_it() -> None:
+    info = info_of(image_of("yuv420p"), frame_count=100, repeated=((20, 2), (60, 1)))
+    starts = [info.start_of(frame) for frame in (0, 20, 21, 60, 61)]
+    assert starts == [Fraction(n, 25) for n in (0, 20, 23, 62, 64)]
+    assert [float(s) for s in starts] == pytest.approx(info.frame_times()[[0, 20, 21, 60, 61]])

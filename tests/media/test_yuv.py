@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from media.conftest import info_of, make_movie
+from media.conftest import image_of, make_movie
 from numpy.typing import NDArray
 
 from visualdub.errors import MediaError
-from visualdub.media.frame import ColourTags, Frame
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.frame import ChromaSiting, ColourTags, Frame
+from visualdub.media.source import open_source
 from visualdub.media.yuv import (
     chroma_factors,
     chroma_siting,
@@ -59,12 +61,12 @@ def flat(*codes: int, dtype: type = np.uint8) -> tuple[NDArray[np.generic], ...]
 def test_hand_worked_colours(
     pix_fmt: str, tags: tuple[int, int], codes: tuple[int, ...], rgb: tuple[float, ...], tolerance: float
 ) -> None:
-    info = info_of(pix_fmt, colour=ColourTags(tags[0], tags[1], 2, 2))
+    image = image_of(pix_fmt, colour=ColourTags(tags[0], tags[1], 2, 2))
     planes = flat(*codes, dtype=np.uint8 if pix_fmt in ("yuv444p", "gbrp", "gray") else np.uint16)
-    out = planes_to_rgb(planes, info)
+    out = planes_to_rgb(planes, image)
     assert (out.shape, out.dtype) == ((4, 4, 3), np.float32)
     assert np.abs(out - np.array(rgb)).max() <= tolerance
-    back = rgb_to_planes(out, info)
+    back = rgb_to_planes(out, image)
     assert all(np.abs(b - p).max() < 1e-2 for b, p in zip(back, planes, strict=True))
 
 
@@ -76,13 +78,16 @@ def test_untagged_clips_count_as_players_count_them() -> None:
         (red601, 512, 512),
         (red601, 720, 576),
     ):
-        info = info_of("yuv444p", colour=ColourTags(0, 2, 2, 2), width=width, height=height)
-        assert planes_to_rgb(planes, info)[0, 0] == pytest.approx((1, 0, 0), abs=0.01)
+        image = image_of("yuv444p", colour=ColourTags(0, 2, 2, 2), width=width, height=height)
+        assert planes_to_rgb(planes, image)[0, 0] == pytest.approx((1, 0, 0), abs=0.01)
 
 
-def test_a_matrix_we_do_not_know_is_refused() -> None:
-    with pytest.raises(MediaError, match=r"made\.mkv has colour matrix 8"):
-        planes_to_rgb(flat(1, 2, 3), info_of("yuv444p", colour=ColourTags(1, 8, 2, 2)))
+def test_a_matrix_we_do_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="colour matrix 8"):
+        planes_to_rgb(flat(1, 2, 3), image_of("yuv444p", colour=ColourTags(1, 8, 2, 2)))
+    movie = make_movie(tmp_path / "a.mp4", count=2, colorspace=8)
+    with pytest.raises(MediaError, match=r"a\.mp4: colour matrix 8 .* found; expected BT\.601, BT\.709"):
+        open_source(movie)
 
 
 def test_enlarge_follows_the_siting() -> None:
@@ -118,8 +123,8 @@ def test_reduce_forgets_far_changes() -> None:
 )
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_planes_come_back(pix_fmt: str, rotation: int) -> None:
-    info = info_of(pix_fmt, rotation=rotation)
-    across, down = chroma_factors(info)
+    image = image_of(pix_fmt, rotation=rotation)
+    across, down = chroma_factors(image)
     bits = 8 if pix_fmt.endswith("p") else int(pix_fmt.rstrip("le").rsplit("p")[-1].removeprefix("gray") or 8)
     count = 1 if pix_fmt.startswith("gray") else 3
     shapes = [(32, 48), (32 // down, 48 // across), (32 // down, 48 // across)][:count]
@@ -127,20 +132,24 @@ def test_planes_come_back(pix_fmt: str, rotation: int) -> None:
     planes = tuple(
         random.integers(0, 1 << bits, s).astype(np.uint8 if bits == 8 else np.uint16) for s in shapes
     )
-    back = rgb_to_planes(planes_to_rgb(planes, info), info)
+    back = rgb_to_planes(planes_to_rgb(planes, image), image)
     assert len(back) == count
     assert [b.shape for b in back] == shapes
     assert max(float(np.abs(b - p).max()) for b, p in zip(back, planes, strict=True)) < 0.1
 
 
-def test_siting_turns_with_the_picture() -> None:
-    assert [chroma_siting(info_of("yuv420p", codec="h264", rotation=r)) for r in (0, 90, 180, 270)] == [
-        (0, 0.5),
-        (0.5, 0),
-        (1, 0.5),
-        (0.5, 1),
-    ]
-    assert chroma_siting(info_of("yuv420p", codec="mpeg1video")) == (0.5, 0.5)
+@pytest.mark.parametrize(
+    ("siting", "places"),
+    [
+        (ChromaSiting.LEFT, [(0, 0.5), (0.5, 0), (1, 0.5), (0.5, 1)]),
+        (ChromaSiting.CENTRE, [(0.5, 0.5)] * 4),
+        (ChromaSiting.TOP_LEFT, [(0, 0), (1, 0), (1, 1), (0, 1)]),
+        (ChromaSiting.BOTTOM, [(0.5, 1), (0, 0.5), (0.5, 0), (1, 0.5)]),
+    ],
+)
+def test_siting_turns_with_the_picture(siting: ChromaSiting, places: list[tuple[float, float]]) -> None:
+    turned = [image_of("yuv420p", siting=siting, rotation=r) for r in (0, 90, 180, 270)]
+    assert [chroma_siting(image) for image in turned] == places
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
@@ -149,30 +158,30 @@ def test_rotation_shows_the_picture_upright(rotation: int, tmp_path_factory: pyt
         tmp_path_factory.mktemp("turned") / "m.mov", "prores_ks", "yuv422p10le", 2, rotate=rotation
     )
     upright = make_movie(tmp_path_factory.mktemp("upright") / "m.mov", "prores_ks", "yuv422p10le", 2)
-    turned, plain = (next(read_frames(m)) for m in (movie, upright))
+    turned, plain = (next(open_source(m).frames()) for m in (movie, upright))
     quarter = rotation // 90
-    assert turned.info.rotation == rotation
-    assert (turned.info.width, turned.info.height) == ((96, 192) if quarter % 2 else (192, 96))
+    assert turned.image.rotation == rotation
+    assert (turned.image.width, turned.image.height) == ((96, 192) if quarter % 2 else (192, 96))
     assert np.array_equal(turned.planes[0], np.rot90(plain.planes[0], -quarter))  # clockwise
     assert np.array_equal(frame_rgb(turned), np.rot90(frame_rgb(plain), -quarter))
     exact = (
-        planes_to_rgb(turned.planes, turned.info),
-        np.rot90(planes_to_rgb(plain.planes, plain.info), -quarter),
+        planes_to_rgb(turned.planes, turned.image),
+        np.rot90(planes_to_rgb(plain.planes, plain.image), -quarter),
     )
     assert np.abs(exact[0] - exact[1]).max() < 1e-5
 
 
 @pytest.mark.parametrize("tags", [(1, BT709), (2, BT601), (1, BT2020)])
 def test_the_quick_picture_is_the_exact_one_rounded(tags: tuple[int, int]) -> None:
-    info = info_of("yuv420p", width=64, height=64, colour=ColourTags(tags[0], tags[1], 2, 2))
+    image = image_of("yuv420p", width=64, height=64, colour=ColourTags(tags[0], tags[1], 2, 2))
     y, x = np.mgrid[:64, :64]
     planes = (
         (60 + 2 * y).astype(np.uint8),
         (100 + x[:32, :32]).astype(np.uint8),
         (150 - y[:32, :32]).astype(np.uint8),
     )
-    quick = frame_rgb(Frame(0, planes, info))
-    exact = planes_to_rgb(planes, info).clip(0, 1) * 255
+    quick = frame_rgb(Frame(0, planes, image))
+    exact = planes_to_rgb(planes, image).clip(0, 1) * 255
     assert (
         np.abs(quick - exact)[2:-2, 2:-2].max() <= 2
     )  # measured 1.3: swscale puts chroma half a luma sample to the right
@@ -180,12 +189,12 @@ def test_the_quick_picture_is_the_exact_one_rounded(tags: tuple[int, int]) -> No
 
 
 def test_eight_bits_become_ten_exactly() -> None:
-    info = info_of("yuv420p")
+    image = image_of("yuv420p")
     planes = (
         np.arange(256, dtype=np.uint8).reshape(16, 16),
         *(np.full((8, 8), c, np.uint8) for c in (128, 90)),
     )
-    luma, blue, red = convert_planes(planes, info, info_of("yuv422p10le"))
+    luma, blue, red = convert_planes(planes, image, image_of("yuv422p10le"))
     assert np.array_equal(luma, planes[0].astype(np.uint16) * 4)
     assert (blue.shape, int(blue.min()), int(blue.max()), int(red.min()), int(red.max())) == (
         (16, 8),
@@ -197,14 +206,14 @@ def test_eight_bits_become_ten_exactly() -> None:
 
 
 def test_full_range_becomes_limited() -> None:
-    full = info_of("yuv444p", colour=ColourTags(2, BT709, 1, 1))
-    luma, blue, red = convert_planes(flat(255, 128, 128), full, info_of("yuv444p10le"))
+    full = image_of("yuv444p", colour=ColourTags(2, BT709, 1, 1))
+    luma, blue, red = convert_planes(flat(255, 128, 128), full, image_of("yuv444p10le"))
     assert (int(luma[0, 0]), int(blue[0, 0]), int(red[0, 0])) == (940, 512, 512)
 
 
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_a_part_of_a_frame_looks_as_in_the_whole(rotation: int) -> None:
-    info = info_of("yuv420p", width=64, height=64, rotation=rotation)
+    image = image_of("yuv420p", width=64, height=64, rotation=rotation)
     y, x = np.mgrid[:64, :64]
     planes = (
         (60 + 2 * y).astype(np.uint8),
@@ -212,5 +221,5 @@ def test_a_part_of_a_frame_looks_as_in_the_whole(rotation: int) -> None:
         (150 - y[:32, :32]).astype(np.uint8),
     )
     part = (planes[0][16:48, 8:56], planes[1][8:24, 4:28], planes[2][8:24, 4:28])
-    whole, cut = (frame_rgb(Frame(0, p, info)).astype(int) for p in (planes, part))
+    whole, cut = (frame_rgb(Frame(0, p, image)).astype(int) for p in (planes, part))
     assert np.abs(whole[16:48, 8:56] - cut)[2:-2, 2:-2].max() <= 1

@@ -1,43 +1,26 @@
-"""A made-up plate, mask and patch for the tests of this room."""
+"""A made-up plate, mask and patch for the tests of compositing."""
 
 from __future__ import annotations
-
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.pixel_format import bit_depth
-from visualdub.media.yuv import rgb_to_planes
+from visualdub.media.frame import ColourTags, Frame, ImageSpec, SampleEncoding
+from visualdub.media.yuv import rgb_to_planes, to_samples
 
 SIZE = 256
 
 
-def media(
+def image_of(
     width: int,
     height: int,
     pix_fmt: str = "yuv420p",
-    rotation: int = 0,
     transfer: int = 1,
     full: bool = False,
-) -> MediaInfo:
+    encoding: SampleEncoding = SampleEncoding.CODES,
+) -> ImageSpec:
     tags = ColourTags(2 if full else 1, 1, 1, transfer)
-    return MediaInfo(
-        Path("made.mkv"),
-        width,
-        height,
-        Fraction(25),
-        1,
-        pix_fmt,
-        tags,
-        rotation,
-        None,
-        "h264",
-        False,
-        Fraction(1),
-    )
+    return ImageSpec(width, height, pix_fmt, tags, encoding=encoding)
 
 
 def picture(width: int, height: int, noise: float = 0.0, seed: int = 0) -> NDArray[np.float32]:
@@ -48,10 +31,8 @@ def picture(width: int, height: int, noise: float = 0.0, seed: int = 0) -> NDArr
     return (rgb + np.random.default_rng(seed).normal(0, noise, rgb.shape)).astype(np.float32).clip(0.02, 0.98)
 
 
-def frame(rgb: NDArray[np.float32], info: MediaInfo, index: int = 0) -> Frame:
-    depth = bit_depth(info.pix_fmt)
-    planes = (np.rint(p.clip(0, 2**depth - 1)) for p in rgb_to_planes(rgb, info))
-    return Frame(index, tuple(p.astype(np.uint8 if depth == 8 else np.uint16) for p in planes), info)
+def frame(rgb: NDArray[np.float32], image: ImageSpec, index: int = 0) -> Frame:
+    return Frame(index, tuple(to_samples(p, image) for p in rgb_to_planes(rgb, image)), image)
 
 
 def ellipse(

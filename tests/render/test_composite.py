@@ -8,14 +8,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from render_scene import SIZE, affine, ellipse, frame, media, picture
+from render_scene import SIZE, affine, ellipse, frame, image_of, picture
 
-from visualdub.errors import BadInput
-from visualdub.media.frame import Frame
-from visualdub.media.yuv import planes_to_rgb
-from visualdub.render.composite import REACH, Layer, Match, composite, composite_shot, feather
+from visualdub.errors import InternalError
+from visualdub.media.frame import Frame, ImageSpec, SampleEncoding
+from visualdub.media.yuv import planes_to_rgb, rgb_to_planes
+from visualdub.render.composite import (
+    REACH,
+    Layer,
+    Match,
+    composite,
+    composite_shot,
+    feather,
+    frames_to_composite,
+)
 from visualdub.render.match import noise_level
 from visualdub.render.watermark import Watermark, payload_bits
+from visualdub.timing import FrameRange
 
 FORMATS = [
     "yuv420p",
@@ -50,7 +59,7 @@ def changed_pixels(before: Frame, after: Frame) -> np.ndarray:
 @pytest.mark.parametrize("size", [(360, 300), (361, 299)])
 def test_outside_the_matte_every_sample_is_the_sources_own(pix_fmt: str, size: tuple[int, int]) -> None:
     """Colour, grain and mark all on; odd sizes put a chroma sample half outside the frame."""
-    plate = frame(picture(*size, noise=0.02), media(*size, pix_fmt))
+    plate = frame(picture(*size, noise=0.02), image_of(*size, pix_fmt))
     done = composite(plate, PATCH, feather(ellipse()), affine(0.9, 200.3, 150.7), mark=MARK)
     changed = changed_pixels(plate, done.frame)
     assert changed.mean() > 0.05
@@ -62,17 +71,17 @@ def test_outside_the_matte_every_sample_is_the_sources_own(pix_fmt: str, size: t
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gbrp"])
 @pytest.mark.parametrize("full", [False, True])
 def test_the_middle_of_the_mask_holds_the_patch(pix_fmt: str, full: bool) -> None:
-    plate = frame(picture(360, 300), media(360, 300, pix_fmt, full=full))
+    plate = frame(picture(360, 300), image_of(360, 300, pix_fmt, full=full))
     done = composite(plate, PATCH, feather(ellipse()), affine(1.0, 180, 150), no_match(3), with_grain=False)
     y, x = 150 + 37, 180  # crop (128, 165), the ellipse's middle
-    got = planes_to_rgb(tuple(p for p in done.frame.planes), plate.info)[y, x]
+    got = planes_to_rgb(tuple(p for p in done.frame.planes), plate.image)[y, x]
     assert got == pytest.approx((0.8, 0.3, 0.2), abs=0.006)
     assert done.matte[y, x] == 255 and done.matte[0, 0] == 0
 
 
 def test_the_source_mouth_leaves_no_trace_in_the_middle_of_the_mask() -> None:
     """Two plates that differ only where alpha is 1 give the same samples wherever both are redrawn whole."""
-    info = media(360, 300)
+    info = image_of(360, 300)
     shut = picture(360, 300)
     wide = shut.copy()
     wide[175:195, 160:200] = (0.1, 0.02, 0.02)
@@ -85,7 +94,7 @@ def test_blend_is_in_linear_light() -> None:
     """Half of white over half of black: BT.1886 puts it at 0.5 ** (1 / 2.4) = 0.749, a blend of codes at
     0.5.
     """
-    plate = frame(np.zeros((300, 360, 3), np.float32), media(360, 300, "yuv444p10le"))
+    plate = frame(np.zeros((300, 360, 3), np.float32), image_of(360, 300, "yuv444p10le"))
     alpha = np.zeros((SIZE, SIZE), np.float32)
     alpha[80:180, 80:180] = 0.5
     done = composite(
@@ -96,7 +105,7 @@ def test_blend_is_in_linear_light() -> None:
         no_match(3),
         with_grain=False,
     )
-    got = planes_to_rgb(done.frame.planes, plate.info)[150, 180]
+    got = planes_to_rgb(done.frame.planes, plate.image)[150, 180]
     assert got == pytest.approx([0.5 ** (1 / 2.4)] * 3, abs=0.002)
     assert done.matte[150, 180] == 128
 
@@ -106,7 +115,7 @@ def test_patch_lands_where_its_crop_was_cut(scale: float) -> None:
     """A bright dot at crop (140.5, 150.5) must have its centre of mass at the clip pixel the affine says, to
     0.05 pixel.
     """
-    plate = frame(np.full((400, 500, 3), 128 / 255, np.float32), media(500, 400, "gray", full=True))
+    plate = frame(np.full((400, 500, 3), 128 / 255, np.float32), image_of(500, 400, "gray", full=True))
     at = affine(scale, 251.3, 202.9)
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     dot = 128 / 255 + 0.4 * np.exp(-((x - 140.5) ** 2 + (y - 150.5) ** 2) / (2 * 6.0**2))
@@ -124,7 +133,7 @@ def test_resampling_does_not_soften() -> None:
     """A stripe pattern of 5 crop pixels' period keeps its contrast at a half-pixel shift; bilinear would lose
     a fifth of it.
     """
-    plate = frame(np.full((300, 360, 3), 0.5, np.float32), media(360, 300, "gray", full=True))
+    plate = frame(np.full((300, 360, 3), 0.5, np.float32), image_of(360, 300, "gray", full=True))
     x = np.arange(SIZE) + 0.5
     stripes = 0.5 + 0.3 * np.sin(2 * np.pi * x / 5)
     patch = np.broadcast_to(stripes[None, :, None], (SIZE, SIZE, 3)).astype(np.float32)
@@ -136,21 +145,21 @@ def test_resampling_does_not_soften() -> None:
 
 def test_rotated_views_are_composited_like_upright_ones() -> None:
     """4:2:2 turned by 90 degrees has its chroma halved down, not across."""
-    upright = frame(picture(300, 360), media(300, 360, "yuv422p"))
+    upright = frame(picture(300, 360), image_of(300, 360, "yuv422p"))
     turned = Frame(
-        0, tuple(np.rot90(p, -1) for p in upright.planes), replace(media(360, 300, "yuv422p"), rotation=90)
+        0, tuple(np.rot90(p, -1) for p in upright.planes), replace(image_of(360, 300, "yuv422p"), rotation=90)
     )
     assert turned.planes[1].shape == (150, 360)
     done = composite(turned, PATCH, feather(ellipse()), affine(0.9, 180, 150), mark=MARK)
     changed = changed_pixels(turned, done.frame)
     assert changed.mean() > 0.05 and not (changed & (done.matte == 0)).any()
-    got = planes_to_rgb(done.frame.planes, turned.info)[150 + 41, 180]
+    got = planes_to_rgb(done.frame.planes, turned.image)[150 + 41, 180]
     # the colour match pulls the flat patch to the plate, at most by its limit
     assert np.abs(got - (0.8, 0.3, 0.2)).max() < 0.3
 
 
 def test_a_face_cut_by_the_frames_edge_and_one_outside_it() -> None:
-    plate = frame(picture(360, 300), media(360, 300))
+    plate = frame(picture(360, 300), image_of(360, 300))
     cut = composite(plate, PATCH, feather(ellipse()), affine(1.0, 20, 290))
     assert (cut.matte > 0).any() and not (changed_pixels(plate, cut.frame) & (cut.matte == 0)).any()
     gone = composite(plate, PATCH, feather(ellipse()), affine(1.0, -400, 150))
@@ -160,36 +169,97 @@ def test_a_face_cut_by_the_frames_edge_and_one_outside_it() -> None:
 
 
 def test_alpha_of_zero_changes_nothing_and_alpha_planes_are_left_alone() -> None:
-    plate = frame(picture(360, 300), media(360, 300))
+    plate = frame(picture(360, 300), image_of(360, 300))
     still = composite(plate, PATCH, np.zeros((SIZE, SIZE), np.float32), affine(1.0, 180, 150))
     assert not still.matte.any() and still.frame is plate
     see_through = np.full((300, 360), 77, np.uint8)
-    keyed = Frame(0, (*plate.planes, see_through), media(360, 300, "yuva420p"))
+    keyed = Frame(0, (*plate.planes, see_through), image_of(360, 300, "yuva420p"))
     done = composite(keyed, PATCH, feather(ellipse()), affine(1.0, 180, 150))
     assert done.frame.planes[3] is see_through and (done.matte > 0).any()
 
 
 def test_the_source_frame_is_not_written_to() -> None:
-    plate = frame(picture(360, 300), media(360, 300))
+    plate = frame(picture(360, 300), image_of(360, 300))
     before = [p.copy() for p in plate.planes]
     composite(plate, PATCH, feather(ellipse()), affine(1.0, 180, 150), mark=MARK)
     assert all(np.array_equal(a, b) for a, b in zip(before, plate.planes, strict=True))
 
 
 def test_wrong_shapes_are_refused() -> None:
-    plate = frame(picture(360, 300), media(360, 300))
-    with pytest.raises(BadInput, match="expected"):
+    plate = frame(picture(360, 300), image_of(360, 300))
+    with pytest.raises(InternalError, match="expected"):
         composite(plate, PATCH[:100], feather(ellipse()), affine(1.0, 180, 150))
     turned = np.array([[0.9, 0.1, 0], [-0.1, 0.9, 0]])
-    with pytest.raises(BadInput, match="turns or mirrors"):
+    with pytest.raises(InternalError, match="turns or mirrors"):
         composite(plate, PATCH, feather(ellipse()), turned)
+
+
+# ---- frames of floats --------------------------------------------------------------------------------------
+
+
+def float_image(encoding: SampleEncoding, width: int = 360, height: int = 300) -> ImageSpec:
+    return image_of(width, height, "gbrpf32le", transfer=1, full=True, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", [SampleEncoding.ENCODED, SampleEncoding.LINEAR])
+def test_floats_beyond_white_stay_outside_the_matte_and_are_not_rounded_inside(
+    encoding: SampleEncoding,
+) -> None:
+    """Colour, grain and mark all on; the plate goes from -0.1 to 6."""
+    y, x = np.mgrid[:300, :360].astype(np.float32)
+    bright = np.stack([(x + y) / 110 - 0.1, x / 60, y / 50], -1)
+    noise = np.random.default_rng(1).normal(0, 0.02, bright.shape).astype(np.float32)
+    plate = Frame(3, tuple(np.moveaxis(bright + noise, -1, 0)), float_image(encoding))
+    patch = picture(SIZE, SIZE, noise=0.001, seed=2)
+    done = composite(plate, patch, feather(ellipse()), affine(0.9, 200.3, 150.7), mark=MARK)
+    assert max(float(p[done.matte == 0].max()) for p in plate.planes) > 5
+    for before, after in zip(plate.planes, done.frame.planes, strict=True):
+        assert after.dtype == np.float32
+        assert np.array_equal(before[done.matte == 0], after[done.matte == 0])
+        inside = after[done.matte == 255]
+        assert np.isfinite(inside).all() and len(inside) > 5000
+        assert len(np.unique(inside)) > 0.95 * len(inside)  # 256 or fewer where they are codes of 8 bits
+
+
+@pytest.mark.parametrize(
+    ("encoding", "over", "drawn"),
+    [
+        (SampleEncoding.ENCODED, 1.3, 1.15),  # 0.9 and the most that the colour match may add, 0.25
+        (SampleEncoding.LINEAR, 1.3**2.4, 1.15**2.4),
+    ],
+)
+def test_a_patch_that_meets_a_plate_above_white(encoding: SampleEncoding, over: float, drawn: float) -> None:
+    plate = Frame(0, tuple(np.full((300, 360), over, np.float32) for _ in range(3)), float_image(encoding))
+    patch = np.full((SIZE, SIZE, 3), 0.9, np.float32)
+    done = composite(plate, patch, feather(ellipse()), affine(1.0, 180, 150))
+    for plane in done.frame.planes:
+        assert plane[done.matte == 255] == pytest.approx(drawn, abs=1e-5)
+        edge = plane[(done.matte > 0) & (done.matte < 255)]
+        assert drawn - 1e-5 <= edge.min() and edge.max() <= over + 1e-5
+        assert np.ptp(edge) > 0.8 * (over - drawn)
+
+
+@pytest.mark.parametrize("encoding", [SampleEncoding.ENCODED, SampleEncoding.LINEAR])
+@pytest.mark.parametrize("sigma", [0.0, 0.01])
+def test_a_float_plate_gives_its_grain_as_codes_do(encoding: SampleEncoding, sigma: float) -> None:
+    """Noise of R'G'B' measured inside the mask, against the plate's own."""
+    clean, image = picture(480, 400), float_image(encoding, 480, 400)
+    rgb = clean + np.random.default_rng(0).normal(0, sigma, clean.shape).astype(np.float32)
+    plate = Frame(0, rgb_to_planes(rgb, image), image)
+    at = affine(1.0, 240, 200)
+    crop = clean[200 - 128 : 200 + 128, 240 - 128 : 240 + 128]
+    done = composite(plate, crop, feather(ellipse()), at)
+    inside = done.matte == 255
+    got, own = (noise_level(planes_to_rgb(f.planes, image)[..., 1], inside) for f in (done.frame, plate))
+    assert own[0] == pytest.approx(sigma, abs=0.001)
+    assert got == pytest.approx(own, rel=0.12, abs=4e-4)
 
 
 # ------------------------------------------------------------------------------------------------------------
 
 
 def layers(count: int, drawn: range) -> list[Layer]:
-    info, alpha = media(360, 300), feather(ellipse())
+    info, alpha = image_of(360, 300), feather(ellipse())
     out = []
     for i in range(count):
         plate = frame(picture(360, 300, noise=0.02, seed=i), info, i)
@@ -205,13 +275,15 @@ def layers(count: int, drawn: range) -> list[Layer]:
 
 def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
     shot = layers(9, range(2, 8))
-    whole = list(composite_shot(shot, mark=MARK))
+    whole = [done for _, done in composite_shot(shot, mark=MARK)]
     assert [d.frame.index for d in whole] == list(range(9))
     assert [bool(d.matte.any()) for d in whole] == [2 <= i < 8 for i in range(9)]
     assert all(whole[i].frame is shot[i].frame for i in (0, 1, 8))
     for a, b in ((0, 3), (3, 5), (5, 9)):
-        start, end = max(0, a - REACH), min(9, b + REACH)
-        part = list(composite_shot(shot[start:end], mark=MARK))[a - start : b - start]
+        needed = frames_to_composite(FrameRange(a, b), FrameRange(0, 9))
+        start, end = needed.start, needed.end_exclusive
+        assert (start, end) == (max(0, a - REACH), min(9, b + REACH))
+        part = [done for _, done in composite_shot(shot[start:end], mark=MARK)][a - start : b - start]
         for mine, theirs in zip(part, whole[a:b], strict=True):
             assert all(
                 np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True)
@@ -228,7 +300,7 @@ def brightened(shot: list[Layer], columns: slice) -> list[Layer]:
 
 def middle_of(shot: list[Layer]) -> tuple[float, float]:
     """Mean luma of frame 3, left and right of the mouth, far from the mask's edge."""
-    luma = list(composite_shot(shot, with_grain=False))[3].frame.planes[0]
+    luma = list(composite_shot(shot, with_grain=False))[3][1].frame.planes[0]
     return float(luma[170:200, 143:148].mean()), float(luma[170:200, 218:223].mean())
 
 
@@ -251,7 +323,7 @@ def test_a_flash_is_followed_and_a_passing_shadow_is_steadied() -> None:
 @pytest.mark.parametrize("sigma", [0.0, 2.0, 4.0])
 def test_a_clean_patch_gets_the_plates_grain_and_no_more(sigma: float) -> None:
     """Noise measured inside the mask after compositing a noiseless patch, against the plate's own."""
-    info = media(480, 400, "yuv444p")
+    info = image_of(480, 400, "yuv444p")
     clean = picture(480, 400)
     luma = frame(clean, info).planes[0].astype(np.float32) + np.random.default_rng(0).normal(
         0, sigma, (400, 480)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from render_scene import SIZE, ellipse, picture
 
-from visualdub.media.transfer import HLG, LINEAR, PQ, light
+from visualdub.media.transfer import HLG, LINEAR, PQ, transfer_function
 from visualdub.render.composite import feather
 from visualdub.render.match import LIMIT, grain, lacking, noise_level, offset_field, seeded, spread_field
 
@@ -99,15 +99,15 @@ def test_grain_depends_on_seed_and_frame_number_alone() -> None:
 @pytest.mark.parametrize("transfer", [0, 1, 2, 4, 6, LINEAR, 13, 14, PQ, HLG])
 def test_light_curves_go_there_and_back(transfer: int) -> None:
     values = np.linspace(0, 1, 101, dtype=np.float32)
-    curve = light(transfer)
+    curve = transfer_function(transfer)
     assert np.abs(curve.from_linear(curve.to_linear(values)) - values).max() < 2e-4
     assert (np.diff(curve.to_linear(values)) >= 0).all()
 
 
 def test_light_curves_by_hand() -> None:
     half = np.array([0.5], np.float32)
-    assert light(1).to_linear(half)[0] == pytest.approx(0.1894646, abs=1e-6)  # 0.5 ** 2.4
-    assert light(HLG).to_linear(half)[0] == pytest.approx(1 / 12, abs=1e-6)
-    assert light(PQ).to_linear(np.array([0.508], np.float32))[0] == pytest.approx(
+    assert transfer_function(1).to_linear(half)[0] == pytest.approx(0.1894646, abs=1e-6)  # 0.5 ** 2.4
+    assert transfer_function(HLG).to_linear(half)[0] == pytest.approx(1 / 12, abs=1e-6)
+    assert transfer_function(PQ).to_linear(np.array([0.508], np.float32))[0] == pytest.approx(
         0.01, rel=0.01
     )  # 100 of 10 000 cd/m2

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from visualdub.errors import ActorError, BadInput
+from visualdub.errors import ActorError, InternalError
 from visualdub.render.runtime import Renderer
 
 T, S = 5, 8
@@ -68,6 +68,12 @@ def test_one_window_by_hand(tmp_path: Path) -> None:
     assert out.sum() == pytest.approx(1.2 + 0.75, abs=1e-5)
 
 
+def test_the_log_says_what_is_run_and_where(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "visualdub.render"):
+        renderer = Renderer(tiny_model(tmp_path / "renderer.onnx"), threads=1)
+    assert f"renderer.onnx: {T} frames of {S} pixels on {renderer.providers}" in caplog.text
+
+
 def test_output_is_held_to_0_1(tmp_path: Path) -> None:
     renderer = Renderer(tiny_model(tmp_path / "renderer.onnx"), threads=1)
     out = renderer.render(
@@ -91,7 +97,7 @@ def test_wrong_shapes_are_named(tmp_path: Path) -> None:
         np.zeros((T, S, S, 2), np.float32),
         np.zeros((T, S, S), np.float32),
     )
-    with pytest.raises(BadInput, match="uv of a window is"):
+    with pytest.raises(InternalError, match="uv of a window is"):
         renderer.render(good[0], good[1][:, :4], good[2])
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,8 @@ import pytest
 from visualdub.errors import BadInput
 from visualdub.face.crop import warp_crop
 from visualdub.face.quality import best_lag, squared_correlation
-from visualdub.measure.reenact import to_and_fro
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
+from visualdub.measure.reenact import ping_pong
+from visualdub.media.frame import ColourTags, Frame, ImageSpec
 from visualdub.media.yuv import frame_rgb
 from visualdub.render.shot_renderer import crop_of
 from visualdub.stages import WAIT, StageClock, prefetch
@@ -22,20 +20,7 @@ from visualdub.stages import WAIT, StageClock, prefetch
 
 def noise_frame(pix_fmt: str, matrix: int, rotation: int, width: int = 644, height: int = 362) -> Frame:
     rng = np.random.default_rng(3)
-    info = MediaInfo(
-        Path("x.mp4"),
-        width,
-        height,
-        Fraction(25),
-        1,
-        pix_fmt,
-        ColourTags(1, matrix, 1, 1),
-        rotation,
-        None,
-        "h264",
-        False,
-        Fraction(1),
-    )
+    image = ImageSpec(width, height, pix_fmt, ColourTags(1, matrix, 1, 1), rotation)
     deep = np.uint16 if "10" in pix_fmt else np.uint8
     top = 1024 if "10" in pix_fmt else 256
     across, down = {
@@ -45,7 +30,7 @@ def noise_frame(pix_fmt: str, matrix: int, rotation: int, width: int = 644, heig
         "gray": (0, 0),
     }[pix_fmt]
     shapes = [(height, width)] + ([(-(-height // down), -(-width // across))] * 2 if across else [])
-    return Frame(0, tuple(rng.integers(0, top, s).astype(deep) for s in shapes), info)
+    return Frame(0, tuple(rng.integers(0, top, s).astype(deep) for s in shapes), image)
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray"])
@@ -61,10 +46,10 @@ def test_a_crop_of_part_of_the_frame_is_the_crop_of_the_whole(
     np.testing.assert_array_equal(crop_of(frame, m), warp_crop(frame_rgb(frame), m))
 
 
-def test_to_and_fro_turns_at_both_ends() -> None:
-    assert to_and_fro(4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert to_and_fro(5, 3).tolist() == [0, 1, 2]
-    assert to_and_fro(1, 3).tolist() == [0, 0, 0]
+def test_ping_pong_turns_at_both_ends() -> None:
+    assert ping_pong(4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert ping_pong(5, 3).tolist() == [0, 1, 2]
+    assert ping_pong(1, 3).tolist() == [0, 0, 0]
 
 
 def test_a_stage_inside_another_is_not_counted_twice() -> None:

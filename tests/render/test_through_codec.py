@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from render_scene import affine, ellipse, frame, media, picture
+from render_scene import affine, ellipse, frame, image_of, picture
 
-from visualdub.media.frame import Frame
-from visualdub.media.movie_reader import read_frames
-from visualdub.media.movie_writer import Codec, VideoWriter
+from visualdub.media.frame import ClipInfo, Frame
+from visualdub.media.movie_writer import Codec, MovieWriter
+from visualdub.media.source import open_source
 from visualdub.render.composite import Composited, Layer, composite_shot, feather
 from visualdub.render.watermark import Watermark, WatermarkReader, payload_bits
 
@@ -20,24 +20,21 @@ COUNT = 16
 
 
 def shot(pix_fmt: str) -> tuple[list[Frame], list[Composited]]:
-    info = media(360, 300, pix_fmt)
+    info = image_of(360, 300, pix_fmt)
     plates = [
         frame(np.roll(picture(360, 300, noise=0.008, seed=i), i, axis=1), info, i) for i in range(COUNT)
     ]
     patch, alpha = picture(256, 256, seed=99), feather(ellipse())
-    return plates, list(
-        composite_shot(
-            (Layer(p, patch, alpha, affine(0.9, 180 + i, 150)) for i, p in enumerate(plates)),
-            mark=Watermark(BITS),
-        )
-    )
+    layers = (Layer(p, patch, alpha, affine(0.9, 180 + i, 150)) for i, p in enumerate(plates))
+    return plates, [done for _, done in composite_shot(layers, mark=Watermark(BITS))]
 
 
 def written(path: Path, done: list[Composited], codec: Codec) -> list[Frame]:
-    with VideoWriter(path, replace(done[0].frame.info, frame_count=COUNT), codec) as writer:
+    info = ClipInfo(path, "made", "made", Fraction(25), COUNT, done[0].frame.image)
+    with MovieWriter(path, info, codec) as writer:
         for d in done:
             writer.write(d.frame)
-    return list(read_frames(path))
+    return list(open_source(path).frames())
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le"])

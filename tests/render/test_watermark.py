@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from blind_watermark.bwm_core import WaterMarkCore
-from render_scene import affine, ellipse, frame, media, picture
+from render_scene import affine, ellipse, frame, image_of, picture
 
 from visualdub.errors import BadInput
 from visualdub.render.composite import composite, feather
@@ -129,7 +129,7 @@ def test_blind_watermark_reads_what_we_write_and_we_read_what_it_writes() -> Non
 
 
 def test_a_composite_carries_the_mark() -> None:
-    info, alpha, at = media(480, 360), feather(ellipse()), affine(0.9, 240, 180)
+    info, alpha, at = image_of(480, 360), feather(ellipse()), affine(0.9, 240, 180)
     patch = picture(256, 256, seed=4)
     reader = WatermarkReader()
     for i in range(6):

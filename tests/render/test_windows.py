@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.render.windows import RenderInput, frames_needed, render_shot, window_count, windows_of
 from visualdub.timing import FrameRange
 
@@ -66,12 +66,12 @@ def test_border_frame_is_the_mean_of_both_windows_and_the_tail_repeats_the_last_
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 9, 13, 20])
 def test_every_frame_comes_once_in_order(count: int) -> None:
-    assert [r.index for r in render_shot(neighbours, T, given(count), count)] == list(range(count))
+    assert [r.inputs.index for r in render_shot(neighbours, T, given(count), count)] == list(range(count))
 
 
 def test_bits_of_a_frame_do_not_depend_on_the_chunk() -> None:
     count = 19
-    whole = {r.index: r.rgb for r in render_shot(neighbours, T, given(count), count)}
+    whole = {r.inputs.index: r.rgb for r in render_shot(neighbours, T, given(count), count)}
     for a in range(count):
         for b in range(a + 1, count + 1):
             chunk = FrameRange(a, b)
@@ -79,8 +79,8 @@ def test_bits_of_a_frame_do_not_depend_on_the_chunk() -> None:
             part = list(
                 render_shot(neighbours, T, given(count, need.start, need.end_exclusive), count, chunk)
             )
-            assert [r.index for r in part] == list(chunk)
-            assert all(np.array_equal(r.rgb, whole[r.index]) for r in part if r.rgb is not None)
+            assert [r.inputs.index for r in part] == list(chunk)
+            assert all(np.array_equal(r.rgb, whole[r.inputs.index]) for r in part if r.rgb is not None)
 
 
 def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
@@ -95,7 +95,7 @@ def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
     holes = (0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12)
     out = list(render_shot(record, T, given(13, holes=holes), 13))
     assert seen == [[1, 1, 1, 4, 4], [4, 4, 4, 4, 4]]  # the third window, 8..12, has no face and is not run
-    assert [r.index for r in out if r.rgb is not None] == [1, 4]
+    assert [r.inputs.index for r in out if r.rgb is not None] == [1, 4]
     assert len(out) == 13
 
 
@@ -111,13 +111,13 @@ def test_windows_with_nothing_to_draw_are_not_run() -> None:
 
     out = list(render_shot(counted, T, given(13, undrawn=tuple(i for i in range(13) if i != 6)), 13))
     assert runs == 1
-    assert [r.index for r in out if r.rgb is not None] == [6]
+    assert [r.inputs.index for r in out if r.rgb is not None] == [6]
 
 
 def test_a_drawn_border_frame_is_the_same_whether_or_not_its_neighbours_are_drawn() -> None:
-    full = {r.index: r.rgb for r in render_shot(neighbours, T, given(13), 13)}
+    full = {r.inputs.index: r.rgb for r in render_shot(neighbours, T, given(13), 13)}
     alone = {
-        r.index: r.rgb
+        r.inputs.index: r.rgb
         for r in render_shot(neighbours, T, given(13, undrawn=tuple(i for i in range(13) if i != 4)), 13)
     }
     assert np.array_equal(full[4], alone[4])
@@ -133,11 +133,11 @@ def test_one_window_is_held_at_a_time() -> None:
             yield x
 
     for r in render_shot(neighbours, T, counting(), 100):
-        assert taken <= r.index + T
+        assert taken <= r.inputs.index + T
 
 
 def test_a_gap_in_the_inputs_is_refused() -> None:
-    with pytest.raises(BadInput, match="frame 1 of the shot was expected next, 2 came"):
+    with pytest.raises(InternalError, match="frame 1 of the shot was expected next, 2 came"):
         list(render_shot(neighbours, T, (x for x in given(6) if x.index != 1), 6))
-    with pytest.raises(BadInput, match="frame 3 of the shot was expected next, the end came"):
+    with pytest.raises(InternalError, match="frame 3 of the shot was expected next, the end came"):
         list(render_shot(neighbours, T, given(3), 6))

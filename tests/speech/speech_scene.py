@@ -1,4 +1,4 @@
-"""What the speech tests make for themselves: tracks of a mouth that opens as told, and recordings."""
+"""Inputs that the speech tests make: tracks of a mouth with a given opening, and recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visualdub.demo
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 
@@ -39,7 +39,7 @@ def scene_track(
     """A track whose inner lips are `opening` (n,) eye distances apart, jaw a third of that in radians,
     expression 0.25.
     """
-    n, model = len(opening), load_face_model()
+    n, model = len(opening), face_model(DEFAULT_FACE_MODEL)
     landmarks = np.zeros((n, 478, 3), np.float32)
     landmarks[:, 33, 0], landmarks[:, 263, 0] = 0.0, 100.0
     for upper, lower in ((13, 14), (82, 87), (312, 317)):

@@ -1,9 +1,9 @@
-"""Voice activity: gaps, bursts and edges, worked by hand at 50 steps per second."""
+"""Speech activity: gaps, bursts and edges, worked by hand at 50 steps per second."""
 
 import numpy as np
 import pytest
 
-from visualdub.speech.activity import drop_bursts, fill_gaps, voice_envelope
+from visualdub.speech.activity import drop_bursts, fill_gaps, speech_activity_envelope
 
 
 def bits(text: str) -> np.ndarray:
@@ -37,20 +37,20 @@ def test_speech_is_whole_and_silence_is_nothing() -> None:
     """Twenty steps of lengthening, then a window of 41: forty steps, 0.8 s, from rest to speech."""
     scores = np.zeros(300)
     scores[120:160] = 0.9
-    voice = voice_envelope(scores)
-    assert voice[120:160] == pytest.approx(np.ones(40))
-    assert (voice[:80] == 0).all() and (voice[200:] == 0).all()
-    assert (np.diff(voice[79:121]) > 0).all()
+    activity = speech_activity_envelope(scores)
+    assert activity[120:160] == pytest.approx(np.ones(40))
+    assert (activity[:80] == 0).all() and (activity[200:] == 0).all()
+    assert (np.diff(activity[79:121]) > 0).all()
 
 
 def test_a_click_opens_nothing_and_a_stop_closes_nothing() -> None:
     scores = np.zeros(300)
     scores[50:52] = 1.0
     scores[160:190] = scores[214:230] = 1.0
-    voice = voice_envelope(scores)
-    assert (voice[:120] == 0).all()
-    assert voice[160:230].min() == pytest.approx(1.0)
+    activity = speech_activity_envelope(scores)
+    assert (activity[:120] == 0).all()
+    assert activity[160:230].min() == pytest.approx(1.0)
 
 
 def test_no_steps() -> None:
-    assert len(voice_envelope(np.zeros(0))) == 0
+    assert len(speech_activity_envelope(np.zeros(0))) == 0

@@ -1,6 +1,4 @@
-"""An actor's own way of speaking: the layer that is fitted, what it must not do, and where the generic way
-stands.
-"""
+"""An actor's linear adapter: what it is fitted to, what it must not do, and when the generic style stays."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +36,7 @@ def test_stretching_moves_the_opening_alone() -> None:
     np.testing.assert_allclose(rest @ matrix, rest, atol=1e-9)
 
 
-def test_a_layer_learns_what_the_generic_one_misses_and_does_not_mumble() -> None:
+def test_an_adapter_learns_what_the_generic_layer_misses_and_keeps_the_opening() -> None:
     random = np.random.default_rng(0)
     hidden, last = random.normal(size=(400, 8)), random.normal(size=(9, 3))
     heard = np.column_stack([hidden, np.ones(400)])
@@ -53,26 +51,26 @@ def test_a_layer_learns_what_the_generic_one_misses_and_does_not_mumble() -> Non
     assert np.abs(held).max() < 1e-3
 
 
-def test_an_actor_with_speech_gets_a_layer_of_this_model() -> None:
+def test_an_actor_with_speech_gets_an_adapter_of_this_model() -> None:
     style, line = actor_style(talking_track(), counting())
-    assert style.layer and style.speech_model == model_hash(MODEL) and "fitted to" in line
-    assert style.own_layer() is not None
+    assert style.adapter and style.speech_model == model_hash(MODEL) and "fitted to" in line
+    assert style.usable_adapter() is not None
     again = SpeechStyle.from_json(style.to_json())
     assert again == style
-    assert replace(style, speech_model="another").own_layer() is None
+    assert replace(style, speech_model="another").usable_adapter() is None
 
 
-def test_too_little_speech_keeps_the_generic_way_and_says_so() -> None:
+def test_too_little_speech_keeps_the_generic_style_and_says_so() -> None:
     style, line = actor_style(talking_track().span(FrameRange(0, 40)), counting())
-    assert not style.layer and f"under {LEAST_SECONDS:g} s" in line
+    assert not style.adapter and f"under {LEAST_SECONDS:g} s" in line
 
 
-def test_sound_that_is_not_the_actors_teaches_nothing(tmp_path: Path) -> None:
+def test_audio_that_is_not_the_actors_gives_no_adapter(tmp_path: Path) -> None:
     style, line = source_style(tmp_path / "x.mp4", talking_track(), None)
-    assert not style.layer and "could not be matched" in line
+    assert not style.adapter and "could not be matched" in line
 
 
-def test_a_package_keeps_the_layer_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_package_keeps_the_adapter_to_the_last_bit(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = tuple(tuple(map(float, row)) for row in random.normal(size=(5, 3)))
     style = SpeechStyle((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), 4.0, "face", rows, "0123456789abcdef")

@@ -12,18 +12,24 @@ from speech_scene import counting, scene_track
 
 from visualdub.dub import dialogue_motion
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.movie_writer import picture_info
-from visualdub.speech.performance import AS_PREDICTED, Shaping, motion_at, perform, smooth_motion
+from visualdub.speech.performance import (
+    AS_PREDICTED,
+    PerformanceAdjustments,
+    blend_performance,
+    motion_at,
+    smooth_motion,
+)
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.speech.style import SpeechStyle
 
-N_SPEECH = load_face_model().n_speech
+N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
 
 
-def random_motion(voice: np.ndarray) -> SpeechMotion:
-    values = np.random.default_rng(3).normal(0, 1, (len(voice), 1 + N_SPEECH))
-    return SpeechMotion(values[:, 0], values[:, 1:], voice.astype(float), np.zeros(len(voice)))
+def random_motion(speech: np.ndarray) -> SpeechMotion:
+    values = np.random.default_rng(3).normal(0, 1, (len(speech), 1 + N_SPEECH))
+    return SpeechMotion(values[:, 0], values[:, 1:], speech.astype(float), np.zeros(len(speech)))
 
 
 def table(motion: SpeechMotion) -> np.ndarray:
@@ -34,20 +40,22 @@ def table(motion: SpeechMotion) -> np.ndarray:
 
 
 @pytest.mark.parametrize("deviation", [0.5, 2.0, 12.0])
-def test_each_stretch_keeps_its_mean_and_calms_down(deviation: float) -> None:
-    voice = np.array([0] * 5 + [1] * 20 + [0] * 3 + [0.5] * 4 + [0] * 2 + [1] * 10)
-    before = random_motion(voice)
+def test_each_stretch_keeps_its_mean_and_varies_less(deviation: float) -> None:
+    speech = np.array([0] * 5 + [1] * 20 + [0] * 3 + [0.5] * 4 + [0] * 2 + [1] * 10)
+    before = random_motion(speech)
     after = smooth_motion(before, deviation)
     for a, b in ((5, 25), (28, 32), (34, 44)):
         assert table(after)[a:b].mean(0) == pytest.approx(table(before)[a:b].mean(0), abs=1e-12)
         assert (table(after)[a:b].std(0) < table(before)[a:b].std(0)).all()
-    silent = voice == 0
-    assert (table(after)[silent] == table(before)[silent]).all() and (after.voice == before.voice).all()
+    silent = speech == 0
+    assert (table(after)[silent] == table(before)[silent]).all() and (
+        after.speech_activity == before.speech_activity
+    ).all()
 
 
-def test_no_stretch_is_felt_in_another() -> None:
-    voice = np.array([1] * 10 + [0] + [1] * 10)
-    motion = random_motion(voice)
+def test_no_stretch_affects_another() -> None:
+    speech = np.array([1] * 10 + [0] + [1] * 10)
+    motion = random_motion(speech)
     louder = replace(motion, jaw=np.where(np.arange(21) < 10, 100.0, motion.jaw))
     a, b = smooth_motion(motion, 5.0), smooth_motion(louder, 5.0)
     assert (a.jaw[10:] == b.jaw[10:]).all() and (a.jaw[:10] != b.jaw[:10]).all()
@@ -75,24 +83,30 @@ def test_between_frames_and_outside() -> None:
     moved = motion_at(motion, np.array([-0.5, 0.0, 0.5, 1.25, 2.0, 2.25]))
     assert moved.jaw.tolist() == [0.0, 0.0, 0.5, 1.5, 3.0, 3.0]
     assert moved.expression[:, 0].tolist() == [0.0, 0.0, 5.0, 15.0, 30.0, 30.0]
-    assert moved.voice.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    assert moved.speech_activity.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(("offset_ms", "frames"), [(80.0, 2), (-120.0, -3), (1000.0, 25)])
 def test_the_mouth_moves_by_whole_frames(offset_ms: float, frames: int) -> None:
     info = picture_info(Path("clip.mkv"), 64, 64, Fraction(25), 100)
     audio = counting()
-    as_heard, moved = dialogue_motion(audio, info), dialogue_motion(audio, info, Shaping(offset_ms=offset_ms))
-    here = slice(max(frames, 0) + 2, 90 + min(frames, 0))
-    there = slice(here.start - frames, here.stop - frames)
-    # the recording's level is taken from what is heard; 0.044 at most was met where that is a little more
-    np.testing.assert_allclose(table(moved)[here], table(as_heard)[there], atol=1e-3 if frames > 0 else 0.1)
-    assert np.abs(table(moved)[here] - table(as_heard)[here]).max() > 0.5
+    as_predicted, moved = (
+        dialogue_motion(audio, info),
+        dialogue_motion(audio, info, PerformanceAdjustments(offset_ms=offset_ms)),
+    )
+    later = slice(max(frames, 0) + 2, 90 + min(frames, 0))
+    before = slice(later.start - frames, later.stop - frames)
+    # The recording's level is measured on what is used of it; with a little more of it the values differ
+    # by 0.044 at most.
+    np.testing.assert_allclose(
+        table(moved)[later], table(as_predicted)[before], atol=1e-3 if frames > 0 else 0.1
+    )
+    assert np.abs(table(moved)[later] - table(as_predicted)[later]).max() > 0.5
     if frames > 0:
-        assert (moved.voice[:frames] == 0).all()
+        assert (moved.speech_activity[:frames] == 0).all()
     else:
         assert (
-            moved.voice[-3:] > 0
+            moved.speech_activity[-3:] > 0
         ).all()  # the dialogue goes on after the last frame, and so does the mouth
 
 
@@ -100,26 +114,26 @@ def test_half_a_frame_is_the_mouth_between_frames() -> None:
     """Not the mean of two frames, which would open closed lips."""
     info = picture_info(Path("clip.mkv"), 64, 64, Fraction(25), 110)
     moved, twice = (
-        dialogue_motion(counting(), info, Shaping(offset_ms=20)),
+        dialogue_motion(counting(), info, PerformanceAdjustments(offset_ms=20)),
         predict_motion(counting(), Fraction(50), 220),
     )
     np.testing.assert_allclose(table(moved)[1:], table(twice)[1:-1:2], atol=1e-3)
-    as_heard = table(dialogue_motion(counting(), info))
-    assert np.abs(table(moved)[1:] - (as_heard[1:] + as_heard[:-1]) / 2).max() > 0.1
+    as_predicted = table(dialogue_motion(counting(), info))
+    assert np.abs(table(moved)[1:] - (as_predicted[1:] + as_predicted[:-1]) / 2).max() > 0.1
 
 
 # ---- gain --------------------------------------------------------------------------------------------------
 
 
 STYLE = SpeechStyle(
-    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name
+    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, DEFAULT_FACE_MODEL
 )
 REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 
 
 def spoken(gain: float, motion: SpeechMotion) -> np.ndarray:
     track = scene_track(0.1 + 0.08 * np.sin(np.arange(len(motion))))
-    done = perform(track, motion, STYLE, REST_JAW, REST, gain)
+    done = blend_performance(track, motion, STYLE, REST_JAW, REST, gain)
     assert (done.expression[:, N_SPEECH:] == track.expression[:, N_SPEECH:]).all() and (done.draw == 1).all()
     return np.column_stack([done.jaw, done.expression[:, :N_SPEECH]])
 
@@ -155,9 +169,12 @@ def test_a_mouth_that_closes_stays_closed() -> None:
 )
 def test_ranges(values: dict[str, float], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        Shaping(**values)
+        PerformanceAdjustments(**values)
 
 
-def test_the_report_says_what_was_shaped() -> None:
+def test_the_report_says_what_was_adjusted() -> None:
     assert AS_PREDICTED.describe() == "as predicted"
-    assert Shaping(1.2, 40, -30).describe() == "gain 1.2, smoothed over 40 ms, 30 ms earlier than predicted"
+    assert (
+        PerformanceAdjustments(1.2, 40, -30).describe()
+        == "gain 1.2, smoothed over 40 ms, 30 ms earlier than predicted"
+    )

@@ -20,7 +20,7 @@ def test_mel_of_1000_hertz_is_1000() -> None:
     assert features.mel_of_hertz(1000.0) == pytest.approx(999.99, abs=0.01)
 
 
-def test_every_band_hears_something() -> None:
+def test_every_band_has_a_filter() -> None:
     assert features.filterbank().sum(0) == pytest.approx(np.ones(features.BANDS), abs=1e-5)
 
 

@@ -7,34 +7,35 @@ import numpy as np
 import pytest
 from speech_scene import scene_track
 
-from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.arrays import smoothstep
+from visualdub.errors import BadInput, InternalError
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
-from visualdub.speech.activity import mouth_moving, tracked_opening
+from visualdub.speech.activity import mouth_activity, tracked_opening
 from visualdub.speech.closure import lip_offsets
-from visualdub.speech.performance import frames_to, passing_frames, perform, smoothstep
+from visualdub.speech.performance import blend_performance, frames_to, passing_frames
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle
 
-N_SPEECH = load_face_model().n_speech
+N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
 STYLE = SpeechStyle(
-    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, load_face_model().name
+    tuple([0.05] + [0.5] * N_SPEECH), tuple([0.02] + [1.0] * N_SPEECH), 5.0, DEFAULT_FACE_MODEL
 )
 REST_JAW, REST = 0.004, np.full(N_SPEECH, -0.5)
 
 
-def motion_of(voice: np.ndarray) -> SpeechMotion:
-    n = len(voice)
-    return SpeechMotion(np.full(n, 2.0), np.full((n, N_SPEECH), -1.0), voice.astype(float), np.zeros(n))
+def motion_of(speech: np.ndarray) -> SpeechMotion:
+    n = len(speech)
+    return SpeechMotion(np.full(n, 2.0), np.full((n, N_SPEECH), -1.0), speech.astype(float), np.zeros(n))
 
 
-def dub(track: Track, voice: np.ndarray) -> Performance:
-    return perform(track, motion_of(voice), STYLE, REST_JAW, REST)
+def dub(track: Track, speech: np.ndarray) -> Performance:
+    return blend_performance(track, motion_of(speech), STYLE, REST_JAW, REST)
 
 
 def gap_of(performance: Performance, track: Track) -> np.ndarray:
     values = np.column_stack([performance.jaw, performance.expression[:, :N_SPEECH]])
-    return lip_offsets(load_face_model(), track.identity, values)[..., 0].mean(1)
+    return lip_offsets(face_model(DEFAULT_FACE_MODEL), track.identity, values)[..., 0].mean(1)
 
 
 def still(n: int) -> np.ndarray:
@@ -55,15 +56,17 @@ def test_speech_replaces_speech_parameters_only() -> None:
 
 
 def test_lips_touch_where_the_motion_says_so_and_only_there() -> None:
-    track, contact = scene_track(talking(60)), np.zeros(60)
-    contact[20:24] = 1
-    motions = [replace(motion_of(np.ones(60)), contact=c) for c in (0 * contact, contact)]
-    apart, together = (perform(track, motion, STYLE, REST_JAW, REST) for motion in motions)
+    track, closure = scene_track(talking(60)), np.zeros(60)
+    closure[20:24] = 1
+    motions = [replace(motion_of(np.ones(60)), closure=c) for c in (0 * closure, closure)]
+    apart, together = (blend_performance(track, motion, STYLE, REST_JAW, REST) for motion in motions)
     gap = gap_of(together, track)
     assert np.abs(gap[20:24]).max() < 0.002 < gap[0] / 10
-    elsewhere = contact == 0
+    elsewhere = closure == 0
     assert (together.jaw[elsewhere] == apart.jaw[elsewhere]).all()
-    louder = perform(track, replace(motion_of(np.ones(60)), contact=contact), STYLE, REST_JAW, REST, gain=1.5)
+    louder = blend_performance(
+        track, replace(motion_of(np.ones(60)), closure=closure), STYLE, REST_JAW, REST, gain=1.5
+    )
     assert np.abs(gap_of(louder, track)[20:24]).max() < 0.003 < gap[0] / 10
 
 
@@ -83,9 +86,9 @@ def test_both_silent_passes_through() -> None:
 
 def test_pixels_fade_only_where_parameters_are_the_tracked_ones() -> None:
     track = scene_track(still(120))
-    voice = np.zeros(120)
-    voice[50:70] = 1.0
-    done = dub(track, voice)
+    speech = np.zeros(120)
+    speech[50:70] = 1.0
+    done = dub(track, speech)
     between = (done.draw > 0) & (done.draw < 1)
     assert between.sum() == 6 and (done.jaw[between] == track.jaw[between]).all()
     assert (done.draw[42:78] > 0).all() and (done.draw[:42] == 0).all() and (done.draw[78:] == 0).all()
@@ -98,9 +101,9 @@ def test_pixels_fade_only_where_parameters_are_the_tracked_ones() -> None:
 
 
 def test_a_short_silence_is_drawn_at_rest() -> None:
-    voice = np.ones(100)
-    voice[40:60] = 0.0  # shorter than two eases, two fades and the hold
-    done = dub(scene_track(still(100)), voice)
+    speech = np.ones(100)
+    speech[40:60] = 0.0  # shorter than two eases, two fades and the hold
+    done = dub(scene_track(still(100)), speech)
     assert (done.draw == 1).all()
     assert done.jaw[40:60] == pytest.approx(np.full(20, REST_JAW))
 
@@ -126,13 +129,13 @@ def test_one_frame() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(BadInput, match="7 frames; expected the track's 9"):
+    with pytest.raises(InternalError, match="7 frames; expected the track's 9"):
         dub(scene_track(still(9)), np.ones(7))
 
 
 def test_rest_must_have_the_mouth_s_parameters() -> None:
     with pytest.raises(BadInput, match="mouth parameters"):
-        perform(scene_track(still(9)), motion_of(np.ones(9)), STYLE, 0.0, np.zeros(3))
+        blend_performance(scene_track(still(9)), motion_of(np.ones(9)), STYLE, 0.0, np.zeros(3))
 
 
 @pytest.mark.parametrize(
@@ -145,13 +148,13 @@ def test_rest_must_have_the_mouth_s_parameters() -> None:
     ],
 )
 def test_passing_frames(busy: str, passes: str) -> None:
-    found = passing_frames(np.array([c == "1" for c in busy]), np.ones(16, bool), 2, 6)
-    assert "".join("01"[int(p)] for p in found) == passes
+    passing = passing_frames(np.array([c == "1" for c in busy]), np.ones(16, bool), 2, 6)
+    assert "".join("01"[int(p)] for p in passing) == passes
 
 
 def test_a_longer_gap_passes() -> None:
-    found = passing_frames(np.array([c == "1" for c in "11" + "0" * 11 + "11"]), np.ones(15, bool), 2, 6)
-    assert np.flatnonzero(found).tolist() == [4, 5, 6, 7, 8, 9, 10]
+    passing = passing_frames(np.array([c == "1" for c in "11" + "0" * 11 + "11"]), np.ones(15, bool), 2, 6)
+    assert np.flatnonzero(passing).tolist() == [4, 5, 6, 7, 8, 9, 10]
 
 
 def test_frames_to() -> None:
@@ -159,16 +162,16 @@ def test_frames_to() -> None:
     assert np.isinf(frames_to(np.zeros(3, bool))).all()
 
 
-def test_moving_is_seen_at_any_rate() -> None:
+def test_mouth_activity_is_found_at_any_rate() -> None:
     for rate in (Fraction(25), Fraction(60000, 1001)):
         opening = np.full(200, 0.02)
         opening[100:110] = 0.1
-        moving = mouth_moving(scene_track(opening, rate))
+        moving = mouth_activity(scene_track(opening, rate))
         assert moving[100:110].all() and not moving[:80].any() and not moving[130:].any()
 
 
-def test_a_mouth_held_open_does_not_rest() -> None:
-    assert mouth_moving(scene_track(np.full(50, 0.3))).all()
+def test_a_mouth_held_open_is_active() -> None:
+    assert mouth_activity(scene_track(np.full(50, 0.3))).all()
 
 
 def test_opening_bridges_lost_frames() -> None:

@@ -15,12 +15,12 @@ import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput, OutputError
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
-from visualdub.speech.performance_file import read_curves, write_curves
+from visualdub.speech.performance_file import read_performance_file, write_performance_file
 from visualdub.timing import FrameRange
 
-N_SPEECH = load_face_model().n_speech
+N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
 FRAMES = FrameRange(1, 7)
 
 
@@ -38,13 +38,15 @@ def written(path: Path) -> Performance:
     expression[:, :N_SPEECH] = random.normal(0, 1, (6, N_SPEECH))
     done = Performance(jaw, expression, np.array([1.0, 1 / 3, 0.0, 1.0, 0.25, 1.0]))
     phones = ["SIL", "B", "AA", "AA", "T", "SIL"]
-    write_curves(path, track, done, phones, np.full(1 + N_SPEECH, 0.5), {"dialogue": "français.wav"})
+    write_performance_file(
+        path, track, done, phones, np.full(1 + N_SPEECH, 0.5), {"dialogue": "français.wav"}
+    )
     return done
 
 
 def test_every_bit_comes_back(tmp_path: Path) -> None:
     done = written(tmp_path / "take.json")
-    back = read_curves(tmp_path / "take.json").performance(shot())
+    back = read_performance_file(tmp_path / "take.json").performance(shot())
     for name in ("jaw", "expression", "draw"):
         assert getattr(back, name).tobytes() == getattr(done, name).tobytes()
     assert [p.name for p in tmp_path.iterdir()] == ["take.json"]
@@ -67,7 +69,7 @@ def test_one_line_is_one_frame(tmp_path: Path) -> None:
     )
     assert rows[1]["jaw"] == done.jaw[1] and rows[4]["speech_07"] == done.expression[4, 7]
     head = json.loads("\n".join(lines))
-    assert (head["rate"], head["frames"], head["face_model"]) == ("24000/1001", "1:7", load_face_model().name)
+    assert (head["rate"], head["frames"], head["face_model"]) == ("24000/1001", "1:7", DEFAULT_FACE_MODEL)
     assert head["dialogue"] == "français.wav" and "français" in lines[4]
     assert head["rest"]["jaw"] == 0.5 and {"frame", "draw", "jaw"} <= set(head["units"])
 
@@ -82,7 +84,7 @@ def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_an_edit_changes_its_frame_alone(tmp_path: Path) -> None:
     done = written(tmp_path / "take.json")
     path = edited(tmp_path / "take.json", lambda v: v["curves"][4].update(jaw=0.2, speech_03=-2))
-    back = read_curves(path).performance(shot())
+    back = read_performance_file(path).performance(shot())
     assert np.argwhere(back.jaw != done.jaw).tolist() == [[4]] and back.jaw[4] == 0.2
     assert (
         np.argwhere(back.expression != done.expression).tolist() == [[4, 3]] and back.expression[4, 3] == -2
@@ -96,7 +98,7 @@ def test_rows_may_stand_in_any_order_and_lack_their_phone(tmp_path: Path) -> Non
     def shuffle(values: dict[str, Any]) -> None:
         values["curves"] = [{k: v for k, v in r.items() if k != "phone"} for r in reversed(values["curves"])]
 
-    back = read_curves(edited(tmp_path / "take.json", shuffle)).performance(shot())
+    back = read_performance_file(edited(tmp_path / "take.json", shuffle)).performance(shot())
     assert (back.jaw == done.jaw).all() and (back.expression == done.expression).all()
 
 
@@ -104,7 +106,9 @@ def test_the_upper_face_is_the_tracks(tmp_path: Path) -> None:
     written(tmp_path / "take.json")
     track = shot()
     track.expression[:, N_SPEECH:] = 7.0
-    assert (read_curves(tmp_path / "take.json").performance(track).expression[:, N_SPEECH:] == 7.0).all()
+    assert (
+        read_performance_file(tmp_path / "take.json").performance(track).expression[:, N_SPEECH:] == 7.0
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_the_upper_face_is_the_tracks(tmp_path: Path) -> None:
 def test_slips_are_named(change: Callable[[dict[str, Any]], object], said: str, tmp_path: Path) -> None:
     written(tmp_path / "take.json")
     with pytest.raises(BadInput) as caught:
-        read_curves(edited(tmp_path / "take.json", change))
+        read_performance_file(edited(tmp_path / "take.json", change))
     assert said in str(caught.value) and "take.json" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -157,21 +161,21 @@ def test_other_files(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "take.json"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=said):
-        read_curves(path)
+        read_performance_file(path)
     with pytest.raises(BadInput, match=r"gone\.json cannot be read"):
-        read_curves(tmp_path / "gone.json")
+        read_performance_file(tmp_path / "gone.json")
 
 
-def test_curves_of_another_shot(tmp_path: Path) -> None:
+def test_a_file_of_another_shot(tmp_path: Path) -> None:
     written(tmp_path / "take.json")
-    curves = read_curves(tmp_path / "take.json")
+    edited_file = read_performance_file(tmp_path / "take.json")
     with pytest.raises(BadInput, match="24000/1001 frames/s; expected 25"):
-        curves.performance(shot(Fraction(25)))
+        edited_file.performance(shot(Fraction(25)))
     with pytest.raises(BadInput, match="frames 1:7; expected 2:5"):
-        curves.performance(shot().span(FrameRange(2, 5)))
+        edited_file.performance(shot().span(FrameRange(2, 5)))
     path = edited(tmp_path / "take.json", lambda v: v["curves"][2].update(draw=1))
     with pytest.raises(BadInput, match="frame 3 is to be drawn, but has no usable face"):
-        read_curves(path).performance(shot())
+        read_performance_file(path).performance(shot())
 
 
 def test_nowhere_to_write(tmp_path: Path) -> None:

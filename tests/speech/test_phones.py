@@ -1,6 +1,4 @@
-"""Phone labels: the best path against every path there is, and what is heard in recordings whose words are
-known.
-"""
+"""Phone labels: the best path against every possible path, and the labels of recordings with known words."""
 
 from __future__ import annotations
 
@@ -56,8 +54,8 @@ def test_best_of_all_paths(shortest: int, switch: float) -> None:
     sums = [
         sum(s[q] for s, q in zip(scores, p, strict=True)) - switch * (len(runs(list(p))) - 1) for p in allowed
     ]
-    found = best_path([scores[:1], scores[1:5], scores[5:]], 7, switch, shortest)
-    assert found.tolist() == list(allowed[int(np.argmax(sums))])
+    path = best_path([scores[:1], scores[1:5], scores[5:]], 7, switch, shortest)
+    assert path.tolist() == list(allowed[int(np.argmax(sums))])
 
 
 def test_phones_follow_each_other_without_gaps() -> None:
@@ -94,8 +92,8 @@ def test_what_is_not_audio() -> None:
 
 def test_labels_at_frames() -> None:
     spans = [PhoneSpan("B", 0.0, 0.04), PhoneSpan("AA", 0.04, 0.1)]
-    found = labels_at(spans, np.array([-0.04, 0.0, 0.039, 0.04, 0.08, 0.1, 9.0]))
-    assert found == [SILENCE, "B", "B", "AA", "AA", SILENCE, SILENCE]
+    names = labels_at(spans, np.array([-0.04, 0.0, 0.039, 0.04, 0.08, 0.1, 9.0]))
+    assert names == [SILENCE, "B", "B", "AA", "AA", SILENCE, SILENCE]
     assert labels_at([], np.array([0.0, 0.04])) == [SILENCE, SILENCE]
 
 
@@ -105,7 +103,7 @@ def test_known_words(clips: Path) -> None:
     times = np.arange(0.45, 2.12, 0.01) + 0.005
     truth = [BRBK7N[int(np.searchsorted([t for _, t in BRBK7N], t, side="right")) - 1][0] for t in times]
     assert np.mean([a == b for a, b in zip(labels_at(spans, times), truth, strict=True)]) > 0.55
-    heard = [
+    expected = [
         (0.48, "B"),
         (0.73, "R"),
         (0.82, "EH"),
@@ -115,8 +113,16 @@ def test_known_words(clips: Path) -> None:
         (1.60, "V"),
         (1.9, "AW"),
     ]
-    for middle, phone in (*heard, (0.2, SILENCE), (2.5, SILENCE)):
+    for middle, phone in (*expected, (0.2, SILENCE), (2.5, SILENCE)):
         assert phone in labels_at(spans, middle + np.arange(-4, 5) / 100)
+
+
+def test_known_words_of_a_synthetic_voice() -> None:
+    """One, two, three, four, five: what the voice says and when is known from the text it was made from."""
+    spans = phone_labels(counting())
+    said = [(0.26, "W"), (0.6, "N"), (1.1, "T"), (1.3, "UW"), (2.15, "IY"), (2.9, "AO"), (3.75, "AY")]
+    for middle, phone in (*said, *((t, SILENCE) for t in (0.05, 0.9, 1.7, 2.45, 3.35, 4.5))):
+        assert phone in labels_at(spans, middle + np.arange(-6, 7) / 100), (middle, phone)
 
 
 def test_digital_silence_is_silence() -> None:

@@ -1,6 +1,4 @@
-"""Recordings as they come: silent, one-sided, cancelling, 8 kHz, short, half an hour, clipped, no sound at
-all.
-"""
+"""Recordings as they come: silent, one-sided, cancelling, 8 kHz, short, half an hour, clipped, no audio."""
 
 from __future__ import annotations
 
@@ -17,12 +15,13 @@ from scipy.signal import resample_poly
 from speech_scene import counting, write_wav
 
 from visualdub.actor.package import Actor, load_actor
-from visualdub.dub import Output, Shot, dub_clip, open_shot
+from visualdub.dub import Output, TrackedShot, dub_shot, track_shot
+from visualdub.edit import plan_shot
 from visualdub.errors import BadInput, MediaError
 from visualdub.media.audio import read_audio
 from visualdub.records import DubReport
 from visualdub.speech.features import feature_kind
-from visualdub.speech.predict import OUTPUTS, SpeechMotion, predict_motion
+from visualdub.speech.predict import ONNX_OUTPUTS, SpeechMotion, predict_motion
 
 PAL = Fraction(25)
 
@@ -37,16 +36,16 @@ def spoken(path: Path) -> SpeechMotion:
     return predict_motion(read_audio(path), PAL, 125)
 
 
-def likeness(found: SpeechMotion, plain: SpeechMotion) -> float:
+def likeness(motion: SpeechMotion, plain: SpeechMotion) -> float:
     """Correlation of the jaw where the clean recording speaks."""
-    there = plain.voice == 1
-    return float(np.corrcoef(found.jaw[there], plain.jaw[there])[0, 1])
+    speaking = plain.speech_activity == 1
+    return float(np.corrcoef(motion.jaw[speaking], plain.jaw[speaking])[0, 1])
 
 
-# ---- one voice, two channels -------------------------------------------------------------------------------
+# ---- one speaker, two channels -----------------------------------------------------------------------------
 
 
-def room(loudness: float) -> NDArray[np.float32]:
+def room_noise(loudness: float) -> NDArray[np.float32]:
     return (np.random.default_rng(0).normal(size=len(counting())) * loudness).astype(np.float32)
 
 
@@ -54,22 +53,26 @@ def room(loudness: float) -> NDArray[np.float32]:
     "side", [0.0, -1.0, -0.9, 1.0], ids=["silence", "its opposite", "nearly its opposite", "itself"]
 )
 @pytest.mark.parametrize("left", [True, False])
-def test_a_voice_beside_something_keeps_its_level(left: bool, side: float, tmp_path: Path) -> None:
+def test_one_speaker_keeps_the_level_whatever_the_other_channel_holds(
+    left: bool, side: float, tmp_path: Path
+) -> None:
     audio = counting()
     pair = [audio, np.float32(side) * audio]
     found = read_audio(write_wav(tmp_path / "pair.wav", np.column_stack(pair if left else pair[::-1]), 16000))
     np.testing.assert_allclose(np.abs(found), np.abs(audio), atol=1e-4)
 
 
-def test_a_voice_beside_room_noise_or_an_offset_is_heard_alone(tmp_path: Path, plain: SpeechMotion) -> None:
+def test_room_noise_and_an_offset_in_the_other_channel_are_left_out(
+    tmp_path: Path, plain: SpeechMotion
+) -> None:
     audio = counting()
-    for name, other in (("room", room(0.1 * float(audio.std()))), ("offset", np.full_like(audio, 0.5))):
+    for name, other in (("room", room_noise(0.1 * float(audio.std()))), ("offset", np.full_like(audio, 0.5))):
         found = read_audio(write_wav(tmp_path / f"{name}.wav", np.column_stack([other, audio]), 16000))
         np.testing.assert_allclose(found, audio, atol=1e-4, err_msg=name)
         assert likeness(predict_motion(found, PAL, 125), plain) > 0.99
 
 
-def test_two_voices_are_both_heard(tmp_path: Path) -> None:
+def test_two_speakers_are_mixed(tmp_path: Path) -> None:
     pair = np.column_stack([counting("en"), np.resize(counting("fr"), len(counting("en")))])
     found = read_audio(write_wav(tmp_path / "pair.wav", pair, 16000))
     np.testing.assert_allclose(found, pair.mean(1), atol=1e-4)
@@ -81,7 +84,10 @@ def test_two_voices_are_both_heard(tmp_path: Path) -> None:
 def test_8_khz_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
     low = resample_poly(counting(), 1, 2).astype(np.float32)
     found = spoken(write_wav(tmp_path / "low.wav", low, 8000))
-    assert likeness(found, plain) > 0.8 and abs(found.voice.mean() - plain.voice.mean()) < 0.1
+    assert (
+        likeness(found, plain) > 0.8
+        and abs(found.speech_activity.mean() - plain.speech_activity.mean()) < 0.1
+    )
 
 
 def test_clipped_sound_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> None:
@@ -89,7 +95,10 @@ def test_clipped_sound_speaks_as_well(tmp_path: Path, plain: SpeechMotion) -> No
     found = spoken(
         write_wav(tmp_path / "clipped.wav", audio / np.abs(audio).max() * 20, 16000)
     )  # most samples at full scale
-    assert likeness(found, plain) > 0.8 and abs(found.voice.mean() - plain.voice.mean()) < 0.1
+    assert (
+        likeness(found, plain) > 0.8
+        and abs(found.speech_activity.mean() - plain.speech_activity.mean()) < 0.1
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 319, 3200])
@@ -98,13 +107,15 @@ def test_the_shortest_recordings(samples: int, tmp_path: Path) -> None:
     found = read_audio(write_wav(tmp_path / "short.wav", audio, 16000))
     assert len(found) == samples
     motion = predict_motion(found, PAL, 50)
-    assert len(motion) == 50 and np.isfinite(motion.jaw).all() and (motion.voice[30:] == 0).all()
-    assert (motion.voice.max() > 0) == (samples == 3200)  # 0.2 s of a vowel are speech, a click is not
+    assert len(motion) == 50 and np.isfinite(motion.jaw).all() and (motion.speech_activity[30:] == 0).all()
+    assert (motion.speech_activity.max() > 0) == (
+        samples == 3200
+    )  # 0.2 s of a vowel are speech, a click is not
 
 
 def test_silence_in_a_file(tmp_path: Path) -> None:
     motion = spoken(write_wav(tmp_path / "silence.wav", np.zeros((16000, 2), np.float32), 16000))
-    assert (motion.voice == 0).all() and (motion.jaw == 0).all()
+    assert (motion.speech_activity == 0).all() and (motion.jaw == 0).all()
 
 
 @pytest.mark.parametrize("name", ["words.wav", "words.mp3", "words.txt", "words"])
@@ -120,9 +131,7 @@ def test_text_is_refused_by_name(name: str, tmp_path: Path) -> None:
 
 
 def write_model(path: Path, kind_name: str, width: int) -> Path:
-    """A speech model without any learning: the jaw is the features' mean, and so are the voice and the
-    touching lips.
-    """
+    """A speech model that was not trained: jaw, speech activity and closure are the features' mean."""
     nodes = [
         helper.make_node("MatMul", ["features", "mean"], ["motion"]),
         helper.make_node("Identity", ["motion"], ["hidden"]),
@@ -142,7 +151,9 @@ def write_model(path: Path, kind_name: str, width: int) -> Path:
             "hidden": ["N", "T", 3],
         }.items()
     }
-    graph = helper.make_graph(nodes, "mean", [values["features"]], [values[k] for k in OUTPUTS], [mean])
+    graph = helper.make_graph(
+        nodes, "mean", [values["features"]], [values[k] for k in ONNX_OUTPUTS.values()], [mean]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, {"features": kind_name})
     onnx.checker.check_model(model)
@@ -151,9 +162,7 @@ def write_model(path: Path, kind_name: str, width: int) -> Path:
 
 
 def test_half_an_hour_in_bounded_memory(tmp_path: Path) -> None:
-    """By a model that only listens to mel, so that the test is short; every block passes through the same
-    code.
-    """
+    """By a model that takes log-mel alone, so that the test is short; every block runs the same code."""
     model = write_model(tmp_path / "mel.onnx", "mel40-1", 40)
     audio = read_audio(write_wav(tmp_path / "long.wav", np.tile(counting(), 360), 16000))
     assert len(audio) == 1800 * 16000
@@ -161,7 +170,7 @@ def test_half_an_hour_in_bounded_memory(tmp_path: Path) -> None:
     for seconds in (100, 1800):
         tracemalloc.start()
         motion = predict_motion(audio[: seconds * 16000], PAL, seconds * 25, model)
-        result = motion.jaw.nbytes + motion.expression.nbytes + motion.voice.nbytes
+        result = motion.jaw.nbytes + motion.expression.nbytes + motion.speech_activity.nbytes
         peaks[seconds] = tracemalloc.get_traced_memory()[1] - result
         tracemalloc.stop()
     assert len(motion) == 45000 and motion.jaw[:125].std() > 0
@@ -176,7 +185,7 @@ def test_a_model_for_unknown_or_other_features_is_refused(tmp_path: Path) -> Non
         BadInput, match=r"odd\.onnx cannot be used: unknown speech features 'mfcc13-1'; expected one of"
     ):
         predict_motion(counting(), PAL, 5, write_model(tmp_path / "odd.onnx", "mfcc13-1", 13))
-    with pytest.raises(BadInput, match=r"wide\.onnx listens to 13 numbers at a time; expected 40"):
+    with pytest.raises(BadInput, match=r"wide\.onnx takes input features of 13 numbers; expected 40"):
         predict_motion(counting(), PAL, 5, write_model(tmp_path / "wide.onnx", feature_kind("mel").name, 13))
 
 
@@ -184,19 +193,19 @@ def test_a_model_for_unknown_or_other_features_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def scene(talking: Path, flat_actor: Path) -> tuple[Shot, Actor]:
-    return open_shot(talking), load_actor(flat_actor)
+def scene(talking: Path, flat_actor: Path) -> tuple[TrackedShot, Actor]:
+    return track_shot(plan_shot(talking)), load_actor(flat_actor)
 
 
 def dubbed(
-    scene: tuple[Shot, Actor], folder: Path, channels: NDArray[np.float32], rate: int = 16000
+    scene: tuple[TrackedShot, Actor], folder: Path, channels: NDArray[np.float32], rate: int = 16000
 ) -> DubReport:
     shot, actor = scene
-    return dub_clip(shot, write_wav(folder / "new.wav", channels, rate), actor, Output(folder / "out.mkv"))
+    return dub_shot(shot, write_wav(folder / "new.wav", channels, rate), actor, Output(folder / "out.mkv"))
 
 
-def test_dubs_of_odd_recordings(scene: tuple[Shot, Actor], tmp_path: Path) -> None:
-    """All frames come out; what is not heard is said."""
+def test_dubs_of_odd_recordings(scene: tuple[TrackedShot, Actor], tmp_path: Path) -> None:
+    """All frames come out; what cannot be used of a recording is in the notes."""
     audio = counting()
     silent = dubbed(scene, tmp_path, np.zeros(20000, np.float32))
     assert silent.frames == 40 and silent.notes == ["no speech is heard in new.wav; the mouth rests"]

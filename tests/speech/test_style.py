@@ -1,11 +1,11 @@
-"""The actor's style: statistics of a known track, pulled toward the generic style, and its plain values."""
+"""The actor's style: statistics of a known track, pulled towards the generic style, and how it is stored."""
 
 import numpy as np
 import pytest
 from speech_scene import scene_track
 
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.speech.predict import SpeechMotion, model_record
 from visualdub.speech.style import GENERIC_SECONDS, SpeechStyle, fit_style, rest_of, rest_pose
 
@@ -31,13 +31,13 @@ def test_fit_weighs_the_actor_against_the_generic_style() -> None:
     weight = 8.0 / (8.0 + GENERIC_SECONDS)
     generic = model_record()["generic"]
     rest = np.median(np.sort(track.jaw)[:20])
-    assert style.centre[0] == pytest.approx(
-        weight * track.jaw.mean() + (1 - weight) * (rest + generic["lift"][0])
+    assert style.mean[0] == pytest.approx(
+        weight * track.jaw.mean() + (1 - weight) * (rest + generic["offset_from_rest"][0])
     )
-    assert style.gain[0] == pytest.approx(
-        np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["gain"][0] ** 2)
+    assert style.scale[0] == pytest.approx(
+        np.sqrt(weight * track.jaw.var() + (1 - weight) * generic["scale"][0] ** 2)
     )
-    assert len(style.gain) == 1 + load_face_model().n_speech
+    assert len(style.scale) == 1 + face_model(DEFAULT_FACE_MODEL).n_speech
 
 
 @pytest.mark.parametrize("usable", [True, False])
@@ -45,9 +45,9 @@ def test_without_speech_the_style_is_generic(usable: bool) -> None:
     style = fit_style(scene_track(np.full(50, 0.01), usable=np.full(50, usable)))
     generic = model_record()["generic"]
     assert style.seconds == 0
-    assert style.gain == pytest.approx(generic["gain"])
+    assert style.scale == pytest.approx(generic["scale"])
     rest = 0.01 / 3 if usable else 0.0
-    assert style.centre[0] == pytest.approx(rest + generic["lift"][0])
+    assert style.mean[0] == pytest.approx(rest + generic["offset_from_rest"][0])
 
 
 def test_a_foreign_track_is_refused() -> None:
@@ -62,7 +62,7 @@ def test_json_round_trip_and_refusals() -> None:
     assert SpeechStyle.from_json(style.to_json()) == style
     with pytest.raises(BadInput, match="cannot be read"):
         SpeechStyle.from_json({"centre": [1.0]})
-    with pytest.raises(BadInput, match="2 centres and 1 gains"):
+    with pytest.raises(BadInput, match="2 means and 1 scales"):
         SpeechStyle.from_json({"centre": [1.0, 2.0], "gain": [1.0], "seconds": 0, "face_model": "m"})
 
 
@@ -75,7 +75,7 @@ def test_rest_pose_is_where_the_lips_meet() -> None:
     opening = 0.15 + 0.1 * np.sin(np.arange(200))
     jaw, expression = rest_pose(scene_track(opening))
     assert jaw == pytest.approx(np.median(np.sort(opening)[:20]) / 3, abs=1e-6)
-    assert expression == pytest.approx(np.full(load_face_model().n_expression, 0.25))
+    assert expression == pytest.approx(np.full(face_model(DEFAULT_FACE_MODEL).n_expression, 0.25))
 
 
 def test_nobody_rests_as_the_neutral_face() -> None:

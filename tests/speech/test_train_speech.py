@@ -28,12 +28,12 @@ from training.speech.train import SpeechConfig, loss_of, main, opening_gain, tra
 from training.speech.windows import Mixture, Windows, lip_jacobian, lip_metric  # noqa: E402
 from visualdub.errors import BadInput  # noqa: E402
 from visualdub.face.landmarks import LIPS  # noqa: E402
-from visualdub.face.models import load_face_model  # noqa: E402
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model  # noqa: E402
 from visualdub.speech import features  # noqa: E402
 from visualdub.speech.features import KINDS, feature_kind  # noqa: E402
-from visualdub.speech.predict import OUTPUTS, last_layer  # noqa: E402
+from visualdub.speech.predict import ONNX_OUTPUTS, last_layer  # noqa: E402
 
-MODEL, BOTH = load_face_model(), feature_kind("both")
+MODEL, BOTH = face_model(DEFAULT_FACE_MODEL), feature_kind("both")
 
 
 def scene_clip(
@@ -130,9 +130,9 @@ def test_the_jacobian_is_the_meshes_slope() -> None:
 
 
 def test_measures_by_hand() -> None:
-    real = np.zeros((2, 468, 3))
+    real = np.zeros((2, len(LIPS), 3))
     found = real.copy()
-    found[0, LIPS[0], 0], found[0, LIPS[1], 1], found[1, LIPS[2], 2] = 0.3, 0.4, 0.2
+    found[0, 0, 0], found[0, 1, 1], found[1, 2, 2] = 0.3, 0.4, 0.2
     assert lip_error(real, found) == pytest.approx((0.16 + 0.04) / 2)
     a = np.sin(np.arange(100) * 0.5)
     lag, score = best_lag(np.roll(a, 2)[5:95], a[5:95], 25.0)
@@ -160,7 +160,7 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(heard)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
-    found = session.run(list(OUTPUTS), {"features": heard.numpy()})
+    found = session.run(list(ONNX_OUTPUTS.values()), {"features": heard.numpy()})
     assert [f.shape[-1] for f in found] == [5, 123, 123, 32]
     layer = last_layer(tmp_path / "m.onnx")
     np.testing.assert_allclose(found[3] @ layer[:-1] + layer[-1], found[0], atol=1e-4)

@@ -1,5 +1,5 @@
-"""wav2vec2 features by a small random network of the same architecture: cuts, names, wrong folders, a model
-that listens.
+"""wav2vec2 features by a small random network of the same architecture: cuts, names, wrong folders, and a
+speech model that takes them.
 """
 
 from __future__ import annotations
@@ -61,16 +61,14 @@ def made(kind: Wav2Vec2, audio: np.ndarray, first: int, count: int) -> np.ndarra
 
 
 def test_features_equal_the_networks_own(folder: Path) -> None:
-    """Feature k hears the 400 samples around sample 320 k: against transformers, with everything laid out by
-    hand.
-    """
+    """Feature k depends on the 400 samples around sample 320 k: against transformers, laid out by hand."""
     from transformers import Wav2Vec2Model
 
     audio, kind = counting(), open_wav2vec2(folder)
     reference = Wav2Vec2Model.from_pretrained(folder, local_files_only=True).eval()
-    heard = (audio - audio.mean()) / audio.std()
+    normalised = (audio - audio.mean()) / audio.std()
     block = np.concatenate(
-        [np.zeros(75 * 320 + 200), heard, np.zeros((450 * 320 + 80) - 75 * 320 - 200 - len(audio))]
+        [np.zeros(75 * 320 + 200), normalised, np.zeros((450 * 320 + 80) - 75 * 320 - 200 - len(audio))]
     )
     with torch.no_grad():
         states = reference(
@@ -105,7 +103,7 @@ def test_the_name_tells_the_weights(folder: Path, tmp_path: Path, monkeypatch: p
     export_wav2vec2(other)
     assert feature_kind("wav2vec2", other).name != kind.name
     with pytest.raises(
-        BadInput, match=rf"listens to {kind.name}; the weights in .*other make wav2vec2-layer2x24-"
+        BadInput, match=rf"takes {kind.name}; the weights in .*other make wav2vec2-layer2x24-"
     ):
         feature_kind(kind.name, other)
 
@@ -164,7 +162,7 @@ def test_another_architecture_is_refused(folder: Path, tmp_path: Path) -> None:
         export_wav2vec2(few)
 
 
-def test_a_model_that_listens_to_it_speaks(
+def test_a_speech_model_that_takes_them_speaks(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx

@@ -22,7 +22,8 @@ from training.data.augment import (
 from training.data.uvmap import pack_uv, unpack_uv
 from training.data.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
 from training.renderer.generator import initial_composite, sample_texture
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
+from visualdub.face.models.face468 import read_built_in
 
 AS_FILMED = torch.eye(3, 4)
 
@@ -57,7 +58,7 @@ def test_teeth_stay_teeth_in_the_mirror() -> None:
     """Every vertex of the built-in layout lands where its own part has a vertex: to a sixth of a texel, the
     worst measured.
     """
-    model = load_face_model()
+    model = read_built_in(DEFAULT_FACE_MODEL)
     uv = torch.from_numpy(model.uv)
     for part in range(5):
         own = uv[torch.from_numpy(model.parts == part)]
@@ -69,7 +70,7 @@ def test_a_mirrored_texture_holds_at_uv_what_the_texture_holds_at_the_mirrored_u
     """Smooth within each part, different between parts; half a texel's error where columns of the sheets are
     moved whole.
     """
-    model = load_face_model()
+    model = read_built_in(DEFAULT_FACE_MODEL)
     texture = torch.zeros(1, 1, 256, 256)
     texture[0, 0] = torch.linspace(0, 1, 256)
     texture[0, 0, 205:] += (torch.arange(256) * 3 // 256) * 10.0

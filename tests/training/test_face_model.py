@@ -11,18 +11,18 @@ from scipy.spatial.transform import Rotation
 from training.face.build_face_model import HELD_OUT, build, keep_signs, mirror_map, procrustes, upright
 from training.face.topology import JAW_LINE, folded, tessellation
 from visualdub.face.landmarks import face_width, lip_opening
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import DATA
+from visualdub.face.models import DEFAULT_FACE_MODEL
+from visualdub.face.models.face468 import DATA, read_built_in
 
 
 @pytest.fixture(scope="module")
 def clips() -> dict[str, NDArray[np.float64]]:
     """Three people (the template stretched three ways) who talk and turn, in pixels."""
-    model, rng = load_face_model(), np.random.default_rng(0)
+    model, rng = read_built_in(DEFAULT_FACE_MODEL), np.random.default_rng(0)
     out = {}
     for k in range(3):
         n = 50
-        shape = model.complete(model.template[:468] * np.array([1 + 0.05 * (k - 1), 1, 1 + 0.05 * k]))
+        shape = model.neutral_mesh(model.template[:468] * np.array([1 + 0.05 * (k - 1), 1, 1 + 0.05 * k]))
         expression = np.zeros((n, model.n_expression))
         expression[:, :4] = rng.normal(0, 0.7, (n, 4))
         jaw = np.abs(rng.normal(0, 0.08, n))
@@ -34,13 +34,13 @@ def clips() -> dict[str, NDArray[np.float64]]:
 
 
 def test_tessellation_uses_every_directed_edge_once() -> None:
-    triangles = tessellation(load_face_model().template[:468])
+    triangles = tessellation(read_built_in(DEFAULT_FACE_MODEL).template[:468])
     edges = Counter((int(t[i]), int(t[(i + 1) % 3])) for t in triangles for i in range(3))
     assert len(triangles) == 852 and set(edges.values()) == {1}
 
 
 def test_procrustes_undoes_a_similarity() -> None:
-    template = load_face_model().template[:468]
+    template = read_built_in(DEFAULT_FACE_MODEL).template[:468]
     moved = 3 * template @ Rotation.from_euler("xyz", [10, -20, 5], degrees=True).as_matrix() + [4, 5, 6]
     assert procrustes(moved[None], template, np.arange(0, 468, 7))[0] == pytest.approx(template, abs=1e-9)
 
@@ -59,7 +59,7 @@ def test_built_model_opens_downward_is_symmetric_and_unfolded(clips: dict[str, N
 
 
 def test_upright_is_one_face_width_wide_with_the_chin_below() -> None:
-    template = load_face_model().template[:468]
+    template = read_built_in(DEFAULT_FACE_MODEL).template[:468]
     turned = 7 * template @ Rotation.from_euler("y", 15, degrees=True).as_matrix() + 3
     mesh = upright(turned, mirror_map(template))
     assert face_width(mesh) == pytest.approx(1) and mesh[152, 1] > mesh[10, 1] and mesh[454, 0] > mesh[234, 0]
@@ -68,7 +68,7 @@ def test_upright_is_one_face_width_wide_with_the_chin_below() -> None:
 def test_shipped_model_holds_no_validation_speaker_and_opens_with_the_jaw() -> None:
     record = json.loads(DATA.with_suffix(".json").read_text())
     assert not any(held in name for name in record["clips"] for held in HELD_OUT) and record["clips"]
-    model = load_face_model()
+    model = read_built_in(DEFAULT_FACE_MODEL)
     opening = lip_opening(
         model.vertices(model.template, np.linspace(0, model.jaw_limit, 5), np.zeros((5, model.n_expression)))
     )
@@ -76,7 +76,7 @@ def test_shipped_model_holds_no_validation_speaker_and_opens_with_the_jaw() -> N
 
 
 def test_skirt_bottom_stays_while_the_chin_moves() -> None:
-    model = load_face_model()
+    model = read_built_in(DEFAULT_FACE_MODEL)
     rest, wide = model.vertices(model.template, np.array([0.0, 0.15]), np.zeros((2, model.n_expression)))
     skirt = np.flatnonzero(model.parts == 1)
     assert np.array_equal(rest[skirt[-len(JAW_LINE) :]], wide[skirt[-len(JAW_LINE) :]])

@@ -22,7 +22,7 @@ from training.speech.articulation import articulation_spans, opening_curve
 from training.speech.synthetic import Synthetic, missing
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, face_model, posed_openings
 from visualdub.speech.features import RATE
 from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import MODEL, SpeechMotion
@@ -80,15 +80,15 @@ def test_nothing_to_count_is_said() -> None:
 
 
 def test_the_mouth_rests_in_silence_and_is_the_style_s_in_speech() -> None:
-    face, style = load_face_model(), generic_style(MODEL)
+    face, style = face_model(DEFAULT_FACE_MODEL), generic_style(MODEL)
     n = face.n_speech
     motion = SpeechMotion(np.array([0.0, 3.0, 3.0]), np.zeros((3, n)), np.array([1.0, 1.0, 0.0]), np.zeros(3))
     mean, wide, silent = mouth_opening(motion, style)
-    assert silent == pytest.approx(float(lip_opening(face.template))) and wide > mean + 0.02
+    assert silent == pytest.approx(float(lip_opening(face.landmarks(face.template)))) and wide > mean + 0.02
     expression = np.zeros((1, face.n_expression))
-    expression[0, :n] = style.centre[1:]
+    expression[0, :n] = style.mean[1:]
     assert mean == pytest.approx(
-        float(lip_opening(face.vertices(face.template, np.array(style.centre[:1]), expression))[0])
+        float(posed_openings(face, face.template, np.array(style.mean[:1]), expression)[0])
     )
 
 

@@ -17,12 +17,13 @@ from training.data.prepare import pack_clip
 from training.data.uvmap import pack_uv
 from visualdub.box import Box
 from visualdub.errors import BadInput, NoFace
+from visualdub.face.camera import Camera
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
-from visualdub.media.movie_reader import read_frames
+from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 
 ALL = Box(0, 0, SIZE, SIZE)
@@ -64,7 +65,7 @@ def test_the_sound_is_packed_where_the_pictures_show_it(
 
 def test_crops_come_back_as_close_as_webp_keeps_them(shard: Path, talking: Path, track: Track) -> None:
     clip, crop = PackedClip(shard, ALL), stable_crop(track)
-    frames = [frame_rgb(f) for f in read_frames(talking)]
+    frames = [frame_rgb(f) for f in open_source(talking).frames()]
     off = [
         np.abs(clip.view([i]).crops[0].astype(int) - warp_crop(frames[i], crop.affine[i]))
         for i in (0, 17, 39)
@@ -170,7 +171,7 @@ def test_another_schema_and_another_face_model_are_refused(shard: Path, tmp_path
     with pytest.raises(BadInput, match=r"other\.shard is a shard of schema 99; this version reads schema 1"):
         PackedClip(_rewritten(shard, path, schema="99"), ALL)
     with pytest.raises(
-        BadInput, match=rf"other\.shard was made with face model flame; expected {load_face_model().name}"
+        BadInput, match=rf"other\.shard was made with face model flame; expected {DEFAULT_FACE_MODEL}"
     ):
         PackedClip(_rewritten(shard, path, face_model="flame"), ALL)
 
@@ -240,3 +241,12 @@ def test_thinned_takes_the_frame_on_screen(
         thin.landmarks, track.landmarks[rows], equal_nan=True
     )
     assert np.array_equal(thin.identity, track.identity)
+
+
+def test_a_shard_keeps_its_tracks_camera(talking: Path, track: Track, tmp_path: Path) -> None:
+    near = replace(track, camera=Camera(900.0, (160.0, 188.0)))
+    pack_clip(talking, near, tmp_path, "near", "portrait", "train", 1500, 90, True)
+    clip = PackedClip(tmp_path / f"near{SUFFIX}", ALL)
+    assert clip.track.camera == near.camera
+    expected = frame_geometry(near, stable_crop(near), Performance.of_track(near), 3).mask
+    assert np.array_equal(clip.view([3]).mask[0] > 0, expected > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +27,12 @@ from training.data.prepare import (
 )
 from training.data.splits import check_validation, read_validation, share_frames
 from training.data.workers import Workers
+from visualdub.actor.library import forget
 from visualdub.box import Box
+from visualdub.cli import run
 from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
 from visualdub.stages import Progress
+from visualdub.storage import content_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -240,7 +244,49 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(
     assert told.strip().endswith(f"{folder}: 3 clips packed (2 of them by an earlier run)")
     assert all(p.stat().st_mtime_ns == when for p, when in times.items())
     assert all(p.read_bytes() == (dataset / p.name).read_bytes() for p in times)
-    assert not list(folder.glob("*.partial"))
+    assert not list(folder.glob(".*.partial"))
+
+
+# ---- forgetting --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def anna(flat_actor: Path, people: Path, tmp_path: Path) -> Path:
+    """An actor that was adapted on one clip of anna."""
+    actor: Path = shutil.copytree(flat_actor, tmp_path / "anna.actor")
+    record = json.loads((actor / "actor.json").read_text())
+    record["frames"][0]["source_hash"] = content_hash(people / "anna_1.mkv")
+    (actor / "actor.json").write_text(json.dumps(record))
+    return actor
+
+
+def test_an_actor_that_is_forgotten_leaves_the_datasets_that_are_named(
+    anna: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _copy(dataset, tmp_path / "set")
+    (folder / "old.shard").write_bytes((folder / "anna_1.shard").read_bytes())  # that no index lists
+    kept = {n: b for n, b in _bytes(folder).items() if n in ("anna_2.shard", "ben-one.shard")}
+    capsys.readouterr()
+    assert run(["actor", "forget", str(anna), "--dataset", str(folder)]) == 2  # nobody is there to ask
+    assert "old.shard" in capsys.readouterr().err and anna.is_dir()
+    assert run(["actor", "forget", str(anna), "--dataset", str(folder), "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"removed {p}" in said for p in (folder / "anna_1.shard", folder / "old.shard", anna))
+    assert {n: b for n, b in _bytes(folder).items() if n.endswith(SUFFIX)} == kept and not anna.exists()
+    assert [c.name for c in Dataset(folder).clips] == ["anna_2", "ben-one"]
+
+
+def test_what_is_no_dataset_is_refused_before_anything_is_forgotten(
+    anna: Path, dataset: Path, tmp_path: Path
+) -> None:
+    folder = _copy(dataset, tmp_path / "set")
+    (folder / "cut.shard").write_bytes((folder / "anna_1.shard").read_bytes()[:50])
+    with pytest.raises(BadInput, match=r"cut\.shard cannot be read"):
+        forget(anna, [folder])
+    (folder / "cut.shard").unlink()
+    with pytest.raises(BadInput, match=r"dataset\.json cannot be read"):
+        forget(anna, [folder, tmp_path])
+    assert anna.is_dir() and (folder / "anna_1.shard").is_file()
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------

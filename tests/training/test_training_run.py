@@ -9,9 +9,9 @@ import torch
 from training_scene import tiny_trainer, tiny_validation
 
 from training.core.curves import PLOT, Curves, plot_curves, read_curves
-from training.core.run import CHECKPOINT, LOSSES, SHEET, Run
+from training.core.run import BEST, CHECKPOINT, LOSSES, SHEET, Run
 from training.core.trainer import Trainer
-from visualdub.errors import VisualDubError
+from visualdub.errors import BadInput, VisualDubError
 from visualdub.stages import Progress
 
 
@@ -56,11 +56,14 @@ def test_it_ends_early_when_the_held_out_frames_stop_gaining(tmp_path: Path) -> 
     assert run.settled and trainer.step_count < 20
 
 
-def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_neither_resumed_nor_written_over(tmp_path: Path) -> None:
     run = Run(tmp_path, tiny_trainer(steps=3), "a", [tiny_validation()])
     run.train(Progress())
     run.save()
-    assert Run(tmp_path, tiny_trainer(steps=3), "b", []).trainer.step_count == 0
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(BadInput, match=r"checkpoint\.safetensors belongs to another training"):
+        Run(tmp_path, tiny_trainer(steps=4), "b", [])
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before and tmp_path / BEST in before
     again = Run(tmp_path, tiny_trainer(steps=3), "a", [])
     assert again.trainer.step_count == 3 and again.best == run.best
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from training.core.formats import current_names
 from visualdub.errors import BadInput, OutputError
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 
@@ -41,13 +42,11 @@ def save_checkpoint(
             }
         )
     contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        save_file(contiguous, partial, {"schema": str(SCHEMA), "facts": json.dumps(dict(facts))})
-        partial.replace(path)
-    except (OSError, SafetensorError) as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e}") from e
+    with atomic_path(path) as temporary:
+        try:
+            save_file(contiguous, temporary, {"schema": str(SCHEMA), "facts": json.dumps(dict(facts))})
+        except SafetensorError as e:
+            raise OutputError(f"{path} cannot be written: {e}") from e
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from training.core.formats import current_names
 from visualdub.box import Box
 from visualdub.errors import BadInput
+from visualdub.storage import write_text
 
 WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
 # The paper's weight of 10 belongs to a loss that is not divided by its features' magnitude, as ours is.
@@ -166,7 +168,12 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write the resolved configuration as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def run_folder(output: Path) -> Path:
+    """Where the training of `output` (NAME.actor, NAME.safetensors) keeps checkpoints: NAME.run beside it."""
+    return output.with_name(re.sub(r"\.(actor|safetensors)$", "", output.name) + ".run")
 
 
 @dataclass(frozen=True)

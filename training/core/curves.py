@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from visualdub.storage import atomic_path
+
 PLOT = "curves.png"
 
 
@@ -66,4 +68,5 @@ def plot_curves(table: Path, picture: Path) -> None:
     for axis in (above, below):
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -19,8 +19,9 @@ from training.core.checkpoint import checkpoint_facts, load_checkpoint, save_che
 from training.core.config import WIDTHS, RunConfig
 from training.core.sheet import contact_sheet, save_sheet
 from training.core.trainer import Trainer, ValidationBatch
-from visualdub.errors import Interrupted, VisualDubError
+from visualdub.errors import BadInput, Interrupted, VisualDubError
 from visualdub.stages import Progress
+from visualdub.storage import atomic_path
 
 SAVE_SECONDS = 60.0  # longest time between checkpoints and evaluations
 EVALUATIONS = 10  # evaluations in a run that is shorter than `EVALUATIONS` times `SAVE_SECONDS`
@@ -73,6 +74,16 @@ def _memory_advice(config: RunConfig) -> str:
     )
 
 
+def require_own_run(folder: Path, fingerprint: str) -> None:
+    """Raise `BadInput` where the checkpoint of another training would be overwritten."""
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
+        raise BadInput(
+            f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a"
+            " step); give another -o, or remove that folder"
+        )
+
+
 class Run:
     """One training, which resumes where an earlier one of the same fingerprint stopped."""
 
@@ -92,7 +103,8 @@ class Run:
         where nothing is held out. began: `time.monotonic()` at which the budget's clock started, by default
         now. log: gets every evaluation. save_seconds: longest time between evaluations.
 
-        Raises `BadInput` where the checkpoint in `folder` cannot be read.
+        Raises `BadInput` where the checkpoint in `folder` cannot be read, and where it is of another run: it
+        is never written over.
         """
         self.folder, self.trainer, self.fingerprint = folder, trainer, fingerprint
         self.validation, self.sheet_batch, self.log = list(validation), sheet_batch, log
@@ -106,19 +118,18 @@ class Run:
         budget = 60 * (trainer.config.minutes or float("inf"))
         self._pause = min(save_seconds, max(1.0, budget / EVALUATIONS))
         self._checkpoint = folder / CHECKPOINT
+        require_own_run(folder, fingerprint)
         if trainer.world.first:
+            folder.mkdir(parents=True, exist_ok=True)
             trainer.config.save(folder / CONFIG)
-        if (
-            self._checkpoint.is_file()
-            and checkpoint_facts(self._checkpoint).get("fingerprint") == fingerprint
-        ):
+        if self._checkpoint.is_file():
             facts = load_checkpoint(self._checkpoint, trainer.modules, trainer.optimisers, trainer.rng)
             trainer.step_count = self.resumed_at = int(facts["step"])
             self._spent_before, self.means = float(facts["seconds"]), dict(facts["means"])
             self.started, self.best = float(facts["started"]), float(facts["best"])
             self.best_step, self.without_gain = int(facts["best_step"]), int(facts["without_gain"])
             trainer.dtype = getattr(torch, facts["precision"])
-        elif trainer.world.first:
+        elif trainer.world.first:  # of a session of this run that ended before its first checkpoint
             for left_over in (folder / LOSSES, folder / BEST):
                 left_over.unlink(missing_ok=True)
 
@@ -229,11 +240,9 @@ class Run:
             return
         self.without_gain += 1
         if psnr > self.best:
-            partial = self.folder / f"{BEST}.partial"
-            save_file(
-                {k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}, partial
-            )
-            partial.replace(self.folder / BEST)
+            weights = {k: v.detach().cpu().contiguous().clone() for k, v in self._exported().items()}
+            with atomic_path(self.folder / BEST) as temporary:
+                save_file(weights, temporary)
             self.best, self.best_step, self.without_gain = psnr, self.trainer.step_count, 0
 
     def measure(self) -> dict[str, float]:

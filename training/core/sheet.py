@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from visualdub.storage import atomic_path
+
 
 def as_picture(tensor: Tensor) -> NDArray[np.uint8]:
     """A picture (3, h, w), about 0..1, as (h, w, 3) uint8."""
@@ -33,6 +35,5 @@ def contact_sheet(filmed: Tensor, rendered: Tensor, sampled: Tensor, mask: Tenso
 
 def save_sheet(sheet: NDArray[np.uint8], path: Path) -> None:
     """Write as PNG, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(sheet).save(partial, format="PNG")
-    partial.replace(path)
+    with atomic_path(path) as temporary:
+        Image.fromarray(sheet).save(temporary, format="PNG")

@@ -88,7 +88,7 @@ def read_frame_set(
     "reading", in frames. offset: seconds by which the audio leads the video. Raises `NoFace` where no tracked
     frame has a usable face.
     """
-    from visualdub.media.movie_reader import read_frames
+    from visualdub.media.source import open_source
     from visualdub.media.yuv import frame_rgb
 
     if not track.usable.any():
@@ -101,14 +101,15 @@ def read_frame_set(
     uv = np.full((n, crop.size, crop.size, 2), NO_MESH, np.uint16)
     mask = np.zeros((n, crop.size, crop.size), np.uint8)
     mouth = np.zeros((n, 4), np.int32)
-    for i, frame in enumerate(read_frames(path, track.frames)):
-        if track.usable[i]:
-            crops[i] = warp_crop(frame_rgb(frame), crop.affine[i])
-            geometry = frame_geometry(track, crop, performance, i)
-            uv[i], mask[i] = pack_uv(geometry.uv), geometry.mask > 0.5
-            mouth[i] = lips_box(track.landmarks[i], crop.affine[i], crop.size)
-        if progress is not None:
-            progress.report("reading", i + 1, n)
+    with open_source(path) as source:
+        for i, frame in enumerate(source.frames(track.frames)):
+            if track.usable[i]:
+                crops[i] = warp_crop(frame_rgb(frame), crop.affine[i])
+                geometry = frame_geometry(track, crop, performance, i)
+                uv[i], mask[i] = pack_uv(geometry.uv), geometry.mask > 0.5
+                mouth[i] = lips_box(track.landmarks[i], crop.affine[i], crop.size)
+            if progress is not None:
+                progress.report("reading", i + 1, n)
     return FrameSet(crops, uv, mask, mouth, track.usable.copy(), clip_mels(path, track, offset), view_box)
 
 

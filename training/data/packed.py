@@ -24,11 +24,13 @@ from safetensors.numpy import save
 from training.data.frames import View
 from training.data.uvmap import pack_uv
 from visualdub.box import Box
-from visualdub.errors import BadInput, OutputError
+from visualdub.errors import BadInput
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 INDEX = "dataset.json"
@@ -89,7 +91,8 @@ def write_shard(
     }
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)
-    meta = {
+    camera = {} if track.camera == WEAK_PERSPECTIVE else {"camera": json.dumps(track.camera.to_json())}
+    meta = camera | {
         "schema": str(SCHEMA),
         "quality": str(quality),
         "face_model": track.face_model,
@@ -100,16 +103,11 @@ def write_shard(
         "recipe": recipe,
         "av_offset_ms": json.dumps(av_offset_ms),
     }
-    partial = path.with_name(path.name + ".partial")
-    try:
-        facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
-        partial.write_bytes(
+    facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(
             save(tensors, {META: facts})
         )  # one entry: safetensors writes several in random order
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
 
 
 def _checksum(tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> str:
@@ -171,8 +169,11 @@ class _FrameCache:
 class PackedClip:
     """`Frames` of one shard, read one by one; can be sent to worker processes."""
 
-    def __init__(self, path: Path, view_box: Box, keep: bool = False) -> None:
-        """view_box: the part of the crop to serve. keep: whether frames that were read stay in memory.
+    def __init__(
+        self, path: Path, view_box: Box, keep: bool = False, model: str = DEFAULT_FACE_MODEL
+    ) -> None:
+        """view_box: the part of the crop to serve. keep: whether frames that were read stay in memory. model:
+        the face model that the shard must be made with.
 
         Raises `BadInput` for a file that is not a shard of this version and face model.
         """
@@ -189,10 +190,9 @@ class PackedClip:
             self.mel: NDArray[np.float16] | None = self._file.get_tensor("mel") if sound else None
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as e:
             raise BadInput(f"{path} is not a whole shard of vdub train prepare: {e}") from e
-        if meta["face_model"] != load_face_model().name:
+        if meta["face_model"] != model:
             raise BadInput(
-                f"{path} was made with face model {meta['face_model']}; expected {load_face_model().name}: "
-                "prepare it again"
+                f"{path} was made with face model {meta['face_model']}; expected {model}: prepare it again"
             )
         n = len(held["confidence"])
         none = np.full((n, 478, 3), np.nan, np.float32)
@@ -205,6 +205,7 @@ class PackedClip:
             0,
             none,
             face_model=meta["face_model"],
+            camera=Camera.from_json(json.loads(meta["camera"])) if "camera" in meta else WEAK_PERSPECTIVE,
             **{k: held[k] for k in PARAMETERS},
         )
         self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]

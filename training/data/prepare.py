@@ -39,13 +39,13 @@ from training.data.splits import LEAST, check_validation, share_frames
 from training.data.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.models import load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
-from visualdub.storage import require_writable, write_json, write_text
+from visualdub.storage import content_hash, require_writable, write_json, write_text
 from visualdub.timing import FrameRange
 
 # A clip of up to this many frames is tracked from end to end, as `vdub dub` does, and shares that track.
@@ -151,12 +151,14 @@ def _crops(
     face.
     """
     i = 0
-    for k, frame in enumerate(read_frames(path, FrameRange(track.start, track.start + int(rows[-1]) + 1))):
-        while i < len(rows) and rows[i] == k:
-            yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else np.zeros((SIZE, SIZE, 3), np.uint8)
-            i += 1
-            if progress is not None:
-                progress.report("packing", i, len(rows))
+    black = np.zeros((SIZE, SIZE, 3), np.uint8)
+    with open_source(path) as source:
+        for k, frame in enumerate(source.frames(FrameRange(track.start, track.start + int(rows[-1]) + 1))):
+            while i < len(rows) and rows[i] == k:
+                yield warp_crop(frame_rgb(frame), affine[i]) if usable[i] else black
+                i += 1
+                if progress is not None:
+                    progress.report("packing", i, len(rows))
 
 
 def _facts(
@@ -281,7 +283,7 @@ def _survey(source: Source) -> Survey | str:
                     "it is not the video that was annotated"
                 )
             frames = FrameRange(start, min(end, info.frame_count))
-        return Survey(frames, info.rate, (info.width, info.height), content_hash(source.path))
+        return Survey(frames, info.rate, (info.image.width, info.image.height), content_hash(source.path))
     except BadInput as e:
         return str(e)
 
@@ -295,7 +297,7 @@ def _make(job: ShardJob) -> Outcome:
         return Outcome(reusable, reused=True)
     source = job.source
     try:
-        track = _track(job, Progress(lambda _, done, total: work.done(done / total / 2)))
+        track = _track(job, Progress(work.tracked))
         facts = pack_clip(
             source.path,
             track,
@@ -323,6 +325,10 @@ class _Share:
     def __init__(self, frames: int) -> None:
         self._frames, self._done = frames, 0.0
 
+    def tracked(self, stage: str, done: int, total: int) -> None:
+        """Take a report of the tracking; what goes before it, such as hashing, is no share of the work."""
+        self.done(done / total / 2 if stage == "tracking" else 0.0)
+
     def done(self, share: float) -> None:
         """Report that `share` (0..1) is done. Raises `Interrupted` once the pool is being stopped."""
         further = max(0.0, share - self._done)
@@ -335,17 +341,22 @@ def _track(job: ShardJob, progress: Progress) -> Track:
 
     source, frames = job.source, job.tracked
     if source.area is not None:
-        return track_in_area(source.path, frames, source.area, job.survey.size[1], progress)
+        return track_in_area(source.path, frames, source.area, job.survey.size[1], progress, job.face_model)
     if source.seconds is None and frames == job.survey.frames:
-        return cached_track(source.path, progress=progress)[0]
-    return track_clip(source.path, frames, progress=progress)
+        return cached_track(source.path, progress=progress, model=job.face_model)[0]
+    return track_clip(source.path, frames, progress=progress, model=job.face_model)
 
 
 def track_in_area(
-    path: Path, frames: FrameRange, area: FaceArea, height: int, progress: Progress | None = None
+    path: Path,
+    frames: FrameRange,
+    area: FaceArea,
+    height: int,
+    progress: Progress | None = None,
+    model: str = DEFAULT_FACE_MODEL,
 ) -> Track:
     """The track of the face whose centre lies in `area`, as a median over its frames; height of the clip in
-    pixels.
+    pixels; name of the face model.
 
     Raises `NoFace` where there is none.
     """
@@ -355,7 +366,7 @@ def track_in_area(
     left, top, right, bottom = area.in_picture(height)
     for face in (f"{(left + right) / 2:.1f},{(top + bottom) / 2:.1f}", *(str(i) for i in range(MAX_FACES))):
         try:
-            track = track_clip(path, frames, face, progress)
+            track = track_clip(path, frames, face, progress, model=model)
         except (NoFace, MediaError):
             raise
         except BadInput:  # no face is at the area's centre, or there are fewer than that
@@ -494,7 +505,7 @@ class _Index:
 
     def __init__(self, folder: Path, settings: Settings, validation: frozenset[str]) -> None:
         self.folder, self.settings, self.validation = folder, settings, validation
-        self.face_model = load_face_model().name
+        self.face_model = DEFAULT_FACE_MODEL
         self.clips: dict[str, ClipFacts] = {}
         self.reused = 0
         self._refused: dict[str, Refusal] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,11 @@ def videos(folder: Path) -> list[Path]:
         for p in folder.rglob("*")
         if p.suffix.lower() in VIDEO and not p.name.startswith(".") and p.is_file()
     )
+
+
+def files_read(folders: Sequence[Path]) -> list[Path]:
+    """The clips in `folders` and their lists: what a command that is given the folders reads."""
+    return [p for folder in folders for p in (*videos(folder), *sorted(folder.rglob(LIST)))]
 
 
 def shard_name(relative: Path) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from training.adapt import AdaptJob, adapt
 from training.core.config import adapt_config
@@ -41,16 +38,13 @@ from training.experiments.tables import (
 )
 from visualdub.actor.package import Actor, load_actor
 from visualdub.actor.record import Consent
-from visualdub.dub import Shot, check_actor, open_shot
+from visualdub.dub import TrackedShot, track_shot
+from visualdub.edit import plan_shot
 from visualdub.errors import BadInput
-from visualdub.face.crop import warp_crop
-from visualdub.face.track import Performance, Track
-from visualdub.measure.evaluate import draw
-from visualdub.measure.reenact import passage_performance
-from visualdub.measure.shot import evaluate_shot
-from visualdub.media.yuv import frame_rgb
-from visualdub.render.composite import Layer, composite_shot, feather
-from visualdub.render.shot_renderer import Redrawer
+from visualdub.face.track import Performance
+from visualdub.measure.evaluate import OutputFaces, evaluated_frames, nothing_rendered
+from visualdub.measure.shot import ShotMeasures
+from visualdub.render.shot_renderer import RenderOptions
 from visualdub.services import AdaptClip
 from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
@@ -150,7 +144,7 @@ def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> 
         package = Path(folder) / f"{subject.name}.actor"
         prior = study.prior_file if variant.prior else None
         adapt(AdaptJob((clip,), subject.name, package, CONSENT, config, prior, variant.rehearsal))
-        measured = measure_finished(open_shot(subject.clip), subject.tested, load_actor(package))
+        measured = measure_finished(track_shot(plan_shot(subject.clip)), subject.tested, load_actor(package))
     made = [
         Finished(*run, config.steps or 0, output, *(_figure(values[m]) for m in MEASURES))
         for output, values in measured.items()
@@ -162,42 +156,31 @@ def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> 
     )
 
 
-def measure_finished(shot: Shot, frames: FrameRange, actor: Actor) -> dict[str, dict[str, Any]]:
-    """The measures of `evaluate_shot` on frames that are rendered with the performance in them: of the raw
-    output, the composite, and the composite without post-processing.
+def measure_finished(shot: TrackedShot, frames: FrameRange, actor: Actor) -> dict[str, dict[str, Any]]:
+    """The measures of `frames` rendered with their own performance: raw, composite, and a composite without
+    segmentation of the background.
+
+    Raises `NoFace` where no frame is rendered.
     """
-    check_actor(shot, actor)
-    track, own = passage_performance(shot.track, frames, None)
-    arrays = draw(shot, track, own, actor.renderer, StageClock())
-    plain = np.stack(list(without_segmentation(shot.clip, track, own, actor)))
-    with_it, without_it = evaluate_shot(arrays), evaluate_shot(replace(arrays, composite=plain))
-    return {RAW: with_it["raw"], COMPOSITE: with_it["composite"], PLAIN: without_it["composite"]}
-
-
-def without_segmentation(
-    clip: Path, track: Track, own: Performance, actor: Actor
-) -> Iterator[NDArray[np.uint8]]:
-    """Crops (256, 256, 3) of the drawn frames, composited as `Redrawer` does but for the segmentation."""
-    redrawer = Redrawer(clip, track, own, actor.renderer, StageClock())
-    drawn: list[int | None] = []
-
-    def layers() -> Iterator[Layer]:
-        for done in redrawer.frames():
-            p = done.source
-            drawn.append(None if done.raw is None or p.geometry is None else p.index)
-            if done.raw is None or p.geometry is None:
-                yield Layer(p.frame, None, None, None)
-                continue
-            yield Layer(
-                p.frame,
-                done.raw,
-                feather(p.geometry.mask) * np.float32(p.draw),
-                redrawer.crop.affine[p.index],
-            )
-
-    for i, done in enumerate(composite_shot(layers())):
-        if drawn[i] is not None:
-            yield warp_crop(frame_rgb(done.frame), redrawer.crop.affine[i])
+    tracked, own, clock = shot.trim(frames), Performance.of_track(shot.track.span(frames)), StageClock()
+    plain_options = RenderOptions(watermark=False, matting=False)
+    finished, plain = (ShotMeasures(actor.renderer.window) for _ in range(2))
+    with OutputFaces(tracked.track) as faces:
+        pairs = zip(
+            evaluated_frames(tracked, own, actor, clock),
+            evaluated_frames(tracked, own, actor, clock, options=plain_options),
+            strict=True,
+        )
+        for with_segmentation, without in pairs:
+            faces.add(with_segmentation.rgb)
+            if with_segmentation.measured is not None and without.measured is not None:
+                finished.add(with_segmentation.measured)
+                plain.add(without.measured)
+        if not len(finished):
+            raise nothing_rendered(tracked)
+        mouth = faces.mouth(finished.numbers)
+    table = finished.table(mouth)
+    return {RAW: table["raw"], COMPOSITE: table["composite"], PLAIN: plain.table(mouth)["composite"]}
 
 
 def _figure(value: float | None) -> float:

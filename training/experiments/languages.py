@@ -22,9 +22,8 @@ from training.speech.articulation import ArticulationSpan, articulation_spans, o
 from training.speech.measure import best_lag
 from training.speech.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
-from visualdub.face.landmarks import lip_opening
-from visualdub.face.models import load_face_model
-from visualdub.speech.closure import bring_together
+from visualdub.face.models import face_model, posed_openings
+from visualdub.speech.closure import close_lips
 from visualdub.speech.features import RATE
 from visualdub.speech.predict import MODEL, SpeechMotion, predict_motion
 from visualdub.speech.style import SpeechStyle
@@ -71,7 +70,9 @@ def generic_style(model: Path) -> SpeechStyle:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         generic = record["generic"]
-        return SpeechStyle(tuple(generic["lift"]), tuple(generic["gain"]), 0.0, str(record["face_model"]))
+        return SpeechStyle(
+            tuple(generic["offset_from_rest"]), tuple(generic["scale"]), 0.0, str(record["face_model"])
+        )
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise BadInput(
             f"{file} cannot be read as the record of a speech model ({e!r}); expected it beside {model.name}"
@@ -82,12 +83,12 @@ def mouth_opening(motion: SpeechMotion, style: SpeechStyle) -> Array:
     """(n,) lip opening of the neutral face that speaks `motion`, put together as
     `visualdub.speech.performance` does.
     """
-    face, spoken = load_face_model(), style.apply(motion)
-    values = motion.voice[:, None] * spoken  # the neutral face rests at zeros
-    values = bring_together(face, face.template, values, motion.contact, np.asarray(style.gain))
+    face, spoken = face_model(style.face_model), style.apply(motion)
+    values = motion.speech_activity[:, None] * spoken  # the neutral face rests at zeros
+    values = close_lips(face, face.template, values, motion.closure, np.asarray(style.scale))
     expression = np.zeros((len(values), face.n_expression))
     expression[:, : face.n_speech] = values[:, 1:]
-    return np.asarray(lip_opening(face.vertices(face.template, values[:, 0], expression)), np.float64)
+    return posed_openings(face, face.template, values[:, 0], expression)
 
 
 def opening_of(spoken: Synthetic, model: Path, style: SpeechStyle, rate: Fraction) -> Array:

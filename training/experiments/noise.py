@@ -43,7 +43,7 @@ def opening_of(audio: NDArray[np.float32], model: Path) -> tuple[NDArray[np.floa
     with speech.
     """
     motion = predict_motion(audio, FRAMES, int(len(audio) / RATE * FRAMES), model)
-    return mouth_opening(motion, generic_style(model)), float((motion.voice == 1).mean())
+    return mouth_opening(motion, generic_style(model)), float((motion.speech_activity == 1).mean())
 
 
 def compared(

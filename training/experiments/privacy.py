@@ -63,6 +63,7 @@ from training.experiments.study import run_main
 from training.prior_file import load_prior, load_weights
 from training.renderer.generator import Generator
 from visualdub.errors import BadInput
+from visualdub.storage import atomic_path, write_text
 
 PLANTED = tuple(i / 20 for i in range(1, 21))  # shares of a training person's picture
 
@@ -327,11 +328,11 @@ def write_finding(finding: Finding, folder: Path) -> None:
     textures, and `privacy.md`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "privacy.csv").open("w", newline="") as f:
+    with atomic_path(folder / "privacy.csv") as temporary, temporary.open("w", newline="") as f:
         writer = csv.DictWriter(f, list(finding.rows[0]))
         writer.writeheader()
         writer.writerows(finding.rows)
-    with (folder / "people.csv").open("w", newline="") as f:
+    with atomic_path(folder / "people.csv") as temporary, temporary.open("w", newline="") as f:
         table = csv.writer(f)
         table.writerow(["network", "person", "share", "uniform"])
         for network in finding.most_frequent:
@@ -342,7 +343,7 @@ def write_finding(finding: Finding, folder: Path) -> None:
                 [network, p, round(near.count(p) / len(near), 4), round(1 / finding.people[0], 4)]
                 for p in sorted({r["texture_of"] for r in finding.rows if r["condition"] == "filmed"})
             )
-    (folder / "privacy.md").write_text(summary(finding))
+    write_text(folder / "privacy.md", summary(finding))
 
 
 # ---- the command -------------------------------------------------------------------------------------------

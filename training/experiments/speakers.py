@@ -19,19 +19,19 @@ from training.experiments.tables import markdown, number, write_page
 from training.face.build_face_model import build
 from training.speech.adapter import actor_style
 from training.speech.clips import SpeechClip, fitted_again, load_clips, synthetic_examples
-from training.speech.measure import measure_clip, mouth_mesh, style_values
+from training.speech.measure import measure_clip, mouth_shape, style_values
 from training.speech.network import export_onnx
 from training.speech.train import SpeechConfig, clip_tracker, column_mean, train_ensemble
 from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput
-from visualdub.face.landmarks import lip_opening
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import Face468, read_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
+from visualdub.face.models.face468 import read_face_model
 from visualdub.face.track import Track
 from visualdub.speech.features import feature_kind
 from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle
+from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
 Array = NDArray[np.float64]
@@ -74,7 +74,7 @@ def folds_of(clips: Sequence[SpeechClip], count: int) -> list[list[str]]:
     return parts
 
 
-def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], path: Path) -> Face468:
+def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], path: Path) -> FaceModel:
     """A face model built from the tracks (by file: speaker, track) of all other people, and stored at
     `path`.
     """
@@ -85,9 +85,10 @@ def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], 
             if speaker not in speakers:
                 others[file] = points[np.isfinite(points).all((1, 2))]
         arrays, _ = build(others)
-        np.savez_compressed(
-            path, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-        )
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            np.savez_compressed(
+                f, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+            )
     return read_face_model(path, path.stem)
 
 
@@ -95,7 +96,7 @@ def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], 
 
 
 def measured(
-    clip: SpeechClip, values: Array, model: Face468, phones: Sequence[PhoneSpan], frames: FrameRange
+    clip: SpeechClip, values: Array, model: FaceModel, phones: Sequence[PhoneSpan], frames: FrameRange
 ) -> dict[str, Any]:
     """The measures over `frames` of a clip of `values` (n, m), the mouth predicted for all its frames."""
     part = slice(frames.start, frames.end_exclusive)
@@ -128,7 +129,7 @@ def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) ->
 
 
 def clip_rows(
-    clip: SpeechClip, fold: int, model: Face468, onnx: Path, record: dict[str, Any]
+    clip: SpeechClip, fold: int, model: FaceModel, onnx: Path, record: dict[str, Any]
 ) -> list[SpeakerRow]:
     """The rows of the clip with the generic style, of the whole clip and of its second half, and with the
     style fitted to the first half, of the second half.
@@ -139,7 +140,7 @@ def clip_rows(
     track = replace(clip.track, face_model=record["face_model"])
     first = track.span(FrameRange(track.start, track.start + count // 2))
     style, _ = actor_style(first, clip.aligned_audio(), onnx, model, record)
-    plain = replace(style, layer=(), speech_model="")
+    plain = replace(style, adapter=(), speech_model="")
     ways = ((GENERIC, None, whole), (HALF, plain, half), (ADAPTED, style, half))
     return [
         SpeakerRow(
@@ -153,15 +154,15 @@ def clip_rows(
     ]
 
 
-def mouth_of(clip: SpeechClip, model: Face468, onnx: Path, style: SpeechStyle | None) -> Array:
+def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle | None) -> Array:
     """(n, m) the mouth predicted for a clip. style: measured on a part of it; None: the clip's own
     statistics.
     """
-    layer = np.array(style.layer) if style and style.layer else None
-    motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx, layer)
+    adapter = np.array(style.adapter) if style and style.adapter else None
+    motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx, adapter)
     if style is None:
         return style_values(clip, motion, model)
-    centre, gain = np.array(style.centre), np.array(style.gain)
+    centre, gain = np.array(style.mean), np.array(style.scale)
     return style_values(
         replace(clip, centre=centre, gain=gain, lift=centre - (clip.centre - clip.lift)), motion, model
     )
@@ -192,8 +193,8 @@ def run(
         record = {
             "face_model": model.name,
             "generic": {
-                "gain": column_mean([c.gain for c in training]),
-                "lift": column_mean([c.lift for c in training]),
+                "scale": column_mean([c.gain for c in training]),
+                "offset_from_rest": column_mean([c.lift for c in training]),
             },
         }
         done = {r.file for r in read_records(SpeakerRow, table)}
@@ -215,13 +216,11 @@ def run(
         plot_openings(output / f"opening_{Path(name).stem}.png", name, times, real, found, phones)
 
 
-def openings(clip: SpeechClip, model: Face468, onnx: Path) -> tuple[Array, Array, Array, list[PhoneSpan]]:
+def openings(clip: SpeechClip, model: FaceModel, onnx: Path) -> tuple[Array, Array, Array, list[PhoneSpan]]:
     """Times in the audio (n,) in seconds, tracked and predicted opening (n,) of each frame, and the
     phones.
     """
-    real, found = (
-        lip_opening(mouth_mesh(clip, v, model)) for v in (clip.values, mouth_of(clip, model, onnx, None))
-    )
+    real, found = (mouth_shape(clip, v, model)[0] for v in (clip.values, mouth_of(clip, model, onnx, None)))
     return clip.times(), real, found, spoken_phones(clip.audio, grid_words(clip.file))
 
 
@@ -261,7 +260,8 @@ def plot_openings(
     )
     axis.legend(loc="upper right")
     figure.tight_layout()
-    figure.savefig(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))
     plt.close(figure)
 
 
@@ -368,7 +368,9 @@ def main(given: Sequence[str]) -> None:
         tracks[path.name] = tracker(path)
         return tracks[path.name]
 
-    clips = load_clips(options.clips, kept, load_face_model(), feature_kind(config.features), print)
+    clips = load_clips(
+        options.clips, kept, face_model(DEFAULT_FACE_MODEL), feature_kind(config.features), print
+    )
     speakers = {c.file: c.speaker for c in clips}
     run(clips, config, options.output, {f: (speakers.get(f, f), t) for f, t in tracks.items()})
 

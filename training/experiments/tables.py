@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.experiments.subjects import Row
+from visualdub.measure.result import write_result
+from visualdub.storage import atomic_path, write_text
 
 if TYPE_CHECKING:
     from training.experiments.study import RunRecord
@@ -153,8 +155,12 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
-    """Write a Markdown page of a title and `parts`, which are paragraphs and tables."""
-    path.write_text("\n".join([f"# {title}\n", *(p.rstrip() + "\n" for p in parts)]), encoding="utf-8")
+    """Write a Markdown page of a title and `parts`, which are paragraphs and tables, and beside it the same
+    as JSON for docs/results.
+    """
+    text = [p.rstrip() for p in parts]
+    write_text(path, "\n".join([f"# {title}\n", *(p + "\n" for p in text)]))
+    write_result(path.with_suffix(".json"), title, text)
 
 
 # ---- plots -------------------------------------------------------------------------------------------------
@@ -192,7 +198,8 @@ def plot_curves(
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR of the crop, dB")
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def plot_bars(
@@ -220,4 +227,5 @@ def plot_bars(
         axis.set_ylabel("PSNR of the crop, dB")
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3, axis="y")
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

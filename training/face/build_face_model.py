@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.sources import files_read
 from training.face.topology import BASE, JAW_LINE, Topology, build_topology, folded, unwrap
 from visualdub.arrays import smoothstep
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, lip_opening
+from visualdub.storage import atomic_path, protect, require_writable, write_json
 
 HELD_OUT = (
     "hill",
@@ -335,7 +337,7 @@ def read_clips(folder: Path) -> dict[str, Points]:
     out.
     """
     from visualdub.face.detect import choose_face, find_faces
-    from visualdub.media.movie_reader import read_frames
+    from visualdub.media.source import open_source
     from visualdub.media.yuv import frame_rgb
 
     listed = {c["file"]: c for c in json.loads((folder / "clips.json").read_text())}
@@ -343,7 +345,8 @@ def read_clips(folder: Path) -> dict[str, Points]:
     for name, entry in sorted(listed.items()):
         if entry["speaker"] in HELD_OUT:
             continue
-        faces, count = find_faces(frame_rgb(f) for f in read_frames(folder / name))
+        with open_source(folder / name) as source:
+            faces, count = find_faces(frame_rgb(f) for f in source.frames())
         points = choose_face(faces, None, name).dense(count)[:, :BASE]
         clips[name] = points[~np.isnan(points[:, 0, 0])].astype(np.float64)
     return clips
@@ -365,14 +368,19 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
+    written = (options.out, options.out.with_suffix(".json"))
+    protect(files_read([options.clips]), written)
+    for path in written:
+        require_writable(path)
     arrays, record = build(read_clips(options.clips))
     if options.out.exists():
         with np.load(options.out, allow_pickle=False) as earlier:
             arrays["basis"] = keep_signs(np.asarray(arrays["basis"]), earlier["basis"])
-    np.savez_compressed(
-        options.out, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-    )
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    with atomic_path(options.out) as temporary, temporary.open("wb") as f:
+        np.savez_compressed(
+            f, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+        )
+    write_json(options.out.with_suffix(".json"), record)
     print(json.dumps(record, indent=1))
 
 

@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT
+from visualdub.face.mediapipe_models import mesh_edges
 
 BASE = 468
 UPPER_INNER = (
@@ -98,9 +99,7 @@ def tessellation(frontal: NDArray[np.float64]) -> NDArray[np.int32]:
     The edges allow both turns of many triangles; of the exact covers the one that faces the viewer in
     `frontal` (468, 3) is taken.
     """
-    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
-
-    edges = sorted(FACEMESH_TESSELATION)
+    edges = mesh_edges()
     number = {e: i for i, e in enumerate(edges)}
     successors: dict[int, list[int]] = {}
     for a, b in edges:

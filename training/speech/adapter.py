@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.models import FaceModel, load_face_model
+from visualdub.face.models import FaceModel
 from visualdub.face.track import Track
 from visualdub.media.audio import AudioMissing, read_audio
 from visualdub.speech.activity import STEP_RATE
 from visualdub.speech.closure import offset_slopes
 from visualdub.speech.features import RATE, check_audio
-from visualdub.speech.predict import MODEL, heard_blocks, last_layer, model_hash
+from visualdub.speech.predict import MODEL, encode_blocks, last_layer, model_hash
 from visualdub.speech.style import SpeechStyle, fit_style, speech_parameters
 from visualdub.speech.sync import shifted_sound
 
@@ -57,11 +57,11 @@ def actor_style(
 
     audio: (n,) mono at 16 kHz, -1..1, sample 0 at the track's first frame. With less than LEAST_SECONDS of
     speech the style is the generic way of speaking with the actor's statistics. model, face, record: the
-    speech model, its face model and record; by default the built-in ones.
+    speech model, its face model and record; by default the built-in ones and the track's face model.
     """
     style = fit_style(track, record)
     hidden, voice = encode_frames(check_audio(audio), track, model)
-    values = speech_parameters(track, len(style.centre))
+    values = speech_parameters(track, len(style.mean))
     known = track.usable & np.isfinite(values).all(1) & (voice > 0.5)
     seconds = float(known.sum() / track.rate)
     if seconds < LEAST_SECONDS:
@@ -69,13 +69,13 @@ def actor_style(
             style,
             f"{track.source}: {GENERIC}: it holds {seconds:.1f} s of speech, under {LEAST_SECONDS:g} s",
         )
-    centre, gain = np.array(style.centre), np.array(style.gain)
-    slope = offset_slopes(face or load_face_model(), track.identity, centre, gain)[..., 0].mean(1)
+    centre, gain = np.array(style.mean), np.array(style.scale)
+    slope = offset_slopes(face or track.model, track.identity, centre, gain)[..., 0].mean(1)
     motion = (values[known] - centre) / gain
     ridge = RIDGE * RIDGE_SECONDS / seconds
     adapter = fit_linear_adapter(hidden[known], last_layer(model), motion, ridge, slope)
     rows = tuple(tuple(map(float, row)) for row in adapter)
-    return replace(style, layer=rows, speech_model=model_hash(model)), (
+    return replace(style, adapter=rows, speech_model=model_hash(model)), (
         f"{track.source}: the way of speaking was fitted to {seconds:.1f} s of speech"
     )
 
@@ -84,7 +84,9 @@ def encode_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tupl
     """The model's hidden features (n, H) and speech activity (n,) at each frame of a track."""
     at = np.arange(len(track)) / float(track.rate) * STEP_RATE
     length = int(len(track) / track.rate * RATE)
-    parts = zip(*heard_blocks(audio[:length], int(at[-1]) + 2, model, ("hidden", "voice")), strict=True)
+    parts = zip(
+        *encode_blocks(audio[:length], int(at[-1]) + 2, model, ("hidden", "speech_activity")), strict=True
+    )
     hidden, voice = (np.concatenate(p).astype(np.float64) for p in parts)
     low = at.astype(int)
     weight = (at - low)[:, None]

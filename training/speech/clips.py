@@ -22,14 +22,13 @@ from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.face.fit import fit_shot
 from visualdub.face.models import FaceModel
-from visualdub.face.models.face468 import Face468
 from visualdub.face.track import Track
 from visualdub.media.audio import read_audio
 from visualdub.speech import features
-from visualdub.speech.activity import STEP_RATE, mouth_moving, tracked_opening
+from visualdub.speech.activity import STEP_RATE, mouth_activity, tracked_opening
 from visualdub.speech.features import FeatureKind
 from visualdub.speech.phones import PhoneSpan
-from visualdub.speech.style import rest_of, speech_parameters, spoken_statistics
+from visualdub.speech.style import rest_of, speech_parameters, speech_statistics
 from visualdub.speech.sync import clip_sync
 
 # Languages of the synthetic sentences, as espeak-ng names their voices.
@@ -351,7 +350,7 @@ def speaker_offset(path: Path, track: Track, listed: bool) -> tuple[float | None
     except VisualDubError as e:
         return None, f"{path.name}: not used: {e}"
     if listed or (sync.found and sync.correlation >= OWN_CORRELATION):
-        return sync.offset, f"{path.name}: {sync.summary()}"
+        return sync.av_offset_s, f"{path.name}: {sync.summary()}"
     return None, f"{path.name}: not used, its audio is not its speaker's: {sync.summary()}"
 
 
@@ -382,12 +381,12 @@ def _mouth(
     """Values, usable, centre, gain and lift of a `SpeechClip`."""
     values = speech_parameters(track, 1 + model.n_speech)
     usable = track.usable & np.isfinite(values).all(1)
-    moving = usable & mouth_moving(track)
-    centre, gain = spoken_statistics(values, moving if moving.sum() > 25 else usable)
+    moving = usable & mouth_activity(track)
+    centre, gain = speech_statistics(values, moving if moving.sum() > 25 else usable)
     return values, usable, centre, gain, centre - rest_of(values[usable], tracked_opening(track)[usable])
 
 
-def fitted_again(clip: SpeechClip, model: Face468) -> SpeechClip:
+def fitted_again(clip: SpeechClip, model: FaceModel) -> SpeechClip:
     """The same clip with its mouth in the parameters of another face model, fitted to the tracked
     landmarks.
     """

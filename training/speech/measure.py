@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from training.speech.clips import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
-from visualdub.face.models import FaceModel
-from visualdub.speech.closure import bring_together
+from visualdub.face.models import FaceModel, posed_landmarks
+from visualdub.speech.closure import close_lips
 from visualdub.speech.predict import SpeechMotion
 
 Array = NDArray[np.float64]
@@ -29,21 +29,23 @@ class SpeechFigures:
     lag: float  # that lag in seconds; positive: the audio leads the video by more than the clip's offset
 
 
-def mouth_mesh(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
-    """(n, V, 3) of the clip's actor with jaw and speech components `values` (n, m), upper face neutral, pose
-    removed.
+def mouth_shape(clip: SpeechClip, values: Array, model: FaceModel) -> tuple[Array, Array]:
+    """Opening (n,) and lip landmarks (n, L, 3) of the clip's actor with jaw and speech components `values`
+    (n, m), upper face neutral, pose removed.
     """
     expression = np.zeros((len(values), model.n_expression))
     expression[:, : model.n_speech] = values[:, 1:]
-    return model.vertices(clip.track.identity, values[:, 0], expression)
+    opening, lips = np.zeros(len(values)), np.zeros((len(values), len(LIPS), 3))
+    for rows, mesh in posed_landmarks(model, clip.track.identity, values[:, 0], expression):
+        opening[rows], lips[rows] = lip_opening(mesh), mesh[:, list(LIPS)]
+    return opening, lips
 
 
 def lip_error(real: Array, found: Array) -> float:
-    """Mean over frames of the largest squared distance between lip vertices of two (n, V, 3), in squared
-    model units.
+    """Mean over frames of the largest squared distance between the lips of two faces, (n, L, 3) each, in
+    squared model units.
     """
-    lips = list(LIPS)
-    return float(((real[:, lips] - found[:, lips]) ** 2).sum(-1).max(-1).mean())
+    return float(((real - found) ** 2).sum(-1).max(-1).mean())
 
 
 def best_lag(real: Array, found: Array, rate: float, reach: float = 0.2) -> tuple[float, float]:
@@ -64,12 +66,10 @@ def measure_clip(clip: SpeechClip, values: Array, model: FaceModel) -> tuple[Spe
     """Figures of predicted `values` (n, m) against the track; and both openings (n,), tracked and
     predicted.
     """
-    real, found = (mouth_mesh(clip, v, model) for v in (clip.values, values))
-    still = mouth_mesh(
-        clip, np.repeat(clip.values[clip.usable].mean(0, keepdims=True), len(values), 0), model
-    )
+    (opening, real), (guess, found) = (mouth_shape(clip, v, model) for v in (clip.values, values))
+    mean = clip.values[clip.usable].mean(0, keepdims=True)
+    _, still = mouth_shape(clip, np.repeat(mean, len(values), 0), model)
     ok = clip.usable
-    opening, guess = lip_opening(real), lip_opening(found)
     lag, at_lag = best_lag(opening[ok], guess[ok], float(clip.rate))
     figures = SpeechFigures(
         float(np.corrcoef(opening[ok], guess[ok])[0, 1]),
@@ -93,6 +93,10 @@ def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Ar
     """
     spoken = clip.centre + clip.gain * np.column_stack([motion.jaw, motion.expression])
     rest = clip.centre - clip.lift
-    return bring_together(
-        model, clip.track.identity, rest + motion.voice[:, None] * (spoken - rest), motion.contact, clip.gain
+    return close_lips(
+        model,
+        clip.track.identity,
+        rest + motion.speech_activity[:, None] * (spoken - rest),
+        motion.closure,
+        clip.gain,
     )

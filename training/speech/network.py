@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from visualdub.speech.features import FeatureKind
-from visualdub.speech.predict import OUTPUTS
+from visualdub.speech.predict import ONNX_OUTPUTS
+from visualdub.storage import atomic_path
 
 OPSET = 17
 
@@ -121,25 +122,25 @@ class SpeechEnsemble(nn.Module):
 
 
 def export_onnx(model: SpeechEnsemble, path: Path, kind: FeatureKind, metadata: dict[str, str]) -> None:
-    """Write the model as ONNX: input `features`, of `kind`, outputs `OUTPUTS`, batch and time dynamic."""
+    """Write the model as ONNX: input `features`, of `kind`, outputs named as in
+    `ONNX_OUTPUTS`, batch and time dynamic."""
     import onnx
 
     model.eval()
-    partial = path.with_name(path.name + ".partial")
-    axes = {name: {0: "N", 1: "T"} for name in ("features", *OUTPUTS)}
-    torch.onnx.export(
-        model,
-        (torch.zeros(1, 200, kind.width),),
-        str(partial),
-        input_names=["features"],
-        output_names=list(OUTPUTS),
-        dynamic_axes=axes,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    proto = onnx.load(str(partial))
-    for key, value in {**metadata, "features": kind.name}.items():
-        entry = proto.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.save(proto, str(partial))
-    partial.replace(path)
+    axes = {name: {0: "N", 1: "T"} for name in ("features", *ONNX_OUTPUTS.values())}
+    with atomic_path(path) as temporary:
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, 200, kind.width),),
+            str(temporary),
+            input_names=["features"],
+            output_names=list(ONNX_OUTPUTS.values()),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        proto = onnx.load(str(temporary))
+        for key, value in {**metadata, "features": kind.name}.items():
+            entry = proto.metadata_props.add()
+            entry.key, entry.value = key, value
+        onnx.save(proto, str(temporary))

@@ -21,6 +21,7 @@ from training.speech.articulation import PAUSE, articulations
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
 from visualdub.speech.phones import PhoneSpan
+from visualdub.storage import atomic_path
 
 MISSING = (
     f"espeak-ng is not installed ({espeak_speaker.LIBRARY} was not found); expected it, as by: apt-get"
@@ -305,9 +306,9 @@ def _spoken(voice: Voice, text: str, folder: Path | None) -> Synthetic:
         times = np.array(
             [(p.start, p.end, np.nan if p.release is None else p.release) for p in spoken.phones]
         )
-        part = file.with_suffix(".part.npz")
-        np.savez(part, audio=spoken.audio, names=np.array([p.phone for p in spoken.phones]), times=times)
-        part.replace(file)
+        names = np.array([p.phone for p in spoken.phones])
+        with atomic_path(file) as temporary, temporary.open("wb") as f:
+            np.savez(f, audio=spoken.audio, names=names, times=times)
     return spoken
 
 

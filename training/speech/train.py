@@ -21,11 +21,12 @@ from training.speech.measure import SpeechFigures, mean_figures, measure_clip, s
 from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx
 from training.speech.windows import Mixture, Windows, lip_jacobian
 from visualdub.errors import BadInput
-from visualdub.face.models import FaceModel, load_face_model
+from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
 from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import MODEL, predict_motion
+from visualdub.storage import write_text
 
 HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 
@@ -52,12 +53,10 @@ class SpeechConfig:
     synthetic_weight: float = 0.3  # of the opening in synthetic sentences
     contact_weight: float = 0.5  # of touching lips
     apart_weight: float = 1.0  # amount by which a deviation of opening lowers the logit of touching lips
-    stretch: float = (
-        1.3  # factor on the opening, which regression shrinks; a mouth that moves too little mumbles
-    )
-    unstyled: float = (
-        0.5  # share of the clips' windows without their speaker's style code, as for other people
-    )
+    # factor on the opening, which regression shrinks; a mouth that moves too little mumbles
+    stretch: float = 1.3
+    # share of the clips' windows without their speaker's style code, as for other people
+    unstyled: float = 0.5
     seed: int = 0
 
 
@@ -214,7 +213,7 @@ def main(
     start = time.monotonic()
     config = SpeechConfig(features=features, seed=seed)
     config, kind = config if steps is None else replace(config, steps=steps), feature_kind(features)
-    model, out = load_face_model(), out or MODEL
+    model, out = face_model(DEFAULT_FACE_MODEL), out or MODEL
     if not (clips / "clips.json").is_file():
         raise BadInput(f"{clips} holds no clips.json; expected a folder of clips with their list")
     loaded = load_clips(clips, clip_tracker(tracks), model, kind, say)
@@ -236,8 +235,8 @@ def main(
         "synthetic_sentences": len(synthetic),
         "held_out_speakers": list(HELD_OUT),
         "generic": {
-            "gain": column_mean([c.gain for c in training]),
-            "lift": column_mean([c.lift for c in training]),
+            "scale": column_mean([c.gain for c in training]),
+            "offset_from_rest": column_mean([c.lift for c in training]),
         },
         "validation": {"clips": len(rows), **mean_figures(list(rows.values()))},
         "validation_clips": {
@@ -258,9 +257,7 @@ def column_mean(rows: list[NDArray[np.float64]]) -> list[float]:
 
 def write_record(record: dict[str, Any], path: Path) -> None:
     """The record as JSON, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

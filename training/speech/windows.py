@@ -29,7 +29,7 @@ def lip_jacobian(model: FaceModel, clip: SpeechClip) -> NDArray[np.float64]:
     points[1:] += np.diag(clip.gain) * 0.1
     expression = np.zeros((count + 1, model.n_expression))
     expression[:, : model.n_speech] = points[:, 1:]
-    mesh = model.vertices(clip.track.identity, points[:, 0], expression)
+    mesh = model.landmarks(model.vertices(clip.track.identity, points[:, 0], expression))
     lips = mesh[:, list(LIPS)].reshape(count + 1, -1)
     gap = mesh[:, [b for _, b in INNER_LIP_PAIRS], 1].mean(1) - mesh[
         :, [a for a, _ in INNER_LIP_PAIRS], 1

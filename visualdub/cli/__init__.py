@@ -1,11 +1,27 @@
-"""`vdub`: the core's commands and those of every installed package, and what every failure looks like."""
+"""`vdub`: the core's commands and those of every installed package, and what every failure looks like.
+
+Exit status:
+
+- 0: everything asked for was done
+- 1: a command answers no: `vdub doctor` found something broken, a question was declined
+- 2: wrong usage, bad input, or an output that cannot be written; one line says which
+- 70: a fault of Visual Dub; one line says what and where the log is
+- 130: stopped by the user, by Ctrl-C or SIGTERM
+
+`--traceback` shows where in the code a failure arose, `--log-file FILE` keeps the log of the run; both may
+stand before or after the command. Without a file the log is a temporary one that is kept after a fault only.
+"""
 
 from __future__ import annotations
 
-import os
+import logging
+import shlex
 import signal
 import sys
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
+from traceback import print_exception
 from types import FrameType
 from typing import Annotated, Any
 
@@ -14,7 +30,9 @@ from typer.core import TyperGroup
 
 from visualdub import __version__
 from visualdub.cli import entry_points
-from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
+from visualdub.console import Notes
+from visualdub.errors import BadInput, InternalError, Interrupted, OutputError, VisualDubError
+from visualdub.log import setup
 
 OWN = (
     "demo",
@@ -24,10 +42,16 @@ OWN = (
     "reenact",
     "evaluate",
     "actor",
+    "cache",
     "doctor",
 )  # each a module of visualdub.cli
-ORDER = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
-BAD_INPUT, INTERRUPTED = 2, 130
+ORDER = (
+    *("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate"),
+    *("train", "export", "actor", "cache", "doctor"),
+)
+BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
+TRACEBACK, LOG_FILE = "--traceback", "--log-file"
+log = logging.getLogger(__name__)
 ClickException: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )  # newer Typers carry their own click
@@ -61,7 +85,19 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    traceback: Annotated[
+        bool, typer.Option(TRACEBACK, help="Where something fails, show the place in the code as well.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            LOG_FILE, metavar="FILE", help="Append to FILE all that is done, and what libraries print."
+        ),
+    ] = None,
+) -> None:
+    """The last two are read by `log_options`, before a command is looked for; here they are described."""
     if version:
         print(f"vdub {__version__}")
         raise typer.Exit
@@ -71,48 +107,94 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(args: list[str]) -> int:
-    """Run one command line; the exit status: 0 all done, 2 bad input or output, 130 stopped by the user."""
+# ---- one run -----------------------------------------------------------------------------------------------
+
+
+def run(args: list[str], native: bool = False) -> int:
+    """Run one command line; the exit status, see the top of this module.
+
+    native: what C++ libraries write to descriptor 2 goes to the log, see `visualdub.log.setup`.
+    """
+    try:
+        args, traceback, log_file = log_options(args)
+        session = setup(log_file, Notes(), native)
+    except VisualDubError as e:
+        _complain(str(e))
+        return BAD_INPUT
+    with session:
+        log.info("vdub %s: %s", __version__, shlex.join(args))
+        status, message = _run(args, traceback)
+        if status == FAULT:
+            session.keep = True
+            where = f"; the log is {session.path}" if session.path else ""
+            hint = "" if traceback else ", and --traceback shows where it happened"
+            message = f"this is a fault of Visual Dub, please report it: {message}{where}{hint}"
+        if message:
+            _complain(message)
+        log.info("exit status %d", status)
+    return status
+
+
+def log_options(args: list[str]) -> tuple[list[str], bool, Path | None]:
+    """The arguments without --traceback and --log-file FILE, which may stand before or after the command, and
+    their values. Raises `BadInput` where the name of the file is missing.
+    """
+    end = args.index("--") if "--" in args else len(args)
+    rest: list[str] = []
+    traceback, log_file, options = False, None, iter(args[:end])
+    for arg in options:
+        name, equals, value = arg.partition("=")
+        if arg == TRACEBACK:
+            traceback = True
+        elif name == LOG_FILE:
+            chosen = value if equals else next(options, "")
+            if not chosen:
+                raise BadInput(f"{LOG_FILE} names no file; expected {LOG_FILE} FILE")
+            log_file = Path(chosen)
+        else:
+            rest.append(arg)
+    return [*rest, *args[end:]], traceback, log_file
+
+
+def _run(args: list[str], traceback: bool) -> tuple[int, str]:
+    """The exit status of one command, and the line that says why it is not 0."""
     try:
         status = app(args, prog_name="vdub", standalone_mode=False)
         if status == INTERRUPTED:  # newer Typers turn Ctrl-C into this status
             raise KeyboardInterrupt
-        return status if isinstance(status, int) else 0
+        return status if isinstance(status, int) else 0, ""
     except ClickException as e:
         e.show()
-        return BAD_INPUT
+        return BAD_INPUT, ""
     except (typer.Abort, KeyboardInterrupt, Interrupted) as e:
-        _complain(str(e) or "stopped")
-        return INTERRUPTED
-    except VisualDubError as e:
-        _complain(str(e))
-        return BAD_INPUT
-    except OSError as e:
-        _complain(str(OutputError(f"{e.filename or 'output'}: {e.strerror or e}")))
-        return BAD_INPUT
+        return INTERRUPTED, str(e) or "stopped"
+    except Exception as e:
+        log.info("the command failed", exc_info=True)
+        if traceback:
+            print_exception(e)
+        return _meaning(e)
+
+
+def _meaning(error: Exception) -> tuple[int, str]:
+    """The exit status that `error` ends a run with, and what is said of it."""
+    if isinstance(error, InternalError):
+        return FAULT, str(error)
+    if isinstance(error, VisualDubError):
+        return BAD_INPUT, str(error)
+    if isinstance(error, OSError):
+        return BAD_INPUT, str(OutputError(f"{error.filename or 'output'}: {error.strerror or error}"))
+    return FAULT, f"{type(error).__name__}: {error}"
 
 
 def _complain(message: str) -> None:
     """One line on stderr."""
-    print("vdub: " + " ".join(message.split()), file=sys.stderr, flush=True)
-
-
-def quiet_native_logs() -> None:
-    """Keep what C++ libraries write straight to descriptor 2 away from progress bars and one-line errors.
-
-    Python's own stderr stays where it was. `VISUALDUB_NATIVE_LOGS=1` shows everything.
-    """
-    if os.environ.get("VISUALDUB_NATIVE_LOGS"):
-        return
-    kept = os.dup(2)
-    sys.stderr = os.fdopen(kept, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)
-    silent = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silent, 2)
-    os.close(silent)
+    line = "vdub: " + " ".join(message.split())
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Entry point of the `vdub` program."""
-    quiet_native_logs()
+    if isinstance(sys.stdout, TextIOWrapper):  # whatever the terminal's encoding, a name in it is no failure
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], native=True))

@@ -46,20 +46,32 @@ NEEDED = (
     "numpy",
     "scipy",
     "numba",
+    "threadpoolctl",
     "av",
     "mediapipe",
+    "opencv-contrib-python",
     "onnxruntime",
     "safetensors",
-    "blind-watermark",
+    "pocketsphinx",
     "typer",
     "rich",
     "psutil",
     "pillow",
+    "matplotlib",
 )
 OPTIONAL = {
     "torch": "vdub adapt, vdub train, vdub export (extra: training)",
-    "onnx": "vdub export (extra: exporters)",
+    "onnx": "vdub export, vdub train speech (extras: training, exporters)",
     "transformers": "preparing wav2vec2 weights for speech models that listen to them (extra: wav2vec2)",
+}
+ALTERNATIVES = {  # distributions that install the same files: the one that is asked for first
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
+    "opencv-contrib-python": (
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+        "opencv-python",
+        "opencv-python-headless",
+    ),
 }
 LEAST_DISK_GIB, LEAST_MEMORY_GIB = 2.0, 3.0
 
@@ -82,7 +94,7 @@ def examine() -> list[Finding]:
         _checked("face model", _face_model),
         _checked("face detector", _face_detector),
         _checked("speech model", _speech_model),
-        _checked("onnxruntime", _providers),
+        _checked("inference", _providers),
         _checked("encoders", _encoders),
         _gpu(),
         _memory(),
@@ -100,17 +112,36 @@ def _python() -> Finding:
 
 
 def _needed(name: str) -> Finding:
-    try:
-        return Finding(name, True, importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
+    """A distribution that the core needs, or one of those that stand in for it."""
+    return judge(name, {n: v for n in ALTERNATIVES.get(name, (name,)) if (v := _version(n))})
+
+
+def judge(name: str, installed: dict[str, str]) -> Finding:
+    """What `installed`, names and versions of distributions that serve as `name`, means.
+
+    ONNX Runtime's are different builds that overwrite each other. OpenCV's hold the same code in the same
+    files, so that two of one version do no harm.
+    """
+    if not installed:
         return Finding(name, False, "not installed; pip install visualdub brings it")
+    detail = ", ".join(v if n == name else f"{n} {v}" for n, v in installed.items())
+    alike = name != "onnxruntime" and len(set(installed.values())) == 1
+    if len(installed) > 1 and not alike:
+        advice = f"pip uninstall {' '.join(installed)}, then pip install the one that is wanted"
+        return Finding(name, False, f"{detail}: they overwrite each other's files; {advice}")
+    return Finding(name, True, detail)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _optional(name: str, use: str) -> Finding:
-    try:
-        return Finding(name, None, f"{importlib.metadata.version(name)}: {use}")
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(name, None, f"not installed; needed for {use}")
+    version = _version(name)
+    return Finding(name, None, f"{version}: {use}" if version else f"not installed; needed for {use}")
 
 
 def _checked(name: str, look: Callable[[], str]) -> Finding:
@@ -126,9 +157,9 @@ def _checked(name: str, look: Callable[[], str]) -> Finding:
 
 
 def _face_model() -> str:
-    from visualdub.face.models import load_face_model
+    from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 
-    model = load_face_model()
+    model = face_model(DEFAULT_FACE_MODEL)
     return f"{model.name}, {model.vertex_count} vertices, {model.n_expression} components"
 
 
@@ -157,7 +188,10 @@ def _speech_model() -> str:
 def _providers() -> str:
     import onnxruntime
 
-    return ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
+    found = [p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers()]
+    unused = "CUDA" not in found and _has_nvidia()
+    hint = "; to use the GPU: pip uninstall onnxruntime, then pip install onnxruntime-gpu" if unused else ""
+    return f"ONNX Runtime {onnxruntime.__version__} on {', '.join(found)}{hint}"
 
 
 def _encoders() -> str:
@@ -176,9 +210,13 @@ def _gpu() -> Finding:
         "gpu",
         None,
         "an NVIDIA driver is here"
-        if shutil.which("nvidia-smi")
+        if _has_nvidia()
         else f"none found; adaptation runs on {os.cpu_count()} CPU cores",
     )
+
+
+def _has_nvidia() -> bool:
+    return shutil.which("nvidia-smi") is not None
 
 
 def _memory() -> Finding:

@@ -28,132 +28,156 @@ from visualdub.console import (
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
-    from visualdub.dub import Shot
+    from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
-    from visualdub.speech.performance import Shaping
-    from visualdub.speech.performance_file import Curves
+    from visualdub.services import AdaptRequest
+    from visualdub.speech.performance import PerformanceAdjustments
+    from visualdub.speech.performance_file import PerformanceFile
+    from visualdub.timing import FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
 
+# ---- options -----------------------------------------------------------------------------------------------
+
+Dialogue = Annotated[
+    list[Path],
+    typer.Option(
+        "--dialogue",
+        metavar="WAV",
+        help="The new words; several times for several languages, which share one track and one actor.",
+        show_default=False,
+    ),
+]
+Movie = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="MOVIE",
+        help="The dubbed movie. With several dialogues the name of each recording is added.",
+        show_default=False,
+    ),
+]
+OptionalActor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
+    ),
+]
+AdaptMinutes = Annotated[
+    float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
+]
+AdaptConsent = Annotated[
+    str | None,
+    typer.Option(
+        "--consent",
+        metavar='"WHO, WHEN, SCOPE"',
+        help="Consent of the person, for the actor adapted first.",
+    ),
+]
+PerformanceOut = Annotated[
+    Path | None,
+    typer.Option("--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."),
+]
+PerformanceIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--use-performance",
+        metavar="JSON",
+        help="Move the mouth as this edited file says; the dialogue is only heard.",
+    ),
+]
+MouthGain = Annotated[
+    float,
+    typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
+]
+Smooth = Annotated[
+    float,
+    typer.Option(
+        "--smooth",
+        metavar="MS",
+        help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
+    ),
+]
+OffsetMs = Annotated[
+    float,
+    typer.Option(
+        "--offset-ms",
+        metavar="MS",
+        help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
+    ),
+]
+CheckSync = Annotated[
+    bool,
+    typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
+]
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+
 def command(
     clip: Clip,
-    dialogue: Annotated[
-        list[Path],
-        typer.Option(
-            "--dialogue",
-            metavar="WAV",
-            help="The new words; several times for several languages, which share one track and one actor.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="MOVIE",
-            help="The dubbed movie. With several dialogues the name of each recording is added.",
-            show_default=False,
-        ),
-    ],
-    actor: Annotated[
-        str | None,
-        typer.Option(
-            "--actor",
-            help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
-    ] = MINUTES,
-    consent: Annotated[
-        str | None,
-        typer.Option(
-            "--consent",
-            metavar='"WHO, WHEN, SCOPE"',
-            help="Consent of the person, for the actor adapted first.",
-        ),
-    ] = None,
+    dialogue: Dialogue,
+    output: Movie,
+    actor: OptionalActor = None,
+    minutes: AdaptMinutes = MINUTES,
+    consent: AdaptConsent = None,
     frames: Frames = None,
     face: Face = None,
-    performance: Annotated[
-        Path | None,
-        typer.Option(
-            "--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."
-        ),
-    ] = None,
-    use_performance: Annotated[
-        Path | None,
-        typer.Option(
-            "--use-performance",
-            metavar="JSON",
-            help="Move the mouth as this edited file says; the dialogue is only heard.",
-        ),
-    ] = None,
-    mouth_gain: Annotated[
-        float,
-        typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
-    ] = 1.0,
-    smooth: Annotated[
-        float,
-        typer.Option(
-            "--smooth",
-            metavar="MS",
-            help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
-        ),
-    ] = 0.0,
-    offset_ms: Annotated[
-        float,
-        typer.Option(
-            "--offset-ms",
-            metavar="MS",
-            help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
-        ),
-    ] = 0.0,
+    performance: PerformanceOut = None,
+    use_performance: PerformanceIn = None,
+    mouth_gain: MouthGain = 1.0,
+    smooth: Smooth = 0.0,
+    offset_ms: OffsetMs = 0.0,
     matte: Matte = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
-    check_sync: Annotated[
-        bool,
-        typer.Option(
-            "--check-sync", help="Track the finished movie and measure its picture against its sound."
-        ),
-    ] = False,
+    check_sync: CheckSync = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
     """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output, check_output, dub_clip
-    from visualdub.speech.performance import Shaping
-    from visualdub.speech.performance_file import Curves
+    from visualdub.dub import Output, check_output, dub_shot
+    from visualdub.speech.performance import PerformanceAdjustments
+    from visualdub.speech.performance_file import PerformanceFile
+    from visualdub.storage import protect
     from visualdub.timing import FrameRange
 
-    mouth = mouth_of(use_performance, Shaping(mouth_gain, smooth, offset_ms), performance, len(dialogue))
     span = FrameRange.parse(frames) if frames else None
-    pairs = list(zip(dialogue, outputs_of(output, matte, performance, dialogue), strict=True))
+    folder = find_actor(actor) if actor else own_actor(clip, output)
+    inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
         (wav, Output(movie, codec, crf, grey, not no_watermark, curves))
-        for wav, (movie, grey, curves) in pairs
+        for wav, (movie, grey, curves) in zip(
+            dialogue, outputs_of(output, matte, performance, dialogue), strict=True
+        )
     ]
-    known = (
-        load_actor(find_actor(actor)) if actor else None
-    )  # withdrawn consent or a foreign folder ends it here
-    for wav, job in jobs:
+    written = [path for _, job in jobs for path in job.files()]
+    protect(inputs, written if actor else [*written, folder, folder.with_suffix(".run")])
+    for _, job in jobs:
+        check_output(job, *inputs)
+    adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
+    mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
+    person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
+    for wav in dialogue:
         check_dialogue(wav)
-        check_output(job, clip)
-    shot = track_shot(clip, face, span)
-    if isinstance(mouth, Curves):
+    adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
+    shot = tracked_shot(clip, face, span)
+    if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
-    if known is None:
-        known = load_actor(adapt_first(clip, output, minutes, consent, face))
+    if adaptation is not None:
+        adapt_first(adaptation)
+    person = person or load_actor(folder)
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
-            reports.append(dub_clip(shot, wav, known, job, progress, mouth))
+            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, progress=progress))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
         if not json:
@@ -162,12 +186,14 @@ def command(
         print_json({"outputs": [r.as_dict() for r in reports]})
 
 
-def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialogues: int) -> Shaping | Curves:
+def mouth_of(
+    edited: Path | None, shaping: PerformanceAdjustments, written: Path | None, dialogues: int
+) -> PerformanceAdjustments | PerformanceFile:
     """The curves in `edited`, or else how the prediction is shaped. Raises `BadInput` where both were asked
     for.
     """
     from visualdub.speech.performance import AS_PREDICTED
-    from visualdub.speech.performance_file import read_curves
+    from visualdub.speech.performance_file import read_performance_file
 
     if edited is None:
         return shaping
@@ -184,7 +210,7 @@ def mouth_of(edited: Path | None, shaping: Shaping, written: Path | None, dialog
         raise BadInput(
             f"--performance would write {edited} again; expected it or --use-performance, not both"
         )
-    return read_curves(edited)
+    return read_performance_file(edited)
 
 
 def outputs_of(
@@ -216,50 +242,66 @@ def check_dialogue(wav: Path) -> None:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 
 
-def track_shot(clip: Path, face: str | None, span: object) -> Shot:
-    """`open_shot` with a progress bar."""
-    from visualdub.dub import open_shot
+def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> TrackedShot:
+    """The shot of `frames`, planned and tracked with a progress bar."""
+    from visualdub.dub import track_shot
+    from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        shot = open_shot(clip, face, span, progress)  # type: ignore[arg-type]
-    if shot.from_cache:
+        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress)
+    if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
-    return shot
+    return tracked
 
 
-def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:
-    """Adapt an actor to the clip with the `adapt` service; the package is written beside the output and
-    stays.
+def own_actor(clip: Path, output: Path) -> Path:
+    """Where the clip's own actor goes: beside the output."""
+    return output.absolute().parent / f"{clip.stem}.actor"
+
+
+def plan_adaptation(
+    clip: Path, folder: Path, minutes: float, consent: str | None, face: str | None
+) -> AdaptRequest:
+    """The adaptation of the clip's own actor into `folder`, refused before tracking where it cannot be done.
+
+    Raises `ActorError` where `folder` is there already, `OutputError` where it cannot be written and
+    `BadInput` where there is no consent, or adaptation is not installed.
     """
     from visualdub.services import AdaptClip, AdaptRequest, adapt_service
+    from visualdub.storage import require_writable
 
-    folder = output.absolute().parent / f"{clip.stem}.actor"
     if folder.exists():
         raise ActorError(
             f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew"
         )
+    require_writable(folder)
     missing = (
         'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
         f" {clip.name}, or --actor"
     )
     consented = given_consent(consent or None, clip.stem, missing)
-    adapt = adapt_service()
+    adapt_service()
+    return AdaptRequest((AdaptClip(clip, face=face),), clip.stem, folder, consented, minutes=minutes)
+
+
+def adapt_first(request: AdaptRequest) -> None:
+    """Adapt an actor with the `adapt` service; the package is written beside the output and stays."""
+    from visualdub.services import adapt_service
+
     err.print(
-        f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as"
-        f" {folder}"
+        f"no --actor: adapting one to {request.clips[0].path.name} first, about {request.minutes:g} minutes,"
+        f" then dubbing; kept as {request.folder}"
     )
-    request = AdaptRequest((AdaptClip(clip, face=face),), clip.stem, folder, consented, minutes=minutes)
     notes: list[str] = []
     with shown_progress() as progress:
-        record = adapt(request, progress, notes.append)
+        record = adapt_service()(request, progress, notes.append)
     for note in notes:
         err.print(note)
-    err.print(f"{folder}: adapted in {record.steps} steps")
-    return folder
+    err.print(f"{request.folder}: adapted in {record.steps} steps")
 
 
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:
-    """Track the finished `movie` and note in its report how late its picture is against its sound."""
+    """Track the finished `movie` and note its A/V offset in its report."""
     from visualdub.face.tracker import track_clip
     from visualdub.records import write_report
     from visualdub.speech.sync import clip_sync

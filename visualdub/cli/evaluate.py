@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from visualdub.cli.dub import track_shot
+from visualdub.cli.dub import tracked_shot
 from visualdub.cli.reenact import PerformanceFrom
 from visualdub.console import ActorName, Clip, Face, JsonFile, err, out, print_json, shown_progress
 
@@ -26,15 +26,19 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.measure.evaluate import MARGIN, evaluate
-    from visualdub.storage import write_json
+    from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
-    passage = FrameRange.parse(performance_from) if performance_from else None
-    person = load_actor(find_actor(actor))
-    shot = track_shot(clip, face, None)
+    segment = FrameRange.parse(performance_from) if performance_from else None
+    folder = find_actor(actor)
+    if json is not None and str(json) != "-":
+        protect([clip, folder], [json])
+        require_writable(json)
+    person = load_actor(folder)
+    shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
-        table = evaluate(shot, span, person, passage, progress)
+        table = evaluate(shot, span, person, segment, progress)
     if not table["unseen"]:
         err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")
     if json is not None and str(json) == "-":

@@ -1,4 +1,4 @@
-"""`vdub reenact`: the clip's own performance, or another passage's, drawn again."""
+"""`vdub reenact`: frames of a clip rendered with their own performance, or that of another segment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from visualdub.cli.dub import say, track_shot
+from visualdub.cli.dub import say, tracked_shot
 from visualdub.console import (
     ActorName,
     Clip,
@@ -27,10 +27,7 @@ PerformanceFrom = Annotated[
     typer.Option(
         "--performance-from",
         metavar="A:B",
-        help=(
-            "Drive the frames with the mouth of this passage of the clip, as many frames or repeated to and"
-            " fro."
-        ),
+        help="Drive the frames with the mouth of this segment of the clip; a shorter one plays ping-pong.",
     ),
 ]
 
@@ -59,18 +56,18 @@ def command(
     """Draw frames of a clip again with their own performance, to look at or to measure."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output
+    from visualdub.dub import Output, check_output
     from visualdub.measure.reenact import reenact
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
-    passage = FrameRange.parse(performance_from) if performance_from else None
-    person = load_actor(find_actor(actor))
-    shot = track_shot(clip, face, None)
+    segment = FrameRange.parse(performance_from) if performance_from else None
+    folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
+    check_output(written, clip, folder)
+    person = load_actor(folder)
+    shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
-        report = reenact(
-            shot, span, person, Output(output, codec, crf, matte, not no_watermark), passage, progress
-        )
+        report = reenact(shot, span, person, written, segment, progress)
     if json:
         print_json(report.as_dict())
         return

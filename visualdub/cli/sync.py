@@ -1,4 +1,4 @@
-"""`vdub sync`: how late a clip's picture is against its sound."""
+"""`vdub sync`: the A/V offset of a clip."""
 
 from __future__ import annotations
 
@@ -21,28 +21,31 @@ def command(
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="FILE.png", help="Draw the lips seen and heard, and the fit of each offset."
+            "--plot", metavar="FILE.png", help="Plot tracked and predicted lips, and the fit of each offset."
         ),
     ] = None,
 ) -> None:
-    """Estimate by how much picture and sound of a clip are apart, from the lips and the speech.
+    """Estimate the A/V offset of a clip from the lips and the speech: by how much audio leads or lags video.
 
-    The confidence is the share of recordings of somebody else that would fit the picture less well; from 0.99
-    on the offset can be relied on, below it is called not found.
+    The confidence is the share of unrelated recordings that would fit the video less well; from 0.99 on the
+    offset can be relied on, below it is reported as not found. In JSON, offset_ms is positive where audio
+    leads video.
     """
-    from visualdub.cli.dub import track_shot
+    from visualdub.cli.dub import tracked_shot
     from visualdub.media.audio import read_audio
-    from visualdub.media.movie_reader import probe
+    from visualdub.media.source import probe
     from visualdub.speech.sync import clip_sync
-    from visualdub.storage import require_writable, write_json
+    from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames) if frames else None
-    for path in (p for p in (json, plot) if p is not None and str(p) != "-"):
+    written = [p for p in (json, plot) if p is not None and str(p) != "-"]
+    protect([clip], written)
+    for path in written:
         require_writable(path)
     probe(clip)
-    read_audio(clip)  # a clip without pictures or sound is refused before it is tracked
-    sync = clip_sync(clip, track_shot(clip, face, span).track)
+    read_audio(clip)  # a clip without video or audio is refused before it is tracked
+    sync = clip_sync(clip, tracked_shot(clip, face, span).track)
     if plot is not None:
         draw(sync, clip.name, plot)
     values = {"clip": str(clip), **sync.as_dict()}
@@ -55,26 +58,20 @@ def command(
 
 
 def draw(sync: Sync, title: str, path: Path) -> None:
-    """The two curves and the correlation over the offset as a picture. Raises `BadInput` where matplotlib is
-    not installed.
-    """
+    """Write a PNG of both series of lips and of the correlation at each offset to `path`."""
     import numpy as np
+    from matplotlib.figure import Figure
 
-    from visualdub.errors import BadInput
+    from visualdub.storage import atomic_path
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise BadInput(
-            "--plot needs matplotlib, which is not installed; pip install 'visualdub[training]'"
-        ) from e
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
-    for values, label in ((sync.seen, "seen"), (sync.heard, "heard, as it lies in the clip")):
-        curves.plot(sync.times, values / max(float(np.std(values)), 1e-9), label=label)
+    for values, label in ((sync.tracked_lips, "tracked"), (sync.predicted_lips, "predicted from the audio")):
+        curves.plot(sync.times_s, values / max(float(np.std(values)), 1e-9), label=label)
     curves.set(title=f"{title}: {sync.summary()}", xlabel="seconds", ylabel="lips, standard deviations")
     curves.legend()
-    fit.plot(1000 * sync.tried, sync.curve)
-    fit.axvline(1000 * sync.offset, color="grey", linestyle="--")
-    fit.set(xlabel="offset in ms, positive: the picture is late", ylabel="correlation")
-    figure.savefig(path, format="png", dpi=100)
+    fit.plot(1000 * sync.offsets_s, sync.correlations)
+    fit.axvline(1000 * sync.av_offset_s, color="grey", linestyle="--")
+    fit.set(xlabel="A/V offset in ms, positive: audio leads video", ylabel="correlation")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

@@ -28,7 +28,7 @@ class Pace:
         """A progress that reports to `progress`, with the time of its first report noted."""
 
         def note(stage: str, done: int, total: int) -> None:
-            if self.first is None and done > 0:
+            if self.first is None and done > 0 and stage == "tracking":
                 self.first, self.first_done = time.perf_counter(), done
             progress.report(stage, done, total)
 
@@ -65,13 +65,17 @@ def command(
     """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
     from visualdub.face.quality import track_figures
     from visualdub.face.tracker import track_clip
+    from visualdub.media.movie_writer import choose_codec
     from visualdub.stages import StageClock
-    from visualdub.storage import require_writable
+    from visualdub.storage import protect, require_writable
     from visualdub.timing import FrameRange
 
     target = output or Path(f"{clip.stem}.track.npz")
+    protect([clip], [target, overlay])
     for path in (target, *([overlay] if overlay else [])):
         require_writable(path)
+    if overlay is not None:
+        choose_codec(overlay)
     pace, clock = Pace(time.perf_counter()), StageClock()
     with shown_progress() as progress:
         track = track_clip(
@@ -110,13 +114,13 @@ def write_overlay(clip: Path, track: Track, output: Path) -> None:
     """The clip's tracked frames with the reconstruction drawn over them."""
     from visualdub.face.crop import stable_crop
     from visualdub.face.overlay import draw_overlay
-    from visualdub.media.movie_reader import probe, read_frames
-    from visualdub.media.movie_writer import VideoWriter, picture_info, rgb_frame
+    from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
+    from visualdub.media.source import open_source
     from visualdub.media.yuv import frame_rgb
 
-    info = picture_info(output, *track.size, probe(clip).rate, len(track))
+    info = picture_info(output, *track.size, track.rate, len(track))
     crop = stable_crop(track)
-    with shown_progress() as progress, VideoWriter(output, info) as writer:
-        for i, frame in enumerate(read_frames(clip, track.frames)):
-            writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info, i))
+    with shown_progress() as progress, open_source(clip) as source, MovieWriter(output, info) as writer:
+        for i, frame in enumerate(source.frames(track.frames)):
+            writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info.image, i))
             progress.report("overlay", i + 1, len(track))

@@ -1,4 +1,4 @@
-"""A portrait that speaks: a still picture warped through the face model, the mouth's inside drawn."""
+"""A portrait that speaks: a still picture that is warped by the face model, with a painted mouth interior."""
 
 from __future__ import annotations
 
@@ -11,54 +11,51 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial.transform import Rotation
 
+from visualdub.errors import BadInput
 from visualdub.face.detect import choose_face, find_faces
 from visualdub.face.fit import fit_shot
 from visualdub.face.landmarks import LIPS_INNER, face_width
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import Face468
+from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.raster import interpolate, rasterise
 
 # ---- the inside of a mouth ---------------------------------------------------------------------------------
 
-FINE = 3  # samples per pixel along each axis; the picture is averaged down, so edges are smooth
+FINE = 3  # samples per pixel along each axis, which are averaged, so that edges are smooth
 CAVITY, TONGUE = np.array([52, 20, 20], np.float32), np.array([158, 82, 80], np.float32)  # R, G, B
 ENAMEL, GUM = np.array([238, 224, 198], np.float32), np.array([168, 92, 88], np.float32)
-UPPER, LOWER, COLUMNS = (
-    2,
-    3,
-    11,
-)  # parts of the face model whose vertices lie on the dental arcs, in rows of COLUMNS
-UPPER_ROWS, LOWER_ROWS = (
-    (-0.075, 0.024),
-    (0.105, 0.030),
-)  # gum and edge of the teeth against the lips' line, face widths
+# Heights of the gum and of the edge of the teeth below the line of the lips, in face widths.
+UPPER_ROWS, LOWER_ROWS = (-0.075, 0.024), (0.105, 0.030)
 TEETH = 10  # along an arc
 
 
 def lip_ring(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inner lips as a closed polygon (20, 2), from mesh points (V, 2 or 3) in pixels."""
+    """The inner lips as a closed polygon (20, 2), from landmarks (468, 2 or 3) in pixels."""
     return points[list(LIPS_INNER), :2]
 
 
 class Mouth:
-    """Draws the mouth interior of one identity. Everything is placed in model space and moves with skull or
-    jaw.
+    """The interior of one identity's mouth, in model space: teeth and tongue, which move with skull or jaw.
+
+    Raises `BadInput` for a face model without teeth.
     """
 
-    def __init__(self, model: Face468, identity: NDArray[np.float64], width: float) -> None:
+    def __init__(self, model: FaceModel, identity: NDArray[np.float64], width: float) -> None:
         self.model, self.identity = model, identity
-        line = float(identity[list(LIPS_INNER), 1].mean())
-        self.upper = _arc(identity[model.parts == UPPER][:COLUMNS], line, UPPER_ROWS, width)
-        self.lower = _arc(identity[model.parts == LOWER][:COLUMNS], line, LOWER_ROWS, width)
+        line = float(model.landmarks(identity)[list(LIPS_INNER), 1].mean())
+        upper, self._jaw_rows = model.teeth
+        if not len(upper):
+            raise BadInput(f"face model {model.name} has no teeth; expected one whose mouth can be painted")
+        self.upper = _arc(identity[upper], line, UPPER_ROWS, width)
+        self.lower = _arc(identity[self._jaw_rows], line, LOWER_ROWS, width)
         self.tongue = np.array([0.0, line + 0.075 * width, float(self.lower[:, 2].mean())])
         self.tongue_size = (0.105 * width, 0.05 * width)
-        self._jaw_rows = np.flatnonzero(model.parts == LOWER)[:COLUMNS]
 
     def meshes(
         self, mesh: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Upper teeth, lower teeth (2 * COLUMNS, 3) and the tongue's centre (3,) when the face is `mesh` (V,
-        3), model space.
+        """Upper teeth and lower teeth (2 k, 3) and the centre of the tongue (3,) for the face `mesh` (V, 3).
+
+        All are in model space.
         """
         moved = mesh[self._jaw_rows] - self.identity[self._jaw_rows]
         return self.upper, self.lower + np.tile(moved, (2, 1)), self.tongue + 0.8 * moved.mean(0)
@@ -67,29 +64,30 @@ class Mouth:
 def _arc(
     columns: NDArray[np.float64], line: float, rows: tuple[float, float], width: float
 ) -> NDArray[np.float64]:
-    """Two rows of vertices, gum then edge, on the arc that `columns` (COLUMNS, 3) lie on."""
+    """(2 k, 3) two rows of vertices, the gum and then the edge, on the arc of `columns` (k, 3)."""
     both = np.concatenate([columns, columns])
-    both[:COLUMNS, 1], both[COLUMNS:, 1] = line + rows[0] * width, line + rows[1] * width
+    both[: len(columns), 1], both[len(columns) :, 1] = line + rows[0] * width, line + rows[1] * width
     return both
 
 
-def _strip() -> NDArray[np.int32]:
-    """Triangles between the two rows of an arc."""
-    i = np.arange(COLUMNS - 1, dtype=np.int32)
+def _strip(columns: int) -> NDArray[np.int32]:
+    """(2 columns - 2, 3) the triangles between the two rows of an arc."""
+    i = np.arange(columns - 1, dtype=np.int32)
     return np.concatenate(
-        [np.stack([i, i + 1, i + COLUMNS], 1), np.stack([i + 1, i + COLUMNS + 1, i + COLUMNS], 1)]
+        [np.stack([i, i + 1, i + columns], 1), np.stack([i + 1, i + columns + 1, i + columns], 1)]
     )
 
 
-def _arc_coordinates() -> NDArray[np.float32]:
-    """(2 * COLUMNS, 2): along the arc 0..1, from gum 0 to edge 1."""
-    along = np.linspace(0, 1, COLUMNS, dtype=np.float32)
+def _arc_coordinates(columns: int) -> NDArray[np.float32]:
+    """(2 * columns, 2) coordinates of an arc's vertices: 0..1 along it, then 0 at the gum, 1 at the edge."""
+    along = np.linspace(0, 1, columns, dtype=np.float32)
     return np.concatenate([np.stack([along, np.full_like(along, t)], 1) for t in (0, 1)])
 
 
 def tooth_colour(along: NDArray[np.float32], down: NDArray[np.float32]) -> NDArray[np.float32]:
-    """R'G'B' 0..255 (..., 3) of points on an arc of teeth; rounder and darker towards the corners of the
-    mouth.
+    """(..., 3) R'G'B' 0..255 of points on an arc of teeth, darker towards the corners of the mouth.
+
+    along, down: (...) coordinates as in `_arc_coordinates`.
     """
     in_tooth = np.abs((along * TEETH) % 1 - 0.5) * 2  # 0 in the middle of a tooth, 1 between two
     gap = np.exp(-(((1 - in_tooth) / 0.13) ** 2))
@@ -107,8 +105,9 @@ def paint(
     tongue: NDArray[np.float64],
     tongue_size: tuple[float, float],
 ) -> NDArray[np.uint8]:
-    """`picture` (H, W, 3) with the interior inside the polygon `ring` (k, 2); teeth (n, 3) and tongue (3,),
-    all in pixels.
+    """A copy of `picture` (H, W, 3) with the mouth interior painted into the polygon `ring` (k, 2).
+
+    upper, lower: teeth (n, 3). tongue: its centre (3,). tongue_size: its radii. All are in pixels.
     """
     low, high = np.floor(ring.min(0)).astype(int) - 3, np.ceil(ring.max(0)).astype(int) + 4
     corner = low.astype(np.float64)
@@ -146,24 +145,24 @@ def _draw_interior(
     on_tongue = np.clip((1 - r) * 4, 0, 1)[..., None]
     picture = picture * (1 - on_tongue) + TONGUE * np.clip(1 - 0.35 * r, 0, 1)[..., None] * on_tongue
     for points in (lower, upper):
-        raster = rasterise(points, _strip(), h, w)
-        place = interpolate(raster, _strip(), _arc_coordinates(), 0.0)
+        columns = len(points) // 2
+        raster = rasterise(points, _strip(columns), h, w)
+        place = interpolate(raster, _strip(columns), _arc_coordinates(columns), 0.0)
         picture = np.where(raster.hit[..., None], tooth_colour(place[..., 0], place[..., 1]), picture)
     return np.asarray(picture, np.float32)
 
 
 def _shadow(hole: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Light that reaches each point: less under the upper lip and in the corners. (h, w) 0..1."""
-    below = np.cumsum(hole, 0) / (FINE * 6.0)  # how far below the upper lip, in six pixels
+    """(h, w) light that reaches each point, 0..1: less under the upper lip and in the corners."""
+    below = np.cumsum(hole, 0) / (FINE * 6.0)  # distance below the upper lip, in units of six pixels
     depth = cv2.distanceTransform((hole > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (FINE * 4.0)
     return np.asarray(0.55 + 0.33 * np.clip(below, 0, 1) + 0.12 * np.clip(depth, 0, 1), np.float32)
 
 
 # ---- the portrait ------------------------------------------------------------------------------------------
 
-FACE = 0  # part number of the face itself in the model
 GRID = 8  # pixels between the points at which the warp around the face is computed
-LEAST_OPENING = 0.6  # pixels of lip opening below which nothing of the inside is painted
+LEAST_OPENING = 0.6  # pixels; with a smaller opening no interior is painted
 OVAL = (
     10,
     338,
@@ -202,12 +201,12 @@ OVAL = (
     67,
     109,
 )  # MediaPipe's face oval
-HALO = 1.6  # a ring this much larger than the oval moves with the head: hair, hat, ears
+HALO = 1.6  # a ring this much larger than the oval moves with the head: hair, hat and ears
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What the portrait does in each of n frames, relative to the picture."""
+    """The motion of the portrait in n frames, relative to the still picture."""
 
     jaw: NDArray[np.float64]  # (n,) radians on top of the portrait's
     expression: NDArray[np.float64]  # (n, K) on top of the portrait's
@@ -216,25 +215,25 @@ class Motion:
 
 
 class Portrait:
-    """One still picture (H, W, 3) uint8 R'G'B' with the face model fitted to it. Raises `NoFace` where there
-    is no face.
+    """One still picture (H, W, 3) uint8 R'G'B' with a face model fitted to it, by default the built-in one.
+
+    Raises `NoFace` where the picture has no face.
     """
 
-    def __init__(self, rgb: NDArray[np.uint8], name: str) -> None:
+    def __init__(self, rgb: NDArray[np.uint8], name: str, model: str = DEFAULT_FACE_MODEL) -> None:
         self.rgb = np.ascontiguousarray(rgb)
-        self.model: Face468 = load_face_model()
+        self.model = face_model(model)
         faces, count = find_faces(iter([self.rgb] * 8), None)  # several times, so that the tracker settles
         fit = fit_shot(self.model, choose_face(faces, None, name).dense(count))
         self.identity, self.jaw, self.expression = fit.identity, float(fit.jaw[-1]), fit.expression[-1]
         self.scale, self.rotation = float(fit.pose.scale[-1]), fit.pose.rotation[-1]
         self.translation = fit.pose.translation[-1]
-        self.mouth = Mouth(self.model, fit.identity, float(face_width(fit.identity)))
-        face = self.model.triangles[(self.model.parts[self.model.triangles] == FACE).all(1)]
-        self.triangles = np.ascontiguousarray(face)
+        self.mouth = Mouth(self.model, fit.identity, float(face_width(self.model.landmarks(fit.identity))))
+        self.triangles = self.model.face_triangles
         self.still = self._place(self._mesh(0.0, 0.0), np.zeros(3), np.zeros(2))
 
     def frames(self, motion: Motion) -> Iterator[NDArray[np.uint8]]:
-        """The portrait performing `motion`, pictures of its own size."""
+        """Pictures (H, W, 3) of the portrait with `motion`, one for each of its frames."""
         for i in range(len(motion.jaw)):
             yield self._frame(motion.jaw[i], motion.expression[i], motion.turn[i], motion.shift[i])
 
@@ -262,7 +261,7 @@ class Portrait:
         picture = cv2.remap(
             self.rgb, *self._warp(points, turn, shift), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        ring = lip_ring(points)
+        ring = lip_ring(self.model.landmarks(points))
         if float(np.ptp(ring[:, 1])) < LEAST_OPENING or _area(ring) < LEAST_OPENING * float(
             np.ptp(ring[:, 0])
         ):
@@ -274,9 +273,7 @@ class Portrait:
     def _warp(
         self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """For each pixel, where in the still picture it comes from: through the mesh on the face, smooth and
-        fading around it.
-        """
+        """For each pixel, x and y in the still picture: by the mesh on the face, by `_around` outside it."""
         h, w = self.rgb.shape[:2]
         around = self._around(points, turn, shift)
         raster = rasterise(points, self.triangles, h, w)
@@ -286,26 +283,28 @@ class Portrait:
         y, x = np.mgrid[:h, :w].astype(np.float32)
         return x + moved[..., 0], y + moved[..., 1]
 
+    def _oval(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The oval (36, 3) of a placed mesh (V, 3): parallel rays keep landmarks where they are on it."""
+        return self.model.landmarks(points)[list(OVAL)]
+
     def _around(
         self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Offsets (H, W, 2) by thin plates through the face's oval, a ring that moves with the head, and the
-        picture's edge.
+        """(H, W, 2) offsets by a thin-plate spline through the oval of the face, which moves with the mesh, a
+        ring that moves with the head, and the edge of the picture, which does not move.
         """
         h, w = self.rgb.shape[:2]
-        still_oval = self.still[list(OVAL)]
+        still_oval, oval = self._oval(self.still), self._oval(points)
         centre = still_oval[:, :2].mean(0)
         halo = centre + (still_oval[:, :2] - centre) * HALO
-        rigid = self._place(self._mesh(0.0, 0.0), turn, shift)[list(OVAL), :2] - still_oval[:, :2]
+        rigid = (self._oval(self._place(self._mesh(0.0, 0.0), turn, shift)) - still_oval)[:, :2]
         keep = np.flatnonzero(halo[:, 1] < centre[1] + 0.2 * np.ptp(still_oval[:, 1]))  # not the shoulders
         edge = np.array(
             [(x, y) for x in np.linspace(0, w, 7) for y in np.linspace(0, h, 8) if x in (0, w) or y in (0, h)]
         )
-        places = np.concatenate([points[list(OVAL), :2], halo[keep] + rigid[keep], edge])
-        offsets = np.concatenate(
-            [still_oval[:, :2] - points[list(OVAL), :2], -rigid[keep], np.zeros_like(edge)]
-        )
-        plate = RBFInterpolator(places, offsets, kernel="thin_plate_spline", smoothing=1e-3)
+        points_2d = np.concatenate([oval[:, :2], halo[keep] + rigid[keep], edge])
+        offsets = np.concatenate([(still_oval - oval)[:, :2], -rigid[keep], np.zeros_like(edge)])
+        plate = RBFInterpolator(points_2d, offsets, kernel="thin_plate_spline", smoothing=1e-3)
         xs, ys = np.arange(0, w + GRID, GRID), np.arange(0, h + GRID, GRID)
         coarse = (
             plate(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2))

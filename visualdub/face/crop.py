@@ -1,4 +1,4 @@
-"""The stable 256 x 256 crop of a shot: a box that does not know whether the mouth is open (DESIGN.md 2.2)."""
+"""The stable 256 x 256 crop of a shot, whose box does not depend on the mouth (DESIGN.md 2.2)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.fit import Pose, project, whittaker
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import Face468
+from visualdub.face.camera import project
+from visualdub.face.fit import whittaker
+from visualdub.face.models import BLOCK, FaceModel
 from visualdub.face.track import Track
 
 SIZE = 256
-VIEW = (
-    112,
-    256,
-    32,
-    224,
-)  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
+# Top, bottom, left, right of the part of the crop that masks reach, on which a renderer works.
+VIEW = (112, 256, 32, 224)
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
-NEAR = 468 + 21  # the face and the first ring below its jaw line: as far down as the mask reaches
 JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 
@@ -41,14 +36,7 @@ class Crop:
         return np.asarray(self.affine[:, 0, 0])
 
 
-def track_pose(track: Track) -> Pose:
-    """The track's pose with a depth offset of zero."""
-    return Pose(
-        track.scale, track.rotation, np.concatenate([track.translation, np.zeros((len(track), 1))], 1)
-    )
-
-
-def extreme_meshes(model: Face468, identity: NDArray[np.float64]) -> NDArray[np.float64]:
+def extreme_meshes(model: FaceModel, identity: NDArray[np.float64]) -> NDArray[np.float64]:
     """(2, V, 3): neutral expression with the jaw fully closed, and fully open."""
     return model.vertices(
         identity, np.array([0.0, JAW_OPEN * model.jaw_limit]), np.zeros((2, model.n_expression))
@@ -56,13 +44,11 @@ def extreme_meshes(model: Face468, identity: NDArray[np.float64]) -> NDArray[np.
 
 
 def stable_crop(track: Track) -> Crop:
-    """Box around the projected closed and open mesh plus a margin, smoothed in time; the same for every
-    performance.
+    """The crop by the box around the projected closed and open mesh, with a margin, smoothed in time.
+
+    It is the same for every performance.
     """
-    model, pose = load_face_model(), track_pose(track)
-    face = np.flatnonzero(model.parts <= 1)[:NEAR]
-    points = np.concatenate([project(m, pose)[:, face, :2] for m in extreme_meshes(model, track.identity)], 1)
-    low, high = points.min(1), points.max(1)
+    low, high = _extents(track)
     box = np.concatenate([(low + high) / 2, np.log((high - low).max(1, keepdims=True) * (1 + 2 * MARGIN))], 1)
     smooth = whittaker(box, np.where(track.usable, 1.0, 1e-3), BOX_SMOOTHING)
     scale = SIZE / np.exp(smooth[:, 2])
@@ -70,6 +56,18 @@ def stable_crop(track: Track) -> Crop:
     affine[:, 0, 0] = affine[:, 1, 1] = scale
     affine[:, :, 2] = SIZE / 2 - scale[:, None] * smooth[:, :2]
     return Crop(affine)
+
+
+def _extents(track: Track) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Left top and right bottom (n, 2) of the closed and open mesh in clip pixels; in blocks of frames."""
+    model, pose = track.model, track.pose
+    meshes = extreme_meshes(model, track.identity)[:, model.crop_vertices]
+    low, high = np.zeros((len(track), 2)), np.zeros((len(track), 2))
+    for first in range(0, len(track), BLOCK):
+        rows = slice(first, first + BLOCK)
+        points = np.concatenate([project(m, pose[rows], track.camera)[..., :2] for m in meshes], 1)
+        low[rows], high[rows] = points.min(1), points.max(1)
+    return low, high
 
 
 def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = SIZE) -> NDArray[np.uint8]:
@@ -91,9 +89,8 @@ def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = S
             view, (0, 0), 0.42 * float(np.sqrt(1 / scale**2 - 1)), borderType=cv2.BORDER_REPLICATE
         )
     m = affine.copy()
-    m[:, 2] += (
-        affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5
-    )  # to OpenCV's convention: pixel centres at whole numbers
+    # In OpenCV's convention pixel centres lie at whole numbers.
+    m[:, 2] += affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5
     return np.asarray(
         cv2.warpAffine(view, m, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
         np.uint8,

@@ -4,6 +4,7 @@ closed form.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,12 @@ from scipy.linalg import solveh_banded
 from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
+from visualdub.face.camera import Pose, procrustes, project, unproject
 from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
-from visualdub.face.models import Mesh
-from visualdub.face.models.face468 import Face468
+from visualdub.face.models import FaceModel, Mesh
 
+FIT_VERSION = 1  # changes with every change of what comes out of `fit_shot`
+BLOCK = 1500  # frames that are fitted at once; their meshes take about 100 KiB each
 POSE_SMOOTHING = 8.0  # penalty on second differences against one frame's evidence
 UPPER_SMOOTHING = 1.0
 SPEECH_SMOOTHING = 0.02  # lips are fast: a closure lasts two frames at 25 frames/s
@@ -23,15 +26,6 @@ DEPTH_TRUST = 0.25  # MediaPipe guesses z; weight of its residual against x and 
 PRIOR = 0.004  # face widths: noise of one landmark, against a prior of one standard deviation per component
 CLOSED_OPENING = 0.012  # lip opening that counts as closed (distance between outer eye corners = 1)
 Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Weak perspective per frame: `pixel = scale * (rotation @ vertex)[:2] + translation`; n frames."""
-
-    scale: Vector  # (n,) pixels per unit
-    rotation: Vector  # (n, 3, 3)
-    translation: Vector  # (n, 3) pixels; z is the depth MediaPipe gave, on the same scale
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,9 @@ class Fit:
     expression: Vector  # (n, K)
     # (n,) mean distance of mesh and landmarks in the picture, as a share of face width; NaN if unseen
     residual: Vector
+
+
+# ---- smoothing in time -------------------------------------------------------------------------------------
 
 
 def whittaker(values: Vector, weights: Vector, penalty: float) -> Vector:
@@ -67,19 +64,6 @@ def whittaker(values: Vector, weights: Vector, penalty: float) -> Vector:
     return np.asarray(solveh_banded(bands, weights[:, None] * values))
 
 
-def procrustes(points: Vector, mesh: Mesh) -> Pose:
-    """Best similarity from `mesh` (n, v, 3) or (v, 3) to `points` (n, v, 3) per frame."""
-    mesh = np.broadcast_to(mesh, points.shape)
-    cp, cm = points.mean(1), mesh.mean(1)
-    p, m = points - cp[:, None], mesh - cm[:, None]
-    u, s, vt = np.linalg.svd(np.einsum("nvi,nvj->nij", p, m))
-    d = np.ones((len(points), 3))
-    d[:, 2] = np.sign(np.linalg.det(u @ vt))
-    rotation = np.einsum("nik,nk,nkj->nij", u, d, vt)
-    scale = (s * d).sum(1) / (m**2).sum((1, 2))
-    return Pose(scale, rotation, cp - scale[:, None] * np.einsum("nij,nj->ni", rotation, cm))
-
-
 def smooth_pose(pose: Pose, centre: Vector, weights: Vector, penalty: float) -> Pose:
     """Smooth a pose in time; `centre` (3,) is the model point whose picture position is smoothed, mid-face.
 
@@ -98,50 +82,42 @@ def smooth_pose(pose: Pose, centre: Vector, weights: Vector, penalty: float) -> 
     return Pose(scale, rotation, smooth[:, 4:] - scale[:, None] * np.einsum("nij,j->ni", rotation, centre))
 
 
-def unproject(points: Vector, pose: Pose) -> Vector:
-    """Landmarks (n, v, 3) in pixels back into the model's frame and unit."""
-    return np.asarray(
-        np.einsum("nji,nvj->nvi", pose.rotation, points - pose.translation[:, None])
-        / pose.scale[:, None, None]
-    )
+# ---- one face ----------------------------------------------------------------------------------------------
 
 
-def project(mesh: Mesh, pose: Pose) -> Vector:
-    """Mesh (n, v, 3) or (v, 3) to pixels and depth, (n, v, 3)."""
-    mesh = np.broadcast_to(mesh, (len(pose.scale), *mesh.shape[-2:]))
-    return np.asarray(
-        pose.scale[:, None, None] * np.einsum("nij,nvj->nvi", pose.rotation, mesh) + pose.translation[:, None]
-    )
-
-
-def close_mouth(model: Face468, face: Mesh) -> Mesh:
+def close_mouth(model: FaceModel, face: Mesh) -> Mesh:
     """Turn the jaw of a neutral face (468, 3) until its lips just meet; a face with closed lips comes back as
     it is.
     """
-    identity = model.complete(face)
+    identity = model.neutral_mesh(face)
     angles = np.linspace(-0.12, 0, 61)
-    moved = identity + model.jaw_motion(identity, angles)
+    moved = model.landmarks(identity + model.jaw_motion(identity, angles))
     opening = lip_opening(moved)
     if opening[-1] <= CLOSED_OPENING:
         return face
     best = int(np.argmin(np.abs(opening - CLOSED_OPENING)))
-    return np.asarray(moved[best, :LANDMARK_COUNT])
+    return np.asarray(moved[best])
 
 
-def solve_expression(model: Face468, identity: Mesh, points: Vector) -> tuple[Vector, Vector]:
+def solve_expression(model: FaceModel, identity: Mesh, points: Vector) -> tuple[Vector, Vector]:
     """Jaw (n,) and expression (n, K) of unprojected landmarks (n, 468, 3): Gauss-Newton on the angle, ridge
     on the rest.
     """
     n, k = len(points), model.n_expression
-    trust = np.array([1.0, 1.0, DEPTH_TRUST])
-    basis = (model.basis[:, :LANDMARK_COUNT] * trust).reshape(k, -1)
+    trust = np.array([1.0, 1.0, DEPTH_TRUST]) * model.landmark_trust[:, None]
+    neutral = model.landmarks(identity)
+    basis = (model.landmarks(model.basis) * trust).reshape(k, -1)
     square, prior = basis @ basis.T, np.eye(k) * PRIOR**2
+
+    def unexplained(jaw: Vector) -> Vector:
+        """What the hinge leaves of the landmarks, weighted, (n, 3 * 468)."""
+        motion = model.landmarks(model.jaw_motion(identity, jaw))
+        return np.asarray(((points - neutral - motion) * trust).reshape(n, -1))
+
     jaw = np.zeros(n)
     for _ in range(3):
-        slope = (model.jaw_slope(identity, jaw)[:, :LANDMARK_COUNT] * trust).reshape(n, -1)
-        rest = (
-            (points - identity[:LANDMARK_COUNT] - model.jaw_motion(identity, jaw)[:, :LANDMARK_COUNT]) * trust
-        ).reshape(n, -1)
+        slope = (model.landmarks(model.jaw_slope(identity, jaw)) * trust).reshape(n, -1)
+        rest = unexplained(jaw)
         # eliminate the expression: the jaw takes what the hinge explains best, expression is charged for its
         # size
         inner = np.linalg.solve(
@@ -150,78 +126,116 @@ def solve_expression(model: Face468, identity: Mesh, points: Vector) -> tuple[Ve
         left = (slope**2).sum(1) - np.einsum("nf,kf,nk->n", slope, basis, inner[:, :, 0], optimize=True)
         right = (slope * rest).sum(1) - np.einsum("nf,kf,nk->n", slope, basis, inner[:, :, 1], optimize=True)
         jaw = np.clip(jaw + right / (left + PRIOR**2 * 100), -0.15, 3 * model.jaw_limit)
-    rest = (
-        (points - identity[:LANDMARK_COUNT] - model.jaw_motion(identity, jaw)[:, :LANDMARK_COUNT]) * trust
-    ).reshape(n, -1)
-    return jaw, np.linalg.solve(square + prior, basis @ rest.T).T
+    return jaw, np.linalg.solve(square + prior, basis @ unexplained(jaw).T).T
 
 
-def fit_shot(model: Face468, landmarks: NDArray[np.float32]) -> Fit:
+# ---- a shot ------------------------------------------------------------------------------------------------
+
+
+def _blocks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Frame numbers in blocks of BLOCK at most, of nearly one size, so that none is a few frames long."""
+    return np.array_split(rows, -(-len(rows) // BLOCK))
+
+
+class _Seen:
+    """The landmarks of the frames that show the face, block by block: m frames of n."""
+
+    def __init__(self, landmarks: NDArray[np.float32]) -> None:
+        self.landmarks = landmarks
+        self.seen = ~np.isnan(landmarks[:, 0, 0])  # (n,)
+        self.blocks = _blocks(np.flatnonzero(self.seen))
+
+    def points(self) -> Iterator[tuple[NDArray[np.int64], Vector]]:
+        """Frame numbers (b,) and landmarks (b, 468, 3) of one block after another."""
+        for rows in self.blocks:
+            yield rows, self.landmarks[rows, :LANDMARK_COUNT].astype(np.float64)
+
+    def spread(self, values: list[Vector]) -> Vector:
+        """Values of the blocks, (b, C) each, as (n, C); 0 in frames that are not seen."""
+        out = np.zeros((len(self.seen), values[0].shape[1]))
+        out[self.seen] = np.concatenate(values)
+        return out
+
+
+def fit_shot(model: FaceModel, landmarks: NDArray[np.float32]) -> Fit:
     """Fit n frames of landmarks (n, 478, 3) in pixels, NaN where unseen; at least one frame must be seen.
 
     Pose and identity alternate (the identity starts at the template); then jaw and expression under the
-    smoothed pose.
+    smoothed pose. There is one identity for the shot, the smoothing runs over all its frames at once, and
+    between the two every frame stands for itself: so the meshes are made in blocks of BLOCK frames, without a
+    seam, and beside the parameters memory does not grow with length.
     """
     with threadpool_limits(
         1, "blas"
     ):  # matrices too small to share: on a busy machine BLAS threads wait for each other
-        return _fit_shot(model, landmarks)
+        return _fit_shot(model, _Seen(landmarks))
 
 
-def _fit_shot(model: Face468, landmarks: NDArray[np.float32]) -> Fit:
-    seen = ~np.isnan(landmarks[:, 0, 0])
-    points = landmarks[seen, :LANDMARK_COUNT].astype(np.float64)
-    stable = model.stable
-    face = model.template[:LANDMARK_COUNT]
-    for _ in range(4):
-        own = unproject(points, procrustes(points[:, stable], face[stable]))
-        opening = lip_opening(own)
-        shut = opening <= np.quantile(opening, 0.15)
-        face = own[shut].mean(0)
-        face = face / float(face_width(face))
-    face = close_mouth(model, face)
-    pose = _shot_pose(face, stable, points, seen)
-    in_model = unproject(points, Pose(pose.scale[seen], pose.rotation[seen], pose.translation[seen]))
+def _fit_shot(model: FaceModel, shot: _Seen) -> Fit:
+    face = close_mouth(model, _neutral_face(model, shot))
+    pose = _shot_pose(face, model.stable_landmarks, shot)
     for _ in range(2):  # what neither jaw nor expression explains on average belongs to the identity
-        identity = model.complete(face)
+        face = _improved_face(model, model.neutral_mesh(face), pose, shot)
+    identity = model.neutral_mesh(face)
+    solved = [solve_expression(model, identity, unproject(p, pose[rows])) for rows, p in shot.points()]
+    jaw = shot.spread([angles[:, None] for angles, _ in solved])[:, 0]
+    return _assemble(model, pose, identity, jaw, shot.spread([e for _, e in solved]), shot)
+
+
+def _neutral_face(model: FaceModel, shot: _Seen) -> Mesh:
+    """(468, 3) mean of the frames whose lips are least apart, one face width wide."""
+    stable = model.stable_landmarks
+    face = model.landmarks(model.template)
+    for _ in range(4):
+        poses, openings = [], []
+        for _, points in shot.points():
+            poses.append(procrustes(points[:, stable], face[stable]))
+            openings.append(lip_opening(unproject(points, poses[-1])))
+        limit = np.quantile(np.concatenate(openings), 0.15)
+        total, count = np.zeros((LANDMARK_COUNT, 3)), 0
+        for (_, points), pose, opening in zip(shot.points(), poses, openings, strict=True):
+            shut = opening <= limit
+            total += unproject(points[shut], pose[shut]).sum(0)
+            count += int(shut.sum())
+        face = total / count
+        face = face / float(face_width(face))
+    return face
+
+
+def _improved_face(model: FaceModel, identity: Mesh, pose: Pose, shot: _Seen) -> Mesh:
+    """Landmarks (468, 3) of the identity, moved by the mean of what jaw and expression leave unexplained."""
+    total, count = np.zeros((LANDMARK_COUNT, 3)), 0
+    for rows, points in shot.points():
+        in_model = unproject(points, pose[rows])
         jaw, expression = solve_expression(model, identity, in_model)
-        face = face + (in_model - model.vertices(identity, jaw, expression)[:, :LANDMARK_COUNT]).mean(0)
-    identity = model.complete(face)
-    jaw, expression = solve_expression(model, identity, in_model)
-    return _assemble(
-        model, pose, identity, _spread(jaw[:, None], seen)[:, 0], _spread(expression, seen), landmarks, seen
-    )
+        total += (in_model - model.landmarks(model.vertices(identity, jaw, expression))).sum(0)
+        count += len(rows)
+    return model.landmarks(identity) + total / count
 
 
-def _shot_pose(face: Mesh, stable: NDArray[np.int32], points: Vector, seen: NDArray[np.bool_]) -> Pose:
-    raw = procrustes(points[:, stable], face[stable])
-    n = len(seen)
+def _shot_pose(face: Mesh, stable: NDArray[np.int32], shot: _Seen) -> Pose:
+    n = len(shot.seen)
     full = Pose(np.ones(n), np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3)))
-    full.scale[seen], full.rotation[seen], full.translation[seen] = raw.scale, raw.rotation, raw.translation
-    return smooth_pose(full, face[stable].mean(0), seen.astype(np.float64), POSE_SMOOTHING)
-
-
-def _spread(values: Vector, seen: NDArray[np.bool_]) -> Vector:
-    out = np.zeros((len(seen), values.shape[1]))
-    out[seen] = values
-    return out
+    for rows, points in shot.points():
+        raw = procrustes(points[:, stable], face[stable])
+        full.scale[rows], full.rotation[rows] = raw.scale, raw.rotation
+        full.translation[rows] = raw.translation
+    return smooth_pose(full, face[stable].mean(0), shot.seen.astype(np.float64), POSE_SMOOTHING)
 
 
 def _assemble(
-    model: Face468,
-    pose: Pose,
-    identity: Mesh,
-    jaw: Vector,
-    expression: Vector,
-    landmarks: NDArray[np.float32],
-    seen: NDArray[np.bool_],
+    model: FaceModel, pose: Pose, identity: Mesh, jaw: Vector, expression: Vector, shot: _Seen
 ) -> Fit:
-    weights = seen.astype(np.float64)
+    weights = shot.seen.astype(np.float64)
     speech = whittaker(
         np.concatenate([jaw[:, None], expression[:, : model.n_speech]], 1), weights, SPEECH_SMOOTHING
     )
     upper = whittaker(expression[:, model.n_speech :], weights, UPPER_SMOOTHING)
     jaw, expression = speech[:, 0], np.concatenate([speech[:, 1:], upper], 1)
-    mesh = project(model.vertices(identity, jaw, expression)[:, :LANDMARK_COUNT], pose)
-    distance = np.linalg.norm(mesh[..., :2] - landmarks[:, :LANDMARK_COUNT, :2], axis=-1).mean(1)
-    return Fit(pose, identity, jaw, expression, distance / (pose.scale * float(face_width(identity))))
+    distance = np.zeros(len(jaw))
+    for rows in _blocks(np.arange(len(jaw))):
+        mesh = project(model.landmarks(model.vertices(identity, jaw[rows], expression[rows])), pose[rows])
+        apart = np.linalg.norm(mesh[..., :2] - shot.landmarks[rows, :LANDMARK_COUNT, :2], axis=-1)
+        distance[rows] = np.average(apart, 1, model.landmark_trust)
+    width = float(face_width(model.landmarks(identity)))
+    return Fit(pose, identity, jaw, expression, distance / (pose.scale * width))

@@ -1,4 +1,4 @@
-"""What the renderer is told about one frame: UV map, mask and silhouette, in crop pixels."""
+"""The geometry of one frame for the renderer: UV map, mask and silhouette, in crop pixels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.face.camera import WEAK_PERSPECTIVE
 from visualdub.face.crop import VIEW, Crop, extreme_meshes
-from visualdub.face.models import load_face_model
-from visualdub.face.models.face468 import Face468
 from visualdub.face.raster import cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
 
@@ -29,17 +28,23 @@ class Geometry:
 def to_crop(mesh: NDArray[np.float64], track: Track, crop: Crop, i: int) -> NDArray[np.float64]:
     """Model mesh (..., V, 3) to crop pixels and depth for frame `i` of the track."""
     points = track.scale[i] * mesh @ track.rotation[i].T
-    scale = crop.affine[i, 0, 0]
-    points = points * scale
-    points[..., :2] += scale * track.translation[i] + crop.affine[i, :, 2]
+    scale, shift = crop.affine[i, 0, 0], crop.affine[i, :, 2]
+    if track.camera == WEAK_PERSPECTIVE:
+        points = points * scale
+        points[..., :2] += scale * track.translation[i] + shift
+        return np.asarray(points)
+    points[..., :2] += track.translation[i]
+    points = track.camera.converge(points) * scale
+    points[..., :2] += shift
     return np.asarray(points)
 
 
-def mask_of(model: Face468, track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
-    """Region to draw (S, S): the layout's fixed region, rasterised with the jaw closed and open, united
-    (DESIGN.md 2.2).
+def mask_of(track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
+    """(S, S) the region to render: the fixed region of the UV layout, with the jaw closed and open, united.
+
+    See DESIGN.md 2.2.
     """
-    mask = np.zeros((crop.size, crop.size), np.uint8)
+    model, mask = track.model, np.zeros((crop.size, crop.size), np.uint8)
     for mesh in to_crop(extreme_meshes(model, track.identity), track, crop, i):
         mask |= cover(mesh, model.triangles, model.mask_weight, crop.size, crop.size)
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (MASK_GROW, MASK_GROW))
@@ -57,9 +62,8 @@ def clip_to_view(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def frame_geometry(track: Track, crop: Crop, performance: Performance, i: int) -> Geometry:
     """Geometry of frame `i` of the track when it plays frame `i` of `performance`."""
-    model = load_face_model()
+    model = track.model
     mesh = model.vertices(track.identity, performance.jaw[i], performance.expression[i])
     raster = rasterise(to_crop(mesh, track, crop, i), model.triangles, crop.size, crop.size)
-    return Geometry(
-        interpolate(raster, model.triangles, model.uv, -1.0), mask_of(model, track, crop, i), raster.hit
-    )
+    uv = interpolate(raster, model.triangles, model.uv, -1.0)
+    return Geometry(uv, mask_of(track, crop, i), raster.hit)

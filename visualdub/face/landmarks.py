@@ -29,8 +29,9 @@ def lip_opening(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any
 
 
 def face_width(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Distance between the widest points of the face oval, in 3D, in the landmarks' own unit. (..., V, 3) ->
-    (...).
+    """Distance between the widest points of the face oval, in 3D, in the landmarks' own unit.
+
+    landmarks: (..., 468 or 478, 3). Returns (...).
     """
     return np.asarray(np.linalg.norm(landmarks[..., FACE_LEFT, :] - landmarks[..., FACE_RIGHT, :], axis=-1))
 

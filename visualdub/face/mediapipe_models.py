@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.errors import InternalError
+
 os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's C++ log would end up between our progress bars
 
 LANDMARKS = 478  # 468 of the mesh, 10 of the irises
@@ -24,6 +26,13 @@ Rgb = NDArray[np.uint8]  # (H, W, 3)
 def landmark_box(landmarks: NDArray[np.floating[Any]]) -> Box:
     """Bounding box of one frame's landmarks (478, 3)."""
     return np.asarray(np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)]), np.float64)
+
+
+def mesh_edges() -> list[tuple[int, int]]:
+    """The directed edges of the tessellation of the mesh's 468 vertices, sorted."""
+    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
+
+    return sorted(FACEMESH_TESSELATION)
 
 
 class Detector:
@@ -104,7 +113,8 @@ class MeshTracker:
     def keep_in_view(self, landmarks: NDArray[np.float32], shape: tuple[int, ...]) -> None:
         """Move the window for the next frame when the face nears its edge or changed size."""
         box = landmark_box(landmarks)
-        assert self._window is not None
+        if self._window is None:
+            raise InternalError("the landmark window was to be moved before `look_at` had placed it")
         centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
         drift = np.abs(centre - (self._window[:2] + self._window[2:]) / 2).max()
         h, w = shape[:2]
@@ -117,9 +127,7 @@ class MeshTracker:
 
 
 class Segmenter:
-    """MediaPipe's selfie segmentation (its model is in the wheel). It keeps nothing from one picture to the
-    next.
-    """
+    """MediaPipe's selfie segmentation, whose model is in the wheel. Every picture is segmented by itself."""
 
     def __init__(self) -> None:
         from mediapipe.python.solutions.selfie_segmentation import (
@@ -129,9 +137,7 @@ class Segmenter:
         self._net: Any = SelfieSegmentation(model_selection=0)
 
     def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability of "person" (clothes and hair too) for each pixel of an R'G'B' crop (S, S, 3). Returns
-        (S, S) in 0..1.
-        """
+        """(S, S) probability 0..1 of "person", with clothes and hair, for each pixel of a crop (S, S, 3)."""
         found: NDArray[np.float32] = self._net.process(np.ascontiguousarray(crop)).segmentation_mask
         return np.array(found, dtype=np.float32)
 

@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.crop import Crop, track_pose
-from visualdub.face.fit import project
+from visualdub.face.camera import project
+from visualdub.face.crop import Crop
 from visualdub.face.geometry import mask_of
-from visualdub.face.models import load_face_model
 from visualdub.face.track import Track
-from visualdub.timing import FrameRange
 
 MESH, BOX, MASK, LOST = (90, 220, 120), (250, 210, 60), (240, 80, 140), (235, 60, 50)  # R, G, B
 
@@ -48,16 +46,15 @@ def draw_overlay(rgb: NDArray[np.uint8], track: Track, crop: Crop, i: int) -> ND
 
 
 def _draw_mesh(out: NDArray[np.uint8], track: Track, i: int) -> None:
-    model = load_face_model()
+    model = track.model
     mesh = model.vertices(track.identity, track.jaw[i], track.expression[i])
-    points = project(mesh, track_pose(track.span(FrameRange(track.start + i, track.start + i + 1))))[0, :, :2]
-    triangles = model.triangles[(model.parts[model.triangles] <= 1).all(1)]
-    lines = (points[triangles] * 16).round().astype(np.int32)
+    points = project(mesh, track.pose[i : i + 1], track.camera)[0, :, :2]
+    lines = (points[model.skin_triangles] * 16).round().astype(np.int32)
     cv2.polylines(out, list(lines), True, MESH, 1, cv2.LINE_AA, shift=4)
 
 
 def _draw_mask(out: NDArray[np.uint8], track: Track, crop: Crop, i: int) -> None:
-    mask = (mask_of(load_face_model(), track, crop, i) * 255).astype(np.uint8)
+    mask = (mask_of(track, crop, i) * 255).astype(np.uint8)
     inverse = cv2.invertAffineTransform(crop.affine[i])
     full = cv2.warpAffine(mask, inverse, (out.shape[1], out.shape[0]), flags=cv2.INTER_LINEAR)
     share = (full.astype(np.float32) / 255 * 0.35)[..., None]

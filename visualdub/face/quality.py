@@ -1,18 +1,18 @@
-"""How good a track is, measured against the landmarks it was fitted to."""
+"""The quality of a track, measured against the landmarks to which it was fitted."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.crop import stable_crop, track_pose
-from visualdub.face.fit import project
+from visualdub.face.camera import project
+from visualdub.face.crop import stable_crop
 from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
-from visualdub.face.models import load_face_model
+from visualdub.face.models import posed_landmarks
 from visualdub.face.track import Track
 
 FOREHEAD = (10, 151, 9, 8, 67, 109, 338, 297, 69, 108, 337, 299, 104, 333)  # MediaPipe's numbers
-LONGEST_LAG = 5  # frames looked at either way
+LONGEST_LAG = 5  # frames; lags are tried this far either way
 
 
 def track_figures(track: Track) -> dict[str, float | int | None]:
@@ -36,23 +36,34 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
                 "crop_scale",
             )
         )
-    mesh = load_face_model().vertices(track.identity, track.jaw, track.expression)
-    fitted = project(mesh, track_pose(track))[:, :LANDMARK_COUNT, :2]
-    raw = track.landmarks[:, :LANDMARK_COUNT].astype(np.float64)
-    width = track.scale * float(face_width(track.identity))
-    apart = np.linalg.norm(fitted - raw[..., :2], axis=-1).mean(1) / width
-    openings = np.asarray(lip_opening(mesh), np.float64), np.asarray(lip_opening(raw), np.float64)
+    apart, openings, foreheads = _fit_against_landmarks(track)
     scale = stable_crop(track).scale
     return {
         "reprojection_percent": round(float(100 * apart[rows].mean()), 3),
-        "forehead_jitter": round(
-            _jitter(fitted[:, FOREHEAD], rows) / max(_jitter(raw[:, FOREHEAD, :2], rows), 1e-9), 3
-        ),
+        "forehead_jitter": round(_jitter(foreheads[0], rows) / max(_jitter(foreheads[1], rows), 1e-9), 3),
         "lip_lag_frames": best_lag(openings[0][rows], openings[1][rows]),
         "lip_amplitude": round(float(openings[0][rows].std() / max(openings[1][rows].std(), 1e-12)), 3),
         "box_knows_mouth_r2": round(squared_correlation(1 / scale[rows], openings[1][rows]), 4),
         "crop_scale": round(float(scale[rows].mean()), 3),
     }
+
+
+def _fit_against_landmarks(
+    track: Track,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Distance of mesh and landmarks in face widths (n,); lip openings (2, n) and foreheads in the picture
+    (2, n, k, 2), of the fit and of the landmarks. In blocks of frames: the meshes are never held at once.
+    """
+    model, pose, n = track.model, track.pose, len(track)
+    width = track.scale * float(face_width(model.landmarks(track.identity)))
+    apart, openings, foreheads = np.zeros(n), np.zeros((2, n)), np.zeros((2, n, len(FOREHEAD), 2))
+    for rows, mesh in posed_landmarks(model, track.identity, track.jaw, track.expression):
+        fitted = project(mesh, pose[rows], track.camera)[..., :2]
+        raw = track.landmarks[rows, :LANDMARK_COUNT].astype(np.float64)
+        apart[rows] = np.linalg.norm(fitted - raw[..., :2], axis=-1).mean(1) / width[rows]
+        openings[:, rows] = lip_opening(mesh), lip_opening(raw)
+        foreheads[:, rows] = fitted[:, FOREHEAD], raw[:, FOREHEAD, :2]
+    return apart, openings, foreheads
 
 
 def _jitter(points: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
@@ -63,9 +74,7 @@ def _jitter(points: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
 
 
 def best_lag(follower: NDArray[np.float64], leader: NDArray[np.float64]) -> int:
-    """By how many frames `follower` (n,) comes after `leader` (n,), where they correlate best; positive =
-    later.
-    """
+    """The lag of `follower` (n,) behind `leader` (n,), in frames, at which they correlate best."""
     lags = sorted(range(-LONGEST_LAG, LONGEST_LAG + 1), key=abs)
     return max(lags, key=lambda k: squared_correlation(_shift(follower, k), _shift(leader, -k)))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose
+from visualdub.face.models import FaceModel, face_model
+from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
-FORMAT = 1
+FORMAT = 2  # 1 had no camera: every track was weak perspective
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,8 @@ class Track:
     vertices.
 
     Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points
-    away from the camera on the same scale. Weak perspective: `pixel = scale * (R @ vertex)[:2] +
-    translation`.
+    away from the camera on the same scale. `camera` says how `scale * R @ vertex + translation` falls on the
+    picture (`face.camera`).
     """
 
     source: str  # file name of the clip
@@ -39,6 +44,7 @@ class Track:
     jaw: NDArray[np.float64]  # (n,) jaw hinge, radians, positive opens
     expression: NDArray[np.float64]  # (n, K): the model's speech components first, then the upper face's
     face_model: str  # name and version of the model the numbers belong to
+    camera: Camera = WEAK_PERSPECTIVE
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -52,6 +58,20 @@ class Track:
     def usable(self) -> NDArray[np.bool_]:
         """(n,) frames a dub may touch."""
         return self.confidence > 0
+
+    @property
+    def model(self) -> FaceModel:
+        """The face model that the numbers belong to. Raises `BadInput` where it is not registered."""
+        try:
+            return face_model(self.face_model)
+        except BadInput as e:
+            raise BadInput(f"{self.source}: tracked with a model that is not here: {e}") from None
+
+    @property
+    def pose(self) -> Pose:
+        """The head pose, with a depth of zero for the model's origin."""
+        depth = np.zeros((len(self), 1))
+        return Pose(self.scale, self.rotation, np.concatenate([self.translation, depth], 1))
 
     def span(self, frames: FrameRange) -> Track:
         """The track of `frames` (in frames of the clip) alone. Raises `BadInput` where they are not all
@@ -75,62 +95,76 @@ class Track:
             self.jaw[s],
             self.expression[s],
             self.face_model,
+            self.camera,
         )
 
     def save(self, path: Path) -> None:
-        """Write as .npz, whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as f:
-            np.savez_compressed(
-                f,
-                format=FORMAT,
-                source=self.source,
-                source_hash=self.source_hash,
-                size=self.size,
-                rate=str(self.rate),
-                start=self.start,
-                landmarks=self.landmarks,
-                confidence=self.confidence,
-                scale=self.scale,
-                rotation=self.rotation,
-                translation=self.translation,
-                identity=self.identity,
-                jaw=self.jaw,
-                expression=self.expression,
-                face_model=self.face_model,
-            )
-        partial.replace(path)
+        """Write as .npz, whole or not at all. Raises `OutputError` where it cannot be written."""
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            self.write(f)
+
+    def write(self, file: BinaryIO) -> None:
+        """Write as .npz into an open file."""
+        np.savez_compressed(
+            file,
+            format=FORMAT,
+            source=self.source,
+            source_hash=self.source_hash,
+            size=self.size,
+            rate=str(self.rate),
+            start=self.start,
+            landmarks=self.landmarks,
+            confidence=self.confidence,
+            scale=self.scale,
+            rotation=self.rotation,
+            translation=self.translation,
+            identity=self.identity,
+            jaw=self.jaw,
+            expression=self.expression,
+            face_model=self.face_model,
+            camera=json.dumps(self.camera.to_json()),
+        )
 
     @classmethod
     def load(cls, path: Path) -> Track:
         """Read what `save` wrote. Raises `BadInput` for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as z:
-                if int(z["format"]) != FORMAT:
-                    raise BadInput(
-                        f"{path} is a track of format {int(z['format'])}; this version reads format {FORMAT}"
-                    )
-                w, h = z["size"]
-                return cls(
-                    str(z["source"]),
-                    str(z["source_hash"]),
-                    (int(w), int(h)),
-                    Fraction(str(z["rate"])),
-                    int(z["start"]),
-                    z["landmarks"],
-                    z["confidence"],
-                    z["scale"],
-                    z["rotation"],
-                    z["translation"],
-                    z["identity"],
-                    z["jaw"],
-                    z["expression"],
-                    str(z["face_model"]),
+            with path.open("rb") as f:
+                return cls.read(f)
+        except BadInput as e:
+            raise BadInput(f"{path}: {e}") from e
+        except Exception as e:  # zip, NumPy and text readers have no common base for their errors
+            reason = str(e) or type(e).__name__
+            raise BadInput(f"{path} is not a track written by vdub track: {reason}") from e
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> Track:
+        """Read what `write` wrote, from there on. Raises `BadInput` for another format or camera, and
+        whatever NumPy raises for a file that is damaged.
+        """
+        with np.load(file, allow_pickle=False) as z:
+            if not 1 <= int(z["format"]) <= FORMAT:
+                raise BadInput(
+                    f"it is a track of format {int(z['format'])}; this version reads 1 to {FORMAT}"
                 )
-        except (OSError, KeyError, ValueError) as e:
-            if isinstance(e, BadInput):
-                raise
-            raise BadInput(f"{path} is not a track written by vdub track: {e}") from e
+            w, h = z["size"]
+            return cls(
+                str(z["source"]),
+                str(z["source_hash"]),
+                (int(w), int(h)),
+                Fraction(str(z["rate"])),
+                int(z["start"]),
+                z["landmarks"],
+                z["confidence"],
+                z["scale"],
+                z["rotation"],
+                z["translation"],
+                z["identity"],
+                z["jaw"],
+                z["expression"],
+                str(z["face_model"]),
+                Camera.from_json(json.loads(str(z["camera"]))) if "camera" in z else WEAK_PERSPECTIVE,
+            )
 
 
 @dataclass(frozen=True)

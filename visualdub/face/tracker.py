@@ -4,19 +4,21 @@ clip.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub import storage as cache
-from visualdub.errors import BadInput, NoFace
-from visualdub.face.detect import choose_face, find_faces
-from visualdub.face.fit import Fit, fit_shot
+from visualdub import storage
+from visualdub.errors import MediaError, NoFace
+from visualdub.face.detect import DETECTOR_VERSION, choose_face, find_faces
+from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
-from visualdub.face.models import load_face_model
-from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash, probe, read_frames
+from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
+from visualdub.face.track import FORMAT, Track
+from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
@@ -27,6 +29,7 @@ RESIDUAL_LIMIT = (
 YAW_FULL, YAW_NONE = 40.0, 70.0  # degrees off the camera: full confidence up to, none from
 WIDTH_NONE, WIDTH_FULL = 20.0, 48.0  # face width in pixels
 LEAST_CONFIDENCE = 0.15
+CONFIDENCE_VERSION = 1  # changes with every change of what comes out of `confidence_of`
 
 
 def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -36,12 +39,12 @@ def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.degrees(np.stack([yaw, np.arcsin(np.clip(-forward[..., 1], -1, 1))], -1)))
 
 
-def confidence_of(fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+def confidence_of(model: FaceModel, fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(n,) 0..1: fit residual, head angle and size, each falling linearly; below a floor it is 0 and the
     frame passes through.
     """
     angles = np.abs(yaw_pitch(fit.pose.rotation)).max(1)
-    width = fit.pose.scale * float(face_width(fit.identity))
+    width = fit.pose.scale * float(face_width(model.landmarks(fit.identity)))
     parts = [
         1 - np.nan_to_num(fit.residual, nan=1.0) / RESIDUAL_LIMIT,
         (YAW_NONE - angles) / (YAW_NONE - YAW_FULL),
@@ -57,18 +60,23 @@ def track_clip(
     face: str | None = None,
     progress: Progress | None = None,
     clock: StageClock | None = None,
+    model: str = DEFAULT_FACE_MODEL,
+    source_hash: str | None = None,
 ) -> Track:
     """Track one face of a clip (`face` as in `choose_face`), streaming.
 
-    clock: takes the time of the stages "mediapipe" and "fit".
+    clock: takes the time of the stages "mediapipe" and "fit". model: name of the face model that is fitted.
+    source_hash: the clip's `content_hash` where it is known.
 
     Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past
-    the end.
+    the end and for a face model that is not registered.
     """
-    info = probe(path)
-    frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
-    pictures = prefetch(frame_rgb(f) for f in read_frames(path, frames))
-    faces, count = find_faces(pictures, progress, len(frames), clock)
+    fitted = face_model(model)
+    with open_source(path, progress) as source:
+        info = source.info
+        frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
+        pictures = prefetch(frame_rgb(f) for f in source.frames(frames))
+        faces, count = find_faces(pictures, progress, len(frames), clock)
     if not faces:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
@@ -76,48 +84,69 @@ def track_clip(
         )
     landmarks = choose_face(faces, face, path.name).dense(count)
     with (clock or StageClock()).stage("fit", count):
-        fit = fit_shot(load_face_model(), landmarks)
+        fit = fit_shot(fitted, landmarks)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         path.name,
-        content_hash(path),
-        (info.width, info.height),
+        source_hash or storage.content_hash(path, progress),
+        (info.image.width, info.image.height),
         info.rate,
         frames.start,
         landmarks,
-        confidence_of(fit, seen),
+        confidence_of(fitted, fit, seen),
         fit.pose.scale,
         fit.pose.rotation,
         fit.pose.translation[:, :2],
         fit.identity,
         fit.jaw,
         fit.expression,
-        load_face_model().name,
+        fitted.name,
     )
 
 
 # ---- tracks from the cache ---------------------------------------------------------------------------------
 
 
-def cached_track(clip: Path, face: str | None = None, progress: Progress | None = None) -> tuple[Track, bool]:
-    """The track of all frames of `clip`, and whether it came from the cache.
+def cached_track(
+    clip: Path,
+    *,
+    frames: FrameRange | None = None,
+    face: str | None = None,
+    progress: Progress | None = None,
+    model: str = DEFAULT_FACE_MODEL,
+) -> tuple[Track, bool]:
+    """The track of exactly `frames` of `clip` (None: all), and whether it came from the cache.
 
-    face: which face, as `track_clip` takes it. Raises `MediaError` where the clip cannot be read and `NoFace`
-    where no frame of it holds a usable face.
+    face, model: as `track_clip` takes them. A range is tracked and kept by itself: it is not cut from the
+    track of the whole clip, whose numbers differ a little. Raises `MediaError` where the clip cannot be read,
+    or is changed meanwhile, `BadInput` for a range past its end and `NoFace` where none of the frames holds a
+    usable face.
     """
-    from visualdub.face.models import load_face_model
-    from visualdub.media.movie_reader import content_hash
+    if frames is not None:
+        count = probe(clip, progress).frame_count
+        frames = frames.within(count, str(clip)) if frames != FrameRange(0, count) else None
+    source_hash = storage.content_hash(clip, progress)
 
-    path = cache.entry("tracks", content_hash(clip), f"{load_face_model().name}-{face or 'auto'}", ".npz")
-    if path.is_file():
-        try:
-            return Track.load(path), True
-        except BadInput:
-            path.unlink()  # of an older format, or cut short by a full disk
-    track = track_clip(clip, face=face, progress=progress)
-    require_face(track, clip)
-    track.save(path)
-    return track, False
+    def make() -> Track:
+        before = clip.stat()
+        made = track_clip(clip, frames, face, progress, model=model, source_hash=source_hash)
+        after = clip.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise MediaError(f"{clip} was written to while it was tracked; expected a clip that is finished")
+        require_face(made, clip)
+        return made
+
+    def load(file: BinaryIO) -> Track:
+        return replace(Track.read(file), source=clip.name)  # it may have had another name before
+
+    path = storage.entry("tracks", source_hash, track_key(frames, face, model), ".npz")
+    return storage.cached(path, load, make, Track.write, progress)
+
+
+def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
+    """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track."""
+    versions = f"{DETECTOR_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
+    return f"{model}-{face or 'auto'}-{frames or 'all'}-{versions}"
 
 
 def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:

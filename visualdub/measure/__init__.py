@@ -1,1 +1,1 @@
-"""The measures of a dub: PSNR, SSIM, sharpness, flicker, landmark distance, seam, control, leak."""
+"""The measures of a dub: PSNR, SSIM, sharpness, flicker, landmark distance, seam, control and leak."""

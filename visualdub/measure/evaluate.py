@@ -1,77 +1,75 @@
-"""The measures of an actor on frames of a clip: drawn with their own performance, another passage's, and
-silence.
+"""The measures of an actor on frames of a clip, driven by their own performance, by that of another segment
+and by silence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
-from visualdub.dub import AUDIO_RATE, Shot, check_actor
-from visualdub.errors import BadInput, NoFace
+from visualdub.dub import AUDIO_RATE, TrackedShot
+from visualdub.errors import InternalError, NoFace
 from visualdub.face.crop import warp_crop
-from visualdub.face.detect import FaceTrack, find_faces, iou
+from visualdub.face.detect import FaceFinder, iou
 from visualdub.face.landmarks import lip_opening
-from visualdub.face.mediapipe_models import LANDMARKS, landmark_box
-from visualdub.face.models import load_face_model
+from visualdub.face.mediapipe_models import landmark_box
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
-from visualdub.measure.mouth import yaw_degrees
-from visualdub.measure.reenact import passage_performance
-from visualdub.measure.shot import ShotArrays, Table, evaluate_shot
+from visualdub.measure.mouth import lip_distances, yaw_degrees
+from visualdub.measure.reenact import segment_performance
+from visualdub.measure.shot import MeasuredFrame, OutputMouth, ShotMeasures, Table
 from visualdub.media.yuv import frame_rgb
-from visualdub.render.runtime import Renderer
-from visualdub.render.shot_renderer import Redrawer, Redrawn
-from visualdub.speech.performance import perform
+from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
+from visualdub.speech.performance import blend_performance
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import Progress, StageClock, peak_memory_mib
 from visualdub.timing import FrameRange
 
-MARGIN = 20  # frames between adaptation and test below which a measure is not a test
+MARGIN = 20  # frames; nearer to the frames of the adaptation, a measure tests nothing
 
 
 def evaluate(
-    shot: Shot,
+    tracked: TrackedShot,
     frames: FrameRange,
     actor: Actor,
-    passage: FrameRange | None = None,
+    segment: FrameRange | None = None,
     progress: Progress | None = None,
 ) -> Table:
-    """Every measure of DESIGN.md 5 that needs no download. `shot`: the whole clip.
+    """Every measure of DESIGN.md 5 that needs no download, on `frames` of a clip.
 
-    passage: whose performance drives the frames for control and leak; by default the first passage as long
-    that does not overlap the frames, where the clip holds one.
+    tracked: the whole clip. segment: the frames whose performance drives the measured ones, for control and
+    leak; by default the first segment of the same length that does not overlap them, where the clip has one.
+    Frames are measured as they are rendered: memory grows by some numbers for each frame. Raises `NoFace`
+    where no frame has a usable face, `BadInput` for frames outside the clip.
     """
-    frames.within(shot.info.frame_count, str(shot.clip))
-    check_actor(shot, actor)
-    track, own = passage_performance(shot.track, frames, None)
-    require_face(track, shot.clip, frames)
-    renderer = actor.renderer
-    passage = passage or other_passage(frames, len(shot.track))
+    frames.within(tracked.shot.info.frame_count, str(tracked.shot.source))
+    whole = tracked.track
+    track, tracked_performance = segment_performance(whole, frames, None)
+    require_face(track, tracked.shot.source, frames)
+    shot = tracked.trim(frames)
+    segment = segment or other_segment(frames, len(whole))
     clock = StageClock()
     table: Table = {
-        "clip": str(shot.clip),
+        "clip": str(tracked.shot.source),
         "actor": actor.record.name,
         "steps": actor.record.steps,
         "frames": str(frames),
-        "adapted_on": adapted_on(actor, shot.track),
-        "unseen": is_unseen(actor, shot.track, frames),
+        "adapted_on": adapted_on(actor, whole),
+        "unseen": is_unseen(actor, whole, frames),
     }
-    table["reenactment"] = evaluate_shot(draw(shot, track, own, renderer, clock, progress))
-    if passage is not None:
-        _, borrowed = passage_performance(shot.track, frames, passage)
-        driven = evaluate_shot(draw(shot, track, borrowed, renderer, clock, progress), own_performance=False)
-        table["driven"] = {"by": str(passage), **driven}
-    silent = silence(track, actor)
+    table["reenactment"] = measure(shot, tracked_performance, actor, clock, progress, own_performance=True)
+    if segment is not None:
+        _, borrowed = segment_performance(whole, frames, segment)
+        driven = measure(shot, borrowed, actor, clock, progress, own_performance=False)
+        table["driven"] = {"by": str(segment), **driven}
+    silent = silent_performance(track, actor)
     if silent.draw.any():
-        table["silence"] = evaluate_shot(
-            draw(shot, track, silent, renderer, clock, progress), own_performance=False
-        )
+        table["silence"] = measure(shot, silent, actor, clock, progress, own_performance=False)
     table["stages"] = clock.as_dict()
     table["peak_memory_mib"] = round(peak_memory_mib(), 1)
     return table
@@ -80,8 +78,8 @@ def evaluate(
 # ---- what drives the frames --------------------------------------------------------------------------------
 
 
-def other_passage(frames: FrameRange, frame_count: int) -> FrameRange | None:
-    """The first passage as long as `frames` that does not overlap them; None where the clip holds none."""
+def other_segment(frames: FrameRange, frame_count: int) -> FrameRange | None:
+    """The first segment as long as `frames` that does not overlap them; None where the clip has none."""
     n = len(frames)
     if n <= frames.start:
         return FrameRange(0, n)
@@ -92,28 +90,23 @@ def other_passage(frames: FrameRange, frame_count: int) -> FrameRange | None:
     )
 
 
-def silence(track: Track, actor: Actor) -> Performance:
+def silent_performance(track: Track, actor: Actor) -> Performance:
     """The performance of `track` dubbed with silence."""
     seconds = Fraction(len(track)) / track.rate
-    quiet = np.zeros(int(seconds * AUDIO_RATE) + 1, np.float32)
-    return perform(
-        track,
-        predict_motion(quiet, track.rate, len(track)),
-        actor.style,
-        actor.rest_jaw,
-        actor.rest_expression,
-    )
+    silence = np.zeros(int(seconds * AUDIO_RATE) + 1, np.float32)
+    motion = predict_motion(silence, track.rate, len(track))
+    return blend_performance(track, motion, actor.style, actor.rest_jaw, actor.rest_expression)
 
 
 def adapted_on(actor: Actor, track: Track) -> list[str]:
-    """Ranges of this very clip the actor was adapted on."""
+    """The ranges of this very clip that the actor was adapted on."""
     return [f"{f.start}:{f.end_exclusive}" for f in actor.record.frames if f.source_hash == track.source_hash]
 
 
 def is_unseen(actor: Actor, track: Track, frames: FrameRange) -> bool:
-    """Whether every measured frame is `MARGIN` or more away from every frame the actor was adapted on.
+    """Whether every one of `frames` is `MARGIN` frames or more away from all that the actor was adapted on.
 
-    Frames directly after the adaptation (a distance of 0) are near it, not unseen.
+    Frames that follow the adaptation directly (at a distance of 0) are too near.
     """
     ranges = [FrameRange.parse(r) for r in adapted_on(actor, track)]
     return all(
@@ -121,84 +114,154 @@ def is_unseen(actor: Actor, track: Track, frames: FrameRange) -> bool:
     )
 
 
-# ---- drawing and measuring ---------------------------------------------------------------------------------
+# ---- rendering and measuring -------------------------------------------------------------------------------
 
 
-def draw(
-    shot: Shot,
-    track: Track,
+@dataclass(frozen=True)
+class EvaluatedFrame:
+    """One finished frame of a shot; `measured` is None where it passed through."""
+
+    rgb: NDArray[np.uint8]  # (H, W, 3) the whole finished picture
+    measured: MeasuredFrame | None
+
+
+def measure(
+    tracked: TrackedShot,
     performance: Performance,
-    renderer: Renderer,
+    actor: Actor,
     clock: StageClock,
     progress: Progress | None = None,
-) -> ShotArrays:
-    """Draw the frames of `track` and collect what `evaluate_shot` measures; frames that pass through are left
-    out.
+    *,
+    own_performance: bool,
+) -> Table:
+    """The measures of a shot that gives `performance`. Raises `NoFace` where no frame is rendered."""
+    measures = ShotMeasures(actor.renderer.window, own_performance=own_performance)
+    with OutputFaces(tracked.track) as faces:
+        for frame in evaluated_frames(tracked, performance, actor, clock, progress):
+            faces.add(frame.rgb)
+            if frame.measured is not None:
+                measures.add(frame.measured)
+        if not len(measures):
+            raise nothing_rendered(tracked)
+        return measures.table(faces.mouth(measures.numbers))
+
+
+def evaluated_frames(
+    tracked: TrackedShot,
+    performance: Performance,
+    actor: Actor,
+    clock: StageClock,
+    progress: Progress | None = None,
+    options: RenderOptions | None = None,
+) -> Iterator[EvaluatedFrame]:
+    """Render a shot and yield every frame of it, in order, with what the measures need.
+
+    options: by default all but the watermark.
     """
-    redrawer = Redrawer(shot.clip, track, performance, renderer, clock)
-    kept: list[Redrawn] = []
-    crops: list[NDArray[np.uint8]] = []
+    track = tracked.track
+    renderer = ShotRenderer(
+        tracked.shot,
+        actor,
+        track=track,
+        performance=performance,
+        options=options or RenderOptions(watermark=False),
+        clock=clock,
+    )
+    for done, frame in enumerate(renderer.frames(progress=progress), 1):
+        rgb = frame_rgb(frame.frame)
+        affine = renderer.crop.affine[frame.inputs.index]
+        yield EvaluatedFrame(rgb, measured_frame(frame, rgb, affine, track, performance))
+        if progress is not None:
+            progress.report("measuring", done, len(track))
 
-    def finished() -> Iterator[NDArray[np.uint8]]:
-        for done, frame in enumerate(redrawer.frames(), 1):
-            rgb = frame_rgb(frame.frame)
-            if frame.raw is not None:
-                kept.append(_without_frame(frame))
-                crops.append(warp_crop(rgb, redrawer.crop.affine[frame.source.index]))
-            if progress is not None:
-                progress.report("measuring", done, len(track))
-            yield rgb
 
-    landmarks = same_face(finished(), track)
-    if not kept:
-        raise NoFace(
-            f"{shot.clip}: none of frames {track.frames} was drawn; expected at least one with a face"
+def measured_frame(
+    frame: RenderedFrame,
+    rgb: NDArray[np.uint8],
+    affine: NDArray[np.float64],
+    track: Track,
+    performance: Performance,
+) -> MeasuredFrame | None:
+    """What the measures take of one rendered frame; None where it passed through."""
+    if frame.raw is None:
+        return None
+    inputs, i = frame.inputs, frame.inputs.index
+    if inputs.crop is None or inputs.mask is None:
+        raise InternalError(f"frame {frame.frame.index} was rendered without its crop and mask")
+    mesh = track.model.vertices(track.identity, performance.jaw[i], performance.expression[i])
+    return MeasuredFrame(
+        number=i,
+        real=inputs.crop,
+        raw=np.rint(frame.raw * 255).astype(np.uint8),
+        composite=warp_crop(rgb, affine),
+        mask=inputs.mask,
+        landmarks=track.landmarks[i],
+        affine=affine,
+        commanded=float(lip_opening(track.model.landmarks(mesh))),
+        yaw=float(yaw_degrees(track.rotation[i])),
+    )
+
+
+def nothing_rendered(tracked: TrackedShot) -> NoFace:
+    """The error for a shot of which no frame was rendered."""
+    return NoFace(
+        f"{tracked.shot.source}: none of frames {tracked.track.frames} was rendered; expected at least one"
+        " with a face"
+    )
+
+
+# ---- the mouth in the finished frames ----------------------------------------------------------------------
+
+
+@dataclass
+class _FaceMouth:
+    """The mouth of one face that was found in finished frames, by number of the frame in the shot."""
+
+    overlap: float  # with the tracked face, summed over the frames
+    opening: dict[int, float]
+    lip_distance: dict[int, float]
+
+
+class OutputFaces:
+    """Finds the faces in the finished frames of a shot and measures their mouths against `track`.
+
+    Add every frame of the shot in order, then ask `mouth`. Only numbers are kept of each frame, no landmarks.
+    """
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+        self._finder = FaceFinder()
+        self._faces: dict[int, _FaceMouth] = {}  # by index in the finder's list
+        self._count = 0
+
+    def __enter__(self) -> OutputFaces:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finder.close()
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        """Take the next finished picture (H, W, 3)."""
+        i, self._count = self._count, self._count + 1
+        self._finder.add(rgb)
+        for k, face in enumerate(self._finder.faces):
+            if i in face.found:
+                self._measure(k, i, face.found[i])
+                face.found[i] = np.zeros((0, 3), np.float32)  # the finder asks which frames, not where
+
+    def _measure(self, k: int, i: int, landmarks: NDArray[np.float32]) -> None:
+        face = self._faces.setdefault(k, _FaceMouth(0.0, {}, {}))
+        real = self._track.landmarks[i]
+        if np.isfinite(real).all():
+            face.overlap += iou(landmark_box(landmarks), landmark_box(real))
+        face.opening[i] = float(lip_opening(landmarks.astype(np.float64)))
+        face.lip_distance[i] = float(lip_distances(real[None], landmarks[None])[0])
+
+    def mouth(self, numbers: list[int]) -> OutputMouth:
+        """The mouth of the face that lies where the tracked one does, in the frames `numbers` of the shot."""
+        face = max(self._faces.values(), key=lambda f: f.overlap, default=_FaceMouth(0.0, {}, {}))
+        opening, distance = (
+            np.array([values.get(i, np.nan) for i in numbers], np.float64)
+            for values in (face.opening, face.lip_distance)
         )
-    rows = np.array([k.source.index for k in kept])
-    vertices = load_face_model().vertices(track.identity, performance.jaw[rows], performance.expression[rows])
-    return ShotArrays(
-        real=np.stack([_known(k.source.crop) for k in kept]),
-        raw=np.stack([np.rint(_known(k.raw) * 255).astype(np.uint8) for k in kept]),
-        composite=np.stack(crops),
-        masks=np.stack([_known(k.source.geometry).mask for k in kept]),
-        landmarks_real=track.landmarks[rows],
-        landmarks_output=landmarks[rows],
-        affine=redrawer.crop.affine[rows],
-        commanded=np.asarray(lip_opening(vertices), np.float64),
-        yaw=yaw_degrees(track.rotation[rows]),
-        window=renderer.window,
-        first=int(rows[0]),
-    )
-
-
-def _without_frame(drawn: Redrawn) -> Redrawn:
-    """The same without the full-size pictures, so that a long passage fits in memory."""
-    import dataclasses
-
-    small = dataclasses.replace(drawn.source, frame=dataclasses.replace(drawn.source.frame, planes=()))
-    return dataclasses.replace(drawn, frame=small.frame, matte=drawn.matte[:0], source=small)
-
-
-def _known(value: Any) -> Any:
-    if value is None:
-        raise BadInput("a drawn frame came without its crop; expected crop and geometry with every picture")
-    return value
-
-
-def same_face(pictures: Iterable[NDArray[np.uint8]], track: Track) -> NDArray[np.float32]:
-    """Landmarks (n, 478, 3) measured anew on pictures of `track`'s frames, of the face that lies where the
-    tracked one does.
-    """
-    faces, count = find_faces(iter(pictures), None)
-    if not faces:
-        return np.full((count, LANDMARKS, 3), np.nan, np.float32)
-    return max(faces, key=lambda f: _overlap(f, track)).dense(count)
-
-
-def _overlap(face: FaceTrack, track: Track) -> float:
-    """Sum over frames of the overlap of a found face with the tracked one."""
-    return sum(
-        iou(landmark_box(points), landmark_box(track.landmarks[i]))
-        for i, points in face.found.items()
-        if np.isfinite(track.landmarks[i]).all()
-    )
+        return OutputMouth(opening, distance)

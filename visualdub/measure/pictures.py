@@ -1,7 +1,11 @@
-"""Measures on pictures: PSNR, SSIM, sharpness, flicker, seam, and the regions they are taken on."""
+"""Measures on pictures: PSNR, SSIM, sharpness, flicker, seam, and the regions that they are taken on.
+
+Each takes one frame at a time; what a measure needs of earlier frames, its accumulator holds.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import cv2
@@ -9,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.box import Box
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import LIPS_OUTER, SOURCE_BOX, landmarks_to_crop
 
 Picture = NDArray[np.uint8] | NDArray[np.floating[Any]]  # (..., H, W, 3) R'G'B' on the scale 0..255
 
 PEAK = 255.0
-IDENTICAL = 100.0  # dB given to pictures without any difference, so that means stay finite
+IDENTICAL = 100.0  # dB of pictures without any difference, so that means stay finite
 SSIM_SIGMA, SSIM_TAPS = 1.5, 11
 K1, K2 = 0.01, 0.03
 SOURCE_BOX_MARGIN = 1.1
@@ -31,7 +35,7 @@ def luma(pictures: Picture) -> NDArray[np.float32]:
 
 def _same_shape(a: NDArray[Any], b: NDArray[Any]) -> None:
     if a.shape != b.shape:
-        raise BadInput(f"pictures to compare have shapes {a.shape} and {b.shape}; expected the same")
+        raise InternalError(f"pictures to compare have shapes {a.shape} and {b.shape}; expected the same")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -40,7 +44,8 @@ def _same_shape(a: NDArray[Any], b: NDArray[Any]) -> None:
 def psnr(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
     """Peak signal-to-noise ratio in dB of two pictures (H, W, 3), scale 0..255; at most `IDENTICAL`.
 
-    region: (H, W); only pixels where it is >= 0.5 count. NaN where the region is empty.
+    region: (H, W); only the pixels where it is >= 0.5 count. Returns NaN where the region is empty. Raises
+    `BadInput` for pictures of different sizes.
     """
     _same_shape(a, b)
     error = np.square(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean(-1, dtype=np.float64)
@@ -54,8 +59,9 @@ def psnr(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
 
 
 def ssim_map(a: Picture, b: Picture) -> NDArray[np.float32]:
-    """Structural similarity (Wang 2004: Gaussian window of 11 taps, sigma 1.5) of (H, W, 3) pictures, mean
-    over channels. (H, W).
+    """(H, W) structural similarity of two pictures (H, W, 3), scale 0..255, mean over the channels.
+
+    As in Wang 2004: a Gaussian window of 11 taps, sigma 1.5.
     """
     _same_shape(a, b)
     x, y = np.asarray(a, np.float32), np.asarray(b, np.float32)
@@ -73,8 +79,9 @@ def _window(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def ssim(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
-    """Mean of `ssim_map` over `region` (H, W, >= 0.5), or over all pixels whose window lies within the
-    picture.
+    """Mean of `ssim_map` over the pixels where `region` (H, W) is >= 0.5, NaN where there are none.
+
+    Without a region: over all pixels whose window lies within the picture.
     """
     similarity = ssim_map(a, b)
     if region is None:
@@ -84,17 +91,18 @@ def ssim(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
     return float(similarity[inside].mean(dtype=np.float64)) if inside.any() else float("nan")
 
 
-# ------------------------------------------------------------------------------------------------------------
+# ---- regions -----------------------------------------------------------------------------------------------
 
 
-def mask_share(mask: NDArray[Any]) -> float:
-    """Share of the crop the mask covers: mean over all of (..., H, W) of mask >= 0.5."""
-    return float((np.asarray(mask) >= 0.5).mean())
+def _in_crop(points: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Points (k, 2 or 3) of one frame from clip to crop pixels (k, 2); affine (2, 3)."""
+    return np.asarray(landmarks_to_crop(points[None], np.asarray(affine)[None])[0])
 
 
 def _box(points: NDArray[np.float64], margin: float, size: int) -> Box | None:
-    """The box around (k, 2) points times `margin`, grown to whole pixels and cut at the crop; None off the
-    crop.
+    """The box around `points` (k, 2), enlarged to `margin` times its size, rounded outwards, cut at the crop.
+
+    None where a point is not finite or the box lies outside the crop.
     """
     if not np.isfinite(points).all():
         return None
@@ -106,67 +114,72 @@ def _box(points: NDArray[np.float64], margin: float, size: int) -> Box | None:
 
 
 def source_box(
-    landmarks: NDArray[np.floating[Any]],
-    affine: NDArray[np.floating[Any]],
-    size: int,
-) -> list[Box | None]:
-    """The region of DESIGN.md 5 that does not know our mask: box around the source's landmarks `SOURCE_BOX`,
-    times 1.1, in the crop.
+    landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int
+) -> Box | None:
+    """The box of DESIGN.md 5 that does not depend on our mask: around landmarks `SOURCE_BOX`, times 1.1.
 
-    landmarks: (n, V, 2 or 3) clip pixels. affine: (n, 2, 3). Returns n boxes, or None.
+    landmarks: (V, 2 or 3) of the source, clip pixels. affine: (2, 3). size: pixels along a side of the crop.
+    None without a face and off the crop.
     """
-    points = landmarks_to_crop(landmarks[:, list(SOURCE_BOX)], affine)
-    return [_box(p, SOURCE_BOX_MARGIN, size) for p in points]
+    return _box(_in_crop(landmarks[list(SOURCE_BOX)], affine), SOURCE_BOX_MARGIN, size)
 
 
 def mouth_box(
-    landmarks: NDArray[np.floating[Any]],
-    affine: NDArray[np.floating[Any]],
-    size: int,
-) -> list[Box | None]:
-    """Box around the outer lips, times 1.2, in the crop; arguments and result as `source_box`."""
-    points = landmarks_to_crop(landmarks[:, list(LIPS_OUTER)], affine)
-    return [_box(p, MOUTH_BOX_MARGIN, size) for p in points]
+    landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int
+) -> Box | None:
+    """The box around the outer lips, times 1.2; arguments and result are as in `source_box`."""
+    return _box(_in_crop(landmarks[list(LIPS_OUTER)], affine), MOUTH_BOX_MARGIN, size)
 
 
 def cut(picture: Picture, box: Box) -> Picture:
-    """The part of (H, W, ...) inside a box."""
+    """The part of a picture (H, W, ...) inside a box."""
     left, top, right, bottom = box
     return picture[top:bottom, left:right]
 
 
-# ------------------------------------------------------------------------------------------------------------
+# ---- sharpness and seam ------------------------------------------------------------------------------------
+
+
+class RatioOfMeans:
+    """The mean of a value over frames of the output, divided by its mean over the source's same frames."""
+
+    def __init__(self) -> None:
+        self._output = 0.0
+        self._source = 0.0
+
+    def add(self, output: float, source: float) -> None:
+        """Take one frame; it is left out where either value is not finite."""
+        if np.isfinite(output) and np.isfinite(source):
+            self._output += output
+            self._source += source
+
+    @property
+    def value(self) -> float:
+        """The ratio over the frames so far; NaN without any and where the source's mean is 0."""
+        return _ratio(self._output, self._source)
 
 
 def laplacian_variance(picture: Picture, box: Box) -> float:
-    """Variance of the Laplacian (4 neighbours) of the luma inside `box`; the picture around the box feeds its
-    border.
+    """Variance of the Laplacian (4 neighbours) of the luma of (H, W, 3) inside `box`.
+
+    At the border of the box the filter reads the picture around it.
     """
     response = cv2.Laplacian(luma(picture), cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT)
     return float(np.var(cut(np.asarray(response, np.float32), box), dtype=np.float64))
 
 
-def sharpness(output: Picture, real: Picture, boxes: list[Box | None]) -> float:
-    """Variance of the Laplacian in the mouth box, output / real: ratio of the means over n frames (n, H, W,
-    3); NaN without a box.
-    """
-    pairs = [
-        (laplacian_variance(o, b), laplacian_variance(r, b))
-        for o, r, b in zip(output, real, boxes, strict=True)
-        if b
-    ]
-    return _ratio(sum(o for o, _ in pairs), sum(r for _, r in pairs))
-
-
 def edge_of(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """Band of `SEAM_WIDTH` pixels across the border of mask (H, W); the crop's own edge is no border."""
+    """(H, W) band of `SEAM_WIDTH` pixels across the border of mask (H, W); the crop's edge is no border."""
     inside = (np.asarray(mask) >= 0.5).astype(np.uint8)
     element = np.ones((SEAM_WIDTH, SEAM_WIDTH), np.uint8)
     return np.asarray(cv2.dilate(inside, element) != cv2.erode(inside, element), np.bool_)
 
 
 def edge_gradient(picture: Picture, mask: NDArray[Any]) -> float:
-    """Mean gradient magnitude (Sobel, per pixel) of the luma in the band across the mask's border."""
+    """Mean gradient magnitude (Sobel, per pixel) of the luma in the band across the mask's border.
+
+    picture: (H, W, 3). mask: (H, W). Returns NaN for a mask without a border.
+    """
     grey = luma(picture)
     gx, gy = (
         np.asarray(cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8), np.float32) for dx in (1, 0)
@@ -175,66 +188,63 @@ def edge_gradient(picture: Picture, mask: NDArray[Any]) -> float:
     return float(np.hypot(gx, gy)[band].mean(dtype=np.float64)) if band.any() else float("nan")
 
 
-def seam(output: Picture, real: Picture, masks: NDArray[Any]) -> float:
-    """Mean gradient along the mask's edge, output / real, over n frames: (n, H, W, 3) and (n, H, W). 1 = no
-    seam.
+# ---- flicker -----------------------------------------------------------------------------------------------
+
+
+class SecondDifferences:
+    """Mean absolute second difference in time of the luma, |p[t-1] - 2 p[t] + p[t+1]|, in all three masks.
+
+    Frames are added in order; the luma and masks of the last two are held, so that memory grows by one number
+    for each frame.
     """
-    pairs = [(edge_gradient(o, m), edge_gradient(r, m)) for o, r, m in zip(output, real, masks, strict=True)]
-    good = [(o, r) for o, r in pairs if np.isfinite(o) and np.isfinite(r)]
-    return _ratio(sum(o for o, _ in good), sum(r for _, r in good))
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[int, NDArray[np.float32], NDArray[np.bool_]]] = deque(maxlen=2)
+        self._numbers: list[int] = []
+        self._values: list[float] = []
+
+    def add(self, picture: Picture, mask: NDArray[Any], number: int) -> None:
+        """Take the next frame: picture (H, W, 3), mask (H, W), its number in the shot."""
+        grey, inside = luma(picture), np.asarray(mask) >= 0.5
+        if len(self._last) == 2:
+            (first, before, before_inside), (middle, now, now_inside) = self._last
+            common = before_inside & now_inside & inside
+            value = float("nan")
+            if number - first == 2 and common.any():
+                difference = before[common] - 2 * now[common] + grey[common]
+                value = float(np.abs(difference).mean(dtype=np.float64))
+            self._numbers.append(middle)
+            self._values.append(value)
+        self._last.append((number, grey, inside))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """(n - 2,) the number of the middle frame of each difference."""
+        return np.array(self._numbers, np.int64)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(n - 2,) the differences; NaN where the masks do not meet or frames between were left out."""
+        return np.array(self._values, np.float64)
 
 
-# ------------------------------------------------------------------------------------------------------------
-
-
-def second_difference(
-    pictures: Picture, masks: NDArray[Any], numbers: NDArray[np.integer[Any]] | None = None
-) -> NDArray[np.float64]:
-    """Mean absolute second difference in time of the luma, |p[t-1] - 2 p[t] + p[t+1]|, where all three masks
-    are set.
-
-    pictures: (n, H, W, 3), masks: (n, H, W). numbers: (n,) frame of the shot of each, increasing; consecutive
-    where None. Returns (n - 2,) for t = 1 .. n-2; NaN where the masks do not meet or the three frames are not
-    neighbours.
-    """
-    out = np.full(max(0, len(pictures) - 2), np.nan)
-    for t in range(1, len(pictures) - 1):
-        inside = (np.asarray(masks[t - 1 : t + 2]) >= 0.5).all(0)
-        if inside.any() and (numbers is None or numbers[t + 1] - numbers[t - 1] == 2):
-            before, now, after = (luma(pictures[t + d])[inside] for d in (-1, 0, 1))
-            out[t - 1] = np.abs(before - 2 * now + after).mean(dtype=np.float64)
-    return out
-
-
-def flicker(
-    output: Picture, real: Picture, masks: NDArray[Any], numbers: NDArray[np.integer[Any]] | None = None
-) -> float:
-    """Mean absolute second temporal difference inside the mask, output / real. Needs three neighbouring
-    frames, else NaN.
-    """
-    a, b = second_difference(output, masks, numbers), second_difference(real, masks, numbers)
+def flicker(output: SecondDifferences, source: SecondDifferences) -> float:
+    """Mean second difference of the output divided by that of the source; NaN without three neighbours."""
+    a, b = output.values, source.values
     good = np.isfinite(a) & np.isfinite(b)
     return _ratio(float(a[good].sum()), float(b[good].sum()))
 
 
-def border_flicker(
-    output: Picture,
-    real: Picture,
-    masks: NDArray[Any],
-    window: int,
-    numbers: NDArray[np.integer[Any]] | None = None,
-) -> float:
-    """Flicker around the frames that two windows share, over flicker elsewhere; 1 = the window grid cannot be
-    seen.
+def border_flicker(output: SecondDifferences, source: SecondDifferences, window: int) -> float:
+    """Flicker around the frames that two windows share, divided by the flicker elsewhere.
 
-    window: T, windows start every T-1 frames of the shot. numbers: (n,) frame of the shot of each picture, 0,
-    1, 2, ... where None. Each side is relative to the real clip at the same frames. NaN where one side has no
-    frames.
+    1 means that the window grid cannot be seen. window: T; windows start at every T-1st frame of the shot.
+    Returns NaN where there are no frames of either kind.
     """
-    a, b = second_difference(output, masks, numbers), second_difference(real, masks, numbers)
+    a, b = output.values, source.values
     good = np.isfinite(a) & np.isfinite(b)
-    place = (np.arange(len(output)) if numbers is None else np.asarray(numbers))[1:-1] % (window - 1)
-    near = good & np.isin(place[: len(a)], (0, 1 % (window - 1), window - 2))
+    place = output.numbers % (window - 1)
+    near = good & np.isin(place, (0, 1 % (window - 1), window - 2))
     away = good & ~near
     return _ratio(
         _ratio(float(a[near].sum()), float(b[near].sum())), _ratio(float(a[away].sum()), float(b[away].sum()))

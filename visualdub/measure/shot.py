@@ -1,4 +1,4 @@
-"""All measures of one shot in one table, from arrays alone."""
+"""All measures of one shot in one table, gathered frame by frame: no picture outlives its measures."""
 
 from __future__ import annotations
 
@@ -8,141 +8,191 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.box import Box
-from visualdub.errors import BadInput
+from visualdub.errors import InternalError
 from visualdub.face.landmarks import lip_opening
-from visualdub.measure.mouth import by_yaw, control, leak, lip_distances, open_share
+from visualdub.measure.mouth import by_yaw, control, leak, open_share
 from visualdub.measure.pictures import (
+    RatioOfMeans,
+    SecondDifferences,
     border_flicker,
+    edge_gradient,
     flicker,
-    mask_share,
+    laplacian_variance,
     mouth_box,
     psnr,
-    seam,
-    sharpness,
     source_box,
     ssim,
 )
 
 Table = dict[str, Any]
+LIKENESS = ("psnr_crop", "psnr_mask", "psnr_source_box", "ssim_crop", "ssim_mask", "ssim_source_box")
 
 
 @dataclass(frozen=True)
-class ShotArrays:
-    """What a shot is measured from: n frames in order. Pictures are S x S crops, R'G'B', uint8 (or
-    0..255).
+class MeasuredFrame:
+    """One rendered frame of a shot, as its measures take it. Pictures are S x S crops, R'G'B', uint8.
+
+    Raises `BadInput` for pictures of other shapes.
     """
 
-    real: NDArray[np.uint8]  # (n, S, S, 3) the source's crops
-    raw: NDArray[np.uint8]  # (n, S, S, 3) the network's own output; only its masked region is looked at
-    composite: NDArray[np.uint8]  # (n, S, S, 3) crops of the finished frames, taken by the same affine
-    masks: NDArray[np.float32]  # (n, S, S) the region that was drawn, 0/1
-    landmarks_real: NDArray[np.float32]  # (n, 478, 3) of the source, clip pixels; NaN where no face
-    landmarks_output: NDArray[
-        np.float32
-    ]  # (n, 478, 3) measured on the finished frames, clip pixels; NaN where no face
-    affine: NDArray[np.float64]  # (n, 2, 3) clip pixel -> crop pixel
-    commanded: NDArray[np.float64] | None = None  # (n,) lip opening that the driving performance asked for
-    yaw: NDArray[np.float64] | None = None  # (n,) degrees
-    window: int = 5  # T of the renderer
-    first: int = (
-        0  # frame of the shot of the first row, to place the window grid, where `numbers` is not given
-    )
-    numbers: NDArray[np.int64] | None = (
-        None  # (n,) frame of the shot of each row, where frames were left out between them
-    )
+    number: int  # of the frame in the shot, from 0; it places the frame on the window grid
+    real: NDArray[np.uint8]  # (S, S, 3) crop of the source
+    raw: NDArray[np.uint8]  # (S, S, 3) the network's output; only its masked region is used
+    composite: NDArray[np.uint8]  # (S, S, 3) crop of the finished frame, by the same affine
+    mask: NDArray[np.float32]  # (S, S) the region that was rendered, 0/1
+    landmarks: NDArray[np.float32]  # (478, 3) of the source, clip pixels; NaN where no face
+    affine: NDArray[np.float64]  # (2, 3) clip pixel -> crop pixel
+    commanded: float  # lip opening of the driving performance, in distances between the outer eye corners
+    yaw: float  # of the head, degrees
 
     def __post_init__(self) -> None:
-        n = len(self.real)
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray) and len(value) != n:
-                raise BadInput(f"{name} has {len(value)} frames, real has {n}; expected as many")
+        size = self.real.shape[0]
+        expected = {"real": (size, size, 3), "raw": (size, size, 3), "composite": (size, size, 3)}
+        for name, shape in {**expected, "mask": (size, size), "affine": (2, 3)}.items():
+            if getattr(self, name).shape != shape:
+                raise InternalError(
+                    f"{name} of frame {self.number} is {getattr(self, name).shape}; expected {shape}"
+                )
 
 
-def evaluate_shot(shot: ShotArrays, own_performance: bool = True) -> Table:
-    """The measures of DESIGN.md 5 that need no download, of one shot.
+@dataclass(frozen=True)
+class OutputMouth:
+    """What was measured on the mouth in the n rendered frames of a shot; NaN where no face was found."""
 
-    own_performance: the shot re-enacts itself, so that output and source may be compared pixel by pixel;
-    otherwise (another performance or another voice drove it) only control, leak, seam, sharpness, flicker and
-    open mouths are given. "raw" is the network's output cut out along the mask and laid hard over the real
-    crop, "composite" the finished frame. Values that cannot be had (too few frames, no face) are None, so
-    that the table is JSON.
+    opening: NDArray[np.float64]  # (n,) lip opening, in distances between the outer eye corners
+    lip_distance: NDArray[np.float64]  # (n,) distance of the lips from the source's, in % of the face width
+
+
+class ShotMeasures:
+    """The measures of DESIGN.md 5 that need no download: add the rendered frames of a shot, then ask `table`.
+
+    own_performance: the shot re-enacts itself, so that output and source may be compared pixel by pixel.
+    Otherwise another performance or other dialogue drove it, and only control, leak, seam, sharpness, flicker
+    and open mouths are measured. window: T of the renderer. Memory grows by some numbers for each frame.
     """
-    size = shot.real.shape[1]
-    table: Table = {"frames": len(shot.real), "mask_share": mask_share(shot.masks)}
-    mouths = mouth_box(shot.landmarks_real, shot.affine, size)
-    drawn = np.where(np.asarray(shot.masks)[..., None] >= 0.5, shot.raw, shot.real)
-    for name, pictures in (("raw", drawn), ("composite", shot.composite)):
-        table[name] = _of_pictures(shot, pictures, mouths)
-        if own_performance:
-            table[name] |= _likeness(shot, pictures)
-    table["mouth"] = _of_mouth(shot, own_performance)
-    if own_performance and shot.yaw is not None:
-        table["by_yaw"] = _tables_by_yaw(shot)
-    cleaned: Table = _clean(table)
-    return cleaned
+
+    def __init__(self, window: int, *, own_performance: bool = True) -> None:
+        self.window, self.own_performance = window, own_performance
+        self._raw, self._composite = _OutputMeasures(own_performance), _OutputMeasures(own_performance)
+        self._source_differences = SecondDifferences()
+        self._masked = self._pixels = 0
+        self.numbers: list[int] = []  # of the frames that were added, in the shot
+        self._commanded: list[float] = []
+        self._yaw: list[float] = []
+        self._source_opening: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def add(self, frame: MeasuredFrame) -> None:
+        """Take the next rendered frame of the shot; frames that pass through are left out."""
+        inside = np.asarray(frame.mask) >= 0.5
+        source = _SourceFrame(frame)
+        self._raw.add(np.where(inside[..., None], frame.raw, frame.real), source)
+        self._composite.add(frame.composite, source)
+        self._source_differences.add(frame.real, frame.mask, frame.number)
+        self._masked += int(inside.sum())
+        self._pixels += inside.size
+        self.numbers.append(frame.number)
+        self._commanded.append(frame.commanded)
+        self._yaw.append(frame.yaw)
+        self._source_opening.append(float(lip_opening(frame.landmarks.astype(np.float64))))
+
+    def table(self, mouth: OutputMouth) -> Table:
+        """Every measure, as plain values; None for what cannot be had (too few frames, no face).
+
+        "raw" is the network's output cut out along the mask and put over the source without a blend,
+        "composite" the finished frame. mouth: of the frames that were added, in their order. Raises
+        `InternalError` where it has another number of frames.
+        """
+        if not len(mouth.opening) == len(mouth.lip_distance) == len(self):
+            raise InternalError(
+                f"the mouth was measured in {len(mouth.opening)} frames; expected {len(self)}"
+            )
+        share = self._masked / self._pixels if self._pixels else float("nan")
+        table: Table = {"frames": len(self), "mask_share": share}
+        for name, output in (("raw", self._raw), ("composite", self._composite)):
+            table[name] = output.table(self._source_differences, self.window)
+        table["mouth"] = self._of_mouth(mouth)
+        if self.own_performance:
+            psnr_crop = self._composite.likeness["psnr_crop"]
+            yaw = np.array(self._yaw)
+            table["by_yaw"] = {
+                "psnr": by_yaw(np.array(psnr_crop), yaw),
+                "lmd": by_yaw(mouth.lip_distance, yaw),
+            }
+        cleaned: Table = _plain(table)
+        return cleaned
+
+    def _of_mouth(self, mouth: OutputMouth) -> Table:
+        commanded = np.array(self._commanded)
+        table: Table = {
+            "open_share": open_share(mouth.opening),
+            "faces_found": int(np.isfinite(mouth.opening).sum()),
+        }
+        if self.own_performance:
+            table["lmd"] = _finite_mean(mouth.lip_distance)
+        table["control"] = control(commanded, mouth.opening)
+        if not self.own_performance:
+            table["leak"] = leak(commanded, mouth.opening, np.array(self._source_opening))
+        return table
 
 
-def _of_pictures(shot: ShotArrays, pictures: NDArray[np.uint8], mouths: list[Box | None]) -> Table:
-    numbers = shot.first + np.arange(len(pictures)) if shot.numbers is None else shot.numbers
-    return {
-        "sharpness": sharpness(pictures, shot.real, mouths),
-        "flicker": flicker(pictures, shot.real, shot.masks, numbers),
-        "border_flicker": border_flicker(pictures, shot.real, shot.masks, shot.window, numbers),
-        "seam": seam(pictures, shot.real, shot.masks),
-    }
+class _SourceFrame:
+    """What both outputs of a frame are compared with, computed once."""
 
-
-def _likeness(shot: ShotArrays, pictures: NDArray[np.uint8]) -> Table:
-    """PSNR and SSIM on the whole crop, the mask, and the box that does not know the mask; means over
-    frames.
-    """
-    size = shot.real.shape[1]
-    rows: list[tuple[float, ...]] = []
-    for mine, real, mask, box in zip(
-        pictures, shot.real, shot.masks, source_box(shot.landmarks_real, shot.affine, size), strict=True
-    ):
-        region = np.zeros((size, size), np.float32)
+    def __init__(self, frame: MeasuredFrame) -> None:
+        self.frame = frame
+        size = frame.real.shape[0]
+        self.mouth = mouth_box(frame.landmarks, frame.affine, size)
+        self.laplacian = laplacian_variance(frame.real, self.mouth) if self.mouth else float("nan")
+        self.edge = edge_gradient(frame.real, frame.mask)
+        box = source_box(frame.landmarks, frame.affine, size)
+        self.region = np.zeros((size, size), np.float32)
         if box:
-            region[box[1] : box[3], box[0] : box[2]] = 1
-        rows.append(tuple(f(mine, real, r) for f in (psnr, ssim) for r in (None, mask, region)))
-    names = [f"{m}_{r}" for m in ("psnr", "ssim") for r in ("crop", "mask", "source_box")]
-    return {name: _mean(np.array([row[i] for row in rows])) for i, name in enumerate(names)}
+            self.region[box[1] : box[3], box[0] : box[2]] = 1
 
 
-def _of_mouth(shot: ShotArrays, own_performance: bool) -> Table:
-    measured, source = (
-        lip_opening(x.astype(np.float64)) for x in (shot.landmarks_output, shot.landmarks_real)
-    )
-    table: Table = {"open_share": open_share(measured), "faces_found": int(np.isfinite(measured).sum())}
-    if own_performance:
-        table["lmd"] = _mean(lip_distances(shot.landmarks_real, shot.landmarks_output))
-    if shot.commanded is not None:
-        table["control"] = control(shot.commanded, measured)
-        if not own_performance:
-            table["leak"] = leak(shot.commanded, measured, source)
-    return table
+class _OutputMeasures:
+    """The measures of one output, the network's own or the composite, frame by frame."""
+
+    def __init__(self, likeness: bool) -> None:
+        self._sharpness, self._seam = RatioOfMeans(), RatioOfMeans()
+        self._differences = SecondDifferences()
+        self.likeness: dict[str, list[float]] = {name: [] for name in LIKENESS} if likeness else {}
+
+    def add(self, picture: NDArray[np.uint8], source: _SourceFrame) -> None:
+        frame = source.frame
+        if source.mouth:
+            self._sharpness.add(laplacian_variance(picture, source.mouth), source.laplacian)
+        self._seam.add(edge_gradient(picture, frame.mask), source.edge)
+        self._differences.add(picture, frame.mask, frame.number)
+        if self.likeness:
+            values = [
+                f(picture, frame.real, r) for f in (psnr, ssim) for r in (None, frame.mask, source.region)
+            ]
+            for name, value in zip(LIKENESS, values, strict=True):
+                self.likeness[name].append(value)
+
+    def table(self, source: SecondDifferences, window: int) -> Table:
+        return {
+            "sharpness": self._sharpness.value,
+            "flicker": flicker(self._differences, source),
+            "border_flicker": border_flicker(self._differences, source, window),
+            "seam": self._seam.value,
+            **{name: _finite_mean(np.array(values)) for name, values in self.likeness.items()},
+        }
 
 
-def _tables_by_yaw(shot: ShotArrays) -> Table:
-    if shot.yaw is None:
-        return {}
-    values = np.array([psnr(a, b) for a, b in zip(shot.composite, shot.real, strict=True)])
-    return {
-        "psnr": by_yaw(values, shot.yaw),
-        "lmd": by_yaw(lip_distances(shot.landmarks_real, shot.landmarks_output), shot.yaw),
-    }
-
-
-def _mean(values: NDArray[np.float64]) -> float:
+def _finite_mean(values: NDArray[np.float64]) -> float:
     good = values[np.isfinite(values)]
     return float(good.mean()) if len(good) else float("nan")
 
 
-def _clean(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """NaN and infinity to None, numpy numbers to Python's, all the way down."""
     if isinstance(value, dict):
-        return {k: _clean(v) for k, v in value.items()}
+        return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

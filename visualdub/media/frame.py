@@ -1,15 +1,19 @@
-"""What the media room hands out: a clip's facts and one decoded frame."""
+"""What a source of frames hands out: the facts of a clip, the facts of its pictures, one decoded frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.errors import VisualDubError
 from visualdub.timing import FrameRange, shift_timecode
+
+# ---- facts of a picture ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -19,59 +23,112 @@ class ColourTags:
     range: int  # AVColorRange: 1 limited, 2 full
     matrix: int  # AVColorSpace: 1 BT.709, 5/6 BT.601, 9 BT.2020
     primaries: int
-    transfer: int
+    transfer: int  # AVColorTransferCharacteristic: the curve between R'G'B' and linear light
+
+
+class SampleEncoding(StrEnum):
+    """What the numbers in a frame's planes mean."""
+
+    CODES = "codes"  # integer code values, R'G'B' or Y'CbCr by the colour tags
+    ENCODED = "encoded"  # float R'G'B' through the transfer curve of the colour tags, 1.0 = white
+    LINEAR = "linear"  # float linear light, 1.0 = white; the transfer curve of the tags gives its R'G'B'
+
+
+class ChromaSiting(StrEnum):
+    """Where the first chroma sample lies among its luma samples, by FFmpeg's names."""
+
+    LEFT = "left"  # on the left column, between the rows: MPEG-2, H.264, HEVC
+    CENTRE = "center"  # in the middle: JPEG, MPEG-1
+    TOP_LEFT = "topleft"  # on the first luma sample: BT.2020
+    TOP = "top"
+    BOTTOM_LEFT = "bottomleft"
+    BOTTOM = "bottom"
+
+
+FLOAT_FORMATS = ("gbrpf32le", "gbrapf32le")
 
 
 @dataclass(frozen=True)
-class MediaInfo:
-    """Facts of one clip. Sizes are in display orientation (after `rotation`)."""
+class ImageSpec:
+    """How the pictures of a clip are stored and what their samples mean. Sizes are in display orientation.
 
-    path: Path
+    Raises `VisualDubError` where `encoding` does not go with the pixel format: a format of integers holds
+    codes, one of floats does not.
+    """
+
     width: int  # pixels, as displayed
     height: int  # pixels, as displayed
+    pix_fmt: str  # FFmpeg's name of a planar format, e.g. yuv420p, yuv422p10le, gbrpf32le
+    colour: ColourTags
+    rotation: int = 0  # degrees clockwise from coded to displayed: 0, 90, 180, 270
+    sample_aspect: Fraction = Fraction(1)  # width / height of a displayed pixel, 1 when square
+    siting: ChromaSiting = ChromaSiting.LEFT  # in coded orientation; says nothing where chroma is full size
+    encoding: SampleEncoding = SampleEncoding.CODES
+
+    def __post_init__(self) -> None:
+        if (self.pix_fmt in FLOAT_FORMATS) == (self.encoding is SampleEncoding.CODES):
+            raise VisualDubError(
+                f"pixel format {self.pix_fmt} does not hold samples of {self.encoding.value!r}"
+            )
+
+
+# ---- facts of a clip ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """Facts of one clip: its container and timing, and what its pictures are like."""
+
+    path: Path  # the file, or a name for clips that are not one file; for messages and sidecars
+    container: str  # FFmpeg's name of the container, e.g. "matroska,webm"
+    codec: str  # FFmpeg's name of the codec, e.g. "h264"
     rate: Fraction  # frames per second, exact
     frame_count: int  # frames a viewer sees, edit lists applied
-    pix_fmt: str  # FFmpeg's name, e.g. yuv420p, yuv422p10le
-    colour: ColourTags
-    rotation: int  # degrees clockwise from coded to displayed: 0, 90, 180, 270
-    timecode: str | None  # HH:MM:SS:FF (or ;FF) of the first frame
-    codec: str
-    has_audio: bool
-    sample_aspect: Fraction  # width / height of a displayed pixel, 1 when square
+    image: ImageSpec
+    timecode: str | None = None  # HH:MM:SS:FF (or ;FF) of the first frame
+    has_audio: bool = False
     field_order: int = 0  # AVFieldOrder: 0 unknown, 1 progressive, 2 .. 5 interlaced
-    held: tuple[
-        tuple[int, int], ...
-    ] = ()  # (frame, n): this frame stays on screen n frame periods longer than the others
+    repeated: tuple[tuple[int, int], ...] = ()  # (frame, n): it is shown n frame periods longer
 
     def frame_times(self) -> NDArray[np.float64]:
         """Presentation time of every frame in seconds after the first, (frame_count,): `i / rate`, later
-        after held frames.
+        after repeated frames.
         """
         steps = np.ones(self.frame_count)
-        for frame, extra in self.held:
+        for frame, extra in self.repeated:
             if frame < self.frame_count:
                 steps[frame] += extra
         return np.concatenate([[0.0], np.cumsum(steps)[:-1]]) / float(self.rate)
 
-    def part(self, frames: FrameRange) -> MediaInfo:
-        """Facts of a movie of `frames` alone: its length, the timecode of its first frame, its held
+    def start_of(self, frame: int) -> Fraction:
+        """Presentation time of `frame` in seconds after the first frame, exact."""
+        return (frame + sum(n for f, n in self.repeated if f < frame)) / self.rate
+
+    def part(self, frames: FrameRange) -> ClipInfo:
+        """Facts of a movie of `frames` alone: its length, the timecode of its first frame, its repeated
         frames.
         """
-        held = tuple((f - frames.start, n) for f, n in self.held if frames.start <= f < frames.end_exclusive)
-        periods = frames.start + sum(n for f, n in self.held if f < frames.start)
+        repeated = tuple(
+            (f - frames.start, n) for f, n in self.repeated if frames.start <= f < frames.end_exclusive
+        )
+        periods = int(self.start_of(frames.start) * self.rate)
         timecode = shift_timecode(self.timecode, periods, self.rate) if self.timecode else None
-        return replace(self, frame_count=len(frames), timecode=timecode, held=held)
+        return replace(self, frame_count=len(frames), timecode=timecode, repeated=repeated)
+
+
+# ---- one frame ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Frame:
     """One decoded picture.
 
-    `planes`: native samples in display orientation, uint8 or uint16, Y (H, W) then Cb, Cr at the chroma size
-    (then alpha where the format has it), or R, G, B for RGB formats. Rotated clips hand out rotated views, so
-    chroma subsampling is read from the shapes, never assumed.
+    `planes`: native samples in display orientation, uint8 or uint16 codes or float32, Y (H, W) then Cb, Cr at
+    the chroma size (then alpha where the format has it), or R, G, B for RGB formats. Rotated clips hand out
+    rotated views, so chroma subsampling is read from the shapes, never assumed. `image` describes the whole
+    picture, also where the planes are a rectangle of it.
     """
 
     index: int  # frame number in the clip, from 0
     planes: tuple[NDArray[np.generic], ...]
-    info: MediaInfo
+    image: ImageSpec

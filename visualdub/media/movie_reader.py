@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Self
+from weakref import WeakSet
 
 import av
 import av.container
@@ -15,12 +17,17 @@ import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import MediaError
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
+from visualdub.errors import MediaError, VisualDubError
+from visualdub.media.frame import ClipInfo, ColourTags, Frame, ImageSpec
 from visualdub.media.open import open_media, reading
 from visualdub.media.pixel_format import is_rgb, planar_format, planes_of
+from visualdub.media.siting import picture_siting
+from visualdub.media.yuv import colour_matrix
+from visualdub.stages import Progress
+from visualdub.storage import MIB
 from visualdub.timing import FrameRange, VariableRate, find_rate
 
+PACKETS_PER_REPORT = 250
 _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
 
 
@@ -36,32 +43,91 @@ class ClipIndex:
     ]  # (presentation stamp, decoding stamp) of the frames a decoder can start at, in order
 
 
-def probe(path: Path) -> MediaInfo:
-    """Facts of the clip, from its headers, a pass over its packets and its first picture.
+class MovieReader:
+    """A movie file as a `FrameSource`: facts from its headers, a pass over its packets and its first picture.
 
-    `frame_count` is what a viewer sees and `read_frames` yields. Raises `MediaError` for a missing,
-    unreadable or truncated file, one without video, and one of a variable frame rate.
+    Every range is decoded from a handle of its own, so that several may be read at a time; it starts at the
+    key frame before its first frame where the container allows it. No frame is ever left out in silence.
+    Raises `MediaError` for a missing, unreadable or truncated file, one without video, and one of a variable
+    frame rate.
     """
-    return scan(path)[0]
+
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+        """progress: gets MiB read of the pass over the packets, as "scanning"."""
+        self._info, self._index = scan(path, progress)
+        self._closed = False
+        self._ranges: WeakSet[_Range] = WeakSet()
+
+    @property
+    def info(self) -> ClipInfo:
+        """Facts of the clip."""
+        return self._info
+
+    def frames(self, frames: FrameRange | None = None) -> Iterator[Frame]:
+        """Exactly the frames of a range, all by default, in order, one at a time.
+
+        Raises at once `BadInput` for a range past the end and `VisualDubError` for a closed reader; while
+        reading, `MediaError` where a frame cannot be decoded.
+        """
+        if self._closed:
+            raise VisualDubError(f"{self._info.path} is closed; its frames cannot be read")
+        count = self._info.frame_count
+        wanted = FrameRange(0, count) if frames is None else frames.within(count, str(self._info.path))
+        found = _Range(self._info, self._index, wanted)
+        self._ranges.add(found)
+        return found
+
+    def close(self) -> None:
+        """Let go of the file. Whoever reads on in a range that is not at its end gets a `VisualDubError`."""
+        self._closed = True
+        for found in list(self._ranges):
+            found.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
-def scan(path: Path) -> tuple[MediaInfo, ClipIndex]:
-    """`probe` and the index of frames; kept until the file changes."""
+class _Range:
+    """The frames of one range, decoded as they are asked for."""
+
+    def __init__(self, info: ClipInfo, index: ClipIndex, wanted: FrameRange) -> None:
+        self._path, self._left, self._closed = info.path, len(wanted), False
+        self._frames = _read(info, index, wanted)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        if self._closed:
+            self._frames.close()  # it was being decoded when the range was closed
+        frame = next(self._frames, None)
+        if frame is None and self._left:
+            raise VisualDubError(
+                f"{self._path} was closed with {self._left} frames of a range still to be read"
+            )
+        if frame is None:
+            raise StopIteration
+        self._left -= 1
+        return frame
+
+    def close(self) -> None:
+        """Let go of the file, at once or, where another thread is decoding, with the frame it is at."""
+        self._closed = True
+        with suppress(ValueError):  # the generator is running in that thread
+            self._frames.close()
+
+
+def scan(path: Path, progress: Progress | None = None) -> tuple[ClipInfo, ClipIndex]:
+    """Facts of the clip and the index of its frames; kept until the file changes."""
     path = Path(path)
     try:
         stat = path.stat()
     except OSError as e:
         raise MediaError(f"{path}: {(e.strerror or 'unreadable').lower()}; expected a media file") from e
-    return _scan(path, stat.st_mtime_ns, stat.st_size)
-
-
-def content_hash(path: Path) -> str:
-    """Hexadecimal BLAKE2b (128 bits) of the file's bytes. Raises `MediaError` where it cannot be read."""
-    try:
-        with Path(path).open("rb") as f:
-            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as e:
-        raise MediaError(f"{path} cannot be read: {e.strerror}; expected a readable file") from e
+    return _scan(path, stat.st_mtime_ns, stat.st_size, _Watcher(progress))
 
 
 def video_stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
@@ -76,8 +142,21 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
 # ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Watcher:
+    """Who is told how far a scan is. All are equal: the result of a scan is kept whoever watched it."""
+
+    progress: Progress | None = field(compare=False)
+
+    def read(self, position: int | None, size: int) -> None:
+        """Report that the file was read up to `position`, bytes of `size`."""
+        if self.progress is not None and position is not None and size > 0:
+            total = -(-size // MIB)
+            self.progress.report("scanning", min(max(0, position) // MIB, total), total)
+
+
 @lru_cache(maxsize=64)
-def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
+def _scan(path: Path, _mtime: int, size: int, watcher: _Watcher) -> tuple[ClipInfo, ClipIndex]:
     first = _first_picture(path)
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
@@ -87,7 +166,9 @@ def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
         ordered = (
             container.format.name != "avi"
         )  # AVI has decoding stamps only; FFmpeg's guesses at the others are wrong
-        visible, keys = _packets(container, stream, first.pts if ordered else None)
+        report = partial(watcher.read, size=size)
+        visible, keys = _packets(container, stream, first.pts if ordered else None, report)
+        report(size)
         declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
         rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
         info = _info(path, container, stream, first, len(visible))
@@ -95,10 +176,10 @@ def _scan(path: Path, _mtime: int, _size: int) -> tuple[MediaInfo, ClipIndex]:
         raise MediaError(f"{path} has a video stream without a single frame; expected a clip with pictures")
     stamps = _unique([pts for pts, _ in visible]) if ordered else None
     timing = stamps if stamps is not None else _unique([dts for _, dts in visible])
-    rate, held = _rate(path, timing, time_base, rates)
+    rate, repeated = _rate(path, timing, time_base, rates)
     if declared_frames and len(visible) < declared_frames // 2:
         raise MediaError(f"{path} is truncated: {len(visible)} frames found, {declared_frames} expected")
-    info = MediaInfo(**{**vars(info), "rate": rate, "held": held})
+    info = replace(info, rate=rate, repeated=repeated)
     return info, ClipIndex(stamps, keys if seeks else ())
 
 
@@ -126,15 +207,20 @@ def _first_picture(path: Path) -> av.VideoFrame:
 
 
 def _packets(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, first: int | None
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    first: int | None,
+    report: Callable[[int | None], None],
 ) -> tuple[list[tuple[int | None, int | None]], tuple[tuple[int, int], ...]]:
     """(presentation, decoding) stamps of every packet that becomes a visible frame, and of those a decoder
-    can start at.
+    can start at. report: gets the position in the file, now and then.
     """
     visible: list[tuple[int | None, int | None]] = []
     keys: list[tuple[int, int]] = []
     hides = stream.codec_context.name in ("vp8", "libvpx")
-    for packet in container.demux(stream):
+    for number, packet in enumerate(container.demux(stream)):
+        if number % PACKETS_PER_REPORT == 0:
+            report(packet.pos)
         if not packet.size:
             continue
         if packet.is_keyframe and packet.pts is not None and packet.dts is not None:
@@ -160,7 +246,21 @@ def _info(
     stream: av.video.stream.VideoStream,
     first: av.VideoFrame,
     count: int,
-) -> MediaInfo:
+) -> ClipInfo:
+    return ClipInfo(
+        path=path,
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        rate=Fraction(0),
+        frame_count=count,
+        image=_image(path, stream, first),
+        timecode=_timecode(container, stream),
+        has_audio=bool(container.streams.audio),
+        field_order=int(stream.codec_context.field_order),
+    )
+
+
+def _image(path: Path, stream: av.video.stream.VideoStream, first: av.VideoFrame) -> ImageSpec:
     pix_fmt = planar_format(first.format.name)
     if pix_fmt is None:
         raise MediaError(
@@ -169,22 +269,21 @@ def _info(
     rotation = _clockwise(path, first.rotation)
     width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
     aspect = Fraction(stream.sample_aspect_ratio or 1)
-    aspect = 1 / aspect if rotation in (90, 270) else aspect
-    return MediaInfo(
-        path=path,
-        width=width,
-        height=height,
-        rate=Fraction(0),
-        frame_count=count,
-        pix_fmt=pix_fmt,
-        colour=_colour(first, pix_fmt),
-        rotation=rotation,
-        timecode=_timecode(container, stream),
-        codec=stream.codec_context.codec.canonical_name,
-        has_audio=bool(container.streams.audio),
-        sample_aspect=aspect,
-        field_order=int(stream.codec_context.field_order),
+    image = ImageSpec(
+        width,
+        height,
+        pix_fmt,
+        _colour(first, pix_fmt),
+        rotation,
+        1 / aspect if rotation in (90, 270) else aspect,
+        picture_siting(first, stream.codec_context.codec.canonical_name),
     )
+    if pix_fmt.startswith("yuv"):
+        try:
+            colour_matrix(image)
+        except MediaError as e:
+            raise MediaError(f"{path}: {e}") from e
+    return image
 
 
 def _clockwise(path: Path, counter_clockwise: int) -> int:
@@ -213,18 +312,7 @@ def _timecode(container: av.container.InputContainer, stream: av.video.stream.Vi
 # ---- decoding ----------------------------------------------------------------------------------------------
 
 
-def read_frames(path: Path, frames: FrameRange | None = None) -> Iterator[Frame]:
-    """Yield exactly the frames A..B-1 (all by default), in order, one at a time.
-
-    Starts at the key frame before A where the container allows it. Raises `BadInput` for a range past the end
-    and `MediaError` where a frame cannot be decoded: no frame is ever left out in silence.
-    """
-    info, index = scan(Path(path))
-    wanted = frames.within(info.frame_count, str(path)) if frames else FrameRange(0, info.frame_count)
-    return _read(info, index, wanted)
-
-
-def _read(info: MediaInfo, index: ClipIndex, wanted: FrameRange) -> Iterator[Frame]:
+def _read(info: ClipInfo, index: ClipIndex, wanted: FrameRange) -> Generator[Frame]:
     expected = wanted.start
     for key in _starts(index, wanted.start):
         for number, picture in _numbered(info, index, key, wanted.end_exclusive):
@@ -232,7 +320,7 @@ def _read(info: MediaInfo, index: ClipIndex, wanted: FrameRange) -> Iterator[Fra
                 continue
             if number != expected:
                 break
-            yield Frame(number, planes_of(picture, info), info)
+            yield Frame(number, planes_of(picture, info.image), info.image)
             expected += 1
             if expected == wanted.end_exclusive:
                 return
@@ -255,7 +343,7 @@ def _starts(index: ClipIndex, first: int) -> list[int | None]:
 
 
 def _numbered(
-    info: MediaInfo, index: ClipIndex, key: int | None, end: int
+    info: ClipInfo, index: ClipIndex, key: int | None, end: int
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Decoded pictures with their frame numbers, from the key frame of decoding stamp `key` (None: from the
     beginning).

@@ -4,7 +4,6 @@ or not at all.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,14 +19,23 @@ import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput, OutputError, VisualDubError
-from visualdub.media.frame import ColourTags, Frame, MediaInfo
-from visualdub.media.movie_reader import probe
-from visualdub.media.pixel_format import has_alpha, picture_of
+from visualdub.errors import BadInput, InternalError, OutputError, VisualDubError
+from visualdub.media.frame import (
+    ChromaSiting,
+    ClipInfo,
+    ColourTags,
+    Frame,
+    ImageSpec,
+    SampleEncoding,
+)
+from visualdub.media.pixel_format import has_alpha, is_float, picture_of
+from visualdub.media.sink import FrameSink
 from visualdub.media.soundtrack import AudioSource, Soundtrack
-from visualdub.media.yuv import convert_planes, delivered_as, rgb_to_planes
+from visualdub.media.source import probe
+from visualdub.media.yuv import chroma_factors, convert_planes, delivered_as, rgb_to_planes, to_samples
+from visualdub.storage import Together, atomic_path
 
-__all__ = ["CODECS", "AudioSource", "Codec", "VideoWriter", "choose_codec"]
+__all__ = ["CODECS", "AudioSource", "Codec", "MovieWriter", "choose_codec"]
 
 CODECS = {  # name -> suffixes it may be written to
     "ffv1": (".mkv",),
@@ -37,6 +45,9 @@ CODECS = {  # name -> suffixes it may be written to
 }
 _BY_SUFFIX = {".mkv": "ffv1", ".mov": "prores", ".mp4": "h264", ".m4v": "h264"}
 _MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m4v": "mp4"}
+# FFmpeg's other ProRes encoder, prores_ks, takes three times as long for a mean error of 0.14 instead of 0.19
+# codes of 1023.
+_ENCODERS = {"ffv1": "ffv1", "prores": "prores_aw", "prores4444": "prores_aw", "h264": "libx264"}
 _FFV1_ONLY_PACKED = {"gbrp": "bgr0", "gbrap": "bgra"}  # FFV1 holds 8 bit RGB in these
 
 
@@ -66,39 +77,46 @@ def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
     return Codec(name, crf)
 
 
-class VideoWriter:
-    """Context manager that writes `info.frame_count` frames to `path`, under a partial name until they are
-    all there.
+class MovieWriter(FrameSink):
+    """A movie file: `info.frame_count` frames to `path`, under a temporary name until they are all there;
+    `together` renames it with other files.
 
-    info: shape, pixel format, exact rate, timecode, colour tags, rotation and sample aspect of the frames to
-    come, in display orientation as `probe` gives them. "ffv1" keeps every sample in the source's own pixel
-    format; "prores" is 422 HQ and "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 8 bit
-    4:2:0 (4:4:4 for odd sizes). audio: None writes no sound.
+    info: exact rate, timecode, repeated frames, and the `image` of the frames to come, in display orientation
+    as `probe` gives them. Colour tags, rotation and sample aspect are written, and the chroma siting where
+    codec or container has a place for it (H.264 in any, Matroska all but the two on the bottom row); ProRes
+    has none and means the left, so that chroma sited elsewhere is moved there. "ffv1" keeps every sample in
+    the source's own pixel format; "prores" is 422 HQ and "prores4444" 4444 (with alpha where there is some),
+    10 bit; "h264" is 8 bit 4:2:0 (4:4:4 for odd sizes). audio: None writes no sound.
 
-    Raises `OutputError` where the file cannot be written (the partial file is removed), `BadInput` for frames
-    that do not fit and `VisualDubError` where fewer or more frames came than promised. Any error in the
-    `with` block leaves nothing behind and an earlier file at `path` untouched.
+    Raises `OutputError` where the file cannot be written (the temporary is removed), `InternalError`
+    for frames that do not fit and where fewer or more frames came than promised. Any error in the `with`
+    block leaves nothing behind and an earlier file at `path` untouched.
     """
 
     def __init__(
-        self, path: Path, info: MediaInfo, codec: Codec | str | None = None, audio: AudioSource | None = None
+        self,
+        path: Path,
+        info: ClipInfo,
+        codec: Codec | str | None = None,
+        audio: AudioSource | None = None,
+        together: Together | None = None,
     ) -> None:
         self.path = Path(path)
         self._info = info
         self._codec = codec if isinstance(codec, Codec) else choose_codec(self.path, codec)
         choose_codec(self.path, self._codec.name)
         self._audio = audio
-        self._target = replace(delivered_as(info, _delivery_format(info, self._codec.name)), path=self.path)
-        self._partial = self.path.with_name(self.path.name + ".partial")
-        self._held = dict(info.held)
+        self._target = delivered(info.image, self._codec.name, self.path)
+        self._together = together
+        self._repeated = dict(info.repeated)
         self._written = 0
         self._stamp = 0  # in frame periods
         self._open: ExitStack | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, self._writing():
-            undo.callback(self._discard)
-            self._file: BinaryIO = self._partial.open("w+b", buffering=1 << 20)
+            temporary = undo.enter_context(atomic_path(self.path, self._together))
+            self._file: BinaryIO = temporary.open("w+b", buffering=1 << 20)
             undo.callback(_close_quietly, self._file)
             muxer = _MUXERS[self.path.suffix.lower()]
             self._anamorphic = muxer == "matroska" and self._target.sample_aspect != 1
@@ -107,7 +125,7 @@ class VideoWriter:
                 self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options
             )
             undo.callback(_close_quietly, self._container)
-            self._stream = _video_stream(self._container, self._target, self._codec)
+            self._stream = self._video_stream()
             if self._anamorphic:
                 self._stream.metadata["title"] = RESERVED_NAME
             self._sound = self._open_sound()
@@ -117,21 +135,21 @@ class VideoWriter:
         return self
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame; frames come in order. Its planes must fit the writer's `info`."""
+        """Encode one frame; frames come in order. Its planes must fit the `image` of the writer's `info`."""
         if self._open is None:
-            raise VisualDubError(f"{self.path} is not open for writing")
+            raise InternalError(f"{self.path} is not open for writing")
         if self._written >= self._info.frame_count:
-            raise VisualDubError(
+            raise InternalError(
                 f"{self.path}: more than the {self._info.frame_count} frames promised were written"
             )
-        picture = picture_of(convert_planes(frame.planes, self._info, self._target), self._target)
+        picture = picture_of(convert_planes(frame.planes, self._info.image, self._target), self._target)
         _tag(picture, self._target)
         with self._writing():
             if picture.format.name != self._stream.codec_context.pix_fmt:
                 picture = picture.reformat(format=self._stream.codec_context.pix_fmt)
             picture.pts, picture.time_base = self._stamp, 1 / self._info.rate
             self._container.mux(self._stream.encode(picture))
-        self._stamp += 1 + self._held.get(self._written, 0)
+        self._stamp += 1 + self._repeated.get(self._written, 0)
         self._written += 1
         self._feed_sound(self._stamp / self._info.rate)
 
@@ -141,11 +159,12 @@ class VideoWriter:
         opened, self._open = self._open, None
         if opened is None:
             return
-        with opened:  # on any error below: close everything, remove the partial file
-            if kind is not None:
-                return
+        if error is not None:
+            opened.__exit__(kind, error, trace)
+            return
+        with opened:  # on any error below: close everything, remove the temporary file
             if self._written != self._info.frame_count:
-                raise VisualDubError(
+                raise InternalError(
                     f"{self.path}: {self._written} frames were written, {self._info.frame_count} promised"
                 )
             with self._writing():
@@ -159,15 +178,42 @@ class VideoWriter:
                         context.width, context.height, context.sample_aspect_ratio or Fraction(1)
                     )
                     write_display_size(self._file, *shape)
-                self._file.flush()
-                os.fsync(self._file.fileno())
                 self._file.close()
-                self._partial.replace(self.path)
+
+    def _video_stream(self) -> av.video.stream.VideoStream:
+        info, image, codec = self._info, self._target, self._codec
+        stream = cast(
+            av.video.stream.VideoStream,
+            self._container.add_stream(_ENCODERS[codec.name], rate=info.rate, options=_options(codec, image)),
+        )
+        turned = image.rotation in (90, 270)
+        context = stream.codec_context
+        context.width, context.height = (image.height, image.width) if turned else (image.width, image.height)
+        context.pix_fmt = (
+            _FFV1_ONLY_PACKED.get(image.pix_fmt, image.pix_fmt) if codec.name == "ffv1" else image.pix_fmt
+        )
+        supported = {f.name for f in context.codec.video_formats or ()}
+        if context.pix_fmt not in supported:
+            raise BadInput(
+                f"{self.path}: {codec.name} cannot hold pixel format {image.pix_fmt}; choose another codec"
+            )
+        context.time_base = 1 / info.rate
+        context.sample_aspect_ratio = 1 / image.sample_aspect if turned else image.sample_aspect
+        context.color_range, context.colorspace = image.colour.range, image.colour.matrix
+        context.color_primaries, context.color_trc = image.colour.primaries, image.colour.transfer
+        context.field_order = info.field_order
+        context.thread_type = "AUTO"
+        if image.rotation:
+            stream.set_display_rotation(-image.rotation)
+        if info.timecode:
+            drops = round(info.rate) % 30 == 0  # QuickTime refuses a drop-frame timecode at any other rate
+            stream.metadata["timecode"] = info.timecode if drops else info.timecode.replace(";", ":")
+        return stream
 
     def _open_sound(self) -> Soundtrack | None:
         if self._audio is None:
             return None
-        periods = self._info.frame_count + sum(self._held.values())
+        periods = self._info.frame_count + sum(self._repeated.values())
         whole = self._audio.start == 0 and _frames_of(self._audio.path) == self._info.frame_count
         return Soundtrack(self._audio, self._container, periods / self._info.rate, whole)
 
@@ -177,10 +223,6 @@ class VideoWriter:
         for packet in self._sound.feed(time):
             with self._writing():
                 self._container.mux(packet)
-
-    def _discard(self) -> None:
-        with suppress(OSError):
-            self._partial.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -196,63 +238,38 @@ class VideoWriter:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _delivery_format(info: MediaInfo, codec: str) -> str:
+def delivered(image: ImageSpec, codec: str, path: Path) -> ImageSpec:
+    """What pictures like `image` are in the file `path` of `codec`. Raises `BadInput` where it cannot hold
+    them.
+    """
+    target = delivered_as(image, _delivery_format(image, codec, path))
+    return replace(target, siting=ChromaSiting.LEFT) if codec.startswith("prores") else target
+
+
+def _delivery_format(image: ImageSpec, codec: str, path: Path) -> str:
     if codec == "ffv1":
-        return info.pix_fmt
+        if is_float(image.pix_fmt):
+            raise BadInput(f"{path}: ffv1 holds no float samples ({image.pix_fmt}); choose another codec")
+        return image.pix_fmt
     if codec == "prores":
         return "yuv422p10le"
     if codec == "prores4444":
-        return "yuva444p10le" if has_alpha(info.pix_fmt) else "yuv444p10le"
-    return "yuv444p" if info.width % 2 or info.height % 2 else "yuv420p"
+        return "yuva444p10le" if has_alpha(image.pix_fmt) else "yuv444p10le"
+    return "yuv444p" if image.width % 2 or image.height % 2 else "yuv420p"
 
 
-def _video_stream(
-    container: av.container.OutputContainer, info: MediaInfo, codec: Codec
-) -> av.video.stream.VideoStream:
-    # FFmpeg's other ProRes encoder, prores_ks, takes three times as long for a mean error of 0.14 instead of
-    # 0.19 codes of 1023.
-    encoder = {"ffv1": "ffv1", "prores": "prores_aw", "prores4444": "prores_aw", "h264": "libx264"}[
-        codec.name
-    ]
-    stream = cast(
-        av.video.stream.VideoStream, container.add_stream(encoder, rate=info.rate, options=_options(codec))
-    )
-    turned = info.rotation in (90, 270)
-    context = stream.codec_context
-    context.width, context.height = (info.height, info.width) if turned else (info.width, info.height)
-    context.pix_fmt = (
-        _FFV1_ONLY_PACKED.get(info.pix_fmt, info.pix_fmt) if codec.name == "ffv1" else info.pix_fmt
-    )
-    supported = {f.name for f in context.codec.video_formats or ()}
-    if context.pix_fmt not in supported:
-        raise BadInput(
-            f"{info.path}: {codec.name} cannot hold pixel format {info.pix_fmt}; choose another codec"
-        )
-    context.time_base = 1 / info.rate
-    context.sample_aspect_ratio = 1 / info.sample_aspect if turned else info.sample_aspect
-    context.color_range, context.colorspace = info.colour.range, info.colour.matrix
-    context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
-    context.field_order = info.field_order
-    context.thread_type = "AUTO"
-    if info.rotation:
-        stream.set_display_rotation(-info.rotation)
-    if info.timecode:
-        drops = round(info.rate) % 30 == 0  # QuickTime refuses a drop-frame timecode at any other rate
-        stream.metadata["timecode"] = info.timecode if drops else info.timecode.replace(";", ":")
-    return stream
-
-
-def _options(codec: Codec) -> dict[str, str]:
+def _options(codec: Codec, image: ImageSpec) -> dict[str, str]:
+    siting = {} if chroma_factors(image) == (1, 1) else {"chroma_sample_location": image.siting.value}
     if codec.name == "ffv1":
-        return {"level": "3", "slicecrc": "1", "g": "1"}
+        return siting | {"level": "3", "slicecrc": "1", "g": "1"}
     if codec.name == "h264":
-        return {"crf": str(codec.crf), "preset": codec.preset}
-    return {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"}
+        return siting | {"crf": str(codec.crf), "preset": codec.preset}
+    return siting | {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"}
 
 
-def _tag(picture: av.VideoFrame, info: MediaInfo) -> None:
-    picture.color_range, picture.colorspace = info.colour.range, info.colour.matrix
-    picture.color_primaries, picture.color_trc = info.colour.primaries, info.colour.transfer
+def _tag(picture: av.VideoFrame, image: ImageSpec) -> None:
+    picture.color_range, picture.colorspace = image.colour.range, image.colour.matrix
+    picture.color_primaries, picture.color_trc = image.colour.primaries, image.colour.transfer
 
 
 def _frames_of(path: Path) -> int | None:
@@ -368,40 +385,30 @@ def _element(ident: int, content: bytes) -> bytes:
 BT709_LIMITED = ColourTags(range=1, matrix=1, primaries=1, transfer=1)
 
 
-def picture_info(path: Path, width: int, height: int, rate: Fraction, frame_count: int) -> MediaInfo:
+def picture_info(path: Path, width: int, height: int, rate: Fraction, frame_count: int) -> ClipInfo:
     """Facts of a movie made of our own pictures: 8 bit 4:2:0 BT.709, square pixels. Width and height in
     pixels, made even.
     """
-    return MediaInfo(
-        path,
-        width + width % 2,
-        height + height % 2,
-        rate,
-        frame_count,
-        "yuv420p",
-        BT709_LIMITED,
-        0,
-        None,
-        "h264",
-        False,
-        Fraction(1),
-    )
+    image = ImageSpec(width + width % 2, height + height % 2, "yuv420p", BT709_LIMITED)
+    return ClipInfo(path, "mp4", "h264", rate, frame_count, image)
 
 
-def rgb_frame(rgb: NDArray[np.uint8], info: MediaInfo, index: int) -> Frame:
-    """An R'G'B' picture (H, W, 3) uint8 in the planes of `info`, an odd edge repeated."""
+def rgb_frame(rgb: NDArray[np.uint8], image: ImageSpec, index: int) -> Frame:
+    """An R'G'B' picture (H, W, 3) uint8 in the planes of `image`, an odd edge repeated."""
     h, w = rgb.shape[:2]
-    if (h, w) != (info.height, info.width):
-        rgb = np.pad(rgb, ((0, info.height - h), (0, info.width - w), (0, 0)), mode="edge")
-    planes = rgb_to_planes(rgb.astype(np.float32) / np.float32(255), info)
-    return Frame(index, tuple(np.clip(np.rint(p), 0, 255).astype(np.uint8) for p in planes), info)
+    if (h, w) != (image.height, image.width):
+        rgb = np.pad(rgb, ((0, image.height - h), (0, image.width - w), (0, 0)), mode="edge")
+    planes = rgb_to_planes(rgb.astype(np.float32) / np.float32(255), image)
+    return Frame(index, tuple(to_samples(p, image) for p in planes), image)
 
 
-def gray_info(info: MediaInfo) -> MediaInfo:
-    """Facts of the matte beside a movie: full-range grey at the same size, rate and timecode."""
-    return replace(info, pix_fmt="gray", colour=replace(info.colour, range=2, matrix=2), has_audio=False)
+def gray_info(info: ClipInfo) -> ClipInfo:
+    """Facts of the matte beside a movie: full-range 8 bit grey at the same size, rate and timecode."""
+    colour = replace(info.image.colour, range=2, matrix=2)
+    image = replace(info.image, pix_fmt="gray", colour=colour, encoding=SampleEncoding.CODES)
+    return replace(info, image=image, has_audio=False)
 
 
-def gray_frame(picture: NDArray[np.uint8], info: MediaInfo, index: int) -> Frame:
-    """A grey picture (H, W) uint8 as a frame of `gray_info`."""
-    return Frame(index, (picture,), info)
+def gray_frame(picture: NDArray[np.uint8], image: ImageSpec, index: int) -> Frame:
+    """A grey picture (H, W) uint8 as a frame of `gray_info`'s image."""
+    return Frame(index, (picture,), image)

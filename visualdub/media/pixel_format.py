@@ -10,8 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import MediaError
-from visualdub.media.frame import MediaInfo
+from visualdub.errors import InternalError, MediaError
+from visualdub.media.frame import FLOAT_FORMATS, ImageSpec
 
 _PLANAR = re.compile(r"(yuva?4\d\dp|gray|gbra?p)(9|10|12|14|16)?(le)?")
 _REPACKED = {  # packed and semi-planar formats -> the planar one that holds the same samples
@@ -62,11 +62,23 @@ def planar_format(pix_fmt: str) -> str | None:
 
 
 def bit_depth(pix_fmt: str) -> int:
-    """Bits per sample of a planar format."""
+    """Bits per sample of a planar format of integers."""
     found = _PLANAR.fullmatch(pix_fmt)
     if found is None:
         raise MediaError(f"pixel format {pix_fmt!r} is not planar; expected one of yuv*p, gray* or gbr*p")
     return int(found.group(2) or 8)
+
+
+def sample_type(pix_fmt: str) -> np.dtype[np.generic]:
+    """Type of the samples of a planar format: uint8, uint16 or float32."""
+    if is_float(pix_fmt):
+        return np.dtype(np.float32)
+    return np.dtype(np.uint8 if bit_depth(pix_fmt) == 8 else np.uint16)
+
+
+def is_float(pix_fmt: str) -> bool:
+    """Whether the planes hold float32 samples."""
+    return pix_fmt in FLOAT_FORMATS
 
 
 def is_rgb(pix_fmt: str) -> bool:
@@ -79,32 +91,34 @@ def has_alpha(pix_fmt: str) -> bool:
     return pix_fmt.startswith(("yuva", "gbrap"))
 
 
-def planes_of(picture: av.VideoFrame, info: MediaInfo) -> tuple[NDArray[np.generic], ...]:
+def planes_of(picture: av.VideoFrame, image: ImageSpec) -> tuple[NDArray[np.generic], ...]:
     """Read-only native planes in display orientation, in the order of `Frame.planes`, without a copy where
     FFmpeg is planar.
     """
-    if picture.format.name.replace("yuvj", "yuv") != info.pix_fmt:
-        picture = picture.reformat(format=info.pix_fmt)
-    coded = [_array(plane, bit_depth(info.pix_fmt)) for plane in picture.planes]
+    if picture.format.name.replace("yuvj", "yuv") != image.pix_fmt:
+        picture = picture.reformat(format=image.pix_fmt)
+    coded = [_array(plane, sample_type(image.pix_fmt)) for plane in picture.planes]
     for plane in coded:
         plane.flags.writeable = False
-    return turned(_named_order(coded, info.pix_fmt), info.rotation)
+    return turned(_named_order(coded, image.pix_fmt), image.rotation)
 
 
-def picture_of(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> av.VideoFrame:
+def picture_of(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> av.VideoFrame:
     """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against
     the format.
     """
-    coded = turned(planes, -info.rotation)
-    width, height = (info.height, info.width) if info.rotation in (90, 270) else (info.width, info.height)
-    picture = av.VideoFrame(width, height, info.pix_fmt)
-    targets = _named_order([_array(p, bit_depth(info.pix_fmt)) for p in picture.planes], info.pix_fmt)
+    coded = turned(planes, -image.rotation)
+    width, height = (
+        (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
+    )
+    picture = av.VideoFrame(width, height, image.pix_fmt)
+    targets = _named_order([_array(p, sample_type(image.pix_fmt)) for p in picture.planes], image.pix_fmt)
     if len(targets) != len(coded):
-        raise MediaError(f"{info.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
+        raise InternalError(f"{image.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
     for target, plane in zip(targets, coded, strict=True):
         if target.shape != plane.shape or target.dtype != plane.dtype:
-            raise MediaError(
-                f"a plane of {info.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype}"
+            raise InternalError(
+                f"a plane of {image.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype}"
                 f" {target.shape}"
             )
         target[...] = plane
@@ -116,9 +130,8 @@ def turned(planes: Sequence[NDArray[np.generic]], degrees: int) -> tuple[NDArray
     return tuple(np.rot90(p, -(degrees // 90)) if degrees else p for p in planes)
 
 
-def _array(plane: av.video.plane.VideoPlane, bits: int) -> NDArray[np.generic]:
+def _array(plane: av.video.plane.VideoPlane, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
     """(H, W) view of one FFmpeg plane, its row padding left out."""
-    dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     rows = np.frombuffer(cast("bytes", plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
     return rows[:, : plane.width]
 

@@ -20,28 +20,33 @@ DISPLAY_GAMMA = 2.4  # BT.1886, what BT.709, BT.601, BT.2020 and untagged clips 
 
 
 @dataclass(frozen=True)
-class Light:
-    """A transfer curve and its inverse; both take and give float32 in 0..1."""
+class TransferFunction:
+    """A transfer curve and its inverse; both take and give float32, 1.0 = white, and go on above it."""
 
     to_linear: Curve
     from_linear: Curve
 
 
-def light(transfer: int) -> Light:
+def transfer_function(transfer: int) -> TransferFunction:
     """The curves of FFmpeg's transfer tag `transfer`; 0 and 2 (unspecified) and the BT.709 family are
     BT.1886.
     """
     if transfer == LINEAR:
-        return Light(_same, _same)
+        return TransferFunction(_same, _same)
     if transfer == PQ:
-        return Light(_pq_to_linear, _pq_from_linear)
+        return TransferFunction(_pq_to_linear, _pq_from_linear)
     if transfer == HLG:
-        return Light(_hlg_to_linear, _hlg_from_linear)
+        return TransferFunction(_hlg_to_linear, _hlg_from_linear)
     gamma = np.float32(GAMMA_BY_TAG.get(transfer, DISPLAY_GAMMA))
-    return Light(
+    return TransferFunction(
         lambda v: np.power(np.maximum(v, 0), gamma, dtype=np.float32),
         lambda v: np.power(np.maximum(v, 0), 1 / gamma, dtype=np.float32),
     )
+
+
+def signed(curve: Curve, v: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`curve` of values of any size and sign: a negative value becomes the opposite of what its size does."""
+    return np.copysign(curve(np.abs(v)), v)
 
 
 def _same(v: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,7 +59,8 @@ _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392
 
 def _pq_to_linear(v: NDArray[np.float32]) -> NDArray[np.float32]:
     p = np.power(np.maximum(v, 0).astype(np.float64), 1 / _M2)
-    return np.asarray(np.power(np.maximum(p - _C1, 0) / (_C2 - _C3 * p), 1 / _M1), np.float32)
+    below = np.maximum(_C2 - _C3 * p, 1e-3)  # 0.16 at a signal of 1; it would turn negative at one of 2
+    return np.asarray(np.power(np.maximum(p - _C1, 0) / below, 1 / _M1), np.float32)
 
 
 def _pq_from_linear(v: NDArray[np.float32]) -> NDArray[np.float32]:

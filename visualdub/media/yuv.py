@@ -16,8 +16,9 @@ from scipy.linalg import solveh_banded
 from scipy.sparse import csr_array
 
 from visualdub.errors import MediaError
-from visualdub.media.frame import Frame, MediaInfo
-from visualdub.media.pixel_format import bit_depth, has_alpha, is_rgb, picture_of
+from visualdub.media.frame import ChromaSiting, Frame, ImageSpec, SampleEncoding
+from visualdub.media.pixel_format import bit_depth, has_alpha, is_float, is_rgb, picture_of, sample_type
+from visualdub.media.transfer import LINEAR, TransferFunction, signed, transfer_function
 
 # ---- siting and size of chroma -----------------------------------------------------------------------------
 
@@ -89,10 +90,14 @@ _KR_KB = {
     10: (0.2627, 0.0593),
 }
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_CENTRE_SITED = {
-    "mpeg1video",
-    "mjpeg",
-}  # H.264, MPEG-2 and their kin put 4:2:0 chroma on the left luma column
+_PLACES: dict[ChromaSiting, Siting] = {  # in coded orientation
+    ChromaSiting.LEFT: (0.0, 0.5),
+    ChromaSiting.CENTRE: (0.5, 0.5),
+    ChromaSiting.TOP_LEFT: (0.0, 0.0),
+    ChromaSiting.TOP: (0.5, 0.0),
+    ChromaSiting.BOTTOM_LEFT: (0.0, 1.0),
+    ChromaSiting.BOTTOM: (0.5, 1.0),
+}
 _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _thread = threading.local()
 
@@ -100,47 +105,52 @@ _thread = threading.local()
 def frame_rgb(frame: Frame, fast: bool = False) -> NDArray[np.uint8]:
     """Full-range R'G'B' of a frame or a rectangle of one, uint8 (H, W, 3), display orientation, by swscale.
 
-    It rounds `planes_to_rgb` to within a code where chroma is smooth. fast: a twelfth of the time, on average
-    one code too dark; good for finding faces.
+    It rounds `planes_to_rgb` to within a code where chroma is smooth; what is beyond 0..1 is clipped. fast: a
+    twelfth of the time, on average one code too dark; good for finding faces.
     """
-    info = frame.info
-    if is_rgb(info.pix_fmt) or info.pix_fmt.startswith("gray"):
-        return np.asarray(np.rint(planes_to_rgb(frame.planes, info).clip(0, 1) * 255), np.uint8)
+    image = frame.image
+    if is_rgb(image.pix_fmt) or image.pix_fmt.startswith("gray"):
+        return np.asarray(np.rint(planes_to_rgb(frame.planes, image).clip(0, 1) * 255), np.uint8)
     if not hasattr(_thread, "reformatter"):
         _thread.reformatter = VideoReformatter()
     height, width = frame.planes[0].shape  # a part of a frame keeps the facts of the whole
-    sized = replace(info, width=width, height=height)
+    sized = replace(image, width=width, height=height)
     picture = _thread.reformatter.reformat(
         picture_of(frame.planes, sized),
         format="rgb24",
-        src_colorspace=_SWSCALE_MATRIX[colour_matrix(info)],
-        src_color_range=2 if full_range(info) else 1,
+        src_colorspace=_SWSCALE_MATRIX[colour_matrix(image)],
+        src_color_range=2 if full_range(image) else 1,
         dst_color_range=2,
         interpolation=Interpolation.BILINEAR if fast else _ACCURATE,
         threads=1,
     )
     rgb = picture.to_ndarray()
-    return np.ascontiguousarray(np.rot90(rgb, -(info.rotation // 90))) if info.rotation else rgb
+    return np.ascontiguousarray(np.rot90(rgb, -(image.rotation // 90))) if image.rotation else rgb
 
 
-def planes_to_rgb(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> NDArray[np.float32]:
+def planes_to_rgb(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> NDArray[np.float32]:
     """R'G'B' float32 (H, W, 3), 1.0 = white, of whole planes or of a rectangle cut on whole chroma samples.
 
     Not clipped: colours outside 0..1 stay, so that `rgb_to_planes` gives the planes back. Chroma is
     interpolated linearly at its siting, constant past the rectangle's edge: take a margin of two chroma
-    samples where the edge matters. Alpha is left out.
+    samples where the edge matters. Alpha is left out. Linear light goes through the curve of the transfer tag
+    (BT.1886 where it is unspecified or linear), negative light as its opposite does.
     """
+    if image.encoding is SampleEncoding.LINEAR:
+        return signed(
+            transfer_of(image).from_linear, np.stack([np.asarray(p, np.float32) for p in planes[:3]], -1)
+        )
     first = np.asarray(planes[0], np.float32)
-    black, scale = luma_code(info)
-    if is_rgb(info.pix_fmt):
+    black, scale = luma_code(image)
+    if is_rgb(image.pix_fmt):
         return (np.stack([np.asarray(p, np.float32) for p in planes[:3]], -1) - black) / scale
     luma = (first - black) / scale
-    if info.pix_fmt.startswith("gray"):
+    if image.pix_fmt.startswith("gray"):
         return np.repeat(luma[..., None], 3, -1)
-    centre, spread = chroma_code(info)
-    shape, siting = (first.shape[0], first.shape[1]), chroma_siting(info)
+    centre, spread = chroma_code(image)
+    shape, siting = (first.shape[0], first.shape[1]), chroma_siting(image)
     blue, red = ((enlarge(np.asarray(p, np.float32), shape, siting) - centre) / spread for p in planes[1:3])
-    kr, kb = _KR_KB[colour_matrix(info)]
+    kr, kb = _KR_KB[colour_matrix(image)]
     rgb = np.empty((*first.shape, 3), np.float32)
     rgb[..., 0] = luma + 2 * (1 - kr) * red
     rgb[..., 2] = luma + 2 * (1 - kb) * blue
@@ -149,89 +159,108 @@ def planes_to_rgb(planes: Sequence[NDArray[np.generic]], info: MediaInfo) -> NDA
 
 
 def rgb_to_planes(
-    rgb: NDArray[np.float32], info: MediaInfo, chroma_shape: tuple[int, int] | None = None
+    rgb: NDArray[np.float32], image: ImageSpec, chroma_shape: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.float32], ...]:
-    """Float planes in code values, not rounded or clipped, of R'G'B' (H, W, 3), in the order of
+    """Float planes in the samples of `image`, not rounded or clipped, of R'G'B' (H, W, 3), in the order of
     `Frame.planes` without alpha.
 
     The inverse of `planes_to_rgb` on the same rectangle. `chroma_shape`: the rectangle's chroma size, where
-    it cannot be told from `info` (whole chroma samples are assumed).
+    it cannot be told from `image` (whole chroma samples are assumed).
     """
-    black, scale = luma_code(info)
-    if is_rgb(info.pix_fmt):
+    if image.encoding is SampleEncoding.LINEAR:
+        rgb = signed(transfer_of(image).to_linear, rgb)
+    black, scale = luma_code(image)
+    if is_rgb(image.pix_fmt):
         return tuple(np.ascontiguousarray(rgb[..., i]) * scale + black for i in range(3))
-    kr, kb = _KR_KB[colour_matrix(info)]
+    kr, kb = _KR_KB[colour_matrix(image)]
     luma = kr * rgb[..., 0] + (1 - kr - kb) * rgb[..., 1] + kb * rgb[..., 2]
     coded = np.asarray(luma * scale + black, np.float32)
-    if info.pix_fmt.startswith("gray"):
+    if image.pix_fmt.startswith("gray"):
         return (coded,)
-    centre, spread = chroma_code(info)
-    across, down = chroma_factors(info)
+    centre, spread = chroma_code(image)
+    across, down = chroma_factors(image)
     shape = chroma_shape or (-(-rgb.shape[0] // down), -(-rgb.shape[1] // across))
     differences = ((rgb[..., 2] - luma) / (2 * (1 - kb)), (rgb[..., 0] - luma) / (2 * (1 - kr)))
     blue, red = (
-        reduce(d, shape, chroma_siting(info)) * np.float32(spread) + np.float32(centre) for d in differences
+        reduce(d, shape, chroma_siting(image)) * np.float32(spread) + np.float32(centre) for d in differences
     )
     return coded, blue, red
 
 
-def chroma_factors(info: MediaInfo) -> tuple[int, int]:
+def transfer_of(image: ImageSpec) -> TransferFunction:
+    """The curve between the R'G'B' of `image` and linear light."""
+    unnamed = image.encoding is SampleEncoding.LINEAR and image.colour.transfer == LINEAR
+    return transfer_function(0 if unnamed else image.colour.transfer)
+
+
+def chroma_factors(image: ImageSpec) -> tuple[int, int]:
     """Luma samples per chroma sample, (across, down), in display orientation; (1, 1) for RGB and grey."""
-    if not info.pix_fmt.startswith("yuv"):
+    if not image.pix_fmt.startswith("yuv"):
         return 1, 1
-    name = info.pix_fmt.replace("yuva", "yuv")[3:6]
+    name = image.pix_fmt.replace("yuva", "yuv")[3:6]
     across, down = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "410": (4, 4)}[
         name
     ]
-    return (down, across) if info.rotation in (90, 270) else (across, down)
+    return (down, across) if image.rotation in (90, 270) else (across, down)
 
 
-def chroma_siting(info: MediaInfo) -> Siting:
+def chroma_siting(image: ImageSpec) -> Siting:
     """Where chroma samples lie among their luma samples in display orientation: 0 first, 0.5 middle, 1
     last.
     """
-    left = 0.5 if info.codec in _CENTRE_SITED else 0.0
-    return {0: (left, 0.5), 90: (0.5, left), 180: (1 - left, 0.5), 270: (0.5, 1 - left)}[info.rotation]
+    x, y = _PLACES[image.siting]
+    return {0: (x, y), 90: (1 - y, x), 180: (1 - x, 1 - y), 270: (y, 1 - x)}[image.rotation]
 
 
-def full_range(info: MediaInfo) -> bool:
+def full_range(image: ImageSpec) -> bool:
     """Whether codes run from 0 to the largest. Untagged Y'CbCr counts as limited, untagged RGB and grey as
     full.
     """
-    return info.colour.range == 2 or (info.colour.range == 0 and not info.pix_fmt.startswith("yuv"))
+    return image.colour.range == 2 or (image.colour.range == 0 and not image.pix_fmt.startswith("yuv"))
 
 
-def colour_matrix(info: MediaInfo) -> int:
+def colour_matrix(image: ImageSpec) -> int:
     """FFmpeg's number of the Y'CbCr matrix. Untagged clips count as players count them: BT.709 from 720 lines
     or 1280 columns on, BT.601 below. Raises `MediaError` for a matrix that is not luma and two differences.
     """
-    tag = info.colour.matrix
+    tag = image.colour.matrix
     if tag in _KR_KB:
         return tag
     if tag in (0, 2, 3):
-        return 1 if info.width >= 1280 or info.height > 576 else 6
-    raise MediaError(
-        f"{info.path} has colour matrix {tag} (FFmpeg's numbering); expected BT.601, BT.709 or BT.2020"
-    )
+        return 1 if image.width >= 1280 or image.height > 576 else 6
+    raise MediaError(f"colour matrix {tag} (FFmpeg's numbering) found; expected BT.601, BT.709 or BT.2020")
 
 
-def code_range(info: MediaInfo) -> tuple[int, int]:
-    """Smallest and largest code a sample may take: what a float plane is clipped to."""
-    return 0, (1 << bit_depth(info.pix_fmt)) - 1
+def code_range(image: ImageSpec) -> tuple[float, float]:
+    """Smallest and largest value a sample may take; float samples have no limits."""
+    if is_float(image.pix_fmt):
+        return -np.inf, np.inf
+    return 0, (1 << bit_depth(image.pix_fmt)) - 1
 
 
-def luma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
-    """(code of black, codes from black to white)."""
-    bits = bit_depth(info.pix_fmt)
-    if full_range(info):
+def to_samples(plane: NDArray[np.float32], image: ImageSpec) -> NDArray[np.generic]:
+    """A plane of `rgb_to_planes` as the samples of `image`: codes are rounded and clipped, floats stay."""
+    dtype = sample_type(image.pix_fmt)
+    if is_float(image.pix_fmt):
+        return np.asarray(plane, dtype)
+    low, high = code_range(image)
+    return np.clip(np.rint(plane), low, high).astype(dtype)
+
+
+def luma_code(image: ImageSpec) -> tuple[np.float32, np.float32]:
+    """(sample of black, samples from black to white)."""
+    if is_float(image.pix_fmt):
+        return np.float32(0), np.float32(1)
+    bits = bit_depth(image.pix_fmt)
+    if full_range(image):
         return np.float32(0), np.float32((1 << bits) - 1)
     return np.float32(16 << (bits - 8)), np.float32(219 << (bits - 8))
 
 
-def chroma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
+def chroma_code(image: ImageSpec) -> tuple[np.float32, np.float32]:
     """(code of no colour, codes for a difference of 1)."""
-    bits = bit_depth(info.pix_fmt)
-    spread = (1 << bits) - 1 if full_range(info) else 224 << (bits - 8)
+    bits = bit_depth(image.pix_fmt)
+    spread = (1 << bits) - 1 if full_range(image) else 224 << (bits - 8)
     return np.float32(1 << (bits - 1)), np.float32(spread)
 
 
@@ -239,54 +268,68 @@ def chroma_code(info: MediaInfo) -> tuple[np.float32, np.float32]:
 
 
 def convert_planes(
-    planes: Sequence[NDArray[np.generic]], info: MediaInfo, target: MediaInfo
+    planes: Sequence[NDArray[np.generic]], image: ImageSpec, target: ImageSpec
 ) -> tuple[NDArray[np.generic], ...]:
-    """The same picture in the pixel format and colour tags of `target`, rounded to whole codes.
+    """The same picture in pixel format, colour tags and chroma siting of `target`, rounded to its samples.
 
     Y'CbCr to Y'CbCr of one matrix stays in Y'CbCr: 8 to 10 bit of limited range is a shift by two bits,
     exactly.
     """
-    if info.pix_fmt == target.pix_fmt and (info.colour.range, info.colour.matrix) == (
-        target.colour.range,
-        target.colour.matrix,
-    ):
+    if _same_samples(image, target):
         return tuple(planes)
     if (
-        info.pix_fmt.startswith("yuv")
+        image.pix_fmt.startswith("yuv")
         and target.pix_fmt.startswith("yuv")
-        and colour_matrix(info) == colour_matrix(target)
+        and colour_matrix(image) == colour_matrix(target)
     ):
-        moved = _within_matrix(planes, info, target)
-    elif info.pix_fmt.startswith("gray") and target.pix_fmt.startswith("yuv"):
-        moved = _from_grey(planes[0], info, target)
+        moved = _within_matrix(planes, image, target)
+    elif image.pix_fmt.startswith("gray") and target.pix_fmt.startswith("yuv"):
+        moved = _from_grey(planes[0], image, target)
     else:
-        moved = rgb_to_planes(planes_to_rgb(planes, info), target)
-    coded = [_rounded(p, target) for p in moved]
+        moved = rgb_to_planes(planes_to_rgb(planes, image), target)
+    coded = [to_samples(p, target) for p in moved]
     if has_alpha(target.pix_fmt):
-        coded.append(_alpha(planes, info, target))
+        coded.append(_alpha(planes, image, target))
     return tuple(coded)
 
 
+def _same_samples(image: ImageSpec, target: ImageSpec) -> bool:
+    """Whether planes of one are planes of the other."""
+    return (
+        (image.pix_fmt, image.encoding) == (target.pix_fmt, target.encoding)
+        and (image.colour.range, image.colour.matrix) == (target.colour.range, target.colour.matrix)
+        and _reduced_siting(image) == _reduced_siting(target)
+    )
+
+
+def _reduced_siting(image: ImageSpec) -> tuple[float | None, ...]:
+    """`chroma_siting` along the axes on which chroma is smaller than luma."""
+    places = zip(chroma_siting(image), chroma_factors(image), strict=True)
+    return tuple(place if factor > 1 else None for place, factor in places)
+
+
 def _within_matrix(
-    planes: Sequence[NDArray[np.generic]], info: MediaInfo, target: MediaInfo
+    planes: Sequence[NDArray[np.generic]], image: ImageSpec, target: ImageSpec
 ) -> tuple[NDArray[np.float32], ...]:
-    luma = _recoded(planes[0], luma_code(info), luma_code(target))
+    luma = _recoded(planes[0], luma_code(image), luma_code(target))
     across, down = chroma_factors(target)
     full = (luma.shape[0], luma.shape[1])
     shape = (-(-full[0] // down), -(-full[1] // across))
+    old, new = chroma_siting(image), chroma_siting(target)
     chroma = []
     for plane in planes[1:3]:
-        part = _recoded(plane, chroma_code(info), chroma_code(target))
-        size = (max(shape[0], part.shape[0]), max(shape[1], part.shape[1]))
-        part = enlarge(part, size, chroma_siting(info))
-        chroma.append(reduce(part, shape, chroma_siting(target)))
+        part = _recoded(plane, chroma_code(image), chroma_code(target))
+        # by way of the finer of the two where both are sited alike, else of whole pixels
+        rows = max(shape[0], part.shape[0]) if old[1] == new[1] else full[0]
+        columns = max(shape[1], part.shape[1]) if old[0] == new[0] else full[1]
+        chroma.append(reduce(enlarge(part, (rows, columns), old), shape, new))
     return luma, *chroma
 
 
 def _from_grey(
-    plane: NDArray[np.generic], info: MediaInfo, target: MediaInfo
+    plane: NDArray[np.generic], image: ImageSpec, target: ImageSpec
 ) -> tuple[NDArray[np.float32], ...]:
-    luma = _recoded(plane, luma_code(info), luma_code(target))
+    luma = _recoded(plane, luma_code(image), luma_code(target))
     across, down = chroma_factors(target)
     none = np.full(
         (-(-luma.shape[0] // down), -(-luma.shape[1] // across)), chroma_code(target)[0], np.float32
@@ -301,33 +344,31 @@ def _recoded(
     return np.asarray((plane.astype(np.float32) - old[0]) * np.float32(new[1] / old[1]) + new[0], np.float32)
 
 
-def _rounded(plane: NDArray[np.float32], target: MediaInfo) -> NDArray[np.generic]:
-    low, high = code_range(target)
-    return np.clip(np.rint(plane), low, high).astype(np.uint8 if high < 256 else np.uint16)
+def _alpha(planes: Sequence[NDArray[np.generic]], image: ImageSpec, target: ImageSpec) -> NDArray[np.generic]:
+    top = _opaque(target)
+    if not has_alpha(image.pix_fmt):
+        return to_samples(np.full(planes[0].shape, top, np.float32), target)
+    return to_samples(planes[-1].astype(np.float32) * (top / _opaque(image)), target)
 
 
-def _alpha(planes: Sequence[NDArray[np.generic]], info: MediaInfo, target: MediaInfo) -> NDArray[np.generic]:
-    top = np.float32((1 << bit_depth(target.pix_fmt)) - 1)
-    if not has_alpha(info.pix_fmt):
-        return _rounded(np.full(planes[0].shape, top, np.float32), target)
-    return _rounded(
-        planes[-1].astype(np.float32) * (top / np.float32((1 << bit_depth(info.pix_fmt)) - 1)), target
-    )
+def _opaque(image: ImageSpec) -> np.float32:
+    """The alpha of a pixel that covers what lies behind it."""
+    return np.float32(1) if is_float(image.pix_fmt) else np.float32((1 << bit_depth(image.pix_fmt)) - 1)
 
 
-def delivered_as(info: MediaInfo, pix_fmt: str) -> MediaInfo:
-    """`info` in `pix_fmt`: its own range and matrix where both are Y'CbCr or both RGB; RGB becomes
-    limited-range BT.709.
+def delivered_as(image: ImageSpec, pix_fmt: str) -> ImageSpec:
+    """`image` in `pix_fmt`, a format of integers: its own range and matrix where both are Y'CbCr or both RGB;
+    RGB becomes limited-range BT.709.
     """
-    from dataclasses import replace
-
-    if is_rgb(info.pix_fmt) == is_rgb(pix_fmt):
-        return replace(info, pix_fmt=pix_fmt)
-    tags = replace(
-        info.colour,
-        range=1,
-        matrix=1,
-        primaries=info.colour.primaries if info.colour.primaries not in (0, 2) else 1,
-        transfer=info.colour.transfer if info.colour.transfer not in (0, 2) else 1,
-    )
-    return replace(info, pix_fmt=pix_fmt, colour=tags)
+    colour = image.colour
+    if is_rgb(image.pix_fmt) != is_rgb(pix_fmt):
+        colour = replace(
+            colour,
+            range=1,
+            matrix=1,
+            primaries=colour.primaries if colour.primaries not in (0, 2) else 1,
+            transfer=colour.transfer if colour.transfer not in (0, 2) else 1,
+        )
+    if image.encoding is SampleEncoding.LINEAR and colour.transfer == LINEAR:
+        colour = replace(colour, transfer=1)
+    return replace(image, pix_fmt=pix_fmt, colour=colour, encoding=SampleEncoding.CODES)

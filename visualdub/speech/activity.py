@@ -1,4 +1,7 @@
-"""Where the dialogue speaks and where the actor's mouth moves."""
+"""Speech activity and bilabial closure of the dialogue, mouth activity of the filmed actor.
+
+All three are series over time: those of the dialogue at STEP_RATE, mouth activity at the clip's frames.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening, convolve1d, maximum_filter1d, minimum_filter1d
 
+from visualdub.arrays import smoothstep
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.track import Track
 
 # ---- speech activity ---------------------------------------------------------------------------------------
 
-STEP_RATE = 50  # scores per second
-ON = 0.3  # score above which a step is speech
-GAP_SECONDS = (
-    0.5  # speakers do not close their lips in shorter pauses: at 0.24 the correlation of opening fell by 0.1
-)
+STEP_RATE = 50  # scores of the speech model per second
+SPEECH_THRESHOLD = 0.3  # a step with a higher score is speech
+# Speakers do not close their lips in shorter pauses: at 0.24 s the correlation of the opening fell by 0.1.
+GAP_SECONDS = 0.5
 BURST_SECONDS = 0.08  # a shorter sound is a click, not speech
-TOUCH = (0.16, 0.32)  # scores of touching lips between which they close
-EDGE_SECONDS = (
-    0.8  # from rest to speech and back: lips part well before the first sound; 0.2 cost 0.08 of the lip error
-)
+# From rest to speech and back: lips part well before the first sound; 0.2 s cost 0.08 of the lip error.
+EDGE_SECONDS = 0.8
 
 
 def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
-    """Join stretches of True that are at most `longest` apart. (n,) -> (n,)."""
+    """Join stretches of True that are at most `longest` samples apart. (n,) -> (n,)."""
     if longest < 1:
         return active
     padded = np.pad(active, longest + 1)
@@ -36,61 +37,72 @@ def fill_gaps(active: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
 
 
 def drop_bursts(active: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
-    """Remove stretches of True shorter than `shortest`. (n,) -> (n,)."""
+    """Remove stretches of True that are shorter than `shortest` samples. (n,) -> (n,)."""
     return np.asarray(binary_opening(active, np.ones(max(shortest, 1), bool))) if len(active) else active
 
 
-def voice_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Scores (n,) at STEP_RATE -> (n,) in 0..1: 1 in speech, exactly 0 in silence, raised-cosine edges.
+def speech_activity_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """How much the speech drives the mouth: 1 in speech, exactly 0 in silence, raised-cosine edges between.
 
-    The edge lies outside the speech, so that the first and last sounds are drawn in full.
+    scores: (n,) of speech activity in 0..1, at STEP_RATE. Returns (n,). The edges lie outside the speech, so
+    that the mouth is already fully driven at the first sound and still is at the last.
     """
-    active = drop_bursts(np.asarray(scores) > ON, round(BURST_SECONDS * STEP_RATE))
+    active = drop_bursts(np.asarray(scores) > SPEECH_THRESHOLD, round(BURST_SECONDS * STEP_RATE))
     if not len(active):
         return np.zeros(0)
     active = fill_gaps(active, round(GAP_SECONDS * STEP_RATE))
     half = round(EDGE_SECONDS * STEP_RATE / 2)
     window = np.hanning(2 * half + 3)[1:-1]
     grown = _grow(active, half).astype(np.float64)
-    return np.asarray(
-        np.clip(np.round(convolve1d(grown, window / window.sum(), mode="nearest"), 9), 0.0, 1.0)
-    )  # 1 is 1
-
-
-def contact_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Scores (n,) at STEP_RATE that the lips touch -> (n,) in 0..1 how far they are brought together: 0 up to
-    TOUCH[0], 1 from TOUCH[1] on. Lips that nearly touch look like a lisp, so there is little between.
-    """
-    x = np.clip((np.asarray(scores, np.float64) - TOUCH[0]) / (TOUCH[1] - TOUCH[0]), 0.0, 1.0)
-    return np.asarray(x * x * (3 - 2 * x))
+    smooth = convolve1d(grown, window / window.sum(), mode="nearest")
+    return np.asarray(np.clip(np.round(smooth, 9), 0.0, 1.0))  # rounded, so that full speech is exactly 1
 
 
 def _grow(active: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
-    """Lengthen every stretch of True by `by` on both sides. (n,) -> (n,)."""
+    """Lengthen every stretch of True by `by` samples on both sides. (n,) -> (n,)."""
     return np.asarray(np.convolve(np.pad(active, by), np.ones(2 * by + 1), "valid") > 0.5)
+
+
+# ---- bilabial closure --------------------------------------------------------------------------------------
+
+CLOSURE_SCORES = (0.16, 0.32)  # the lips start to close at the first score and touch from the second on
+
+
+def closure_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """How far the lips are closed for p, b and m: 0 up to the first of CLOSURE_SCORES, 1 from the second on.
+
+    scores: (n,) of bilabial closure in 0..1, at STEP_RATE. Returns (n,). The range between the two scores is
+    narrow, because lips that nearly touch look like a lisp.
+    """
+    low, high = CLOSURE_SCORES
+    return smoothstep((np.asarray(scores, np.float64) - low) / (high - low))
 
 
 # ---- mouth activity ----------------------------------------------------------------------------------------
 
-WINDOW_SECONDS = 0.4  # the range of the opening is taken over this long
-RANGE = 0.04  # of the eye distance: a still mouth stays below, measured noise of the landmarks is about 0.01
-OPEN = 0.12  # of the eye distance: a mouth open this far does not rest, however still it is held
+WINDOW_SECONDS = 0.4  # the range of the opening is taken over this time
+# The rest are in distances between the outer eye corners.
+ACTIVE_RANGE = 0.04  # a still mouth stays below this range; the landmarks' own noise is about 0.01
+OPEN_MOUTH = 0.12  # a mouth that is open this far is not at rest, however still it is held
+BLOCK = 1024  # frames whose landmarks are in memory in double precision at once
 
 
 def tracked_opening(track: Track) -> NDArray[np.float64]:
-    """(n,) inner-lip opening over eye distance; gaps without landmarks bridged linearly, 0 where there are
-    none at all.
+    """(n,) inner-lip opening of every frame, in distances between the outer eye corners.
+
+    Frames without landmarks are interpolated linearly; all are 0 where no frame has landmarks.
     """
-    opening = lip_opening(track.landmarks.astype(np.float64))
-    seen = np.isfinite(opening)
-    if not seen.any():
+    blocks = range(0, max(len(track), 1), BLOCK)
+    opening = np.concatenate([lip_opening(track.landmarks[i : i + BLOCK].astype(np.float64)) for i in blocks])
+    measured = np.isfinite(opening)
+    if not measured.any():
         return np.zeros(len(track))
-    return np.interp(np.arange(len(opening)), np.flatnonzero(seen), opening[seen])
+    return np.interp(np.arange(len(opening)), np.flatnonzero(measured), opening[measured])
 
 
-def mouth_moving(track: Track) -> NDArray[np.bool_]:
-    """(n,) True where the actor's mouth moves or is held open. False where no face was found."""
+def mouth_activity(track: Track) -> NDArray[np.bool_]:
+    """(n,) True where the actor's mouth moves or is held open; False in frames without a usable face."""
     opening = tracked_opening(track)
     size = 2 * round(float(track.rate) * WINDOW_SECONDS / 2) + 1
-    spread = maximum_filter1d(opening, size, mode="nearest") - minimum_filter1d(opening, size, mode="nearest")
-    return np.asarray(((spread > RANGE) | (opening > OPEN)) & track.usable)
+    highest, lowest = (f(opening, size, mode="nearest") for f in (maximum_filter1d, minimum_filter1d))
+    return np.asarray(((highest - lowest > ACTIVE_RANGE) | (opening > OPEN_MOUTH)) & track.usable)

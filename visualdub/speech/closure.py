@@ -1,4 +1,4 @@
-"""Lips that touch: how far apart a mouth's lips are, and the least change that brings them together."""
+"""Bilabial closure: how far apart a mouth's lips are, and the smallest change that closes them."""
 
 from __future__ import annotations
 
@@ -6,64 +6,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.landmarks import EYE_CORNERS, INNER_LIP_PAIRS
-from visualdub.face.models import FaceModel
+from visualdub.face.models import FaceModel, posed_landmarks
 
 Array = NDArray[np.float64]
-STEP = 0.05  # of a unit of the actor, for slopes by difference
-PASSES = 2  # of Newton's method; the jaw's turn is all that bends
-DAMPING = 1e-3  # of the mean slope squared: no wild change for the last hundredth of a gap
-BLOCK = 1024  # frames whose meshes are held at once
+STEP = 0.05  # of one scale of the actor: the step of the finite differences
+NEWTON_STEPS = 2  # only the jaw's rotation is not linear, so that two are enough
+DAMPING = 1e-3  # of the mean squared slope: keeps the last hundredth of a gap from costing a wild change
 
 
 def lip_offsets(model: FaceModel, identity: Array, values: Array) -> Array:
-    """(n, P, 2) from the upper to the lower inner lip in `INNER_LIP_PAIRS`: down and away from the camera, of
-    the distance between the outer eye corners.
+    """(n, P, 2) offsets from the upper to the lower inner lip at each of the P `INNER_LIP_PAIRS`.
 
-    identity: (V, 3) neutral mesh. values: (n, 1 + n_speech) jaw in radians, speech components. Head pose and
-    upper face do not matter.
+    The two numbers are the offset downwards and away from the camera, in distances between the outer eye
+    corners. identity: (V, 3) neutral mesh. values: (n, 1 + n_speech), the jaw in radians and then the speech
+    components. Head pose and upper face do not matter.
     """
     upper, lower = ([pair[side] for pair in INNER_LIP_PAIRS] for side in (0, 1))
-    eyes = float(np.linalg.norm(identity[EYE_CORNERS[0]] - identity[EYE_CORNERS[1]]))
-    found = [np.zeros((0, len(INNER_LIP_PAIRS), 2))]
-    for first in range(0, len(values), BLOCK):
-        part = values[first : first + BLOCK]
-        expression = np.zeros((len(part), model.n_expression))
-        expression[:, : part.shape[1] - 1] = part[:, 1:]
-        mesh = model.vertices(identity, part[:, 0], expression)
-        found.append((mesh[:, lower, 1:] - mesh[:, upper, 1:]) / eyes)
-    return np.concatenate(found)
+    left, right = model.landmarks(identity)[list(EYE_CORNERS)]
+    eyes = float(np.linalg.norm(left - right))
+    offsets = [np.zeros((0, len(INNER_LIP_PAIRS), 2))]
+    expression = np.zeros((len(values), model.n_expression))
+    expression[:, : values.shape[1] - 1] = values[:, 1:]
+    for _, mesh in posed_landmarks(model, identity, values[:, 0], expression):
+        offsets.append((mesh[:, lower, 1:] - mesh[:, upper, 1:]) / eyes)
+    return np.concatenate(offsets)
 
 
-def offset_slopes(model: FaceModel, identity: Array, centre: Array, gain: Array) -> Array:
-    """(m, P, 2) change of `lip_offsets` by one unit of the actor (`gain` (m,)) in each parameter, at the
-    mouth `centre` (m,).
-    """
-    points = np.concatenate([centre[None], centre[None] + np.diag(gain) * STEP])
+def offset_slopes(model: FaceModel, identity: Array, mean: Array, scale: Array) -> Array:
+    """(m, P, 2) change of `lip_offsets` by one `scale` (m,) of each parameter, at the mouth `mean` (m,)."""
+    points = np.concatenate([mean[None], mean[None] + np.diag(scale) * STEP])
     offsets = lip_offsets(model, identity, points)
     return np.asarray((offsets[1:] - offsets[0]) / STEP)
 
 
-def bring_together(model: FaceModel, identity: Array, values: Array, contact: Array, gain: Array) -> Array:
-    """`values` (n, m) with the lips brought together where `contact` (n,) is 1, part of the way below, as
-    they are at 0.
+def close_lips(model: FaceModel, identity: Array, values: Array, closure: Array, scale: Array) -> Array:
+    """`values` (n, m) with the lips closed where `closure` (n,) is 1, partly closed below it, unchanged at 0.
 
-    Together: no gap, and no further behind one another than in the neutral face. The change is the smallest
-    in units of the actor (`gain` (m,), one standard deviation of each parameter): it moves what opens this
-    mouth and leaves rounding and corners alone. Lips that overlap already stay.
+    Closed means that there is no gap, and that neither lip is further behind the other than in the neutral
+    face. Lips that overlap already stay as they are. The change is the smallest one when each parameter is
+    measured in its `scale` (m,), the actor's standard deviation: it moves what opens this mouth and leaves
+    rounding and corners alone. identity and values are as in `lip_offsets`.
     """
-    busy = contact > 0
-    if not busy.any():
+    closing = closure > 0
+    if not closing.any():
         return values
-    found = values.copy()
-    slopes = offset_slopes(model, identity, values[busy].mean(0), gain).reshape(len(gain), -1)
+    closed = values.copy()
+    slopes = offset_slopes(model, identity, values[closing].mean(0), scale).reshape(len(scale), -1)
     scatter = slopes.T @ slopes
     damped = scatter + DAMPING * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
-    back = np.linalg.solve(damped, slopes.T) * gain  # (2 P, m) parameters for an offset
-    start = lip_offsets(model, identity, values[busy])
-    shut = lip_offsets(model, identity, np.zeros((1, len(gain))))
-    shut = np.stack([np.minimum(start[..., 0], 0.0), np.broadcast_to(shut[..., 1], start.shape[:2])], -1)
-    goal = start + contact[busy][:, None, None] * (shut - start)
-    for _ in range(PASSES):
-        missed = lip_offsets(model, identity, found[busy]) - goal
-        found[busy] -= missed.reshape(len(missed), -1) @ back
-    return found
+    step_of_offset = np.linalg.solve(damped, slopes.T) * scale  # (2 P, m): parameters that undo an offset
+    start = lip_offsets(model, identity, values[closing])
+    neutral = lip_offsets(model, identity, np.zeros((1, len(scale))))
+    behind = np.broadcast_to(neutral[..., 1], start.shape[:2])
+    shut = np.stack([np.minimum(start[..., 0], 0.0), behind], -1)
+    target = start + closure[closing][:, None, None] * (shut - start)
+    for _ in range(NEWTON_STEPS):
+        error = lip_offsets(model, identity, closed[closing]) - target
+        closed[closing] -= error.reshape(len(error), -1) @ step_of_offset
+    return closed

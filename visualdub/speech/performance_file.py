@@ -1,6 +1,4 @@
-"""The performance file: what the mouth does in every frame of a dub, as JSON that an artist can edit and a
-script can read.
-"""
+"""The performance file: the mouth's parameters in every frame of a dub, as JSON for artists and scripts."""
 
 from __future__ import annotations
 
@@ -14,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.face.models import load_face_model
+from visualdub.face.models import FaceModel, face_model
 from visualdub.face.track import Performance, Track
-from visualdub.media.movie_reader import content_hash
-from visualdub.storage import write_text
+from visualdub.storage import content_hash, write_text
 from visualdub.timing import FrameRange
 
 FORMAT, VERSION = "visualdub performance", 1
-MOST_RADIANS, MOST_DEVIATIONS = (
-    1.5,
-    100.0,
-)  # further than any mouth opens or turns; catches a slip of the keyboard
+ROWS = "curves"  # the key in the file under which the rows lie, one for each frame
+# No mouth moves as far as these; a greater number is a slip of the keyboard.
+MOST_RADIANS, MOST_DEVIATIONS = 1.5, 100.0
 UNITS = {
     "frame": "number in the clip, counted from 0 in order of presentation, as --frames counts",
     "phone": "what the dialogue sounds like when the frame comes on screen (ARPABET); to read, not used",
@@ -36,8 +32,8 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class Curves:
-    """What a performance file holds of `frames`, n frames of a clip."""
+class PerformanceFile:
+    """The content of a performance file: the mouth in `frames`, n frames of a clip."""
 
     path: Path
     hash: str  # of the file's bytes, for the record
@@ -52,8 +48,10 @@ class Curves:
         return f"as {self.path.name} has it"
 
     def performance(self, track: Track) -> Performance:
-        """These curves over `track`, whose upper face stays. Raises `BadInput` where they are not of the
-        track's frames.
+        """The performance that has this mouth and the upper face of `track`.
+
+        Raises `BadInput` where the file belongs to other frames, another rate or another face model than the
+        track, and where a frame without a usable face is to be drawn.
         """
         if self.face_model != track.face_model:
             raise BadInput(
@@ -69,26 +67,26 @@ class Curves:
                 f"{self.path} holds frames {self.frames}; expected {track.frames}, what is dubbed of"
                 f" {track.source}"
             )
-        lost = np.flatnonzero((self.draw > 0) & ~track.usable)
-        if len(lost):
+        faceless = np.flatnonzero((self.draw > 0) & ~track.usable)
+        if len(faceless):
             raise BadInput(
-                f"{self.path}: frame {track.start + lost[0]} is to be drawn, but has no usable face; expected"
-                " draw 0"
+                f"{self.path}: frame {track.start + faceless[0]} is to be drawn, but has no usable face;"
+                " expected draw 0"
             )
         expression = track.expression.copy()
         expression[:, : self.mouth.shape[1] - 1] = self.mouth[:, 1:]
         return Performance(self.mouth[:, 0].copy(), expression, self.draw.copy())
 
 
-def parameter_names() -> list[str]:
-    """The mouth's parameters in a row: jaw, speech_00, speech_01, ..."""
-    return ["jaw", *(f"speech_{i:02d}" for i in range(load_face_model().n_speech))]
+def parameter_names(model: FaceModel) -> list[str]:
+    """Names of the mouth's parameters in their order: jaw, speech_00, speech_01, ..."""
+    return ["jaw", *(f"speech_{i:02d}" for i in range(model.n_speech))]
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
-def write_curves(
+def write_performance_file(
     path: Path,
     track: Track,
     performance: Performance,
@@ -96,13 +94,13 @@ def write_curves(
     rest: NDArray[np.float64],
     about: dict[str, Any],
 ) -> None:
-    """Write the mouth of `performance` over `track`, one line a frame, whole or not at all; no digit of a
-    number is lost.
+    """Write the mouth of `performance` over `track`, one line for each frame, whole or not at all.
 
-    phones: one for each frame. rest: (1 + n_speech,) the closed mouth. about: further facts for the head of
-    the file. Raises `OutputError` where it cannot be written.
+    Numbers are written so that reading them gives the same bits. phones: one for each frame. rest: (1 +
+    n_speech,) the closed mouth. about: further facts for the head of the file. Raises `OutputError` where it
+    cannot be written.
     """
-    names = parameter_names()
+    names = parameter_names(track.model)
     mouth = np.column_stack([performance.jaw, performance.expression[:, : len(names) - 1]])
     head = {
         "format": FORMAT,
@@ -115,7 +113,7 @@ def write_curves(
         "units": UNITS,
     }
     lines = [f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
-    lines.append(f' "rest": {json.dumps(dict(zip(names, rest.tolist(), strict=True)))},\n "curves": [\n')
+    lines.append(f' "rest": {json.dumps(dict(zip(names, rest.tolist(), strict=True)))},\n "{ROWS}": [\n')
     rows = [
         {"frame": frame, "phone": phone, "draw": draw, **dict(zip(names, values, strict=True))}
         for frame, phone, draw, values in zip(
@@ -130,12 +128,12 @@ def write_curves(
 # ---- reading -----------------------------------------------------------------------------------------------
 
 
-def read_curves(path: Path) -> Curves:
-    """Read what `write_curves` wrote and somebody may have edited; the rows may stand in any order.
+def read_performance_file(path: Path) -> PerformanceFile:
+    """Read a file that `write_performance_file` wrote and that somebody may have edited since.
 
-    Raises `BadInput` that names the frame and the parameter at fault.
+    The rows may be in any order. Raises `BadInput` that names the frame and the parameter at fault.
     """
-    found_hash = content_hash(path)
+    file_hash = content_hash(path)
     values = _document(path)
     head = {k: values.get(k) for k in ("rate", "frames", "face_model")}
     try:
@@ -144,29 +142,29 @@ def read_curves(path: Path) -> Curves:
         raise BadInput(
             f"{path} has rate {head['rate']!r}, frames {head['frames']!r}; expected text like 25 and 0:40"
         ) from e
-    if head["face_model"] != load_face_model().name:
-        raise BadInput(
-            f"{path} moves face model {head['face_model']!r}; this version moves {load_face_model().name!r}"
-        )
-    rows = values.get("curves")
+    try:
+        model = face_model(str(head["face_model"]))
+    except BadInput as e:
+        raise BadInput(f"{path} cannot be played: {e}") from None
+    rows = values.get(ROWS)
     if not isinstance(rows, list):
-        raise BadInput(f"{path} has no curves; expected a list of one row for each frame")
-    names = ["draw", *parameter_names()]
-    found: dict[int, list[float]] = {}
+        raise BadInput(f"{path} has no {ROWS}; expected a list of one row for each frame")
+    names = ["draw", *parameter_names(model)]
+    numbers: dict[int, list[float]] = {}  # by frame: draw, then the mouth's parameters
     for row in rows:
         frame = _frame_of(row, frames, path)
-        if frame in found:
+        if frame in numbers:
             raise BadInput(f"{path} has frame {frame} twice; expected each of {frames} once")
-        found[frame] = _numbers(row, names, f"{path}: frame {frame}")
-    missing = next((f for f in frames if f not in found), None)
+        numbers[frame] = _numbers(row, names, f"{path}: frame {frame}")
+    missing = next((f for f in frames if f not in numbers), None)
     if missing is not None:
         raise BadInput(f"{path} lacks frame {missing}; expected each of {frames} once")
-    table = np.array([found[f] for f in frames])
-    return Curves(path, found_hash, frames, rate, str(head["face_model"]), table[:, 1:], table[:, 0])
+    table = np.array([numbers[f] for f in frames])
+    return PerformanceFile(path, file_hash, frames, rate, str(head["face_model"]), table[:, 1:], table[:, 0])
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, checked to be a performance of this version."""
+    """The JSON object in `path`. Raises `BadInput` unless it is a performance of this version."""
 
     def no_number(text: str) -> NoReturn:
         raise BadInput(f"{path} holds {text}; expected numbers")
@@ -195,23 +193,23 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _frame_of(row: Any, frames: FrameRange, path: Path) -> int:
-    """The number of the frame that `row` is for."""
+    """The number of the frame that a row is for. Raises `BadInput` without one, and outside `frames`."""
     frame = row.get("frame") if isinstance(row, dict) else None
     if not isinstance(frame, int) or isinstance(frame, bool):
-        found = json.dumps(row)[:60]
-        raise BadInput(f'{path} has a row without a frame number, {found}; expected {{"frame": N, ...}}')
+        shown = json.dumps(row)[:60]
+        raise BadInput(f'{path} has a row without a frame number, {shown}; expected {{"frame": N, ...}}')
     if frame not in range(frames.start, frames.end_exclusive):
         raise BadInput(f"{path} has a row for frame {frame}; expected frames {frames} alone")
     return frame
 
 
 def _numbers(row: dict[str, Any], names: list[str], where: str) -> list[float]:
-    """The numbers of one row in the order of `names`, each within its range."""
+    """The numbers of one row in the order of `names`. Raises `BadInput` for one outside its range."""
     unknown = [k for k in row if k not in names and k not in ("frame", "phone")]
     missing = [n for n in names if n not in row]
     if missing or unknown:
-        found = f"lacks {missing[0]}" if missing else f"has {unknown[0]}"
-        raise BadInput(f"{where} {found}; expected frame, draw, jaw and {names[2]} to {names[-1]}")
+        fault = f"lacks {missing[0]}" if missing else f"has {unknown[0]}"
+        raise BadInput(f"{where} {fault}; expected frame, draw, jaw and {names[2]} to {names[-1]}")
     for name in names:
         low, high = {"draw": (0.0, 1.0), "jaw": (-MOST_RADIANS, MOST_RADIANS)}.get(
             name, (-MOST_DEVIATIONS, MOST_DEVIATIONS)

@@ -1,4 +1,4 @@
-"""Which phone sounds when: the best path through the phone scores, for people to read."""
+"""Phone labels of a recording, for people to read: the best path through the phone scores."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from visualdub.speech.activity import drop_bursts
 from visualdub.speech.features import pocketsphinx as phones
 
 SILENCE = "SIL"
-NOISE = ("NSN", "SPN")  # breath, cough and the like; given as SILENCE
+NOISE = ("NSN", "SPN")  # breath, cough and the like; they are labelled SILENCE
 STEP_SECONDS = phones.HOP / features.RATE  # 10 ms
-SHORTEST = 3  # steps that a phone lasts at least, 30 ms
-SWITCH = 7.0  # nepers that a change of phone costs: as many phones as were spoken; at 3 two fifths more
-CERTAIN = 20.0  # nepers by which silence wins where nothing can be heard
-PAUSE = 12  # steps that nothing is heard for at least: shorter ones are closures of p, t, k
+SHORTEST = 3  # steps: a phone lasts at least 30 ms
+SWITCH = 7.0  # nepers that a change of phone costs: gives as many phones as were spoken; 3 gives 40 % more
+CERTAIN = 20.0  # nepers by which silence wins where nothing is audible
+PAUSE = 12  # steps: a shorter stretch without audible sound is a closure of p, t or k, not a pause
 BLOCK = 1000  # steps scored at once, 10 s
-AROUND = 8  # steps of sound on either side of a block, more than one score looks at
+CONTEXT = 8  # steps of audio on either side of a block, more than one score depends on
 
 
 @dataclass(frozen=True)
 class PhoneSpan:
-    """One phone and when it sounds."""
+    """One phone and its time in the recording."""
 
     # ARPABET without stress (AA, B, SH, ...), as PocketSphinx's English model names it, or SILENCE; in
     # training IPA
@@ -39,31 +39,32 @@ class PhoneSpan:
 
 
 def phone_labels(audio: NDArray[np.float32]) -> list[PhoneSpan]:
-    """The phones of a recording one after another, without gaps, from 0 to its end; neighbours differ.
+    """The phones of a recording in their order, without gaps, from 0 to its end; neighbours differ.
 
-    audio: (n,) mono at 16 kHz, -1..1. A recognised phone, not a known one: on eight sentences aligned with
-    their text, 55 % of the spoken time carries the very phone and 65 % one of the same shape of the mouth.
-    Phones are English whatever is spoken. A recording too quiet for speech is one silence; an empty one has
-    no spans. Works in blocks: beside the audio, memory grows by less than 200 bytes each 10 ms. Raises
-    `BadInput` for audio that is not one row of finite numbers.
+    audio: (n,) mono at 16 kHz, -1..1. The phones are recognised, not known: on eight sentences that were
+    aligned with their text, 55 % of the spoken time has the right phone and 65 % one of the same mouth shape.
+    They are English whatever language is spoken. A recording that is too quiet for speech is one silence; an
+    empty one has no spans. The recording is scored in blocks: beside the audio, memory grows by less than 200
+    bytes for each 10 ms. Raises `BadInput` for audio that is not one row of finite numbers.
     """
-    heard = features.check_audio(audio)
-    steps = -(-len(heard) // phones.HOP)
+    samples = features.check_audio(audio)
+    steps = -(-len(samples) // phones.HOP)
     if steps == 0:
         return []
-    level = features.recording_level(heard)
+    level = features.recording_level(samples)
     if level is None:
-        return [PhoneSpan(SILENCE, 0.0, len(heard) / features.RATE)]
+        return [PhoneSpan(SILENCE, 0.0, len(samples) / features.RATE)]
     names = [SILENCE if n in NOISE else n for n in phones.acoustic_model().phones]
-    path = np.array(names)[best_path(_scores(heard, level, steps), steps, SWITCH, SHORTEST)]
+    path = np.array(names)[best_path(_scores(samples, level, steps), steps, SWITCH, SHORTEST)]
     edges = [0, *(np.flatnonzero(path[1:] != path[:-1]) + 1).tolist(), steps]
-    times = [min(e * STEP_SECONDS, len(heard) / features.RATE) for e in edges]
+    times = [min(e * STEP_SECONDS, len(samples) / features.RATE) for e in edges]
     return [PhoneSpan(str(path[e]), a, b) for e, a, b in zip(edges, times, times[1:], strict=False)]
 
 
 def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[str]:
-    """The phone of `spans` (as `phone_labels` gives them) at each of `times` in seconds; SILENCE outside the
-    recording.
+    """The phone at each of `times` (m,) in seconds; SILENCE outside the recording.
+
+    spans: of the recording, as `phone_labels` returns them.
     """
     if not spans:
         return [SILENCE] * len(times)
@@ -75,43 +76,44 @@ def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[
 
 def _scores(audio: NDArray[np.float32], level: features.Level, steps: int) -> Iterator[NDArray[np.float32]]:
     """Phone scores (BLOCK or fewer, P) of one block of steps after another."""
-    quiet, silence = _quiet(audio, level, steps), phones.acoustic_model().phones.index(SILENCE)
+    pause, silence = _pauses(audio, level, steps), phones.acoustic_model().phones.index(SILENCE)
     for first in range(0, steps, BLOCK):
         count = min(BLOCK, steps - first)
-        start = max(first - AROUND, 0)
-        piece = audio[start * phones.HOP : (first + count + AROUND) * phones.HOP] * np.float32(level.gain)
+        start = max(first - CONTEXT, 0)
+        piece = audio[start * phones.HOP : (first + count + CONTEXT) * phones.HOP] * np.float32(level.gain)
         scores = phones.phone_scores(
             piece, first - start, count, level.cepstra, phones.acoustic_model(), every=1
         )
-        here = quiet[first : first + count]
-        scores[here] = -CERTAIN
-        scores[here, silence] = 0.0
+        in_pause = pause[first : first + count]
+        scores[in_pause] = -CERTAIN
+        scores[in_pause, silence] = 0.0
         yield scores
 
 
-def _quiet(audio: NDArray[np.float32], level: features.Level, steps: int) -> NDArray[np.bool_]:
-    """(steps,) True in pauses in which nothing can be heard: the recogniser never met digital silence, and
-    calls it a ZH.
+def _pauses(audio: NDArray[np.float32], level: features.Level, steps: int) -> NDArray[np.bool_]:
+    """(steps,) True in pauses without audible sound.
+
+    The acoustic model was not trained on digital silence and takes it for a ZH.
     """
-    every = features.HOP // phones.HOP
-    heard = [
+    steps_of_feature = features.HOP // phones.HOP
+    audible = [
         features.KINDS["mel"].audible(audio, level, first, BLOCK)
-        for first in range(0, -(-steps // every), BLOCK)
+        for first in range(0, -(-steps // steps_of_feature), BLOCK)
     ]
-    return drop_bursts(~np.repeat(np.concatenate(heard), every)[:steps], PAUSE)
+    return drop_bursts(~np.repeat(np.concatenate(audible), steps_of_feature)[:steps], PAUSE)
 
 
 def best_path(
     blocks: Iterable[NDArray[np.floating[Any]]], steps: int, switch: float, shortest: int
 ) -> NDArray[np.int64]:
-    """The phone (steps,) at each step whose scores add up to most, less `switch` for every change of phone.
+    """(steps,) the path of phones with the highest sum of scores, less `switch` for every change of phone.
 
-    blocks: scores (k, P), k >= 1, one after another, `steps` >= 1 in all. Every phone lasts `shortest` steps
-    or more, or all of them where they are fewer.
+    blocks: scores (k, P), k >= 1, one block after another, `steps` >= 1 in all. Every phone lasts `shortest`
+    steps or more, or all of them where there are fewer.
     """
     shortest = min(shortest, steps)
-    best = np.concatenate([[0.0], np.full(steps, -np.inf)])  # of the first t steps' paths the largest sum
-    last = np.zeros(steps + 1, np.int64)  # the phone that path ends in
+    best = np.concatenate([[0.0], np.full(steps, -np.inf)])  # [t]: the highest sum over the first t steps
+    last = np.zeros(steps + 1, np.int64)  # [t]: the phone in which the path with that sum ends
     t = 0
     for block in blocks:
         if t == 0:
@@ -119,7 +121,7 @@ def best_path(
             total, recent = np.full(count, -np.inf), np.zeros((shortest, count))
             entered = np.zeros(
                 (steps, count), bool
-            )  # the best path to this phone came from another `shortest` steps ago
+            )  # the best path changed to this phone `shortest` steps ago
         for score in block:
             recent[t % shortest] = score
             t += 1

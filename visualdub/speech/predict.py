@@ -1,6 +1,4 @@
-"""Audio to the motion of the mouth: the speech model run by ONNX Runtime, in blocks, for recordings of any
-length.
-"""
+"""From audio to the motion of the mouth: the speech model, run by ONNX Runtime block by block."""
 
 from __future__ import annotations
 
@@ -19,29 +17,30 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.speech import features
-from visualdub.speech.activity import STEP_RATE, contact_envelope, voice_envelope
+from visualdub.speech.activity import STEP_RATE, closure_envelope, speech_activity_envelope
 
 MODEL = Path(__file__).parent / "data" / "speech.onnx"
 RECORD = MODEL.with_suffix(".json")
 Array = NDArray[np.floating[Any]]
-OUTPUTS = ("motion", "voice", "contact", "hidden")  # of the network
+# What the network gives, and the name of that output in the ONNX file. The names in the file are older; an
+# actor's adapter is tied to the hash of the file, so they stay.
+ONNX_OUTPUTS = {"motion": "motion", "speech_activity": "voice", "closure": "contact", "hidden": "hidden"}
 BLOCK = 1000  # steps the model is run on at once, 20 s
-CONTEXT = 64  # steps of sound on either side of a block, more than the network sees
+CONTEXT = 64  # steps of audio on either side of a block, more than the network's receptive field
 
 
 @dataclass(frozen=True)
 class SpeechMotion:
-    """The mouth that speaks a recording, frame by frame, in units of the actor: 0 is the actor's mean while
-    speaking, 1 one standard deviation of the actor's own (`SpeechStyle` turns it into radians and expression
-    numbers).
+    """The motion of a mouth that speaks a recording, in n frames, relative to the actor.
+
+    0 is the actor's mean while speaking and 1 is one standard deviation of the actor's own; `SpeechStyle`
+    turns it into radians and expression components.
     """
 
     jaw: NDArray[np.float64]  # (n,) positive opens
     expression: NDArray[np.float64]  # (n, n_speech)
-    voice: NDArray[np.float64]  # (n,) 1 in speech, 0 in silence, soft edges between
-    contact: NDArray[
-        np.float64
-    ]  # (n,) 1 where the lips touch (p, b, m), 0 where the rest says how far they are apart
+    speech_activity: NDArray[np.float64]  # (n,) 1 in speech, 0 in silence, soft edges between
+    closure: NDArray[np.float64]  # (n,) 1 where the lips touch (p, b, m), 0 where jaw and expression decide
 
     def __len__(self) -> int:
         return len(self.jaw)
@@ -49,7 +48,7 @@ class SpeechMotion:
 
 @cache
 def model_record() -> dict[str, Any]:
-    """What is known of the shipped model: training, figures on held-out speakers, face model, generic
+    """The record of the shipped model: its training, figures on held-out speakers, face model, generic
     style.
     """
     record: dict[str, Any] = json.loads(RECORD.read_text())
@@ -58,14 +57,15 @@ def model_record() -> dict[str, Any]:
 
 @cache
 def model_hash(path: Path) -> str:
-    """Sixteen hex digits that tell one model from another."""
+    """The first sixteen hex digits of the SHA-256 of a model file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 @cache
 def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.FeatureKind]:
-    """The model and the features it listens to. Raises `BadInput` for any other file, and for features that
-    cannot be made.
+    """The model in a file and its kind of input features.
+
+    Raises `BadInput` for a file that is no speech model, and for features that cannot be made.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -76,7 +76,7 @@ def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.Feature
         raise BadInput(f"{path} is not a speech model: {str(e).splitlines()[0]}") from e
     name = session.get_modelmeta().custom_metadata_map.get("features")
     if name is None:
-        raise BadInput(f"{path} does not say which features it listens to; expected a speech model")
+        raise BadInput(f"{path} does not name its input features; expected a speech model")
     try:
         kind = features.feature_kind(name)
     except BadInput as e:
@@ -84,9 +84,9 @@ def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.Feature
     width = session.get_inputs()[0].shape[-1]
     if width != kind.width:
         raise BadInput(
-            f"{path} listens to {width} numbers at a time; expected {kind.width}, as {kind.name} has them"
+            f"{path} takes input features of {width} numbers; expected {kind.width}, the width of {kind.name}"
         )
-    if missing := set(OUTPUTS) - {o.name for o in session.get_outputs()}:
+    if missing := set(ONNX_OUTPUTS.values()) - {o.name for o in session.get_outputs()}:
         raise BadInput(
             f"{path} does not give {', '.join(sorted(missing))}; it was made by an earlier version, train it"
             " again"
@@ -94,47 +94,46 @@ def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.Feature
     return session, kind
 
 
-def heard_blocks(
+def encode_blocks(
     audio: NDArray[np.float32], steps: int, model: Path, wanted: Sequence[str]
 ) -> Iterator[list[Array]]:
-    """The outputs `wanted` of the network, (BLOCK,) or (BLOCK, k) each, for one block of steps after another;
-    zeros where nothing can be heard: the mean mouth, not spoken with.
+    """Run the network on `audio` and yield its outputs `wanted`, one block of BLOCK steps after another.
 
-    Outputs: `motion` (1 + n_speech), `voice` and `contact` in 0..1, `hidden` (H), what an actor's own layer
-    reads.
+    audio: (n,) mono at 16 kHz, -1..1. steps: how many steps to cover; the last block may reach beyond them.
+    wanted: keys of `ONNX_OUTPUTS`: `motion` (BLOCK, 1 + n_speech), `speech_activity` and `closure` (BLOCK,)
+    in 0..1, `hidden` (BLOCK, H), the input of an actor's adapter. In a silent recording all are zeros: the
+    mean mouth, without speech.
     """
     session, kind = _session(model)
     level = kind.level(audio)
+    names = [ONNX_OUTPUTS[w] for w in wanted]
     shapes = {o.name: (BLOCK, *o.shape[2:]) for o in session.get_outputs()}
     inner = slice(CONTEXT, CONTEXT + BLOCK)
     for first in range(0, steps, BLOCK):
         if level is None:
-            yield [np.zeros(shapes[w], np.float32) for w in wanted]
+            yield [np.zeros(shapes[name], np.float32) for name in names]
             continue
         span = first - CONTEXT, BLOCK + 2 * CONTEXT
-        found = session.run(list(wanted), {"features": kind.features(audio, level, *span)[None]})
+        outputs = session.run(names, {"features": kind.features(audio, level, *span)[None]})
         audible = kind.audible(audio, level, *span)
         yield [
-            (f[0] * audible if w in ("voice", "contact") else f[0])[inner]
-            for w, f in zip(wanted, found, strict=True)
+            (o[0] * audible if w in ("speech_activity", "closure") else o[0])[inner]
+            for w, o in zip(wanted, outputs, strict=True)
         ]
 
 
 @cache
 def last_layer(model: Path) -> Array:
-    """(H + 1, 1 + n_speech) the model's own last layer: motion = [hidden, 1] @ layer. Found by asking the
-    network: the two are linear in each other, so random features give it to rounding.
+    """(H + 1, 1 + n_speech) the generic last layer of a model: motion = [hidden, 1] @ layer.
+
+    The file does not hold it as one matrix. The two outputs are linear in each other, so least squares on
+    random input features gives it, exact to rounding.
     """
     session, kind = _session(model)
-    heard = np.random.default_rng(0).normal(0, 0.5, (1, 4 * BLOCK, kind.width)).astype(np.float32)
-    motion, hidden = session.run(["motion", "hidden"], {"features": heard})
-    return np.asarray(
-        np.linalg.lstsq(
-            np.column_stack([hidden[0], np.ones(len(hidden[0]))]).astype(np.float64),
-            motion[0].astype(np.float64),
-            rcond=None,
-        )[0]
-    )
+    inputs = np.random.default_rng(0).normal(0, 0.5, (1, 4 * BLOCK, kind.width)).astype(np.float32)
+    motion, hidden = session.run([ONNX_OUTPUTS[k] for k in ("motion", "hidden")], {"features": inputs})
+    design = np.column_stack([hidden[0], np.ones(len(hidden[0]))]).astype(np.float64)
+    return np.asarray(np.linalg.lstsq(design, motion[0].astype(np.float64), rcond=None)[0])
 
 
 def _width(session: onnxruntime.InferenceSession) -> int:
@@ -146,53 +145,54 @@ def predict_motion(
     rate: Fraction,
     frame_count: int,
     model: Path = MODEL,
-    layer: Array | None = None,
+    adapter: Array | None = None,
 ) -> SpeechMotion:
-    """The motion of the mouth over `frame_count` frames at `rate` frames per second; frame i is at i / rate
-    seconds.
+    """The motion of the mouth over `frame_count` frames at `rate` frames/s; frame i is at i / rate seconds.
 
-    audio: (n,) mono at 16 kHz, -1..1, sample 0 at frame 0. A shorter recording is followed by silence (voice
-    0); the rest of a longer one is cut. Works in blocks of 20 s: beside the audio and the result, memory does
-    not grow with length. layer: (H + 1, 1 + n_speech), an actor's own, added to the generic motion: what each
-    number of `hidden`, and 1, adds to it. Raises `BadInput` for audio that is not one row of finite numbers.
+    audio: (n,) mono at 16 kHz, -1..1, sample 0 at frame 0. A recording that is shorter than the frames is
+    followed by silence (speech activity 0); of a longer one the end is cut. Blocks of 20 s are processed one
+    at a time: beside the audio and the result, memory does not grow with the length. adapter: (H + 1,
+    1 + n_speech), the actor's linear adapter; [hidden, 1] @ adapter is added to the generic motion. Raises
+    `BadInput` for audio that is not one row of finite numbers, and for an adapter of another model.
     """
-    heard = features.check_audio(audio)
+    samples = features.check_audio(audio)
     if frame_count < 0 or rate <= 0:
         raise BadInput(
             f"{frame_count} frames at {rate} frames/s were asked for; expected a positive rate, no negative"
             " count"
         )
     length = int(frame_count / rate * features.RATE)
-    times = np.array([float(i * STEP_RATE / rate) for i in range(frame_count)])  # in steps
-    steps = int(times[-1]) + 2 if frame_count else 0
-    wanted = ["motion", "voice", "contact", *(["hidden"] if layer is not None else [])]
-    blocks = [_with_layer(block, layer) for block in heard_blocks(heard[:length], steps, model, wanted)]
+    frame_steps = np.array([float(i * STEP_RATE / rate) for i in range(frame_count)])
+    steps = int(frame_steps[-1]) + 2 if frame_count else 0
+    wanted = ["motion", "speech_activity", "closure", *(["hidden"] if adapter is not None else [])]
+    blocks = [_adapted(block, adapter) for block in encode_blocks(samples[:length], steps, model, wanted)]
     if not blocks:
         width = _width(_session(model)[0])
         return SpeechMotion(np.zeros(0), np.zeros((0, width - 1)), np.zeros(0), np.zeros(0))
-    motion, voice, contact = (
+    motion, activity, closure = (
         np.concatenate(parts)[:steps].astype(np.float64) for parts in zip(*blocks, strict=True)
     )
     at_frames = _interpolate(
-        np.column_stack([motion, voice_envelope(voice), contact_envelope(contact)]), times
+        np.column_stack([motion, speech_activity_envelope(activity), closure_envelope(closure)]), frame_steps
     )
     return SpeechMotion(at_frames[:, 0], at_frames[:, 1:-2], at_frames[:, -2], at_frames[:, -1])
 
 
-def _with_layer(block: list[Array], layer: Array | None) -> tuple[Array, Array, Array]:
-    """Motion, voice and contact of a block, the motion by the actor's own layer. Raises `BadInput` for
-    another model's layer.
+def _adapted(block: list[Array], adapter: Array | None) -> tuple[Array, Array, Array]:
+    """Motion, speech activity and closure of a block, the motion with the actor's adapter added.
+
+    Raises `BadInput` for the adapter of another model.
     """
-    motion, voice, contact, *hidden = block
-    if layer is None:
-        return motion, voice, contact
-    if layer.shape != (hidden[0].shape[1] + 1, motion.shape[1]):
-        expected = (hidden[0].shape[1] + 1, motion.shape[1])
+    motion, activity, closure, *hidden = block
+    if adapter is None:
+        return motion, activity, closure
+    expected = (hidden[0].shape[1] + 1, motion.shape[1])
+    if adapter.shape != expected:
         raise BadInput(
-            f"the actor's speech layer has the shape {layer.shape}; this speech model needs {expected}; adapt"
-            " again"
+            f"the actor's speech adapter has the shape {adapter.shape}; this speech model needs {expected};"
+            " adapt again"
         )
-    return motion + hidden[0] @ layer[:-1] + layer[-1], voice, contact
+    return motion + hidden[0] @ adapter[:-1] + adapter[-1], activity, closure
 
 
 def _interpolate(values: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:

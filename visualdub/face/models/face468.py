@@ -5,15 +5,20 @@ default.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, face_width
+from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, LANDMARK_COUNT, face_width
 
 DATA = Path(__file__).with_name("face468.npz")
 Mesh = NDArray[np.float64]  # (..., V, 3) x right, y down, z away from the camera
+
+FACE, SKIRT, UPPER_TEETH, LOWER_TEETH, CAP = range(5)  # the values of `Face468.parts`
+FIRST_RING = 21  # vertices of the skirt that are next to the jaw line; the mask reaches no further down
+ARC = 11  # columns of a sheet of teeth; its first row lies on the dental arc
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Face468:
     face width.
 
     `vertices = identity + weights * (turn about the jaw joint) + expression @ basis`. Vertices 0..467 carry
-    MediaPipe's numbers, so `landmarks.lip_opening` works on the mesh.
+    MediaPipe's numbers, so they are the landmarks.
     """
 
     name: str
@@ -31,7 +36,7 @@ class Face468:
     template: Mesh  # (V, 3) mean neutral face
     anchors: NDArray[np.float64]  # (V - 468, 468) where extra vertices rest
     offsets: NDArray[np.float64]  # (V - 468, 3) in face widths
-    parts: NDArray[np.int8]  # (V,) 0 face, 1 skirt, 2 upper teeth, 3 lower teeth, 4 cap
+    parts: NDArray[np.int8]  # (V,) FACE, SKIRT, UPPER_TEETH, LOWER_TEETH or CAP
     jaw_weights: NDArray[np.float64]  # (V,) soft share in the jaw's turn
     jaw_joint: NDArray[np.float64]  # (3,) joint against the middle of the face's widest points, face widths
     jaw_limit: float  # radians, widest opening met in speech
@@ -48,9 +53,39 @@ class Face468:
     def vertex_count(self) -> int:
         return len(self.template)
 
-    def complete(self, face: Mesh) -> Mesh:
+    @property
+    def stable_landmarks(self) -> NDArray[np.int32]:
+        return self.stable
+
+    @cached_property
+    def landmark_trust(self) -> NDArray[np.float64]:
+        return np.ones(LANDMARK_COUNT)
+
+    @cached_property
+    def crop_vertices(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self.parts <= SKIRT)[: LANDMARK_COUNT + FIRST_RING]
+
+    @cached_property
+    def skin_triangles(self) -> NDArray[np.int32]:
+        return np.ascontiguousarray(self.triangles[(self.parts[self.triangles] <= SKIRT).all(1)])
+
+    @cached_property
+    def face_triangles(self) -> NDArray[np.int32]:
+        return np.ascontiguousarray(self.triangles[(self.parts[self.triangles] == FACE).all(1)])
+
+    @cached_property
+    def teeth(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        upper, lower = (np.flatnonzero(self.parts == part)[:ARC] for part in (UPPER_TEETH, LOWER_TEETH))
+        return upper, lower
+
+    def landmarks(self, mesh: Mesh) -> Mesh:
+        """See `FaceModel.landmarks`; a view of the mesh."""
+        return mesh[..., :LANDMARK_COUNT, :]
+
+    def neutral_mesh(self, landmarks: Mesh) -> Mesh:
         """Add the skirt, teeth and cap to a neutral face: (468, 3) -> (V, 3)."""
-        return np.concatenate([face, self.anchors @ face + self.offsets * float(face_width(face))])
+        extra = self.anchors @ landmarks + self.offsets * float(face_width(landmarks))
+        return np.concatenate([landmarks, extra])
 
     def joint(self, identity: Mesh) -> NDArray[np.float64]:
         """(3,) jaw joint of an actor."""
@@ -105,3 +140,8 @@ def read_face_model(path: Path, name: str) -> Face468:
         a["stable"],
         real("mask_weight"),
     )
+
+
+def read_built_in(name: str) -> Face468:
+    """The built-in face model under its name in the registry."""
+    return read_face_model(DATA, name)

@@ -1,8 +1,7 @@
-"""Input features of the speech model, 50 a second, the same however the recording is cut: log-mel, phone
-scores, both, wav2vec2.
+"""Input features of the speech model, 50 a second: log-mel, phone scores, both, or wav2vec2.
 
-`feature_kind` gives one of them behind the one interface `FeatureKind`; its name, with a version, stands in
-every model.
+A feature does not depend on where a recording is cut into blocks. `feature_kind` returns one kind behind the
+interface `FeatureKind`; its name, which includes a version, is stored in every speech model.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ PHONES = 42  # of PocketSphinx's acoustic model
 
 @dataclass(frozen=True)
 class MelPhone(FeatureKind):
-    """Log-mel, log posteriors of the phones scaled to about -1..1, or first the one and then the other."""
+    """Log-mel, or log posteriors of the phones scaled to about -1..1, or both in this order."""
 
     def features(
         self, audio: NDArray[np.float32], level: Level, first: int, count: int
@@ -77,15 +76,15 @@ NAMED = {k.name: k for k in KINDS.values()}
 
 
 def feature_kind(name: str, weights: Path | None = None) -> FeatureKind:
-    """The features called `name`: `phone`, `mel`, `both` or `wav2vec2` for the latest version, or a name out
-    of a model.
+    """The kind of features called `name`.
 
-    weights: the folder of a wav2vec2 network, by default $VISUALDUB_WAV2VEC2. Raises `BadInput` for an
-    unknown name, and for wav2vec2 whose weights are missing or are not the ones that `name` tells of.
+    name: `phone`, `mel`, `both` or `wav2vec2` for the latest version, or the full name from a model. weights:
+    the folder of a wav2vec2 network, by default $VISUALDUB_WAV2VEC2. Raises `BadInput` for an unknown name,
+    and for wav2vec2 whose weights are missing or are not those that `name` says.
     """
-    known = KINDS.get(name) or NAMED.get(name)
-    if known is not None:
-        return known
+    shipped = KINDS.get(name) or NAMED.get(name)
+    if shipped is not None:
+        return shipped
     if name.split("-")[0] != "wav2vec2":
         raise BadInput(
             f"unknown speech features {name!r}; expected one of {', '.join([*KINDS, 'wav2vec2', *NAMED])}"
@@ -94,5 +93,5 @@ def feature_kind(name: str, weights: Path | None = None) -> FeatureKind:
 
     kind = open_wav2vec2(weights)
     if name not in ("wav2vec2", kind.name):
-        raise BadInput(f"the model listens to {name}; the weights in {kind.folder} make {kind.name}")
+        raise BadInput(f"the model takes {name}; the weights in {kind.folder} make {kind.name}")
     return kind

@@ -1,4 +1,4 @@
-"""Log-mel of a recording relative to its level, and the interface of all speech features."""
+"""Log-mel of a recording relative to its level, and the interface of all kinds of input features."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
+from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
 from visualdub.speech.features.mel_filters import bin_hertz, mel_edges, mel_of_hertz, triangles
 from visualdub.speech.features.pocketsphinx import cepstra
@@ -21,12 +22,12 @@ FFT = 1024
 BANDS = 40
 LOW_HZ, HIGH_HZ = 60.0, 7600.0
 POWER_FLOOR = 1e-10  # of one band, about -100 dBFS
-DEPTH = 7.0  # nepers of power kept below the loud frames' mean; what is fainter counts as this faint
+DEPTH = 7.0  # nepers of power below the mean of the loud frames; what is fainter is raised to this
 LOUDNESS = -5.5  # nepers of power that the loud frames are brought to, about -24 dBFS
-CONTEXT = 8  # features of sound on either side that one feature looks at, rounded up
+CONTEXT = 8  # features of audio on either side that one feature depends on, rounded up
 FAINT = -0.9  # mean over the bands below which a feature is silence
 LOUD = 3.0  # nepers of power: frames this close to the loudest ones make the mean
-SAMPLED_SECONDS = 60  # at most this much of a recording is looked at for its level
+SAMPLED_SECONDS = 60  # at most this much of a recording is read to measure its level
 SILENT_DB = -65.0  # a recording whose loud frames lie below this holds no speech
 
 
@@ -47,17 +48,12 @@ def feature_count(samples: int) -> int:
 
 
 def log_mel(audio: NDArray[np.float32], first: int, count: int) -> NDArray[np.float32]:
-    """Natural log of mel power for features `first` .. `first + count - 1`; feature k is centred on sample k
-    * HOP.
+    """(count, BANDS) natural log of mel power for features `first` .. `first + count - 1`.
 
-    audio: (n,) in -1..1 at RATE. Outside the recording there is silence, so any `first` is allowed. Returns
-    (count, BANDS).
+    Feature k is centred on sample k * HOP. audio: (n,) in -1..1 at RATE. Outside the recording there is
+    silence, so any `first` is allowed.
     """
-    start, length = first * HOP - WINDOW // 2, (count - 1) * HOP + WINDOW
-    piece = np.zeros(length, np.float32)
-    a, b = max(start, 0), min(start + length, len(audio))
-    if b > a:
-        piece[a - start : b - start] = audio[a:b]
+    piece = padded_slice(audio, first * HOP - WINDOW // 2, (count - 1) * HOP + WINDOW)
     frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP] * np.hanning(WINDOW).astype(
         np.float32
     )
@@ -67,20 +63,20 @@ def log_mel(audio: NDArray[np.float32], first: int, count: int) -> NDArray[np.fl
 
 @dataclass(frozen=True)
 class Level:
-    """What gain, microphone and room add to a whole recording, to be taken off again."""
+    """What gain, microphone and room add to a whole recording, so that it can be removed."""
 
     gain: float  # samples are multiplied by this first, which makes all recordings equally loud
     mel: NDArray[np.float32]  # (BANDS,) mean log-mel of the loud frames
-    cepstra: NDArray[np.float32]  # (13,) mean cepstra of the frames looked at, without digital silence
-    mean: float  # of the samples looked at, as recorded
-    deviation: float  # of the samples looked at, as recorded
+    cepstra: NDArray[np.float32]  # (13,) mean cepstra, without digital silence
+    mean: float  # of the samples, as recorded
+    deviation: float  # standard deviation of the samples, as recorded
 
 
 def recording_level(audio: NDArray[np.float32]) -> Level | None:
-    """The level of a recording; None where nothing in it is loud enough to be speech.
+    """The level of a recording (n,); None where nothing in it is loud enough to be speech.
 
-    Looks at `SAMPLED_SECONDS` at most, in seconds spread evenly over the recording, so that memory stays
-    bounded.
+    It is measured on `SAMPLED_SECONDS` at most, single seconds spread evenly over the recording, so that
+    memory stays bounded.
     """
     per_second = RATE // HOP
     seconds = max(1, feature_count(len(audio)) // per_second)
@@ -97,76 +93,66 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
     )
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
-    looked_at = np.concatenate([audio[s * HOP : (s + per_second) * HOP] for s in inside])
+    samples = np.concatenate([audio[s * HOP : (s + per_second) * HOP] for s in inside])
     spectra = spectra[: 2 * feature_count(len(audio))]
     return Level(
         gain,
         np.maximum(loud, quietest),
         spectra[spectra[:, 0] > 0].mean(0),
-        float(looked_at.mean(dtype=np.float64)),
-        float(looked_at.std(dtype=np.float64)),
+        float(samples.mean(dtype=np.float64)),
+        float(samples.std(dtype=np.float64)),
     )
 
 
 def scaled_piece(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
-    """The samples that features `first` .. `first + count - 1` and their neighbours look at, times `gain`.
+    """The samples that features `first` .. `first + count - 1` depend on, times `gain`.
 
-    CONTEXT features of sound, or silence outside the recording, lie on either side: feature `first` is number
-    CONTEXT here.
+    CONTEXT features of audio, or silence outside the recording, are included on either side: in the result,
+    feature `first` has the number CONTEXT.
     """
-    start, length = (first - CONTEXT) * HOP, (count + 2 * CONTEXT) * HOP
-    piece = np.zeros(length, np.float32)
-    a, b = max(start, 0), min(start + length, len(audio))
-    if b > a:
-        piece[a - start : b - start] = audio[a:b] * np.float32(gain)
-    return piece
+    return padded_slice(audio, (first - CONTEXT) * HOP, (count + 2 * CONTEXT) * HOP) * np.float32(gain)
 
 
 def relative_mel(audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.float32]:
-    """(count, BANDS) log-mel relative to the recording's level, floored at -DEPTH and scaled to about
-    -1..1.
-    """
+    """(count, BANDS) log-mel relative to the recording's level, at least -DEPTH, scaled to about -1..1."""
     mel = log_mel(scaled_piece(audio, level.gain, first, count), CONTEXT, count)
     return np.asarray(np.maximum(mel - level.mel, -DEPTH) / DEPTH, np.float32)
 
 
 @dataclass(frozen=True)
 class FeatureKind(ABC):
-    """One kind of speech features: RATE / HOP a second, feature k is centred on sample k * HOP of a recording
-    at RATE.
-    """
+    """One kind of input features: RATE / HOP a second; feature k is centred on sample k * HOP at RATE."""
 
-    name: str  # with a version; a model trained on another is refused
-    width: int  # numbers of one feature
-    bands: int  # the first so many of them are log-mel, -1..
-    phones: int  # the next so many are phone scores, -1..1
+    name: str  # includes a version; a model that was trained on another one is refused
+    width: int  # how many numbers a feature has
+    bands: int  # how many of them, from the first on, are log-mel, -1 and more
+    phones: int  # how many of them, after those, are phone scores, -1..1
 
     def level(self, audio: NDArray[np.float32]) -> Level | None:
-        """The level of a whole recording, which `features` and `audible` want; None where there is nothing to
-        hear.
-        """
+        """The level of a whole recording (n,), for `features` and `audible`; None where it is silent."""
         return recording_level(audio)
 
     @abstractmethod
     def features(
         self, audio: NDArray[np.float32], level: Level, first: int, count: int
     ) -> NDArray[np.float32]:
-        """(count, width) features `first`.. of a recording (n,) in -1..1; silence lies outside it, so any
-        `first` is allowed.
+        """(count, width) features `first` .. `first + count - 1` of a recording (n,) in -1..1.
+
+        Outside the recording there is silence, so any `first` is allowed.
         """
 
     def audible(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.bool_]:
-        """(count,) False where the sound lies so far below the recording's loud frames that nothing can be
-        spoken there.
-        """
+        """(count,) False where the audio is too quiet for speech, given how loud the recording is."""
         return np.asarray(relative_mel(audio, level, first, count).mean(1) > FAINT)
 
 
 def check_audio(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The recording as float32; raises `BadInput` unless it is one row of finite numbers."""
-    found = np.asarray(audio, np.float32)
-    if found.ndim != 1:
-        raise BadInput(f"dialogue has the shape {found.shape}; expected one channel of samples at {RATE} Hz")
-    if not np.isfinite(found).all():
+    """The recording (n,) as float32. Raises `BadInput` unless it is one row of finite numbers."""
+    samples = np.asarray(audio, np.float32)
+    if samples.ndim != 1:
+        raise BadInput(
+            f"dialogue has the shape {samples.shape}; expected one channel of samples at {RATE} Hz"
+        )
+    if not np.isfinite(samples).all():
         raise BadInput("dialogue holds samples that are not numbers; expected -1..1")
-    return found
+    return samples

@@ -1,12 +1,12 @@
-"""Phone scores from the acoustic model in PocketSphinx's wheel, evaluated in numpy: every Gaussian, no
-search, far faster.
+"""Phone scores from the acoustic model in PocketSphinx's wheel, evaluated in numpy.
 
-Against PocketSphinx's own senone scores (`senlogdir`, with `compallsen`): the same cepstra, differences and
-context-independent states. Its front end also takes a running estimate of the noise off, which depends on
-everything heard before and so on where a recording is cut; this one does not. With that turned off there, the
-likeliest phone is the same in 87 to 92 of 100 frames of ten recordings in eight languages (in 94 to 96, of
-three of them, once PocketSphinx also looks at all Gaussians and not at the best four); with it on, in 71 to
-78 of the three. `tests/speech/test_phones.py` holds the comparison.
+All Gaussians are evaluated and nothing is searched, which is far faster than the recogniser. Cepstra, their
+differences and the context-independent states are those behind PocketSphinx's own senone scores (`senlogdir`,
+with `compallsen`). Its front end also subtracts a running estimate of the noise, which depends on the whole
+recording so far, and so on where a recording is cut; this one does not. With that estimate turned off in
+PocketSphinx, the most likely phone is the same in 87 to 92 % of the frames of ten recordings in eight
+languages (for three of them in 94 to 96 %, once PocketSphinx also evaluates all Gaussians and not the best
+four); with it on, in 71 to 78 % of the three. `tests/speech/test_pocketsphinx.py` makes the comparison.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct, rfft
 
+from visualdub.arrays import padded_slice
 from visualdub.speech.features.mel_filters import bin_hertz, hertz_of_mel, mel_edges, triangles
 
 Array = NDArray[np.float32]
@@ -29,18 +30,14 @@ LOW_HZ, HIGH_HZ = 130.0, 6800.0
 PREEMPHASIS = 0.97
 STREAMS, STATES = 3, 3  # cepstra, their first and second difference; states of a phone
 WEIGHT_STEP = 1024 * np.log(1.0001)  # nepers that one step of a stored mixture weight stands for
-SCALE = (
-    0.5  # of log likelihoods before they compete: frames are not independent, and one phone would take all
-)
-PIECE = 48  # frames whose Gaussians are held at once; more do not fit the processor's cache
-FLOOR = -9.0  # nepers; less likely phones count as this likely
+SCALE = 0.5  # of the log likelihoods: frames are not independent, and unscaled one phone would take all
+PIECE = 48  # frames whose Gaussians are evaluated at once; more do not fit the processor's cache
+FLOOR = -9.0  # nepers; a less likely phone counts as this likely
 
 
 @dataclass(frozen=True)
 class AcousticModel:
-    """Phones (P) with their own Gaussians (G) in each of STREAMS streams, mixed by context-independent
-    STATES.
-    """
+    """P phones, each with G Gaussians in each of STREAMS streams and a mixture of them for each of STATES."""
 
     phones: tuple[str, ...]  # P names
     quadratic: tuple[Array, ...]  # per stream (2 * CEPSTRA + 1, P * G): log density = [x², x, 1] @ quadratic
@@ -54,8 +51,8 @@ def _read_gaussians(path: Path) -> NDArray[np.float64]:
     numbers = np.frombuffer(raw, "<i4", 4 + STREAMS + 1, start)
     phones, streams, gaussians = (int(n) for n in numbers[1:4])
     if streams != STREAMS or set(numbers[4 : 4 + STREAMS]) != {CEPSTRA}:
-        found = numbers[4 : 4 + streams].tolist()
-        raise ValueError(f"{path} has {streams} streams of {found} numbers; expected {STREAMS} of {CEPSTRA}")
+        widths = numbers[4 : 4 + streams].tolist()
+        raise ValueError(f"{path} has {streams} streams of {widths} numbers; expected {STREAMS} of {CEPSTRA}")
     data = np.frombuffer(raw, "<f4", int(numbers[4 + STREAMS]), start + numbers.nbytes)
     return data.reshape(phones, STREAMS, gaussians, CEPSTRA).astype(np.float64)
 
@@ -63,16 +60,14 @@ def _read_gaussians(path: Path) -> NDArray[np.float64]:
 def _read_weights(path: Path, phones: int, gaussians: int) -> NDArray[np.float64]:
     """(STREAMS, G, P, STATES) mixture weights of the context-independent states out of a `sendump` file."""
     raw, start = path.read_bytes(), 0
-    while length := int.from_bytes(
-        raw[start : start + 4], "little"
-    ):  # the header: texts behind their lengths, 0 ends it
+    while length := int.from_bytes(raw[start : start + 4], "little"):  # header: texts, each after its length
         start += 4 + length
     start += 4
     rows, states = (int(n) for n in np.frombuffer(raw, "<i4", 2, start))
     start += 8
     if rows != gaussians or len(raw) - start != STREAMS * gaussians * states:
-        found = f"{rows} rows and {len(raw) - start} weights"
-        raise ValueError(f"{path} has {found}; expected {STREAMS} times {gaussians} rows of {states}")
+        counts = f"{rows} rows and {len(raw) - start} weights"
+        raise ValueError(f"{path} has {counts}; expected {STREAMS} times {gaussians} rows of {states}")
     body = np.frombuffer(raw, np.uint8, offset=start).reshape(STREAMS, gaussians, states)
     weights = np.exp(-WEIGHT_STEP * body[:, :, : phones * STATES].astype(np.float64))
     return np.asarray(weights.reshape(STREAMS, gaussians, phones, STATES))
@@ -109,21 +104,18 @@ def acoustic_model() -> AcousticModel:
 
 @cache
 def _filters() -> Array:
-    """(FFT / 2 + 1, FILTERS) the recogniser's triangles: edges rounded to whole bins, unit area."""
+    """(FFT / 2 + 1, FILTERS) the recogniser's triangular filters: edges rounded to whole bins, unit area."""
     step = 16000 / FFT
     edges = np.floor(hertz_of_mel(mel_edges(LOW_HZ, HIGH_HZ, FILTERS)) / step + 0.5) * step
     return np.asarray(triangles(bin_hertz(16000, FFT), edges) * 2 / (edges[2:] - edges[:-2]), np.float32)
 
 
 def cepstra(audio: Array, first: int, count: int) -> Array:
-    """(count, CEPSTRA) cepstra for features `first`..; feature k is centred on sample k * HOP. Silence
-    outside the recording.
+    """(count, CEPSTRA) cepstra for features `first` .. `first + count - 1` of a recording (n,) at 16 kHz.
+
+    Feature k is centred on sample k * HOP. Outside the recording there is silence.
     """
-    start, length = first * HOP - WINDOW // 2 - 1, (count - 1) * HOP + WINDOW + 1
-    piece = np.zeros(length, np.float32)
-    a, b = max(start, 0), min(start + length, len(audio))
-    if b > a:
-        piece[a - start : b - start] = audio[a:b] * 32768
+    piece = padded_slice(audio, first * HOP - WINDOW // 2 - 1, (count - 1) * HOP + WINDOW + 1) * 32768
     emphasised = piece[1:] - PREEMPHASIS * piece[:-1]
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::HOP] * np.hamming(WINDOW).astype(
         np.float32
@@ -137,10 +129,10 @@ def cepstra(audio: Array, first: int, count: int) -> Array:
 def phone_scores(
     audio: Array, first: int, count: int, mean: Array, model: AcousticModel, every: int = 2
 ) -> Array:
-    """Log posterior of each phone, FLOOR..0, at `count` features first, first + every, ...: (count, P).
+    """(count, P) log posterior of each phone, FLOOR..0, at the features first, first + every, ...
 
-    mean: (CEPSTRA,) of the whole recording. A uniform prior, likelihoods scaled by SCALE, the best state of
-    each phone.
+    mean: (CEPSTRA,) mean cepstra of the whole recording. The prior is uniform, the likelihoods are scaled by
+    SCALE, and each phone counts by its best state.
     """
     score = phone_likelihoods(audio, first, count, mean, model, every) * SCALE
     score -= score.max(1, keepdims=True)
@@ -150,7 +142,7 @@ def phone_scores(
 def phone_likelihoods(
     audio: Array, first: int, count: int, mean: Array, model: AcousticModel, every: int = 2
 ) -> Array:
-    """Log likelihood of each phone's best state, at the features of `phone_scores`: (count, P)."""
+    """(count, P) log likelihood of each phone's best state, at the features of `phone_scores`."""
     base = cepstra(audio, first - 3, (count - 1) * every + 7) - mean
     delta = base[4:] - base[:-4]  # at feature t: c[t + 2] - c[t - 2]
     streams = [x[::every] for x in (base[3:-3], delta[1:-1], delta[2:] - delta[:-2])]
@@ -159,7 +151,7 @@ def phone_likelihoods(
 
 
 def _likelihoods(model: AcousticModel, streams: list[Array]) -> Array:
-    """(n, P) log likelihood of each phone's best state, of n frames: STREAMS arrays (n, CEPSTRA)."""
+    """(n, P) log likelihood of each phone's best state in n frames, given as STREAMS arrays (n, CEPSTRA)."""
     count = len(streams[0])
     total = np.zeros((count, len(model.phones), STATES), np.float32)
     for x, quadratic, weights in zip(streams, model.quadratic, model.weights, strict=True):

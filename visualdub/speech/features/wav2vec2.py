@@ -1,6 +1,4 @@
-"""Speech features of a wav2vec2 network in a folder on this machine, exported to ONNX by
-`exporters.wav2vec2`.
-"""
+"""Input features from a wav2vec2 network that the user exported to ONNX with `exporters.wav2vec2`."""
 
 from __future__ import annotations
 
@@ -18,30 +16,28 @@ from visualdub.speech.features.mel import HOP, FeatureKind, Level
 
 FOLDER = "VISUALDUB_WAV2VEC2"  # environment variable that names the folder
 NETWORK = "wav2vec2.onnx"  # file in the folder
-FIELD = 400  # samples that output k of the network looks at, from sample k * HOP on
-BLOCK = 300  # features made at once, 6 s; block b starts at feature b * BLOCK wherever the recording is cut
-CONTEXT = 75  # features of sound on either side of a block
-SAMPLES = (BLOCK + 2 * CONTEXT - 1) * HOP + FIELD  # that the network takes
+FIELD = 400  # samples that output k of the network depends on, from sample k * HOP on
+BLOCK = 300  # features computed at once, 6 s; block b always starts at feature b * BLOCK
+CONTEXT = 75  # features of audio on either side of a block
+SAMPLES = (BLOCK + 2 * CONTEXT - 1) * HOP + FIELD  # samples that the network takes
 
 
 @dataclass(frozen=True)
 class Wav2Vec2(FeatureKind):
-    """One layer of a wav2vec2 network, each feature brought to mean 0 and deviation 1 over its numbers."""
+    """One layer of a wav2vec2 network; the numbers of each feature have mean 0 and deviation 1."""
 
     folder: Path
     session: onnxruntime.InferenceSession
-    normalise: bool  # the network wants recordings of mean 0 and deviation 1
+    normalise: bool  # whether the network takes recordings of mean 0 and deviation 1
 
     def features(
         self, audio: NDArray[np.float32], level: Level, first: int, count: int
     ) -> NDArray[np.float32]:
-        """As `FeatureKind.features`. The network sees a whole block at once, so whole blocks are made and
-        then cut.
-        """
+        """As `FeatureKind.features`. A feature depends on all of its block, so whole blocks are computed."""
         blocks = range(first // BLOCK, (first + count - 1) // BLOCK + 1)
-        made = np.concatenate([self._block(audio, level, b) for b in blocks])
+        whole = np.concatenate([self._block(audio, level, b) for b in blocks])
         start = first - blocks[0] * BLOCK
-        return made[start : start + count]
+        return whole[start : start + count]
 
     def _block(self, audio: NDArray[np.float32], level: Level, number: int) -> NDArray[np.float32]:
         """(BLOCK, width) features of block `number`."""
@@ -49,18 +45,18 @@ class Wav2Vec2(FeatureKind):
         piece = np.zeros(SAMPLES, np.float32)
         a, b = max(start, 0), min(start + SAMPLES, len(audio))
         if b > a:
-            heard = audio[a:b]
+            samples = audio[a:b]
             piece[a - start : b - start] = (
-                (heard - level.mean) / (level.deviation + 1e-7) if self.normalise else heard
+                (samples - level.mean) / (level.deviation + 1e-7) if self.normalise else samples
             )
-        (found,) = self.session.run(["features"], {"sound": piece[None]})
-        return np.asarray(found[0, CONTEXT : CONTEXT + BLOCK])
+        (features,) = self.session.run(["features"], {"sound": piece[None]})
+        return np.asarray(features[0, CONTEXT : CONTEXT + BLOCK])
 
 
 def open_wav2vec2(folder: Path | None = None) -> Wav2Vec2:
-    """The network in `folder`, by default $VISUALDUB_WAV2VEC2. Nothing is ever downloaded.
+    """The network in `folder`, by default the one that $VISUALDUB_WAV2VEC2 names. Nothing is ever downloaded.
 
-    Raises `BadInput` where no folder is named, the network is not in it, or it is another one.
+    Raises `BadInput` where no folder is named, or where it holds no network or one of another kind.
     """
     chosen = folder or (Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
     if chosen is None:
@@ -79,7 +75,7 @@ def open_wav2vec2(folder: Path | None = None) -> Wav2Vec2:
 
 @lru_cache(maxsize=1)
 def _opened(path: Path, _changed: int) -> Wav2Vec2:
-    """The network in a file, read once as long as it is not written again. Raises `BadInput`."""
+    """The network in a file, which is read again only after it was written. Raises `BadInput`."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

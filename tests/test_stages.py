@@ -1,0 +1,47 @@
+"""The peak of memory: the system's own figure, or the most that was seen where it keeps none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visualdub import stages
+
+MIB = 2**20
+
+
+def test_the_peak_outlives_the_memory_it_came_from() -> None:
+    code = (
+        "from visualdub.stages import peak_memory_mib\n"
+        "import numpy as np\n"
+        "before = peak_memory_mib()\n"
+        f"held = np.ones(256 * {MIB}, np.uint8)\n"
+        "del held\n"
+        "print(peak_memory_mib() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert 200 < float(done.stdout) < 300
+
+
+def test_without_a_figure_of_the_system_every_stage_is_a_sample(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on macOS: no /proc, no peak_wset."""
+    monkeypatch.setattr(stages, "PROCESS_STATUS", tmp_path / "missing")
+    monkeypatch.setattr(stages, "_highest_seen", 0)
+    stages._peak_is_sampled.cache_clear()
+    try:
+        before = stages.peak_memory_mib()
+        clock = stages.StageClock()
+        with clock.stage("large"):
+            held = np.ones(256 * MIB, np.uint8)
+        del held
+        assert stages.peak_memory_mib() > before + 200
+    finally:
+        stages._peak_is_sampled.cache_clear()
