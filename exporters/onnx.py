@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from training.renderer.actor_renderer import ActorRenderer
 from visualdub.errors import VisualDubError
+from visualdub.storage import atomic_path
 
 OPSET = 17
 SCHEMA = 1  # of inputs, outputs and metadata of renderer.onnx
@@ -39,17 +39,15 @@ def export_renderer(renderer: ActorRenderer, path: Path) -> Parity:
     """
     renderer = renderer.float().cpu().eval()
     config = renderer.network.config
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        partial = Path(folder) / path.name
-        _trace(renderer, partial)
-        _describe(partial, config.window, config.size, config.width)
-        parity = check_parity(renderer, partial)
+    with atomic_path(path) as temporary:
+        _trace(renderer, temporary)
+        _describe(temporary, config.window, config.size, config.width)
+        parity = check_parity(renderer, temporary)
         if not parity.worst <= TOLERANCE:
             raise VisualDubError(
                 f"{path.name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; "
                 f"expected at most {TOLERANCE}"
             )
-        partial.replace(path)
     return parity
 
 

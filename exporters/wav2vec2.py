@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from visualdub.errors import BadInput
 from visualdub.speech.features import HOP, RATE
 from visualdub.speech.features.wav2vec2 import FIELD, NETWORK, SAMPLES
+from visualdub.storage import atomic_path
 
 VERSION = 1  # of what is made of the network's numbers
 DEPTH = (
@@ -61,22 +61,21 @@ def export_wav2vec2(folder: Path) -> Path:
     with weights.open("rb") as f:
         digest = hashlib.file_digest(f, "sha256").hexdigest()[:12]
     listener = Listener(load_network(folder, layer)).eval()
-    partial = folder / f"{NETWORK}.partial"
-    torch.onnx.export(
-        listener,
-        (torch.zeros(1, SAMPLES),),
-        str(partial),
-        input_names=["sound"],
-        output_names=["features"],
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    proto = onnx.load(str(partial))
     name = f"wav2vec2-layer{layer}x{config['hidden_size']}-{digest}-{VERSION}"
-    onnx.helper.set_model_props(proto, {"name": name, "normalise": str(int(normalise))})
-    onnx.save(proto, str(partial))
-    check_parity(listener, partial)
-    os.replace(partial, folder / NETWORK)
+    with atomic_path(folder / NETWORK) as temporary:
+        torch.onnx.export(
+            listener,
+            (torch.zeros(1, SAMPLES),),
+            str(temporary),
+            input_names=["sound"],
+            output_names=["features"],
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        proto = onnx.load(str(temporary))
+        onnx.helper.set_model_props(proto, {"name": name, "normalise": str(int(normalise))})
+        onnx.save(proto, str(temporary))
+        check_parity(listener, temporary)
     return folder / NETWORK
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,13 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures, write_movie, write_wav
 
+from visualdub import dub
+from visualdub.actor.package import load_actor
 from visualdub.cli import run
+from visualdub.edit import plan_shot
+from visualdub.errors import Interrupted, OutputError
+from visualdub.records import read_provenance
+from visualdub.stages import Progress
 
 
 @pytest.fixture
@@ -223,7 +231,116 @@ def test_a_full_disk(
         assert only(folder)
 
 
+# ---- before the work ---------------------------------------------------------------------------------------
+
+LONG = "完" * 74  # 222 bytes, and a suffix
+DUB = "dub {clip} --dialogue {wav}"
+OWN = f'{DUB} -o {{out}}/a.mkv --consent "a, b, c"'
+REENACT = "reenact {clip} --actor {actor} --frames 0:5"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (f"{DUB} -o {{out}}/a.mkv", "needs consent"),
+        (f"{DUB} -o {{out}}/a.mkv --consent Ada", "who, when, scope"),
+        (f"{OWN} --frames 9:3", "empty"),
+        (OWN.replace("{clip}", "{taken}"), "taken.actor is there already"),
+        (OWN.replace("{out}/a.mkv", "{out}/nowhere/a.mkv"), "nowhere is not a folder"),
+        (OWN.replace("{wav}", "{out}/note.txt"), "note.txt"),
+        (f"{DUB} --actor {{actor}} -o {{out}}/a.gif", "a.gif ends in '.gif'"),
+        (f"{DUB} --actor {{actor}} -o {{out}}/a.mkv --codec h265", "'h265' is not known"),
+        (f"{DUB} --actor {{actor}} -o {{out}}/a.mkv --codec prores", "prores is not written to .mkv"),
+        (f"{DUB} --actor {{actor}} -o {{out}}/a.mkv --matte {{out}}/m.png", "m.png ends in '.png'"),
+        (f"{DUB} --actor {{actor}} -o {{out}}/a.mkv --matte {{out}}/no/m.mkv", "no is not a folder"),
+        (f"{DUB} --actor {{actor}} -o {{out}}/{LONG}.mkv", "the name has 226 bytes; expected at most 221"),
+        (
+            f"{DUB} --actor {{actor}} -o {{out}}/a.mkv --performance {{out}}/{LONG * 2}",
+            "expected at most 237",
+        ),
+        (f"{DUB} --actor {{actor}} -o {{out}}/a.mkv --performance {{out}}", "out, which is written too"),
+        (f"{DUB} --actor {{out}}/taken.actor -o {{out}}/a.mkv", "holds no actor.json"),
+        (f"{REENACT} -o {{out}}/a.gif", "a.gif ends in '.gif'"),
+        (f"{REENACT} -o {{out}}/nowhere/a.mkv", "nowhere is not a folder"),
+        (f"{REENACT} -o {{out}}/{LONG}.mkv", "the name has 226 bytes"),
+        ("evaluate {clip} --actor {actor} --frames 0:5 --json {out}/no/a.json", "no is not a folder"),
+        ("track {clip} -o {out}/a.npz --overlay {out}/a.gif", "a.gif ends in '.gif'"),
+        ("track {clip} -o {out}/no/a.npz", "no is not a folder"),
+        ("sync {clip} --plot {out}/no/a.png", "no is not a folder"),
+        ("adapt {clip} --actor ada --consent a,b,c -o {out}", "out exists and is not an actor package"),
+        ("adapt {clip} --actor ada --consent a,b,c -o {wav}", "new.wav exists and is not an actor package"),
+        ("adapt {clip} --actor ada --consent a,b,c -o {wav}/x.actor", "new.wav is not a folder"),
+        ("adapt {clip} --actor ada -o {out}/ada.actor", "needs the consent"),
+        ("train speech {out} -o {out}/no/a.onnx", "no is not a folder"),
+        ("train prior {clip} -o {out}/no/a.safetensors", "no is not a folder"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_tracking(
+    command: str,
+    said: str,
+    talking: Path,
+    wav: Path,
+    flat_actor: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def forbidden(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the clip is tracked")
+
+    monkeypatch.setattr("visualdub.face.tracker.track_clip", forbidden)
+    monkeypatch.setenv("VISUALDUB_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    (out / "taken.actor").mkdir(parents=True)
+    (out / "note.txt").write_text("words")
+    taken = Path(shutil.copy(talking, tmp_path / "taken.mkv"))
+    names = {"clip": talking, "wav": wav, "actor": flat_actor, "out": out, "taken": taken}
+    args = [token.format(**names) for token in shlex.split(command)]
+    assert said in refused(args, capsys)
+    assert only(out, "note.txt", "taken.actor")
+
+
+def test_a_name_that_is_no_text_is_a_name(
+    talking: Path, wav: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mkv"))
+    shutil.copy(talking, clip)
+    args = [*dub_args(clip, wav, flat_actor, tmp_path / "out.mkv"), "--json"]
+    capsys.readouterr()
+    assert run([str(a) for a in args]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"][0]["source"] == str(clip)
+    assert read_provenance(tmp_path / "out.mkv").source == clip.name
+    assert "caf" in refused(dub_args(clip, wav, flat_actor, clip), capsys)
+
+
 # ---- stopped by the user -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["stopped", "no room for the record"])
+def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
+    fault: str, talking: Path, flat_actor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    shot, actor = dub.track_shot(plan_shot(talking)), load_actor(flat_actor)
+    output = dub.Output(folder / "out.mkv", matte=folder / "matte.mkv")
+    dub.dub_shot(shot, write_wav(tmp_path / "one.wav", 1.0), actor, output)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert len(before) == 4
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 5 and fault == "stopped":
+            progress.cancel()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OutputError("no room")
+
+    progress = Progress(stop)
+    if fault != "stopped":
+        monkeypatch.setattr("visualdub.dub.write_provenance", full)
+    with pytest.raises((Interrupted, OutputError)):
+        dub.dub_shot(shot, write_wav(tmp_path / "two.wav", 1.5), actor, output, progress=progress)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -14,9 +14,12 @@ from typing import NoReturn
 import pytest
 
 from visualdub import __version__, cli
+from visualdub.actor.record import Consent
 from visualdub.cli import entry_points as find
 from visualdub.errors import BadInput, InternalError, Interrupted, OutputError
 from visualdub.log import FIRST_LINE
+from visualdub.services import AdaptClip, AdaptRequest
+from visualdub.stages import Progress
 from visualdub.storage import require_writable, write_json, write_text
 
 COMMANDS = (
@@ -30,6 +33,7 @@ COMMANDS = (
     "train",
     "export",
     "actor",
+    "cache",
     "doctor",
 )
 
@@ -261,13 +265,13 @@ def test_dub_without_an_actor_adapts_first_and_says_how_long(
 ) -> None:
     from helpers import write_wav
 
-    called: list[list[str]] = []
+    requests: list[AdaptRequest] = []
 
-    def adapt(name: str, args: list[str]) -> NoReturn:
-        called.append([name, *args])
+    def adapt(request: AdaptRequest, progress: Progress, note: object) -> NoReturn:
+        requests.append(request)
         raise Interrupted("far enough for this test")
 
-    monkeypatch.setattr(find, "run_command", adapt)
+    monkeypatch.setattr("visualdub.services.adapt_service", lambda: adapt)
     wav = write_wav(tmp_path / "new.wav", 1.0)
     args = [
         "dub",
@@ -282,20 +286,14 @@ def test_dub_without_an_actor_adapts_first_and_says_how_long(
         "a, b, c",
     ]
     assert cli.run(args) == 130
-    folder = tmp_path / "talking.actor"
-    assert called == [
-        [
-            "adapt",
-            str(talking),
-            "--actor",
+    assert requests == [
+        AdaptRequest(
+            (AdaptClip(talking),),
             "talking",
-            "--minutes",
-            "3",
-            "-o",
-            str(folder),
-            "--consent",
-            "a, b, c",
-        ]
+            tmp_path / "talking.actor",
+            Consent("a", "b", "c"),
+            minutes=3,
+        )
     ]
     assert "about 3 minutes" in capsys.readouterr().err
 

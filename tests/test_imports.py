@@ -41,6 +41,8 @@ MAY_IMPORT = {  # beside itself
 }
 LAYERS = (  # of visualdub, from the bottom: each may import those before it; the longest name counts
     "errors",
+    "arrays",
+    "box",
     "log",
     "timing",
     "stages",
@@ -56,6 +58,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "dub",
     "measure",
     "demo",
+    "services",
     "wire",
     "console",
     "cli",

@@ -12,10 +12,10 @@ from helpers import write_wav
 import visualdub.demo
 from visualdub.cli import run
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import content_hash
 from visualdub.media.source import open_source, probe
 from visualdub.records import read_provenance
 from visualdub.speech.phones import labels_at, phone_labels
+from visualdub.storage import content_hash
 
 SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav"
 

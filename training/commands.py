@@ -1,10 +1,9 @@
-"""`vdub adapt` and `vdub train`."""
+"""`vdub adapt` and `vdub train`: their options and what they print."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,18 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.actor.record import Consent
-from visualdub.console import Json, err, out, print_json, shown_progress
+from visualdub.console import Json, err, given_consent, out, print_json, shown_progress
 from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
-    from training.data.prepare import Prepared, Refusal
+    from training.data.prepare import PreparedDataset, Refusal
+    from visualdub.actor.record import ActorRecord
+    from visualdub.services import AdaptRequest
 
 
 # ---- vdub adapt --------------------------------------------------------------------------------------------
 
-MINUTES = 5.0  # where neither minutes nor steps are given
-FROM_SCRATCH = "none"
+FROM_SCRATCH = "none"  # value of --prior
+NO_CONSENT = 'adapt needs the consent of the person: --consent "who, when, scope"'
 
 
 def adapt(
@@ -31,7 +31,7 @@ def adapt(
         list[str],
         typer.Argument(
             metavar="CLIP[@A:B]...",
-            help="Clips of one person talking, with their frames.",
+            help="Clips of one person talking, with the frames to use.",
             show_default=False,
         ),
     ],
@@ -39,33 +39,36 @@ def adapt(
         str, typer.Option("--actor", metavar="NAME", help="Name of the person or role.", show_default=False)
     ],
     frames: Annotated[
-        str | None, typer.Option("--frames", metavar="A:B", help="Of clips that name no frames.")
+        str | None, typer.Option("--frames", metavar="A:B", help="Frames of the clips that name none.")
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", help="How long, tracking included; learning gets half at least. 5 by default."
+            "--minutes",
+            help="How long to take, tracking included; training gets at least half of it. 5 by default.",
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="How many optimiser steps, instead of --minutes.")
+        int | None, typer.Option("--steps", help="Optimiser steps, instead of --minutes.")
     ] = None,
     consent: Annotated[
         str | None, typer.Option("--consent", metavar='"WHO, WHEN, SCOPE"', help="Consent of the person.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="The package: NAME.actor.")
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="The package; NAME.actor by default.")
     ] = None,
     face: Annotated[
         str | None, typer.Option("--face", metavar="N|X,Y", help="Which face: its number, or a point in it.")
     ] = None,
-    size: Annotated[str, typer.Option("--size", help="small (for CPUs) or full (for GPUs).")] = "small",
+    size: Annotated[
+        str, typer.Option("--size", help="Size of the network: small (for CPUs) or full (for GPUs).")
+    ] = "small",
     prior: Annotated[
         str | None,
         typer.Option(
             "--prior",
             metavar="FILE|none",
-            help="Where the network starts; by default the prior that is shipped for the size.",
+            help="The prior to start from, or none; by default the one shipped for the size.",
         ),
     ] = None,
     rehearsal: Annotated[
@@ -73,91 +76,74 @@ def adapt(
         typer.Option(
             "--rehearsal",
             metavar="DATASET",
-            help="People of a packed dataset to mix in, 1:1, instead of holding the weights near the prior.",
+            help="Mix in people of a packed dataset, 1:1, instead of holding the weights near the prior.",
         ),
     ] = None,
-    random_texture: Annotated[bool, typer.Option("--random-texture", help="Start as in the paper.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    random_texture: Annotated[
+        bool, typer.Option("--random-texture", help="Start the texture at random, as the paper does.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Learn to draw one person from a few seconds of footage; leaves an actor package. Ctrl-C stops, the same
-    command resumes.
+    """Train a renderer of one person on a few seconds of footage and write an actor package. Ctrl-C stops,
+    and the same command resumes.
     """
-    from training.adapt import Job, Source
-    from training.adapt import adapt as run
-    from training.core.config import WIDTHS, GeneratorConfig, adapt_config
-    from training.core.progress import training_progress
-    from visualdub.actor.package import SUFFIX
+    from training.core.config import run_folder
+    from visualdub.actor.package import SUFFIX, require_package_path
+    from visualdub.services import AdaptClip, AdaptRequest
+    from visualdub.storage import protect
 
-    if size not in WIDTHS:
-        raise BadInput(f"--size {size!r} is not one of {', '.join(WIDTHS)}")
     if not actor.strip() or re.search(r"[/\\]", actor):
         raise BadInput(
             f"--actor {actor!r} is not a name; expected some letters without slashes (the folder is -o)"
         )
-    given = _consent(consent, actor)
-    budget = MINUTES if minutes is None and steps is None else minutes
-    generator = GeneratorConfig(width=WIDTHS[size])
-    start = prior_file(prior, size)
-    config = adapt_config(
-        start is not None,
-        rehearsal is not None,
-        generator=generator,
-        minutes=budget,
-        steps=steps,
-        random_texture=random_texture,
-        seed=seed,
-    )
-    sources = tuple(Source.parse(c, frames, face) for c in clips)
+    sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
+    start = Path(prior) if prior not in (None, FROM_SCRATCH) else None
     folder = output or Path(f"{actor}{SUFFIX}")
+    protect([*(s.path for s in sources), start, rehearsal], [folder, run_folder(folder)])
+    require_package_path(folder)
+    request = AdaptRequest(
+        sources,
+        actor,
+        folder,
+        given_consent(consent, actor, NO_CONSENT),
+        minutes,
+        steps,
+        size,
+        start,
+        prior == FROM_SCRATCH,
+        rehearsal,
+        random_texture,
+        seed,
+    )
+    _adapt(request)
+
+
+def _adapt(request: AdaptRequest) -> None:
+    """Carry out a request and print its progress, its notes and its result."""
+    from training.core.progress import training_progress
+    from training.service import adapt_actor
+
     notes: list[str] = []
-    with training_progress() as (show, count):
-        record = run(Job(sources, actor, folder, given, config, start, rehearsal), show, count, notes.append)
+    with training_progress() as (progress, on_status):
+        record = adapt_actor(request, progress, notes.append, on_status)
     for note in notes:
         err.print(note)
     if record.metrics["best_step"] == 0 and "psnr_mask" in record.metrics:
-        err.print("frames kept aside did not gain by learning: the weights are those it started from")
+        err.print("training did not improve the held-out frames: the weights are those that it started from")
+    out.print(_summary(request.folder, record))
+
+
+def _summary(folder: Path, record: ActorRecord) -> str:
+    """The line at the end of an adaptation."""
     figures = ", ".join(f"{k} {v:.2f} dB" for k, v in record.metrics.items() if k.startswith("psnr"))
-    out.print(
-        f"{folder}: {record.steps} steps in {record.metrics['seconds'] / 60:.1f} minutes"
-        + (f", held-out frames {figures}" if figures else "")
-    )
-
-
-def prior_file(given: str | None, size: str) -> Path | None:
-    """The prior to start from: the file given, the shipped one where it is of this size, or none, which is
-    said.
-    """
-    from training.prior_file import SHIPPED
-
-    if given == FROM_SCRATCH:
-        return None
-    if given is not None:
-        return Path(given)
-    shipped = SHIPPED.with_name(f"prior-{size}.safetensors")
-    if shipped.is_file():
-        return shipped
-    err.print(
-        f"no prior is shipped for --size {size}: the network starts from scratch, which takes longer and"
-        " looks softer"
-    )
-    return None
-
-
-def _consent(text: str | None, actor: str) -> Consent:
-    """The consent given, asked for where there is somebody to ask."""
-    if text is None and sys.stdin.isatty():
-        text = typer.prompt(
-            f'Who consented to {actor} being redrawn, when, and for what? ("who, when, scope")'
-        )
-    if text is None:
-        raise BadInput('adapt needs the consent of the person: --consent "who, when, scope"')
-    return Consent.parse(text)
+    took = f"{folder}: {record.steps} steps in {record.metrics['seconds'] / 60:.1f} minutes"
+    return f"{took}, held-out frames {figures}" if figures else took
 
 
 # ---- vdub train --------------------------------------------------------------------------------------------
 
 STEPS = 20_000  # where neither steps nor minutes are given
-SHOWN = 20  # refused clips that are printed; all of them stand in refused.csv
+SHOWN = 20  # most refused clips that are printed; refused.csv lists all of them
 
 train = typer.Typer(
     add_completion=False,
@@ -178,7 +164,7 @@ def prepare(
             "-o",
             "--output",
             metavar="DATASET",
-            help="Folder of the dataset, new or to go on with.",
+            help="Folder of the dataset, a new one or one to resume.",
             show_default=False,
         ),
     ],
@@ -187,24 +173,30 @@ def prepare(
         typer.Option(
             "--validation",
             metavar="IDS|FILE",
-            help="Speakers kept out of training: a,b,c or a text file with one on each line.",
+            help="Speakers held out of the training: a,b,c or a text file with one on each line.",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", help="At most, of one person, at 25 frames/s.")] = 1500,
-    quality: Annotated[int, typer.Option("--quality", help="Of the crops as WebP, 1 to 100.")] = 90,
+    frames: Annotated[
+        int, typer.Option("--frames", help="Most frames of one person, at 25 frames/s.")
+    ] = 1500,
+    quality: Annotated[int, typer.Option("--quality", help="Quality of the crops as WebP, 1 to 100.")] = 90,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Clips at a time; as many as there are cores by default.")
+        int | None, typer.Option("--jobs", help="Clips to work on at a time; by default one for each core.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Track, crop and pack clips into a dataset. Ctrl-C stops, the same command resumes.
+    """Track, crop and pack clips into a dataset. Ctrl-C stops, and the same command resumes.
 
-    The speaker is what clips.json says, else the sub-folder, else the file's name without its last _number. A
-    clip that cannot be used is listed with the reason in DATASET/refused.csv and the rest goes on: the exit
-    status is 0 as long as one clip is packed.
+    The speaker is named by clips.json, or else by the sub-folder, or else by the file's name without its last
+    _number. A clip that cannot be used is listed with the reason in DATASET/refused.csv, and the others are
+    packed: the exit status is 0 if at least one clip is packed.
     """
-    from training.data.prepare import Settings, prepare_dataset, read_validation
+    from training.data.prepare import Settings, prepare_dataset
+    from training.data.sources import files_read
+    from training.data.splits import read_validation
+    from visualdub.storage import protect
 
+    protect(files_read(folders), [output])
     settings = Settings(
         frames, quality, read_validation(validation or ""), jobs if jobs is not None else _cores()
     )
@@ -215,19 +207,19 @@ def prepare(
             {
                 "dataset": str(output),
                 "clips": [asdict(c) for c in prepared.clips],
-                "kept": prepared.kept,
+                "kept": prepared.reused,
                 "refused": [asdict(r) for r in prepared.refused],
                 "notes": list(prepared.notes),
             }
         )
     else:
-        _say(output, prepared)
+        _print_dataset(output, prepared)
 
 
 @train.command()
 def prior(
     dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="As vdub train prepare left it.", show_default=False)
+        Path, typer.Argument(metavar="DATASET", help="A dataset of vdub train prepare.", show_default=False)
     ],
     output: Annotated[
         Path,
@@ -235,46 +227,54 @@ def prior(
             "-o",
             "--output",
             metavar="FILE",
-            help="The prior, .safetensors; its run folder stands beside it.",
+            help="The prior to write, .safetensors; its run folder is beside it.",
             show_default=False,
         ),
     ],
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="How many optimiser steps; 20000 by default.")
+    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps; 20000 by default.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="How long to train, instead of --steps.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="How long, instead of --steps.")] = None,
-    size: Annotated[str, typer.Option("--size", help="small (for CPUs) or full (for GPUs).")] = "small",
+    size: Annotated[
+        str, typer.Option("--size", help="Size of the network: small (for CPUs) or full (for GPUs).")
+    ] = "small",
     batch: Annotated[
         int, typer.Option("--batch", help="Windows of five frames per pass of each process.")
     ] = 1,
     accumulate: Annotated[int, typer.Option("--accumulate", help="Passes per step.")] = 1,
-    workers: Annotated[int, typer.Option("--workers", help="Processes that read ahead, for each GPU.")] = 0,
-    keep: Annotated[int, typer.Option("--keep", help="Frames kept in memory, 0.25 MB each.")] = 20_000,
+    workers: Annotated[
+        int, typer.Option("--workers", help="Processes that prepare windows ahead, for each GPU.")
+    ] = 0,
+    keep: Annotated[int, typer.Option("--keep", help="Frames to keep in memory, 0.25 MB each.")] = 20_000,
     start: Annotated[
-        Path | None, typer.Option("--prior", metavar="FILE", help="Go on from this one, a second stage.")
+        Path | None, typer.Option("--prior", metavar="FILE", help="Start from this prior: a second stage.")
     ] = None,
     adversarial: Annotated[
         float, typer.Option("--adversarial", help="Weight of the adversarial loss; 0 leaves it out.")
     ] = 1.0,
-    rate: Annotated[float | None, typer.Option("--rate", help="Adam's learning rate of the network.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Adam's learning rate for the network.")
+    ] = None,
     vgg: Annotated[
-        Path | None, typer.Option("--vgg", metavar="FILE", help="ImageNet weights of VGG16; none: random.")
+        Path | None,
+        typer.Option("--vgg", metavar="FILE", help="ImageNet weights of VGG16; by default they are random."),
     ] = None,
     random_texture: Annotated[
-        bool, typer.Option("--random-texture", help="Start textures as in the paper.")
+        bool, typer.Option("--random-texture", help="Start textures at random, as the paper does.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check dataset and options, print the configuration, stop.")
+        bool, typer.Option("--dry-run", help="Check dataset and options and print the configuration only.")
     ] = False,
 ) -> None:
-    """Train the network that adaptations start from. Ctrl-C stops, the same command resumes; torchrun spreads
-    it over GPUs.
+    """Train the network that adaptations start from. Ctrl-C stops, and the same command resumes; torchrun
+    spreads it over several GPUs.
     """
-    from training.core.config import prior_config
-    from training.core.progress import training_progress
-    from training.prior import PriorJob, check_start, open_people, train_prior
+    from training.core.config import prior_config, run_folder
+    from visualdub.storage import protect, require_writable
 
+    protect([dataset, start, vgg], [output, run_folder(output)])
+    require_writable(output)
     steps = STEPS if steps is None and minutes is None else steps
     config = prior_config(
         size,
@@ -288,14 +288,17 @@ def prior(
         random_texture=random_texture,
         seed=seed,
     )
+    from training.core.progress import training_progress  # these load torch
+    from training.prior import PriorJob, check_start, open_people, train_prior
+
     job = PriorJob(dataset, output, config, start, keep, workers)
     if dry_run:
         check_start(job)
         print_json({"people": sorted(open_people(job)), "config": asdict(config)})
         return
-    with training_progress() as (show, count):
-        facts = train_prior(job, show, count)
-    if not facts:  # another process speaks
+    with training_progress() as (progress, on_status):
+        facts = train_prior(job, progress, on_status)
+    if not facts:  # the first process prints them
         return
     measured = ", ".join(f"{k} {v:.2f} dB" for k, v in facts["measures"].items() if k.startswith("psnr"))
     out.print(
@@ -305,7 +308,7 @@ def prior(
             if facts["left_out"]
             else ""
         )
-        + (f"; people never trained on, before any adaptation: {measured}" if measured else "")
+        + (f"; validation people, before any adaptation: {measured}" if measured else "")
     )
 
 
@@ -316,34 +319,44 @@ def speech(
         typer.Argument(metavar="CLIPS", help="Folder of clips with their clips.json.", show_default=False),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="MODEL.onnx", help="Default: the shipped one.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="MODEL.onnx", help="The model; by default the shipped one."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Of each of the networks that are averaged.")
+        int | None, typer.Option("--steps", help="Steps of each of the networks that are averaged.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
     features: Annotated[
         str,
         typer.Option(
             "--features",
-            help="What it listens to: phone, mel, both, or wav2vec2 with its "
-            "weights in the folder $VISUALDUB_WAV2VEC2.",
+            help="Input features: phone, mel, both, or wav2vec2 with its weights in the folder"
+            " $VISUALDUB_WAV2VEC2.",
         ),
     ] = "both",
 ) -> None:
-    """Train the speech model; writes it and, beside it, the record of its training."""
-    from training.speech.train import main
+    """Train the speech model and write it with the record of its training beside it."""
+    from training.data.sources import files_read
+    from visualdub.speech.predict import MODEL
+    from visualdub.storage import protect, require_writable
 
-    main(clips, output, steps, seed, say=out.print, listen=features)
+    model = output or MODEL
+    written = (model, model.with_suffix(".json"))
+    protect(files_read([clips]), written)
+    for path in written:
+        require_writable(path)
+    from training.speech.train import main  # loads torch
+
+    main(clips, model, steps, seed, say=out.print, features=features)
 
 
 def _cores() -> int:
-    """Cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _say(output: Path, prepared: Prepared) -> None:
-    """What is in the dataset, what is not and why, and the line at the end."""
+def _print_dataset(output: Path, prepared: PreparedDataset) -> None:
+    """Print what is in the dataset, what is not and why, and a line at the end."""
     table = Table("split", "people", "clips", "frames", "with a face", "with sound", box=None)
     for split in ("train", "validation"):
         clips = [c for c in prepared.clips if c.split == split]
@@ -363,11 +376,12 @@ def _say(output: Path, prepared: Prepared) -> None:
     refused = (
         f"; {len(prepared.refused)} refused, listed in {output / 'refused.csv'}" if prepared.refused else ""
     )
-    kept = f" ({prepared.kept} of them by a former run)" if prepared.kept else ""
-    out.print(f"{output}: {len(prepared.clips)} clips packed{kept}{refused}")
+    reused = f" ({prepared.reused} of them by an earlier run)" if prepared.reused else ""
+    out.print(f"{output}: {len(prepared.clips)} clips packed{reused}{refused}")
 
 
 def _refusals(refused: tuple[Refusal, ...]) -> Table:
+    """The first refused clips with their reasons."""
     table = Table("refused", "reason", box=None)
     for refusal in refused[:SHOWN]:
         table.add_row(refusal.clip, refusal.reason)

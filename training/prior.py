@@ -1,9 +1,10 @@
-"""`vdub train prior`: one network and one texture per person, learned together from a packed dataset
-(DESIGN.md 2.4).
+"""`vdub train prior`: one network and one texture per person, trained together on a packed dataset (DESIGN.md
+2.4).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -15,77 +16,93 @@ from typing import Any
 
 import torch
 
-from training.core.checkpoint import checkpoint_facts
-from training.core.config import PriorConfig
+from training.core.config import PriorConfig, run_folder
 from training.core.curves import Curves
 from training.core.distributed import World, end_world, start_world
 from training.core.precision import choose_dtype
-from training.core.run import CHECKPOINT, LOSSES, Count, Run, Show, enough_memory
-from training.core.trainer import Probe, Trainer, texture_of
+from training.core.run import LOSSES, OnStatus, Run, enough_memory, require_own_run
+from training.core.trainer import Trainer, ValidationBatch, texture_of
 from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
 from training.data.windows import WindowSampler, has_window, still_windows
 from training.prior_file import Prior, check_fits, load_prior, save_prior
 from training.renderer.losses import Perceptual
-from visualdub.errors import BadInput
+from visualdub.errors import BadInput, Interrupted
 from visualdub.measure.evaluate import MARGIN
-from visualdub.storage import require_writable
+from visualdub.stages import Progress
+from visualdub.storage import protect, require_writable
 
 LEAST_PEOPLE = 2
-PROBED = (
-    100,
-    150,
-    200,
-)  # validation: frames before the first make the texture, from second to third are measured
+# Validation: frames before the first number make texture and references, those from the second up to the
+# third
+# are measured.
+VALIDATION_FRAMES = (100, 150, 200)
 CHECKPOINT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class PriorJob:
-    """One training as asked for."""
+    """One training of a prior."""
 
     dataset: Path
     output: Path  # the prior, .safetensors
     config: PriorConfig
-    start: Path | None = None  # a prior to go on from, as a second stage with other settings
+    start: Path | None = None  # a prior to start from, for a second stage with other settings
     keep: int = 20_000  # frames kept in memory for each GPU, over all its workers
-    workers: int = 0  # processes that draw windows ahead
+    workers: int = 0  # processes that prepare windows ahead
 
     @property
     def run_folder(self) -> Path:
         """Checkpoint, contact sheet and curves; stays after the run."""
-        return self.output.with_name(self.output.name.removesuffix(".safetensors") + ".run")
+        return run_folder(self.output)
 
 
-def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = None) -> dict[str, Any]:
-    """Train, write the prior, return its facts (of several processes only the first does).
+def train_prior(
+    job: PriorJob, progress: Progress | None = None, on_status: OnStatus | None = None
+) -> dict[str, Any]:
+    """Train, write the prior and return its facts; of several processes only the first writes and returns
+    them.
 
-    Resumes where an earlier run of the same job stopped.
+    The run resumes where an earlier one of the same job stopped. progress: gets the stages "textures", in
+    people, and "training", in steps. on_status: gets the losses and the PSNR besides.
 
     Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written,
-    `Interrupted` on Ctrl-C once the checkpoint is written.
+    `Interrupted` once `progress` was cancelled and the checkpoint is written.
     """
-    world, config = start_world(), job.config
+    world, config, progress = start_world(), job.config, progress or Progress()
     require_writable(job.output)
+    weights = config.losses.vgg_weights
+    protect([job.dataset, job.start, Path(weights) if weights else None], [job.output, job.run_folder])
     earlier = check_start(job)
     dataset, people = Dataset(job.dataset), open_people(job)
-    fingerprint, clips = _fingerprint(job, world.size, earlier), list(people.values())
-    _require_same_training(job, fingerprint)
+    fingerprint, clips = _fingerprint(job, world.size, earlier), list(people.values())  # one list per person
+    require_own_run(job.run_folder, fingerprint)
     if world.first:
-        for clip in (c for theirs in clips for c in theirs):
-            read_whole(clip.path)  # a damaged shard is named now, not in the middle of the night
+        for clip in (c for of_person in clips for c in of_person):
+            progress.check()
+            read_whole(clip.path)  # a damaged shard is named now, not hours later
     job.run_folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
-    starts = _starts(sampler, config, world, device, count)
+    starts = _starts(sampler, config, world, device, progress)
     with enough_memory(config):
         trainer = Trainer(
             config, sampler, starts, device, choose_dtype(device, world), earlier, world, job.workers
         )
-    probes = [_probe(c, config) for c in _open(dataset, "validation", job, 0).values()] if world.first else []
+    held_out = _open(dataset, "validation", job, 0).values() if world.first else []
+    validation = [_validation_batch(c, config) for c in held_out]
     log = Curves(job.run_folder) if world.first else None
-    shown = Probe(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
-    run = Run(job.run_folder, trainer, fingerprint, probes, shown, time.monotonic(), log, CHECKPOINT_SECONDS)
-    run.train(show if world.first else None)
+    sheet_batch = ValidationBatch(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
+    run = Run(
+        job.run_folder,
+        trainer,
+        fingerprint,
+        validation,
+        sheet_batch,
+        time.monotonic(),
+        log,
+        CHECKPOINT_SECONDS,
+    )
+    run.train(progress, on_status if world.first else None)
     facts = describe(dataset, people, run, earlier) if world.first else {}
     if world.first:
         run.save()
@@ -100,7 +117,7 @@ def train_prior(job: PriorJob, show: Show | None = None, count: Count | None = N
 
 
 def check_start(job: PriorJob) -> Prior | None:
-    """The prior to go on from, None from scratch. Raises `BadInput` where it, or the file of VGG weights,
+    """The prior to start from; None from scratch. Raises `BadInput` where it, or the file of VGG weights,
     cannot be used.
     """
     Perceptual(job.config.losses.vgg_weights)
@@ -111,18 +128,8 @@ def check_start(job: PriorJob) -> Prior | None:
     return earlier
 
 
-def _require_same_training(job: PriorJob, fingerprint: str) -> None:
-    """Raise `BadInput` where hours of another training would be written over."""
-    checkpoint = job.run_folder / CHECKPOINT
-    if checkpoint.is_file() and checkpoint_facts(checkpoint).get("fingerprint") != fingerprint:
-        raise BadInput(
-            f"{checkpoint} belongs to another training (other options, size, dataset or number of windows a"
-            " step); give another -o, or remove that folder"
-        )
-
-
 def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:
-    """The clips of everyone to train on, by speaker. Raises `BadInput` where those are fewer than
+    """The clips of all people to train on, by speaker. Raises `BadInput` where there are fewer than
     `LEAST_PEOPLE`.
     """
     people = _open(Dataset(job.dataset), "train", job, job.keep)
@@ -135,74 +142,79 @@ def open_people(job: PriorJob) -> dict[str, list[PackedClip]]:
 
 
 def _open(dataset: Dataset, split: str, job: PriorJob, keep: int) -> dict[str, list[PackedClip]]:
-    """Every person of one split, about `keep` frames kept in memory. A person without a window of frames is
-    left out.
+    """The clips of every person of one split who has a window of frames, by speaker.
+
+    keep: about how many frames, over all clips, are kept in memory once they were read.
     """
-    view, people, left = job.config.generator.view, {}, keep // max(1, job.workers)
+    view_box, people, left = job.config.generator.view_box, {}, keep // max(1, job.workers)
     for speaker, clips in dataset.people(split).items():
         opened = []
         for clip in clips:
             left -= clip.frames
-            opened.append(dataset.open(clip, view, keep=left >= 0))
+            opened.append(dataset.open(clip, view_box, keep=left >= 0))
         if has_window(opened, job.config.generator.window):
             people[speaker] = opened
     return people
 
 
 def _starts(
-    sampler: WindowSampler, config: PriorConfig, world: World, device: torch.device, count: Count | None
+    sampler: WindowSampler, config: PriorConfig, world: World, device: torch.device, progress: Progress
 ) -> Sequence[torch.Tensor | None]:
-    """Everybody's starting textures, one for each passage: the network learns to draw what the texture never
-    saw.
+    """The starting textures of all people, one for each segment, so that the network learns to render frames
+    that the texture was not made of.
 
-    Each process makes those of some people and tells the others.
+    Each process makes those of some people and shares them with the others. Raises `Interrupted`, in all
+    processes, once `progress` was cancelled in one of them.
     """
     people, g = len(sampler.people), config.generator
     if config.random_texture:
         return [None] * people
     starts: list[torch.Tensor | None] = []
     for turn in range(0, people, world.size):
-        own = turn + world.rank
-        made = _textures(sampler, own, config) if own < people else None
+        if world.any(progress.cancelled, device):
+            raise Interrupted("stopped before the first step")
+        mine = turn + world.rank
+        made = _textures(sampler, mine, config) if mine < people else None
         for person in range(turn, min(turn + world.size, people)):
-            shape = (len(sampler.passages[person]), g.texture_channels, g.texture_size, g.texture_size)
-            starts.append(world.share(made if person == own else None, person - turn, shape, device))
-        if count is not None and world.first:
-            count("textures", len(starts), people)
+            shape = (len(sampler.segments[person]), g.texture_channels, g.texture_size, g.texture_size)
+            starts.append(world.share(made if person == mine else None, person - turn, shape, device))
+        if world.first:
+            with contextlib.suppress(Interrupted):  # all processes stop together, at the next turn
+                progress.report("textures", len(starts), people)
     return starts
 
 
 def _textures(sampler: WindowSampler, person: int, config: PriorConfig) -> torch.Tensor:
-    """(P, C, S, S) one starting texture for each passage of a person."""
-    clips = sampler.people[person]
-    return torch.cat(
-        [texture_of(clips, p.known, config, config.texture_frames) for p in sampler.passages[person]]
-    )
+    """(P, C, S, S) one starting texture for each segment of a person."""
+    clips, most = sampler.people[person], config.texture_frames
+    return torch.cat([texture_of(clips, s.reference_pool, config, most) for s in sampler.segments[person]])
 
 
 def _detail(clips: Sequence[PackedClip]) -> float:
-    """How much of the crop's detail a person's clips hold, 0..1: faces filmed small are shown less often."""
+    """The share of the crop's detail that a person's clips hold, 0..1: people who were filmed small are
+    chosen less often.
+    """
     return min(1.0, max(c.face_pixels for c in clips) / clips[0].crop.size)
 
 
-def _probe(clips: Sequence[PackedClip], config: PriorConfig) -> Probe:
-    """A person never trained on, as an adaptation would start: texture and references of early frames, later
-    ones measured.
+def _validation_batch(clips: Sequence[PackedClip], config: PriorConfig) -> ValidationBatch:
+    """A person who is not trained on, as an adaptation would start: texture and references come from early
+    frames, later ones are measured.
     """
-    known, first, last = PROBED
+    pool_end, first, last = VALIDATION_FRAMES
     clip, window = clips[0], config.generator.window
     first = min(first, len(clip) // 2)
-    known = min(known, max(1, first - MARGIN))
-    sampler = WindowSampler([[clip]], replace(config, passages=0))
-    early = [(c, f) for c, f in sampler.faces[0] if f < known] or sampler.faces[0]
+    pool_end = min(pool_end, max(1, first - MARGIN))
+    sampler = WindowSampler([[clip]], replace(config, segments=0))
+    early = [(c, f) for c, f in sampler.frames[0] if f < pool_end] or sampler.frames[0]
     late = [(c, f) for c, f in sampler.starts[0] if first <= f < last and (f - first) % (2 * window) == 0]
     windows = still_windows([clip], late or sampler.starts[0][-1:], config.generator, early)
-    return Probe(windows, texture_of([clip], early, config))
+    return ValidationBatch(windows, texture_of([clip], early, config))
 
 
 def _fingerprint(job: PriorJob, processes: int, start: Prior | None) -> str:
-    """Of all that decides the result: a checkpoint is only resumed by the same job. The budget may be
-    raised.
+    """A hash of everything that decides the result: a checkpoint is resumed by the same job only. The budget
+    is not part of it, so that it may be raised.
     """
     free = ("minutes", "steps", "batch", "accumulate")
     config: dict[str, Any] = {k: v for k, v in dataclasses.asdict(job.config).items() if k not in free}
@@ -214,8 +226,8 @@ def _fingerprint(job: PriorJob, processes: int, start: Prior | None) -> str:
 def describe(
     dataset: Dataset, people: Mapping[str, Sequence[PackedClip]], run: Run, earlier: Prior | None
 ) -> dict[str, Any]:
-    """What the prior's file says of its training: `people` is who was trained on, `earlier` the prior it went
-    on from.
+    """The facts in the prior's file. people: the clips trained on, by speaker. earlier: the prior that the
+    training started from.
     """
     everybody = dataset.people("train")
     trained: list[ClipFacts] = [c for name in people for c in everybody[name]]
@@ -228,7 +240,7 @@ def describe(
         "rate": config.learning_rate,
         "adversarial": config.losses.adversarial,
         "perceptual": config.losses.perceptual,
-        "passages": config.passages,
+        "segments": config.segments,
         "seed": config.seed,
         "start": earlier.hash if earlier else None,
     }

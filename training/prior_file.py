@@ -1,8 +1,9 @@
-"""The prior as a file: network and discriminator in float16, nobody's texture, and what it was trained on."""
+"""The file of a prior: network and discriminator in float16, and facts about its training, but nobody's
+texture.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,8 +18,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from training.core.config import GeneratorConfig, LossConfig, generator_config
+from training.core.formats import current_names
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.models import DEFAULT_FACE_MODEL
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "weights" / "prior-small.safetensors"
@@ -26,7 +29,7 @@ SHIPPED = Path(__file__).parent / "weights" / "prior-small.safetensors"
 
 @dataclass(frozen=True)
 class Prior:
-    """Weights an adaptation starts from."""
+    """The weights that an adaptation starts from."""
 
     config: GeneratorConfig
     network: Mapping[str, Tensor]  # float32
@@ -48,27 +51,25 @@ def save_prior(path: Path, prior: Prior) -> None:
         "face_model": prior.face_model,
         "facts": json.dumps(dict(prior.facts)),
     }
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(
-            save(halves, meta)
-        )  # its own writer would leave a file that only its owner can read
-        partial.replace(path)
+        content = save(halves, meta)
     except (OSError, SafetensorError) as e:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {e}") from e
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def load_prior(path: Path, model: str = DEFAULT_FACE_MODEL) -> Prior:
-    """Read what `save_prior` wrote. Raises `BadInput` for another file, another schema, another face
-    model than `model`.
+    """Read a prior, one of an earlier version included.
+
+    Raises `BadInput` for another file, another schema or another face model than
+    `model`.
     """
     try:
         with safe_open(path, "pt") as f:
             meta = f.metadata() or {}
-            tensors = {key: f.get_tensor(key).float() for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            tensors = current_names({k: f.get_tensor(k).float() for k in f.keys()})  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as e:
         raise BadInput(f"{path} is not a prior of vdub train prior: {e}") from e
     if "schema" not in meta:
@@ -98,7 +99,7 @@ def load_prior(path: Path, model: str = DEFAULT_FACE_MODEL) -> Prior:
 
 
 def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = None) -> None:
-    """Put the prior into its networks. Raises `BadInput` where its weights are of another version's."""
+    """Load the prior's weights into the networks. Raises `BadInput` where they do not fit."""
     try:
         network.load_state_dict(dict(prior.network))
         if critic is not None:
@@ -113,12 +114,12 @@ def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = No
 def check_fits(prior: Prior, config: GeneratorConfig, losses: LossConfig, name: str) -> None:
     """Raise `BadInput` where a network of `config` cannot take the prior's weights."""
     if prior.config != config:
-        mine, other = dataclasses.asdict(config), dataclasses.asdict(prior.config)
-        differing = ", ".join(f"{k} {other[k]} instead of {mine[k]}" for k in mine if mine[k] != other[k])
+        wanted, has = dataclasses.asdict(config), dataclasses.asdict(prior.config)
+        differing = ", ".join(f"{k} {has[k]} instead of {wanted[k]}" for k in wanted if wanted[k] != has[k])
         raise BadInput(
             f"{name} is a prior of another network: {differing}; choose the --size it was trained for"
         )
     if losses.crop != LossConfig.crop:
         raise BadInput(
-            f"{name} holds a discriminator for {LossConfig.crop} pixels; the losses look at {losses.crop}"
+            f"{name} holds a discriminator for {LossConfig.crop} pixels; the losses use {losses.crop}"
         )

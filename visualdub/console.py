@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,7 +25,11 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from visualdub.errors import BadInput
 from visualdub.stages import Progress, cancel_on_signals
+
+if TYPE_CHECKING:
+    from visualdub.actor.record import Consent
 
 # ---- options -----------------------------------------------------------------------------------------------
 
@@ -64,18 +68,41 @@ NoWatermark = Annotated[
 Profile = Annotated[bool, typer.Option("--profile", help="Print what each stage took.")]
 
 
+def given_consent(text: str | None, actor: str, missing: str) -> Consent:
+    """The consent in `text` ("who, when, scope"), which is asked for at a terminal where it is None.
+
+    actor: the name of the person or role. Raises `BadInput` with the message `missing` where there is no
+    terminal, and for a text that is not complete.
+    """
+    from visualdub.actor.record import Consent
+
+    if text is None and sys.stdin.isatty():
+        text = typer.prompt(
+            f'Who consented to {actor} being redrawn, when, and for what? ("who, when, scope")'
+        )
+    if text is None:
+        raise BadInput(missing)
+    return Consent.parse(text)
+
+
 # ---- output ------------------------------------------------------------------------------------------------
+
+UNITS = {  # of stages; frames for all others
+    **{"training": "steps", "examining": "clips", "textures": "people"},
+    **{"scanning": "MiB", "hashing": "MiB", "waiting for another process": "s"},
+}
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class RateColumn(ProgressColumn):
-    """Frames per second so far."""
+    """Units per second so far, frames for most stages."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s", style="progress.data.speed")
+        """The rate of one stage."""
+        speed, unit = task.finished_speed or task.speed, UNITS.get(task.description, "frames")
+        return Text("" if speed is None else f"{speed:.1f} {unit}/s", style="progress.data.speed")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
 from visualdub.media.frame import ClipInfo
-from visualdub.media.movie_reader import content_hash
 from visualdub.media.movie_writer import (
     AudioSource,
     MovieWriter,
@@ -29,6 +28,7 @@ from visualdub.media.movie_writer import (
     gray_info,
 )
 from visualdub.records import (
+    SIDECARS,
     ChangedBounds,
     DubReport,
     Provenance,
@@ -50,7 +50,7 @@ from visualdub.speech.performance_file import PerformanceFile, write_performance
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
-from visualdub.storage import require_writable
+from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 
 AUDIO_RATE = 16000  # Hz, of the speech model's input
@@ -67,6 +67,11 @@ class Output:
     matte: Path | None = None  # a second, grey movie of where pixels were changed
     watermark: bool = True
     performance: Path | None = None  # what the mouth does in each frame, see `speech.performance_file`
+
+    def files(self) -> list[Path]:
+        """Everything that is written: the movie, its matte and performance, and the records beside it."""
+        beside = [self.path.with_name(self.path.name + suffix) for suffix in SIDECARS]
+        return [self.path, *(p for p in (self.matte, self.performance) if p is not None), *beside]
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,12 @@ def dub_shot(
     cue = dialogue if isinstance(dialogue, DialogueCue) else DialogueCue(dialogue)
     tracked = replace(tracked, shot=tracked.shot.with_cue(cue))
     shot, track = tracked.shot, tracked.track
-    check_output(output, shot.source)
+    edited = mouth if isinstance(mouth, PerformanceFile) else None
+    check_output(output, shot.source, cue.recording, actor.folder, edited.path if edited else None)
     with clock.stage("speech", len(track)):
         audio = shot_audio(shot)
         performance, notes = dialogue_performance(tracked, audio, actor, mouth)
     notes += audio_notes(audio, shot, cue)
-    edited = mouth if isinstance(mouth, PerformanceFile) else None
     report = write_performance(
         tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
     )
@@ -146,7 +151,7 @@ def write_performance(
     overlap.
 
     The shot's cue is muxed; without one the clip's own sound stays. edited: the file `performance` came from.
-    The records beside the movie are replaced once it is whole.
+    The movie, its matte and the records beside it take their names together, once all are whole.
     """
     clock, progress = clock or StageClock(), progress or Progress()
     options = RenderOptions(watermark=output.watermark)
@@ -154,21 +159,22 @@ def write_performance(
         tracked.shot, actor, track=tracked.track, performance=performance, options=options, clock=clock
     )
     bounds = ChangedBounds()
-    with _writers(tracked.shot, output) as write:
-        clock.started()
-        frames = prefetch(renderer.frames(progress=progress), 2)
-        for done, finished in enumerate(clock.each(WAIT, frames), 1):
-            with clock.stage("encode"):
-                write(finished)
-            if finished.raw is not None:
-                bounds.add(finished.matte)
-            progress.report("rendering", done, len(tracked.track))
-    report = make_report(
-        tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
-    )
-    report.notes += notes or []
-    write_report(report, output.path)
-    write_provenance(output.path, _provenance(renderer, report, bounds, edited))
+    with Together() as files:
+        with _writers(tracked.shot, output, files) as write:
+            clock.started()
+            frames = prefetch(renderer.frames(progress=progress), 2)
+            for done, finished in enumerate(clock.each(WAIT, frames), 1):
+                with clock.stage("encode"):
+                    write(finished)
+                if finished.raw is not None:
+                    bounds.add(finished.matte)
+                progress.report("rendering", done, len(tracked.track))
+        report = make_report(
+            tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
+        )
+        report.notes += notes or []
+        write_report(report, output.path, files)
+        write_provenance(output.path, _provenance(renderer, report, bounds, edited), files)
     return report
 
 
@@ -285,27 +291,18 @@ def save_performance(
 # ---- checks before any work --------------------------------------------------------------------------------
 
 
-def check_output(output: Output, source: Path) -> None:
-    """Raise `OutputError` where the result could not be written, before minutes are spent on it."""
+def check_output(output: Output, *inputs: Path | None) -> None:
+    """Raise `OutputError` or `BadInput` where the result could not be written, or would be written over one
+    of `inputs`, before minutes are spent on it.
+    """
+    protect(inputs, output.files())
     choose_codec(output.path, output.codec, output.crf)
+    require_writable(output.path, SIDECARS)
     if output.matte is not None:
         choose_codec(output.matte)
-    taken: dict[Path, str] = {}
-    for path, name in (
-        (output.path, "movie"),
-        (output.matte, "matte"),
-        (output.performance, "performance"),
-    ):
-        if path is None:
-            continue
-        require_writable(path)
-        if path.exists() and path.samefile(source):
-            raise BadInput(f"{path} is the source clip; a source is never written to, choose another output")
-        if path.absolute() in taken:
-            raise BadInput(
-                f"{path} is given for both the {taken[path.absolute()]} and its {name}; expected two files"
-            )
-        taken[path.absolute()] = name
+        require_writable(output.matte)
+    if output.performance is not None:
+        require_writable(output.performance)
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -325,17 +322,17 @@ def soundtrack(shot: Shot) -> AudioSource | None:
 
 
 @contextlib.contextmanager
-def _writers(shot: Shot, output: Output) -> Iterator[Callable[[RenderedFrame], None]]:
-    """A function that writes a finished frame to the movie and, where asked for, its matte. Whole on a good
-    end, else nothing.
+def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[RenderedFrame], None]]:
+    """A function that writes a finished frame to the movie and, where asked for, its matte, which `files`
+    takes over on a good end.
     """
     info = shot.part
     codec = choose_codec(output.path, output.codec, output.crf)
     with contextlib.ExitStack() as stack:
-        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot)))
+        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot), files))
         matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(
-            MovieWriter(output.matte, matte_info, choose_codec(output.matte))
+            MovieWriter(output.matte, matte_info, choose_codec(output.matte), None, files)
         )
 
         def write(finished: RenderedFrame) -> None:

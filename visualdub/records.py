@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput, OutputError
+from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
 from visualdub.stages import StageClock, peak_memory_mib
-from visualdub.storage import write_json
+from visualdub.storage import Together, write_json
 from visualdub.timing import FrameRange
 
 # ---- keys --------------------------------------------------------------------------------------------------
@@ -108,9 +108,8 @@ class Provenance:
     drawn: int
     passed: tuple[PassedThrough, ...]
     watermark: WatermarkRecord
-    performance: str | None = (
-        None  # the file an edited performance was read from; None = as predicted from the dialogue
-    )
+    # the file an edited performance was read from; None = as predicted from the dialogue
+    performance: str | None = None
     performance_hash: str | None = None
     job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of format 1
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
@@ -148,18 +147,12 @@ def sidecar_path(output: Path) -> Path:
     return output.with_name(output.name + PROVENANCE_SUFFIX)
 
 
-def write_provenance(output: Path, record: Provenance) -> Path:
+def write_provenance(output: Path, record: Provenance, together: Together | None = None) -> Path:
     """Write the record beside `output`, whole or not at all. Returns its path. Raises `OutputError` where it
     cannot be written.
     """
     path = sidecar_path(output)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
+    write_json(path, asdict(record), together)
     return path
 
 
@@ -204,6 +197,7 @@ class ChangedBounds:
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
 REPORT_SUFFIX = ".report.json"
+SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
 
 def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
@@ -229,9 +223,8 @@ class DubReport:
     frames_per_second: float  # finished frames, start-up apart
     stages: dict[str, dict[str, float]]  # seconds, frames, frames/s of each; stages overlap
     peak_memory_mib: float
-    sync: dict[str, Any] | None = (
-        None  # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
-    )
+    # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
+    sync: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
 
     def as_dict(self) -> dict[str, Any]:
@@ -273,8 +266,8 @@ def report_path(output: Path) -> Path:
     return output.with_name(output.name + REPORT_SUFFIX)
 
 
-def write_report(report: DubReport, output: Path) -> Path:
+def write_report(report: DubReport, output: Path, together: Together | None = None) -> Path:
     """Write the report beside `output`, whole or not at all."""
     path = report_path(output)
-    write_json(path, report.as_dict())
+    write_json(path, report.as_dict(), together)
     return path

@@ -165,12 +165,41 @@ def test_forget_removes_package_cache_and_leftovers_only(
     other = make_actor(tmp_path / "bob.actor")
     mine, kept = cache.entry("tracks", "feed", "auto", ".npz"), cache.entry("tracks", "beef", "auto", ".npz")
     for p in (mine, kept):
-        p.write_bytes(b"track")
+        cache.store_entry(p, lambda f: f.write(b"track"))
     (tmp_path / "ada.run").mkdir()
     removed = forget(path)
     assert {p.name for p in removed} == {"ada.actor", "ada.run", mine.name}
     assert not path.exists() and not mine.exists() and not (tmp_path / "ada.run").exists()
     assert kept.exists() and load_actor(other).record.name == "bob"
+
+
+def test_a_package_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_actor(tmp_path / "ada.actor")
+    before = (path / "actor.json").read_bytes()
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise OSError("no room")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no room"):
+        make_actor(path)
+    assert (path / "actor.json").read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_folder_with_other_files_keeps_those(tmp_path: Path) -> None:
+    path = make_actor(tmp_path / "ada.actor")
+    run = tmp_path / "ada.run" / "0123456789ab"
+    run.mkdir(parents=True)
+    for name in ("checkpoint.safetensors", "best.safetensors", "sheet.png"):
+        (run / name).write_bytes(b"of the person")
+    (tmp_path / "ada.run" / "notes.txt").write_text("mine")
+    assert len(forget(path)) == 4
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / "ada.run" / "notes.txt"]
 
 
 def test_find_and_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,9 @@ def test_no_motion_gives_the_picture_back(portrait: Portrait) -> None:
 def test_a_shift_moves_the_face_by_that_much_and_not_the_edge(portrait: Portrait) -> None:
     (frame,) = portrait.frames(motion(0.0, shift=(3.0, 0.0)))
     nose = portrait.still[1, :2].round().astype(int)
-    here = frame[nose[1] - 8 : nose[1] + 8, nose[0] - 5 : nose[0] + 11].astype(int)
+    around_nose = frame[nose[1] - 8 : nose[1] + 8, nose[0] - 5 : nose[0] + 11].astype(int)
     there = portrait.rgb[nose[1] - 8 : nose[1] + 8, nose[0] - 8 : nose[0] + 8].astype(int)
-    assert np.abs(here - there).mean() < 1.5
+    assert np.abs(around_nose - there).mean() < 1.5
     edge = np.abs(frame[:2].astype(int) - portrait.rgb[:2]).mean()
     assert (
         edge < 0.3 * np.abs(np.roll(portrait.rgb, 3, 1)[:2].astype(int) - portrait.rgb[:2]).mean()

@@ -10,23 +10,24 @@ import pytest
 from helpers import write_flat_actor
 
 from visualdub.cli import run
-from visualdub.demo.run import lookup, shown
+from visualdub.demo.run import DemoFiles, lookup, shown
 from visualdub.face.tracker import track_clip
 from visualdub.media.source import probe
+from visualdub.services import AdaptRequest
+from visualdub.stages import Progress
 
 
 def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[list[str]] = []
+    requests: list[AdaptRequest] = []
 
-    def adapt(name: str, args: list[str]) -> None:
-        called.append([name, *args])
-        write_flat_actor(Path(args[args.index("-o") + 1]), track_clip(Path(args[0])))
+    def adapt(request: AdaptRequest, progress: Progress, note: object) -> None:
+        requests.append(request)
+        write_flat_actor(request.folder, track_clip(request.clips[0].path))
 
-    monkeypatch.setattr("visualdub.cli.entry_points.run_command", adapt)
-    monkeypatch.setattr("visualdub.cli.entry_points.find_command", lambda name: None)
+    monkeypatch.setattr("visualdub.services.adapt_service", lambda: adapt)
     folder = tmp_path / "demo"
     assert run(["demo", "-o", str(folder), "--minutes", "0.1"]) == 0
-    assert len(called) == 1 and called[0][called[0].index("--frames") + 1] == "0:100"
+    assert [(str(r.clips[0].frames), r.minutes, r.name) for r in requests] == [("0:100", 0.1, "portrait")]
     files = {p.name for p in folder.iterdir()}
     assert files >= {
         "source.mp4",
@@ -46,6 +47,20 @@ def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.
     assert "Synthetic" in page and not re.search(r"\{\{\w+\}\}", page)
     assert all((folder / name).exists() for name in re.findall(r'src="([^"]+)"', page))
     assert json.loads((folder / "dub.mp4.provenance.json").read_text())["synthetic"] is True
+
+
+def test_files_that_are_not_a_demos_are_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("visualdub.cli.entry_points.find_command", lambda name: None)
+    (tmp_path / "portrait.actor").mkdir()
+    (tmp_path / "source.mp4").write_bytes(b"the user's own")
+    assert run(["demo", "-o", str(tmp_path)]) == 2
+    assert "source.mp4 is there already and not of a demo" in capsys.readouterr().err
+    assert {p.name for p in tmp_path.iterdir()} == {"portrait.actor", "source.mp4"}
+    assert (tmp_path / "source.mp4").read_bytes() == b"the user's own"
+    DemoFiles(tmp_path).mark.write_text("a demo that was stopped")
+    DemoFiles(tmp_path).require_own()
 
 
 def test_values_of_the_page() -> None:

@@ -28,7 +28,7 @@ from visualdub.face.tracker import track_clip
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.records import read_provenance
-from visualdub.speech.performance_file import read_curves
+from visualdub.speech.performance_file import read_performance_file
 from visualdub.speech.sync import lip_basis
 
 register_face_model(TINY, tiny_model)
@@ -138,7 +138,7 @@ def test_a_dub_with_it_draws_the_mouth_and_nothing_else(
     assert all(matte[12][y, x] == 255 for x, y in lips)
     luma = dubbed[12][matte[12] == 255].astype(int)
     assert len(luma) > 2000 and luma.std() < 12  # flat skin: no lip, tooth or dark gap is left
-    curves = read_curves(tmp_path / "mouth.json")
+    curves = read_performance_file(tmp_path / "mouth.json")
     assert curves.face_model == TINY and curves.mouth.shape == (40, 1 + face_model(TINY).n_speech)
 
 

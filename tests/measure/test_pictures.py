@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from visualdub.errors import InternalError
+from visualdub.face.landmarks import landmarks_to_crop
 from visualdub.measure.pictures import (
     IDENTICAL,
     RatioOfMeans,
     SecondDifferences,
     border_flicker,
-    crop_points,
     edge_gradient,
     edge_of,
     flicker,
@@ -87,7 +87,7 @@ def test_luma_weights() -> None:
 
 def test_points_go_into_the_crop_and_boxes_round_outwards() -> None:
     affine = np.array([[0.5, 0, 10], [0, 0.5, -20]])
-    assert crop_points(np.array([[100.0, 200.0, 9.0]]), affine).tolist() == [[60.0, 80.0]]
+    assert landmarks_to_crop(np.array([[[100.0, 200.0, 9.0]]]), affine[None]).tolist() == [[[60.0, 80.0]]]
     marks = np.full((478, 3), 100.0)
     marks[61, 0], marks[291, 0], marks[2, 1], marks[152, 1] = 60, 140, 80, 160
     # x 60..140 -> 40..80, middle 60, half 20 * 1.1 = 22 -> 38..82; y 80..160 -> 20..60, middle 40 -> 18..62
@@ -136,10 +136,10 @@ def test_a_step_on_the_masks_edge_is_a_seam() -> None:
 
 def differences(frames: np.ndarray, masks: np.ndarray, numbers: list[int] | None = None) -> SecondDifferences:
     """The second differences of pictures (n, H, W, 3) with masks (n, H, W), added one after another."""
-    found = SecondDifferences()
+    series = SecondDifferences()
     for frame, mask, number in zip(frames, masks, numbers or range(len(frames)), strict=True):
-        found.add(frame, mask, number)
-    return found
+        series.add(frame, mask, number)
+    return series
 
 
 def test_second_differences_and_flicker_by_hand() -> None:

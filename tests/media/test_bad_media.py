@@ -12,8 +12,8 @@ from media.conftest import make_movie, tone, write_sound
 
 from visualdub.errors import MediaError
 from visualdub.media.audio import read_audio
-from visualdub.media.movie_reader import content_hash
 from visualdub.media.source import open_source, probe
+from visualdub.storage import content_hash
 
 
 def refused(work: Callable[[], Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from render_scene import SIZE, ellipse, picture
 
 from visualdub.media.transfer import HLG, LINEAR, PQ, transfer_function
-from visualdub.render.composite import feather, smooth_step
+from visualdub.render.composite import feather
 from visualdub.render.match import LIMIT, grain, lacking, noise_level, offset_field, seeded, spread_field
 
 
@@ -19,7 +19,6 @@ def test_feather_rises_inside_the_mask_only() -> None:
     assert alpha[30, 10] == 0  # the outermost pixel of the mask keeps the plate
     assert alpha[30, 15] == pytest.approx(0.5, abs=1e-6)  # 6 pixels deep: half way along 1..11
     assert alpha[30, 20] == pytest.approx(1, abs=1e-6) and alpha[30, 30] == 1
-    assert smooth_step(np.array([-1.0, 0.25, 2.0])).tolist() == [0, 0.15625, 1]
 
 
 def test_feather_counts_the_crops_edge_as_border() -> None:

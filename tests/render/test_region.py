@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.box import Box
 from visualdub.face.crop import warp_crop
-from visualdub.render.composite import Region, into_region, restore_detail
+from visualdub.render.composite import into_region, restore_detail
 
 
 def test_a_crop_that_went_to_the_plate_and_back_keeps_its_detail() -> None:
@@ -17,7 +18,7 @@ def test_a_crop_that_went_to_the_plate_and_back_keeps_its_detail() -> None:
 
     def again(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
         back = plate.copy()
-        back[:] = into_region(picture, affine, Region(0, 0, 600, 600)).clip(0, 255).round()
+        back[:] = into_region(picture, affine, Box(0, 0, 600, 600)).clip(0, 255).round()
         return warp_crop(back, affine)
 
     def detail(picture: NDArray[np.generic]) -> float:

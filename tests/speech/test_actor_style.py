@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 
 from speech_scene import counting, scene_track
 
-from training.speech.adapter import LEAST_SECONDS, actor_style, fit_layer, source_style, stretched
+from training.speech.adapter import LEAST_SECONDS, actor_style, fit_linear_adapter, source_style, stretched
 from visualdub.actor.package import _load_style, _save_style
 from visualdub.face.track import Track
 from visualdub.speech.predict import MODEL, model_hash, predict_motion
@@ -43,11 +43,11 @@ def test_an_adapter_learns_what_the_generic_layer_misses_and_keeps_the_opening()
     own = last + random.normal(size=(9, 3)) * 0.5
     motion = heard @ own + random.normal(size=(400, 3))  # half of it cannot be heard
     slope = np.array([1.0, 0.3, -0.1])
-    layer = fit_layer(hidden, last, motion, 0.1, slope)
+    layer = fit_linear_adapter(hidden, last, motion, 0.1, slope)
     adapted, generic = heard @ (last + layer), heard @ last
     assert ((adapted - motion) ** 2).sum() < 0.8 * ((generic - motion) ** 2).sum()
     assert (adapted @ slope).std() > 0.99 * (generic @ slope).std()
-    held = fit_layer(hidden, last, motion, 1e6, slope)
+    held = fit_linear_adapter(hidden, last, motion, 1e6, slope)
     assert np.abs(held).max() < 1e-3
 
 

@@ -54,8 +54,8 @@ def test_best_of_all_paths(shortest: int, switch: float) -> None:
     sums = [
         sum(s[q] for s, q in zip(scores, p, strict=True)) - switch * (len(runs(list(p))) - 1) for p in allowed
     ]
-    found = best_path([scores[:1], scores[1:5], scores[5:]], 7, switch, shortest)
-    assert found.tolist() == list(allowed[int(np.argmax(sums))])
+    path = best_path([scores[:1], scores[1:5], scores[5:]], 7, switch, shortest)
+    assert path.tolist() == list(allowed[int(np.argmax(sums))])
 
 
 def test_phones_follow_each_other_without_gaps() -> None:
@@ -92,8 +92,8 @@ def test_what_is_not_audio() -> None:
 
 def test_labels_at_frames() -> None:
     spans = [PhoneSpan("B", 0.0, 0.04), PhoneSpan("AA", 0.04, 0.1)]
-    found = labels_at(spans, np.array([-0.04, 0.0, 0.039, 0.04, 0.08, 0.1, 9.0]))
-    assert found == [SILENCE, "B", "B", "AA", "AA", SILENCE, SILENCE]
+    names = labels_at(spans, np.array([-0.04, 0.0, 0.039, 0.04, 0.08, 0.1, 9.0]))
+    assert names == [SILENCE, "B", "B", "AA", "AA", SILENCE, SILENCE]
     assert labels_at([], np.array([0.0, 0.04])) == [SILENCE, SILENCE]
 
 

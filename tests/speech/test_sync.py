@@ -94,10 +94,10 @@ def test_the_offset_of_unrelated_audio_is_not_found(speaking: tuple[Track, np.nd
     """The voice that counts in French, with pauses alike, and the clip's own audio backward."""
     track, audio = speaking
     other = read_audio(FRENCH)
-    found = [estimate_sync(track, frame_times(track), sound) for sound in (other, audio[::-1].copy())]
-    assert [s.found for s in found] == [False, False]
-    assert max(s.confidence for s in found) < 0.9
-    assert found[0].speech_seconds > 2 and "not found" in found[0].summary()
+    results = [estimate_sync(track, frame_times(track), sound) for sound in (other, audio[::-1].copy())]
+    assert [s.found for s in results] == [False, False]
+    assert max(s.confidence for s in results) < 0.9
+    assert results[0].speech_seconds > 2 and "not found" in results[0].summary()
 
 
 def test_a_real_speaker_is_found_and_a_strangers_audio_is_not(clips: Path) -> None:

@@ -15,15 +15,15 @@ torch = pytest.importorskip("torch")
 from training.experiments.speakers import folds_of  # noqa: E402
 from training.speech.clips import (  # noqa: E402
     SpeechClip,
-    SyntheticSound,
-    hear,
-    in_a_room,
-    plain_sound,
-    through_a_band,
-    unspoken_sounds,
+    SyntheticExample,
+    audio_variant,
+    band_limited,
+    encode_example,
+    non_speech_variants,
+    with_reverberation,
 )
 from training.speech.measure import best_lag, lip_error, measure_clip  # noqa: E402
-from training.speech.network import SpeechNet, Spoken, export_onnx  # noqa: E402
+from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx  # noqa: E402
 from training.speech.train import SpeechConfig, loss_of, main, opening_gain, train_member  # noqa: E402
 from training.speech.windows import Mixture, Windows, lip_jacobian, lip_metric  # noqa: E402
 from visualdub.errors import BadInput  # noqa: E402
@@ -44,7 +44,7 @@ def scene_clip(
     values = np.column_stack([track.jaw, random.normal(0, 0.3, (len(opening), MODEL.n_speech))])
     values[5] = values[:5].mean(0)
     audio = counting()
-    sound = plain_sound(audio, feature_kind(listen))
+    sound = audio_variant(audio, feature_kind(listen))
     return SpeechClip(
         f"{speaker}.mp4",
         speaker,
@@ -72,7 +72,7 @@ def test_a_late_picture_shows_earlier_sound() -> None:
     """
     clip = scene_clip(wave(), 0.08)
     assert clip.times()[10] == pytest.approx(0.32)
-    heard = hear(clip)
+    heard = encode_example(clip)
     assert heard.motion[16] == pytest.approx(clip.motion[10], abs=1e-5)
     aligned = clip.aligned_audio()
     assert (aligned[:1280] == 0).all() and (aligned[1280:] == clip.audio).all()
@@ -82,7 +82,7 @@ def test_a_late_picture_shows_earlier_sound() -> None:
 
 def test_faster_speech_moves_the_mouth_faster() -> None:
     clip = scene_clip(wave())
-    fast = hear(clip, plain_sound(clip.audio, BOTH, 1.25))
+    fast = encode_example(clip, audio_variant(clip.audio, BOTH, 1.25))
     assert (
         len(fast.features) == features.feature_count(int(80000 / 1.25)) + 25
     )  # and half a second of silence
@@ -94,12 +94,12 @@ def test_unseen_frames_teach_nothing() -> None:
     clip = scene_clip(wave())
     usable = clip.usable.copy()
     usable[50:60] = False
-    heard = hear(replace(clip, usable=usable))
+    heard = encode_example(replace(clip, usable=usable))
     assert (heard.weight[99:120] == 0).all() and heard.weight[:99].all() and heard.weight[120:240].all()
 
 
 def test_noise_and_music_say_nothing() -> None:
-    sounds = unspoken_sounds(0, BOTH)
+    sounds = non_speech_variants(0, BOTH)
     assert len(sounds) == 24 and all((s.voice == 0).all() and np.isfinite(s.features).all() for s in sounds)
 
 
@@ -154,7 +154,7 @@ def test_a_perfect_and_a_still_mouth() -> None:
 def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     members = [SpeechNet(BOTH.width, 5, 16, (1, 2), 0.3, 3).eval() for _ in range(2)]
-    model = Spoken(members, torch.eye(5) * 2, torch.linspace(-1, 1, 5)).eval()
+    model = SpeechEnsemble(members, torch.eye(5) * 2, torch.linspace(-1, 1, 5)).eval()
     export_onnx(model, tmp_path / "m.onnx", BOTH, {"face_model": "x"})
     heard = torch.randn(2, 123, BOTH.width)
     with torch.no_grad():
@@ -194,13 +194,15 @@ def test_an_open_mouth_is_not_shut() -> None:
     )
     heard = torch.randn(1, 50, BOTH.width)
     with torch.no_grad():
-        motion, _, free, _ = Spoken(members, torch.eye(5), torch.zeros(5))(heard)
-        same, _, held, _ = Spoken(members, torch.eye(5), apart)(heard)
+        motion, _, free, _ = SpeechEnsemble(members, torch.eye(5), torch.zeros(5))(heard)
+        same, _, held, _ = SpeechEnsemble(members, torch.eye(5), apart)(heard)
     assert torch.equal(motion, same)
     torch.testing.assert_close(torch.logit(free) - torch.logit(held), motion @ apart, atol=1e-4, rtol=1e-4)
 
 
-PLAIN = Mixture(clips=4, synthetic=0, english=0, length=60, unspoken=0.0, worse=0.0, noise=0.0, masked=0.0)
+PLAIN = Mixture(
+    clips=4, synthetic=0, english=0, length=60, non_speech=0.0, degraded=0.0, noise=0.0, masked=0.0
+)
 
 
 @pytest.mark.parametrize("listen", KINDS)
@@ -212,10 +214,10 @@ def test_training_learns_a_clip(listen: str) -> None:
     assert len(losses) == 100 and np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 
 
-def synthetic(n: int = 90) -> SyntheticSound:
+def synthetic(n: int = 90) -> SyntheticExample:
     contact = np.zeros(n, np.float32)
     contact[30:36] = 1
-    return SyntheticSound(
+    return SyntheticExample(
         np.random.default_rng(0).normal(0, 1, (n, BOTH.width)).astype(np.float32),
         np.sin(np.arange(n)).astype(np.float32),
         contact,
@@ -235,7 +237,10 @@ def test_touching_lips_are_learned_from_synthetic_speech() -> None:
 
 def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> None:
     config = SpeechConfig(
-        "both", 8, (1,), mixture=replace(PLAIN, synthetic=2, unspoken=0.2, worse=0.3, noise=0.1, masked=0.1)
+        "both",
+        8,
+        (1,),
+        mixture=replace(PLAIN, synthetic=2, non_speech=0.2, degraded=0.3, noise=0.1, masked=0.1),
     )
     clip = scene_clip(wave())
     windows = Windows([clip], MODEL, BOTH, config.mixture, 0, [synthetic()])
@@ -246,15 +251,15 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
         "motion": (4, 60, m),
         "weight": (4, 60),
         "voice": (4, 60),
-        "touch": (4, 60),
-        "heard": (4, 60),
+        "contact": (4, 60),
+        "contact_known": (4, 60),
         "metric": (4, m, m),
         "slope": (4, m),
         "person": (4,),
-        "opening": (2, 60),
-        "contact": (2, 60),
-        "spoken": (2, 60),
-        "taught": (2, 60),
+        "synthetic_opening": (2, 60),
+        "synthetic_contact": (2, 60),
+        "synthetic_known": (2, 60),
+        "opening_known": (2, 60),
         "generic_slope": (m,),
     }
     net = SpeechNet(BOTH.width, m, 8, (1,), 0.0, 1).eval()
@@ -265,13 +270,13 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
         assert float(loss_of(net, batch, config)) == pytest.approx(whole)
 
 
-def test_an_opening_that_is_not_taught_does_not_count() -> None:
+def test_an_opening_that_is_not_a_target_does_not_count() -> None:
     config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2, english=2))
     clip = scene_clip(wave())
     net = SpeechNet(BOTH.width, len(clip.gain), 8, (1,), 0.0, 1).eval()
     losses = []
-    for taught, height in ((True, 1.0), (True, 5.0), (False, 1.0), (False, 5.0)):
-        said = replace(synthetic(), taught=taught, opening=np.full(90, height, np.float32))
+    for trained, height in ((True, 1.0), (True, 5.0), (False, 1.0), (False, 5.0)):
+        said = replace(synthetic(), opening_trained=trained, opening=np.full(90, height, np.float32))
         batch = Windows([clip], MODEL, BOTH, config.mixture, 0, [said]).batch()
         with torch.no_grad():
             losses.append(float(loss_of(net, batch, config)))
@@ -289,10 +294,10 @@ def test_the_metric_measures_what_the_lips_vertices_do() -> None:
 def test_rooms_ring_and_lines_are_narrow() -> None:
     random, click = np.random.default_rng(0), np.zeros(16000, np.float32)
     click[1000] = 1
-    room = in_a_room(click, random)
+    room = with_reverberation(click, random)
     assert room[1000] == pytest.approx(1, abs=1e-3) and (np.abs(room[:1000]) < 1e-6).all()
     assert np.abs(room[1001:3000]).max() > 1e-3
-    spectrum = np.abs(np.fft.rfft(through_a_band(click, random)))  # 1 Hz a bin
+    spectrum = np.abs(np.fft.rfft(band_limited(click, random)))  # 1 Hz a bin
     assert spectrum[1000] > 0.9 and spectrum[7000] < 0.1 and spectrum[20] < 0.1
 
 

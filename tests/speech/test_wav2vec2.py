@@ -165,11 +165,11 @@ def test_another_architecture_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_speech_model_that_takes_them_speaks(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.speech.network import SpeechNet, Spoken, export_onnx
+    from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx
 
     kind, path = open_wav2vec2(folder), tmp_path / "speech.onnx"
     net = SpeechNet(kind.width, 5, 8, (1,), 0.0, 1).eval()
-    export_onnx(Spoken([net], torch.eye(5), torch.zeros(5)), path, kind, {})
+    export_onnx(SpeechEnsemble([net], torch.eye(5), torch.zeros(5)), path, kind, {})
     monkeypatch.setenv(FOLDER, str(tmp_path / "nowhere"))
     with pytest.raises(BadInput, match=r"speech\.onnx cannot be used: .*nowhere"):
         predict_motion(counting(), Fraction(25), 50, path)

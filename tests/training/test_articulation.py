@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from training.speech.articulation import (
-    SILENCE,
-    PhoneSpan,
+    PAUSE,
+    articulation_spans,
     articulations,
     contact_curve,
     is_bilabial,
     is_open_vowel,
     opening_curve,
-    sounds,
     width_curve,
 )
 from visualdub.errors import BadInput
+from visualdub.speech.phones import PhoneSpan
 
 
 def row(*phones: tuple[str, float]) -> tuple[PhoneSpan, ...]:
@@ -35,7 +35,7 @@ def test_lips_touch_in_bilabials_however_they_are_written(ipa: str) -> None:
     assert is_bilabial(ipa)
 
 
-@pytest.mark.parametrize("ipa", ["f", "v", "β", "β̞", "ɸ", "w", "n", "t", "a", "u", SILENCE, "ʲ"])
+@pytest.mark.parametrize("ipa", ["f", "v", "β", "β̞", "ɸ", "w", "n", "t", "a", "u", PAUSE, "ʲ"])
 def test_lips_do_not_touch_in_other_phones(ipa: str) -> None:
     assert not is_bilabial(ipa)
 
@@ -101,7 +101,7 @@ def test_a_symbol_that_is_not_in_the_chart_is_named() -> None:
 
 
 def test_a_diphthong_is_two_sounds_of_half_its_time() -> None:
-    first, second = sounds([PhoneSpan("aɪ", 1.0, 1.2)])
+    first, second = articulation_spans([PhoneSpan("aɪ", 1.0, 1.2)])
     assert (first.start, first.end, second.end) == (1.0, 1.1, 1.2)
     assert first.lips.open_vowel and second.lips.close_vowel
 
@@ -131,7 +131,7 @@ def test_bilabials_in_a_row_are_one_closure_and_short_ones_are_seen() -> None:
 
 def test_opening_reaches_zero_in_bilabials_and_its_target_in_a_long_vowel() -> None:
     phones = row(
-        (SILENCE, 0.4), ("m", 0.1), ("a", 0.4), ("f", 0.1), ("i", 0.4), ("b", 0.1), ("u", 0.4), (SILENCE, 0.4)
+        (PAUSE, 0.4), ("m", 0.1), ("a", 0.4), ("f", 0.1), ("i", 0.4), ("b", 0.1), ("u", 0.4), (PAUSE, 0.4)
     )
     opening, width = opening_curve(phones), width_curve(phones)
     assert len(opening) == len(width) == 115 and opening.min() == 0 and opening.max() <= 1

@@ -21,16 +21,16 @@ from training.data.augment import (
 )
 from training.data.uvmap import pack_uv, unpack_uv
 from training.data.windows import Batch, WindowSampler, mirrored, recoloured, still_windows
-from training.renderer.generator import first_guess, sample_texture
+from training.renderer.generator import initial_composite, sample_texture
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.models.face468 import read_built_in
 
 AS_FILMED = torch.eye(3, 4)
 
 
-def guess(batch: Batch, texture: Tensor) -> Tensor:
+def composite(batch: Batch, texture: Tensor) -> Tensor:
     sampled = sample_texture(texture, batch.uv)[0]
-    return first_guess(batch.frames[0], sampled[:, :3], sampled[:, 3:4], batch.mask[0][:, None])
+    return initial_composite(batch.frames[0], sampled[:, :3], sampled[:, 3:4], batch.mask[0][:, None])
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_a_mirrored_texture_draws_the_mirrored_frame(scene: tuple[Batch, Tensor]
     batch, texture = scene
     seen = mirrored(batch)
     assert not torch.allclose(seen.frames, batch.frames) and bool(seen.mirrored.all())
-    drawn = guess(seen, augmented_texture(texture, True, AS_FILMED))
-    assert torch.allclose(drawn.flip(-1), guess(batch, texture), atol=1e-4)  # worst measured 3e-6
+    drawn = composite(seen, augmented_texture(texture, True, AS_FILMED))
+    assert torch.allclose(drawn.flip(-1), composite(batch, texture), atol=1e-4)  # worst measured 3e-6
     x0, _, x1, _ = seen.boxes[0, 0].tolist()
     assert torch.equal(seen.mouth[0, 0].any(0).nonzero().flatten(), torch.arange(x0, x1))
 
@@ -92,11 +92,11 @@ def test_mirrored_twice_is_as_filmed(scene: tuple[Batch, Tensor]) -> None:
 def test_a_recoloured_texture_draws_the_recoloured_frame(scene: tuple[Batch, Tensor]) -> None:
     batch, texture = scene
     colouring = torch.from_numpy(random_colouring(np.random.default_rng(1), 2.0))
-    drawn = guess(recoloured(batch, colouring), augmented_texture(texture, False, colouring))
+    drawn = composite(recoloured(batch, colouring), augmented_texture(texture, False, colouring))
     assert torch.allclose(
-        drawn, recolour(guess(batch, texture), colouring), atol=0.02
+        drawn, recolour(composite(batch, texture), colouring), atol=0.02
     )  # light weighs outliers by size
-    assert float((drawn - guess(batch, texture)).abs().mean()) > 0.02
+    assert float((drawn - composite(batch, texture)).abs().mean()) > 0.02
     layers = augmented_texture(texture, False, colouring)[0, 4:].reshape(-1, 3, 32, 32)
     mixed = recolour(
         texture[0, 4:].reshape(-1, 3, 32, 32), torch.cat([colouring[:, :3], torch.zeros(3, 1)], 1)

@@ -11,14 +11,23 @@ import pytest
 
 from training.core.config import GeneratorConfig, adapt_config
 from training.experiments import ablation, frames, speed
-from training.experiments.study import RUNS, RunRecord, Study, Variant, measured_at, run_once, some, with_room
+from training.experiments.study import (
+    RUNS,
+    RunRecord,
+    Study,
+    Variant,
+    long_enough,
+    measured_at,
+    require_subjects,
+    run_once,
+)
 from training.experiments.subjects import Row, Subject, append_rows, read_records, read_rows, subjects
 from training.experiments.tables import (
     iterations_to,
     iterations_to_stay,
     markdown,
+    mean_and_deviation,
     mean_of_all,
-    mean_spread,
     times,
     value_at,
 )
@@ -76,9 +85,9 @@ def test_iterations_are_read_off_between_measurements() -> None:
 
 
 def test_means_say_how_many_they_are_of() -> None:
-    assert mean_spread([1, 3]) == "2.00 ± 1.41"  # sample standard deviation: the square root of 2
-    assert mean_spread([1, None, 3], 0) == "2 ± 1 (2 of 3)"
-    assert mean_spread([5.0]) == "5.00" and mean_spread([None]) == "–"
+    assert mean_and_deviation([1, 3]) == "2.00 ± 1.41"  # sample standard deviation: the square root of 2
+    assert mean_and_deviation([1, None, 3], 0) == "2 ± 1 (2 of 3)"
+    assert mean_and_deviation([5.0]) == "5.00" and mean_and_deviation([None]) == "–"
     assert mean_of_all([1, 2]) == 1.5 and mean_of_all([1, None]) is None and mean_of_all([]) is None
     assert times(1000, 250) == "4.0x" and times(1000, 0) == "at once" and times(1000, None) == "–"
     assert markdown(["a", "b"], [[1, 2]]) == "| a | b |\n|---|---:|\n| 1 | 2 |\n"
@@ -163,11 +172,11 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
 
 
 def test_clips_that_are_too_short_are_reported(talking: Path) -> None:
-    kept, lines = with_room([person(talking), person(talking, 41, "long")])
+    kept, lines = long_enough([person(talking), person(talking, 41, "long")])
     assert [s.name for s in kept] == ["portrait"]
     assert lines == ["long is left out: its clip has 40 frames, frames 0:41 and 35:40 are needed"]
     with pytest.raises(BadInput, match="no subject is left to measure; long is left out"):
-        some([], lines)
+        require_subjects([], lines)
     people, said = frames.fitting(person(talking), [10, 15, 16], tested=5)
     assert [(s.learned, s.tested) for s in people] == [(10, FrameRange(35, 40)), (15, FrameRange(35, 40))]
     assert "last 5 frames, 35:40" in said[0] and "16 frames" in said[1] and "at most 15" in said[1]

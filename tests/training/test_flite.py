@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from training.speech import flite
-from training.speech.articulation import PhoneSpan, articulations
+from training.speech.articulation import articulations
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
+from visualdub.speech.phones import PhoneSpan
 
 installed = pytest.mark.skipif(flite.missing() is not None, reason=str(flite.missing()))
 
 
 def test_segments_are_phones_in_a_row() -> None:
     said = flite.phones_of("pau:0.2 b:0.26 aa:0.4 m:0.5 pau:0.7 ")
-    assert [p.ipa for p in said] == ["", "b", "ɑ", "m", ""]
+    assert [p.phone for p in said] == ["", "b", "ɑ", "m", ""]
     assert said[1] == PhoneSpan("b", 0.2, 0.26, pytest.approx(0.24)) and said[3].release is None
     assert flite.phones_of("") == ()
     with pytest.raises(VisualDubError, match="'qq'"):
@@ -43,7 +44,7 @@ def test_vowels_are_loud_and_closures_quiet_where_it_says(voice: str) -> None:
     assert said.audio.dtype == np.float32
     # kal16 cuts its last pause
     assert len(said.audio) / RATE == pytest.approx(said.phones[-1].end, abs=0.15)
-    assert sum(p.ipa in ("p", "b", "m") for p in said.phones) == 6
+    assert sum(p.phone in ("p", "b", "m") for p in said.phones) == 6
 
     def level(p: PhoneSpan) -> float:
         middle, half = (p.start + (p.release or p.end)) / 2, 0.01
@@ -52,7 +53,7 @@ def test_vowels_are_loud_and_closures_quiet_where_it_says(voice: str) -> None:
         )
 
     vowels, closures = (
-        [level(p) for p in said.phones if want(p.ipa)]
+        [level(p) for p in said.phones if want(p.phone)]
         for want in (lambda ipa: any(a.vowel for a in articulations(ipa)) and ipa, lambda ipa: ipa == "p")
     )
     assert np.median(vowels) > 10 * np.median(closures)

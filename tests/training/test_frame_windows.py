@@ -1,4 +1,4 @@
-"""Windows of frames: what is trained on, what is kept aside."""
+"""Windows of frames: what is trained on, what is held out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from training_scene import TINY, disc_frames, tiny_config
 
-from training.data.frames import mouth_box
+from training.data.frames import lips_box
 from training.data.uvmap import pack_uv, unpack_uv
 from training.data.windows import (
     Batch,
@@ -44,15 +44,15 @@ def test_held_out_blocks_are_spread_and_there_is_one_even_of_few() -> None:
 
 def test_training_windows_never_hold_a_held_out_frame() -> None:
     clip = disc_frames(60)
-    kept = hold_out([clip], 5, 4)
-    sampler = WindowSampler([[clip]], tiny_config(), kept)
-    aside = {f for _, start in kept for f in range(start, start + 5)}
+    held_out = hold_out([clip], 5, 4)
+    sampler = WindowSampler([[clip]], tiny_config(), held_out)
+    excluded = {f for _, start in held_out for f in range(start, start + 5)}
     plans = [sampler.plan(n) for n in range(200)]
     assert (
-        not {f for p in plans for f in p.rows} & aside
-        and not {f for p in plans for _, f in p.references} & aside
+        not {f for p in plans for f in p.rows} & excluded
+        and not {f for p in plans for _, f in p.references} & excluded
     )
-    assert {f for p in plans for f in p.rows} == set(range(60)) - aside
+    assert {f for p in plans for f in p.rows} == set(range(60)) - excluded
 
 
 def test_windows_skip_frames_without_a_face() -> None:
@@ -137,4 +137,4 @@ def test_boxes() -> None:
     assert box_mask(np.array([1, 0, 3, 2]), 3, 4).tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     landmarks = np.full((478, 3), 50.0)
     landmarks[61, 0], landmarks[291, 0] = 40.0, 60.0  # mouth corners: 20 wide, so a margin of 3
-    assert mouth_box(landmarks, np.array([[1.0, 0, 0], [0, 1, 10]]), 256).tolist() == [37, 57, 63, 63]
+    assert lips_box(landmarks, np.array([[1.0, 0, 0], [0, 1, 10]]), 256).tolist() == [37, 57, 63, 63]

@@ -12,12 +12,13 @@ from training.renderer.actor_renderer import ActorRenderer
 from training.renderer.generator import (
     Generator,
     carry_inwards,
-    first_guess,
+    initial_composite,
     sample_texture,
-    smooth_jumps,
-    uv_jumps,
+    smooth_discontinuities,
+    uv_discontinuities,
 )
 from training.renderer.layers import BlurDown, ModulatedConv, blur_up
+from visualdub.box import Box
 from visualdub.errors import BadInput
 
 
@@ -86,8 +87,8 @@ def test_the_frame_stays_outside_the_mask() -> None:
     mask[..., 40:50, 20:40] = 1
     with torch.no_grad():
         drawn = renderer(frame, uv, mask)
-    kept = mask[0, 0] == 0
-    assert torch.allclose(drawn[0, 0][:, kept], frame[0, 0][:, kept])
+    outside = mask[0, 0] == 0
+    assert torch.allclose(drawn[0, 0][:, outside], frame[0, 0][:, outside])
 
 
 def test_a_frame_is_drawn_the_same_alone_and_in_a_batch() -> None:
@@ -101,22 +102,22 @@ def test_a_frame_is_drawn_the_same_alone_and_in_a_batch() -> None:
     assert (both[1:] - second).abs().max() < 1e-5
 
 
-def test_first_guess_takes_the_light_of_the_frame() -> None:
+def test_the_initial_composite_takes_the_light_of_the_frame() -> None:
     """A texture 0.1 darker than the frame all over comes out as bright as the frame."""
     frames, mask = torch.full((1, 3, 48, 64), 0.6), torch.zeros(1, 1, 48, 64)
     mask[..., 20:40, 20:44] = 1
     sampled = torch.full((1, 4, 48, 64), 0.5)
-    sampled[:, 3] = 20.0  # full trust
-    guess = first_guess(frames, sampled[:, :3], sampled[:, 3:4], mask)
-    assert (guess - 0.6).abs().max() < 0.01
+    sampled[:, 3] = 20.0  # full confidence
+    composite = initial_composite(frames, sampled[:, :3], sampled[:, 3:4], mask)
+    assert (composite - 0.6).abs().max() < 0.01
 
 
-def test_first_guess_without_trust_shows_the_surroundings() -> None:
+def test_the_initial_composite_without_confidence_shows_the_surroundings() -> None:
     frames, mask = torch.full((1, 3, 48, 64), 0.3), torch.zeros(1, 1, 48, 64)
     mask[..., 20:40, 20:44] = 1
     sampled = torch.full((1, 4, 48, 64), 0.9)
     sampled[:, 3] = -20.0
-    assert (first_guess(frames, sampled[:, :3], sampled[:, 3:4], mask) - 0.3).abs().max() < 0.01
+    assert (initial_composite(frames, sampled[:, :3], sampled[:, 3:4], mask) - 0.3).abs().max() < 0.01
 
 
 def test_carry_inwards_keeps_what_is_known() -> None:
@@ -127,12 +128,12 @@ def test_carry_inwards_keeps_what_is_known() -> None:
         assert (filled - 0.25).abs().max() < 0.01
 
 
-def test_jumps_are_found_on_both_sides_and_smoothed() -> None:
+def test_discontinuities_are_found_on_both_sides_and_smoothed() -> None:
     uv = torch.full((1, 1, 1, 6, 2), 0.5)
     uv[..., 4:, 0] = 0.6
-    jumps = uv_jumps(uv)
-    assert jumps.flatten().tolist() == [0, 0, 0, 1, 1, 0]
-    row = smooth_jumps((uv[..., 0] >= 0.55).float().expand(1, 3, 1, 6), jumps)[0, 0, 0]
+    discontinuities = uv_discontinuities(uv)
+    assert discontinuities.flatten().tolist() == [0, 0, 0, 1, 1, 0]
+    row = smooth_discontinuities((uv[..., 0] >= 0.55).float().expand(1, 3, 1, 6), discontinuities)[0, 0, 0]
     assert torch.allclose(row, torch.tensor([0, 0, 0, 1 / 3, 2 / 3, 1.0]))
 
 
@@ -148,7 +149,7 @@ def test_wrong_shapes_and_configurations_are_refused() -> None:
             torch.zeros(1, 16),
         )
     with pytest.raises(BadInput, match="view"):
-        GeneratorConfig(view=(0, 250, 0, 256))
+        GeneratorConfig(view_box=Box(0, 0, 256, 250))
     with pytest.raises(BadInput, match="texture channels"):
         GeneratorConfig(texture_channels=3)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures, write_movie
 
+from training.data.discover import find_sources
 from training.data.hdtf import Video, hdtf_lists, hdtf_sources, read_part
 from training.data.packed import SUFFIX, Dataset, read_whole
 from training.data.prepare import Settings, prepare_dataset, track_in_area
-from training.data.sources import FaceArea, find_sources
+from training.data.sources import FaceArea
 from visualdub.errors import BadInput, NoFace
 from visualdub.timing import FrameRange
 
@@ -84,7 +85,7 @@ def test_published_lines_are_read(tmp_path: Path) -> None:
     )
 
 
-def test_every_passage_is_a_clip_of_its_person_or_says_why_not(tmp_path: Path) -> None:
+def test_every_excerpt_is_a_clip_of_its_person_or_says_why_not(tmp_path: Path) -> None:
     _write(tmp_path / "HDTF_dataset", PUBLISHED)
     for name in (
         "Radio11.mp4",
@@ -114,10 +115,10 @@ def test_every_passage_is_a_clip_of_its_person_or_says_why_not(tmp_path: Path) -
     }
     assert {s.label: s.refused for s in found.values() if s.refused} == {
         "Radio15_0 (00:35-00:45)": "no video Radio15 is in the folder",
-        "Radio24": "the list of times names no passage of this video",
+        "Radio24": "the list of times names no excerpt of this video",
         "KevinMcCarthy1_0 (00:22-00:45)": "no video KevinMcCarthy1 is in the folder",
         "KevinMcCarthy1_1 (01:05-01:20)": "no video KevinMcCarthy1 is in the folder",
-        "MittRomney_1 (00:33-08:53)": "the list of crops has no face for this passage",
+        "MittRomney_1 (00:33-08:53)": "the list of crops has no face for this excerpt",
         "videos/Radio11_0.mp4": "no list of times names this file",
     }
     assert found["NancyPelosi0_0 (00:05-06:55)"].path.name == "WDA_NancyPelosi0.webm"
@@ -132,8 +133,8 @@ def test_areas_follow_the_size_of_the_video() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("RD_annotion_time.txt", "Radio11.mp4 00:30-1min\n", "'00:30-1min' is not a passage"),
-        ("RD_annotion_time.txt", "Radio11.mp4 00:75-01:80\n", "is not a passage"),
+        ("RD_annotion_time.txt", "Radio11.mp4 00:30-1min\n", "'00:30-1min' is not an excerpt"),
+        ("RD_annotion_time.txt", "Radio11.mp4 00:75-01:80\n", "is not an excerpt"),
         (
             "RD_crop_wh.txt",
             "Radio11_0.mp4 412 599 0\n",
@@ -187,7 +188,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # the crops were measured in a picture twice as high
 
 
-def test_a_passage_is_packed_with_the_face_in_its_crop(pair: Path, tmp_path: Path) -> None:
+def test_an_excerpt_is_packed_with_the_face_in_its_crop(pair: Path, tmp_path: Path) -> None:
     made = prepare_dataset([pair], tmp_path / "set", Settings(frames=60))
     assert [(c.name, c.speaker, c.frames) for c in made.clips] == [
         ("TwoFaces0_0", "TwoFaces", 30),
@@ -196,7 +197,7 @@ def test_a_passage_is_packed_with_the_face_in_its_crop(pair: Path, tmp_path: Pat
     assert {r.clip: r.reason for r in made.refused} == {
         "Absent_0 (00:05-00:09)": "no video Absent is in the folder",
         "TwoFaces0_2 (00:02-00:09)": (
-            "the passage ends at 9 s, the video after 3.0 s; it is not the video that was annotated"
+            "the excerpt ends at 9 s, the video after 3.0 s; it is not the video that was annotated"
         ),
     }
     small, large = (Dataset(tmp_path / "set").open(c, (0, 256, 0, 256)).track for c in made.clips)

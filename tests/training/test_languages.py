@@ -18,12 +18,13 @@ from training.experiments.languages import (
     mouth_opening,
 )
 from training.experiments.subjects import read_records
-from training.speech.articulation import PhoneSpan, opening_curve
+from training.speech.articulation import articulation_spans, opening_curve
 from training.speech.synthetic import Synthetic, missing
 from visualdub.errors import BadInput
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model, posed_openings
 from visualdub.speech.features import RATE
+from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import MODEL, SpeechMotion
 
 espeak = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -35,7 +36,7 @@ PHONES = (
     PhoneSpan("a", 0.52, 0.72),
     PhoneSpan("", 0.72, 1.0),
 )
-SAID = Synthetic("apima", "it", "", np.zeros(RATE, np.float32), PHONES)
+SPOKEN = Synthetic("apima", "it", "", np.zeros(RATE, np.float32), PHONES)
 
 
 def test_closed_and_open_are_counted_as_worked_by_hand() -> None:
@@ -50,24 +51,24 @@ def test_closed_and_open_are_counted_as_worked_by_hand() -> None:
         0.08,
     ]  # the second a: below the median at its middle 0.62, above it once
     opening[18:] = 0.0  # a pause; does not count
-    found = measure_language("it", [SAID], [opening], Fraction(25))
+    found = measure_language("it", [SPOKEN], [opening], Fraction(25))
     assert replace(found, lag_ms=0) == LanguageRow("it", 1, 0.1, 2, 50.0, 0.3, 2, 50.0, 100.0, 0)
 
 
 def test_half_a_frame_outside_the_phone_still_counts_and_more_does_not() -> None:
-    lips = next(s for s in languages.sounds([PhoneSpan("p", 0.205, 0.215)]))
+    lips = next(s for s in articulation_spans([PhoneSpan("p", 0.205, 0.215)]))
     opening = np.arange(26.0)
     assert list(languages.within(lips, opening, Fraction(25))) == [5.0]  # 0.20 s
-    wide = next(s for s in languages.sounds([PhoneSpan("p", 0.22, 0.30)]))
+    wide = next(s for s in articulation_spans([PhoneSpan("p", 0.22, 0.30)]))
     assert list(languages.within(wide, opening, Fraction(25))) == [5.0, 6.0, 7.0, 8.0]  # 0.20..0.32 s
 
 
 def test_a_mouth_that_follows_the_phones_passes_and_a_still_one_fails() -> None:
-    right = measure_language("it", [SAID], [opening_curve(PHONES, 25.0, 26)], Fraction(25))
+    right = measure_language("it", [SPOKEN], [opening_curve(PHONES, 25.0, 26)], Fraction(25))
     assert (right.closed, right.above, right.lag_ms) == (100.0, 100.0, 0.0)
-    late = measure_language("it", [SAID], [np.roll(opening_curve(PHONES, 25.0, 26), 2)], Fraction(25))
+    late = measure_language("it", [SPOKEN], [np.roll(opening_curve(PHONES, 25.0, 26), 2)], Fraction(25))
     assert late.lag_ms == 80.0 and late.closed < 100
-    still = measure_language("it", [SAID], [np.full(26, 0.1)], Fraction(25))
+    still = measure_language("it", [SPOKEN], [np.full(26, 0.1)], Fraction(25))
     assert (still.closed, still.above, still.above_widest, still.smallest) == (0.0, 0.0, 0.0, 1.0)
     assert np.isnan(still.lag_ms)
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from training.data.mel import RATE, filterbank, frame_mels
+from training.data.mel import RATE, audio_code_filters, frame_mels
 
 
 def test_a_tone_lands_in_its_band_and_silence_is_zero() -> None:
@@ -14,7 +14,7 @@ def test_a_tone_lands_in_its_band_and_silence_is_zero() -> None:
     audio = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
     audio[RATE // 2 :] = 0
     mel = frame_mels(audio, Fraction(25), 0, 25)
-    band = int(filterbank()[:, 50].argmax())  # bin 50 of 800 at 16 kHz is 1000 Hz
+    band = int(audio_code_filters()[:, 50].argmax())  # bin 50 of 800 at 16 kHz is 1000 Hz
     assert mel.shape == (25, 80, 16)
     assert abs(int(mel[6].mean(1).argmax()) - band) <= 1 and mel[6, band].min() > 0.6
     assert np.abs(mel[20]).max() < 1e-6

@@ -106,10 +106,10 @@ def test_sound_and_lips_are_kept(shard: Path, track: Track) -> None:
 def test_frames_stay_in_memory_where_asked(shard: Path) -> None:
     clip, plain = PackedClip(shard, VIEW, keep=True), PackedClip(shard, VIEW)
     first = clip.view([8, 9, 8, 0])
-    assert clip._kept is not None and np.flatnonzero(clip._kept.there).tolist() == [0, 8, 9]
+    assert clip._cache is not None and np.flatnonzero(clip._cache.cached).tolist() == [0, 8, 9]
     for a, b, c in zip(first, clip.view([8, 9, 8, 0]), plain.view([8, 9, 8, 0]), strict=True):
         assert np.array_equal(a, b) and np.array_equal(a, c)
-    assert plain._kept is None
+    assert plain._cache is None
 
 
 def test_a_clip_with_hardly_a_face_is_refused(talking: Path, track: Track, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,18 +17,21 @@ import numpy as np
 import pytest
 from helpers import portrait_pictures, write_movie, write_wav
 
+from training.data.discover import find_sources
 from training.data.packed import INDEX, SUFFIX, Dataset, read_whole
 from training.data.prepare import (
     REFUSED,
     Settings,
-    check_validation,
     prepare_dataset,
-    read_validation,
-    share_frames,
 )
-from training.data.sources import find_sources
+from training.data.splits import check_validation, read_validation, share_frames
 from training.data.workers import Workers
+from visualdub.actor.library import forget
+from visualdub.box import Box
+from visualdub.cli import run
 from visualdub.errors import BadInput, OutputError, VisualDubError
+from visualdub.stages import Progress
+from visualdub.storage import content_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +54,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dataset of `people`: ben kept for validation, 60 frames a person."""
+    """The dataset of `people`: ben held out for validation, 60 frames a person."""
     folder = tmp_path_factory.mktemp("made") / "set"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -102,17 +106,20 @@ def test_clips_are_packed_by_speaker_and_the_rest_is_refused(dataset: Path) -> N
     assert "no face" in rows[2]["reason"] and str(dataset) not in rows[0]["reason"]
     for clip in found.clips:
         assert (
-            0.8 < found.open(clip, (0, 256, 0, 256)).view([5]).crops.std() / 60 < 1.5
+            0.8 < found.open(clip, Box(0, 0, 256, 256)).view([5]).crops.std() / 60 < 1.5
         )  # a picture, not black
 
 
 def test_two_processes_make_the_same_bytes_as_one(people: Path, dataset: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
+
+    def on_stage(stage: str, done: int, total: int) -> None:
+        if stage == "packing":
+            seen.append((done, total))
+
     settings = Settings(60, 90, ("ben",), jobs=2)
-    made = prepare_dataset(
-        [people], tmp_path / "set", settings, lambda done, total: seen.append((done, total))
-    )
-    assert made.kept == 0 and _bytes(tmp_path / "set") == _bytes(dataset)
+    made = prepare_dataset([people], tmp_path / "set", settings, Progress(on_stage))
+    assert made.reused == 0 and _bytes(tmp_path / "set") == _bytes(dataset)
     assert seen[-1] == (130, 130) and seen == sorted(seen)
     assert any("1 person to train on" in note for note in made.notes)
 
@@ -141,7 +148,7 @@ def test_whole_shards_stay_damaged_ones_are_made_again_and_splits_follow_the_lis
     (folder / f"ben-one{SUFFIX}").write_bytes(b"cut short")
     kept = (folder / f"anna_1{SUFFIX}").stat().st_mtime_ns
     made = prepare_dataset([people], folder, Settings(60, 90, ("anna",)))
-    assert made.kept == 1 and (folder / f"anna_1{SUFFIX}").stat().st_mtime_ns == kept
+    assert made.reused == 1 and (folder / f"anna_1{SUFFIX}").stat().st_mtime_ns == kept
     assert {p: b for p, b in _bytes(folder).items() if p != INDEX} == {
         p: b for p, b in _bytes(dataset).items() if p != INDEX
     }
@@ -153,14 +160,14 @@ def test_another_quality_or_cap_makes_shards_again_and_left_ones_are_named(
 ) -> None:
     folder = _copy(dataset, tmp_path / "set")
     made = prepare_dataset([people / "ben"], folder, Settings(30, 50))
-    assert made.kept == 0 and [(c.name, c.speaker, c.frames) for c in made.clips] == [("one", "one", 30)]
+    assert made.reused == 0 and [(c.name, c.speaker, c.frames) for c in made.clips] == [("one", "one", 30)]
     assert read_whole(folder / f"one{SUFFIX}")[0]["quality"] == "50"
-    assert any(note.startswith("3 shards of clips that are not in the dataset now") for note in made.notes)
+    assert any(note.startswith("3 shards of clips that are no longer in the dataset") for note in made.notes)
 
 
 def test_a_process_that_is_ended_from_outside_says_so() -> None:
     with pytest.raises(VisualDubError, match="a process was ended from outside"), Workers(1) as workers:
-        list(workers.run(os._exit, [3]))
+        list(workers.run(os._exit, [3], Progress()))
 
 
 def _vdub(args: list[str]) -> subprocess.Popen[str]:
@@ -209,10 +216,52 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(
     done = _vdub(args)
     told, _ = done.communicate(timeout=120)
     assert done.returncode == 0
-    assert told.strip().endswith(f"{folder}: 3 clips packed (2 of them by a former run)")
+    assert told.strip().endswith(f"{folder}: 3 clips packed (2 of them by an earlier run)")
     assert all(p.stat().st_mtime_ns == when for p, when in times.items())
     assert all(p.read_bytes() == (dataset / p.name).read_bytes() for p in times)
-    assert not list(folder.glob("*.partial"))
+    assert not list(folder.glob(".*.partial"))
+
+
+# ---- forgetting --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def anna(flat_actor: Path, people: Path, tmp_path: Path) -> Path:
+    """An actor that was adapted on one clip of anna."""
+    actor: Path = shutil.copytree(flat_actor, tmp_path / "anna.actor")
+    record = json.loads((actor / "actor.json").read_text())
+    record["frames"][0]["source_hash"] = content_hash(people / "anna_1.mkv")
+    (actor / "actor.json").write_text(json.dumps(record))
+    return actor
+
+
+def test_an_actor_that_is_forgotten_leaves_the_datasets_that_are_named(
+    anna: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _copy(dataset, tmp_path / "set")
+    (folder / "old.shard").write_bytes((folder / "anna_1.shard").read_bytes())  # that no index lists
+    kept = {n: b for n, b in _bytes(folder).items() if n in ("anna_2.shard", "ben-one.shard")}
+    capsys.readouterr()
+    assert run(["actor", "forget", str(anna), "--dataset", str(folder)]) == 2  # nobody is there to ask
+    assert "old.shard" in capsys.readouterr().err and anna.is_dir()
+    assert run(["actor", "forget", str(anna), "--dataset", str(folder), "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"removed {p}" in said for p in (folder / "anna_1.shard", folder / "old.shard", anna))
+    assert {n: b for n, b in _bytes(folder).items() if n.endswith(SUFFIX)} == kept and not anna.exists()
+    assert [c.name for c in Dataset(folder).clips] == ["anna_2", "ben-one"]
+
+
+def test_what_is_no_dataset_is_refused_before_anything_is_forgotten(
+    anna: Path, dataset: Path, tmp_path: Path
+) -> None:
+    folder = _copy(dataset, tmp_path / "set")
+    (folder / "cut.shard").write_bytes((folder / "anna_1.shard").read_bytes()[:50])
+    with pytest.raises(BadInput, match=r"cut\.shard cannot be read"):
+        forget(anna, [folder])
+    (folder / "cut.shard").unlink()
+    with pytest.raises(BadInput, match=r"dataset\.json cannot be read"):
+        forget(anna, [folder, tmp_path])
+    assert anna.is_dir() and (folder / "anna_1.shard").is_file()
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------
@@ -305,7 +354,7 @@ def test_speakers_come_from_the_list_the_folder_or_the_name(tmp_path: Path) -> N
         "d_1.mkv": "d",
         "gone.mp4": "a",
     }
-    assert not found["b2.mkv"].own_sound and found["a_1.mp4"].own_sound
+    assert not found["b2.mkv"].speaker_audible and found["a_1.mp4"].speaker_audible
     assert found["b2.mkv"].av_offset_ms == -40 and found["a_1.mp4"].av_offset_ms is None
     assert "missing" in found["gone.mp4"].refused
     assert {found["d_1.mp4"].name, found["d_1.mkv"].name} == {"d_1", "d_1-2"} and found[

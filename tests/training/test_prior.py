@@ -18,7 +18,7 @@ import pytest
 import torch
 from helpers import portrait_pictures, write_movie
 
-from training.adapt import Job, Source, adapt, rehearsal_people
+from training.adapt import AdaptJob, adapt, rehearsal_people
 from training.core.config import AdaptConfig, GeneratorConfig, LossConfig, PriorConfig, prior_config
 from training.core.run import CHECKPOINT, Status
 from training.core.trainer import Trainer
@@ -28,6 +28,8 @@ from training.prior import PriorJob, train_prior
 from training.prior_file import load_prior
 from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, Interrupted, VisualDubError
+from visualdub.services import AdaptClip
+from visualdub.stages import Progress
 
 NARROW = GeneratorConfig(width=0.0625)
 
@@ -59,12 +61,14 @@ def job(dataset: Path, output: Path, **changes: object) -> PriorJob:
 def test_a_prior_is_trained_stopped_and_resumed_exactly(dataset: Path, tmp_path: Path) -> None:
     facts = train_prior(job(dataset, tmp_path / "whole.safetensors"))
 
+    progress = Progress()
+
     def stop(status: Status) -> None:
         if status.step == 2:
-            raise KeyboardInterrupt
+            progress.cancel()
 
     with pytest.raises(Interrupted, match="2 steps"):
-        train_prior(job(dataset, tmp_path / "halves.safetensors"), stop)
+        train_prior(job(dataset, tmp_path / "halves.safetensors"), progress, stop)
     assert (tmp_path / "halves.run" / CHECKPOINT).is_file() and not (tmp_path / "halves.safetensors").exists()
     train_prior(job(dataset, tmp_path / "halves.safetensors"))
     whole, halves = (load_prior(tmp_path / f"{n}.safetensors") for n in ("whole", "halves"))
@@ -209,9 +213,9 @@ def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:
 
 
 def test_a_checkpoint_of_another_size_is_refused(dataset: Path, tmp_path: Path) -> None:
-    output = tmp_path / "p.safetensors"
+    output, progress = tmp_path / "p.safetensors", Progress()
     with pytest.raises(Interrupted):
-        train_prior(job(dataset, output), lambda status: (_ for _ in ()).throw(KeyboardInterrupt()))
+        train_prior(job(dataset, output), progress, lambda status: progress.cancel())
     wider = job(dataset, output, generator=GeneratorConfig(width=0.125), steps=1)
     with pytest.raises(BadInput, match="another training"):
         train_prior(wider)
@@ -225,17 +229,19 @@ def test_rehearsal_mixes_in_everybody_but_the_actor(dataset: Path, tmp_path: Pat
         rehearsal_people(dataset, config, {hashes["anna"], hashes["ben"]})
     clip = dataset.parent / "anna_1.mkv"
     consent = Consent("the portrait", "1984", "tests")
-    record = adapt(Job((Source(clip),), "anna", tmp_path / "anna.actor", consent, config, None, dataset))
+    record = adapt(
+        AdaptJob((AdaptClip(clip),), "anna", tmp_path / "anna.actor", consent, config, None, dataset)
+    )
     assert record.steps == 2 and "mixed 1:1" in record.rehearsal
 
 
-def test_somebody_without_a_dataset_to_rehearse_with_hears_so_before_tracking(tmp_path: Path) -> None:
+def test_somebody_without_a_dataset_to_rehearse_with_is_told_before_tracking(tmp_path: Path) -> None:
     config = AdaptConfig(NARROW, steps=1)
     consent = Consent("the portrait", "1984", "tests")
     with pytest.raises(BadInput, match="holds no"):
         adapt(
-            Job(
-                (Source(tmp_path / "missing.mkv"),),
+            AdaptJob(
+                (AdaptClip(tmp_path / "missing.mkv"),),
                 "anna",
                 tmp_path / "a.actor",
                 consent,

@@ -73,7 +73,7 @@ def test_the_shipped_prior_is_small_and_holds_networks_only() -> None:
     with safe_open(SHIPPED, "pt") as f:
         assert {k.split("/")[0] for k in f.keys()} == {"network", "critic"}  # noqa: SIM118 (safe_open is no mapping)
         facts = json.loads(f.metadata()["facts"])
-    kept_out = {
+    held_out = {
         "hdtf_hill",
         "studio_b",
         "hdtf_roskam",
@@ -84,6 +84,6 @@ def test_the_shipped_prior_is_small_and_holds_networks_only() -> None:
         "stage_2",
         "stage_3",
     }
-    assert not kept_out & set(facts["clips_trained_on"])
+    assert not held_out & set(facts["clips_trained_on"])
     assert facts["people"] >= 20 and facts["steps"] > 0
     assert tiny_config().generator != prior.config

@@ -21,8 +21,10 @@ from training.core.config import PriorConfig
 from training.data.frames import FrameSet
 from training.data.uvmap import pack_uv
 from training.data.windows import Batch
-from training.experiments import privacy
-from training.experiments.privacy import Draw, Face, Finding, Person, Studio, examine, summary, write_finding
+from training.experiments import privacy, privacy_faces, privacy_statistics
+from training.experiments.privacy import Finding, examine, summary, write_finding
+from training.experiments.privacy_faces import Draw, Face, Person, Studio
+from training.experiments.privacy_statistics import FALSE_ALARMS, rate, trained_nearer
 from training.prior_file import Prior, save_prior
 from training.renderer.discriminator import Discriminator
 from training.renderer.generator import Generator, sample_texture, smooth_noise
@@ -58,7 +60,7 @@ def clip_of(number: int) -> FrameSet:
         masks.append(((yy > 0.45) & (abs(xx - 0.5) < 0.4)).astype(np.uint8))
     mouth = np.tile(np.array([24, 38, 40, 50], np.int32), (COUNT, 1))
     return FrameSet(
-        np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(COUNT, bool), None, TINY.view
+        np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(COUNT, bool), None, TINY.view_box
     )
 
 
@@ -100,17 +102,12 @@ NETWORKS: dict[str, Draw] = {
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
     """Sizes at which the experiment takes a second."""
-    sizes = {
-        "SHUFFLES": 200,
-        "RESAMPLED": 200,
-        "HALF": 3,
-        "ASKED": 3,
-        "TEXTURE_FRAMES": 3,
-        "PLANTED": (0.25, 0.5, 0.75, 1.0),
-    }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in sizes.items():
-            patch.setattr(privacy, name, value)
+        patch.setattr(privacy, "PLANTED", (0.25, 0.5, 0.75, 1.0))
+        for name, value in {"SHUFFLES": 200, "RESAMPLED": 200}.items():
+            patch.setattr(privacy_statistics, name, value)
+        for name, value in {"CONTROL_PEOPLE": 3, "TEXTURE_FRAMES": 3}.items():
+            patch.setattr(privacy_faces, name, value)
         yield
 
 
@@ -121,7 +118,7 @@ def found(people: list[Person], small: None) -> Examined:
     @functools.cache
     def examined(network: str) -> tuple[Finding, list[Face]]:
         config = PriorConfig(generator=TINY, steps=1)
-        faces = [f for f, _ in Studio(people, config, NETWORKS[network], noise, DRAWS, 0).shoot()]
+        faces = [f for f, _ in Studio(people, config, NETWORKS[network], noise, DRAWS, 0).faces()]
         return examine(people, faces, TINY.window, 0), faces
 
     return examined
@@ -135,31 +132,31 @@ def test_a_network_that_holds_people_is_found_out(found: Examined, network: str)
     finding, _ = found(network)
     assert finding.leaks
     assert finding.rates["random"].low > 0.5 and finding.rates["flat"].share == 1
-    assert "better than chance: the prior draws people" in summary(finding)
+    assert "better than chance: the prior renders people" in summary(finding)
 
 
 def test_it_is_said_whom_the_network_paints(found: Examined) -> None:
     finding, _ = found("paints p03")
-    assert finding.favourite["prior"] == ("p03", 1.0)
+    assert finding.most_frequent["prior"] == ("p03", 1.0)
     assert finding.nearer["top1"] == 1 and finding.nearer["top1_chance"] == pytest.approx(
         INSIDE / (INSIDE + OUTSIDE - 1)
     )
-    assert finding.favourite["untrained"][1] < 0.8
+    assert finding.most_frequent["untrained"][1] < 0.8
 
 
 def test_a_texture_that_chooses_somebody_picks_the_same_one_again(found: Examined) -> None:
     finding, _ = found("chooses")
-    alike = finding.alike["prior"]
-    assert alike["share"] == 1 and alike["p"] < 0.05 and alike["chance"] < 0.8
+    agreement = finding.agreement["prior"]
+    assert agreement["share"] == 1 and agreement["p"] < 0.05 and agreement["chance"] < 0.8
 
 
 @pytest.mark.parametrize("network", ["noise", "shows"])
 def test_a_network_that_holds_nobody_is_not_accused(found: Examined, network: str) -> None:
     finding, _ = found(network)
     assert not finding.leaks
-    assert finding.rates["random"].low <= privacy.FALSE_ALARMS
+    assert finding.rates["random"].low <= FALSE_ALARMS
     assert "no better than chance" in summary(finding)
-    assert finding.smallest is not None and finding.smallest <= 0.75
+    assert finding.noticed_share is not None and finding.noticed_share <= 0.75
 
 
 def test_real_faces_are_retrieved_and_a_leaking_texture_is_seen(found: Examined) -> None:
@@ -171,7 +168,7 @@ def test_real_faces_are_retrieved_and_a_leaking_texture_is_seen(found: Examined)
 
 
 def test_too_few_people_are_refused(people: list[Person]) -> None:
-    with pytest.raises(BadInput, match="3 people trained on and 4 never trained on"):
+    with pytest.raises(BadInput, match="3 training people and 4 others"):
         examine(people[INSIDE - 3 :], [], TINY.window, 0)
 
 
@@ -180,11 +177,11 @@ def test_too_few_people_are_refused(people: list[Person]) -> None:
 
 def test_a_rate_without_hits_still_has_an_upper_bound() -> None:
     people, draws = np.repeat(["a", "b", "c", "d", "e", "f"], 10), np.tile([str(i) for i in range(10)], 6)
-    none = privacy.rate(np.zeros(60, bool), people, draws, np.random.default_rng(0))
+    none = rate(np.zeros(60, bool), people, draws, np.random.default_rng(0))
     assert (none.share, none.low) == (0, 0) and none.high == pytest.approx(
         1 - 0.025 ** (1 / 60)
     )  # 0 of 60: 5.96 %
-    one_person = privacy.rate(people == "a", people, draws, np.random.default_rng(0))
+    one_person = rate(people == "a", people, draws, np.random.default_rng(0))
     assert one_person.low == 0 and one_person.high >= 0.5  # one of six people: as wide as six people allow
 
 
@@ -192,13 +189,13 @@ def test_trained_people_are_nearer_only_where_they_are() -> None:
     rng = np.random.default_rng(2)
     trained, own = np.arange(20) < 12, np.full(50, 19)
     similarity = rng.random((50, 20))
-    none = privacy.trained_nearer(similarity, own, trained, rng)
+    none = trained_nearer(similarity, own, trained, rng)
     assert (
         none["top1_chance"] == pytest.approx(12 / 19)
         and none["auc"] == pytest.approx(0.5, abs=0.06)
         and none["auc_p"] > 0.05
     )
-    all_ = privacy.trained_nearer(similarity + trained, own, trained, rng)
+    all_ = trained_nearer(similarity + trained, own, trained, rng)
     assert all_["top1"] == pytest.approx(1) and all_["auc"] == pytest.approx(1) and all_["auc_p"] < 0.01
 
 
@@ -215,7 +212,7 @@ def test_files_hold_a_row_for_every_face(people: list[Person], found: Examined, 
     conditions = {
         c: sum(r["condition"] == c for r in rows) for c in ("random", "flat", "mixture", "own", "transplant")
     }
-    windows = OUTSIDE * privacy.FRAMES
+    windows = OUTSIDE * privacy_faces.WINDOWS
     assert conditions == {
         "random": windows * DRAWS * 2,
         "flat": windows,
@@ -287,12 +284,12 @@ def test_a_prior_file_holds_networks_and_nobodys_texture(written: Path) -> None:
         held = {k: torch.Size(f.get_slice(k).get_shape()) for k in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
         meta = json.loads(f.metadata()["facts"])
     assert held == expected and not any("texture" in k for k in held) and meta == {}
-    atlas = held["network/atlas"]
-    assert atlas == (
+    uv_embedding = held["network/uv_embedding"]
+    assert uv_embedding == (
         1,
-        TINY.atlas_channels,
+        TINY.uv_embedding_channels,
         TINY.texture_size // 2,
         TINY.texture_size // 2,
     )  # one, shared by all
-    sizes = [k for k, s in held.items() if len(s) == 4 and s[-1] >= 16 and k != "network/atlas"]
+    sizes = [k for k, s in held.items() if len(s) == 4 and s[-1] >= 16 and k != "network/uv_embedding"]
     assert not sizes, sizes  # nothing else is a picture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_scene import TINY, tiny_probe, tiny_trainer
+from training_scene import TINY, tiny_trainer, tiny_validation
 
 from training.core.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from training.core.config import GeneratorConfig, LossConfig
@@ -21,16 +21,16 @@ def save(trainer: object, path: Path) -> None:
 
 def test_all_losses_take_part_and_training_helps() -> None:
     trainer = tiny_trainer(steps=40, random_texture=True)
-    before, _ = trainer.measure(tiny_probe())
+    before, _ = trainer.measure(tiny_validation())
     losses = [trainer.step(i / 40) for i in range(40)]
-    after, _ = trainer.measure(tiny_probe())
+    after, _ = trainer.measure(tiny_validation())
     assert set(losses[0]) == {"l1", "l2", "reg", "perceptual", "adversarial", "critic"}
     assert all(v == v for step in losses for v in step.values())
     assert after["psnr_mask"] > before["psnr_mask"] and after["psnr_crop"] > after["psnr_mask"]
 
 
 def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
-    """Its mean over many windows is the same; windows it does not look at give 0, and so do batches of them
+    """Its mean over many windows is the same; windows without it give 0, and so do batches of them
     alone.
     """
 
@@ -46,16 +46,19 @@ def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
     assert sum(some) == pytest.approx(sum(whole), rel=0.4)
 
 
-def test_a_batch_of_windows_looked_at_and_not_is_their_mean() -> None:
+def test_a_batch_of_windows_with_and_without_perceptual_loss_is_their_mean() -> None:
     trainer = tiny_trainer(losses=LossConfig(crop=32, perceptual_share=0.5))
     batch = trainer.sampler.draw(range(6))
-    drawn = trainer.draw(batch, 0.5)
-    pasted, real = trainer._mouths(batch, drawn)
+    rendered = trainer.render(batch, 0.5)
+    pasted, real = trainer._mouths(batch, rendered)
     parts = [
-        float(trainer._look(batch[i : i + 1], pasted[i : i + 1], real[i : i + 1]).detach()) for i in range(6)
+        float(trainer._perceptual_loss(batch[i : i + 1], pasted[i : i + 1], real[i : i + 1]).detach())
+        for i in range(6)
     ]
     assert {bool(p) for p in parts} == {True, False}
-    assert float(trainer._look(batch, pasted, real).detach()) == pytest.approx(sum(parts) / 6, rel=1e-4)
+    assert float(trainer._perceptual_loss(batch, pasted, real).detach()) == pytest.approx(
+        sum(parts) / 6, rel=1e-4
+    )
 
 
 def test_resume_is_exact(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_the_rate_warms_up_holds_and_cools() -> None:
 
 def test_the_texture_learns_coarse_to_fine() -> None:
     texture = NeuralTexture(32, 16, torch.rand(2, 16, 32, 32), torch.Generator())
-    assert torch.equal(texture(passage=1), texture.base[1:])
+    assert torch.equal(texture(segment=1), texture.base[1:])
     texture(0.0).sum().backward()
     assert (
         texture.levels[0].shape[-1] == 4

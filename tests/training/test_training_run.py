@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_scene import tiny_probe, tiny_trainer
+from training_scene import tiny_trainer, tiny_validation
 
 from training.core.curves import PLOT, Curves, plot_curves, read_curves
-from training.core.run import CHECKPOINT, LOSSES, SHEET, Run
+from training.core.run import BEST, CHECKPOINT, LOSSES, SHEET, Run
 from training.core.trainer import Trainer
-from visualdub.errors import VisualDubError
+from visualdub.errors import BadInput, VisualDubError
+from visualdub.stages import Progress
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -20,8 +21,8 @@ def weights(trainer: Trainer) -> list[torch.Tensor]:
 
 def test_a_run_leaves_curves_and_a_sheet(tmp_path: Path) -> None:
     log = Curves(tmp_path)
-    run = Run(tmp_path, tiny_trainer(steps=4), "a", [tiny_probe()], log=log)
-    run.train(None)
+    run = Run(tmp_path, tiny_trainer(steps=4), "a", [tiny_validation()], log=log)
+    run.train(Progress())
     log.close(tmp_path / LOSSES)
     curves = read_curves(tmp_path / LOSSES)
     assert [step for step, _ in curves["psnr_mask"]] == [0, 4] and curves["l1"][-1][1] > 0
@@ -42,24 +43,27 @@ def test_never_worse_than_where_it_started(tmp_path: Path) -> None:
     """
     trainer = tiny_trainer(steps=6, learning_rate=5.0, ema=0.0)
     before = weights(trainer)
-    run = Run(tmp_path, trainer, "a", [tiny_probe()])
-    run.train(None)
+    run = Run(tmp_path, trainer, "a", [tiny_validation()])
+    run.train(Progress())
     assert run.best_step == 0 and run.metrics["psnr_mask"] == pytest.approx(run.best)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
 
 
 def test_it_ends_early_when_the_held_out_frames_stop_gaining(tmp_path: Path) -> None:
     trainer = tiny_trainer(steps=500, learning_rate=5.0, ema=0.0, patience=2)
-    run = Run(tmp_path, trainer, "a", [tiny_probe()], save_seconds=0.0)
-    run.train(None)
+    run = Run(tmp_path, trainer, "a", [tiny_validation()], save_seconds=0.0)
+    run.train(Progress())
     assert run.settled and trainer.step_count < 20
 
 
-def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path) -> None:
-    run = Run(tmp_path, tiny_trainer(steps=3), "a", [tiny_probe()])
-    run.train(None)
+def test_a_checkpoint_of_another_run_is_neither_resumed_nor_written_over(tmp_path: Path) -> None:
+    run = Run(tmp_path, tiny_trainer(steps=3), "a", [tiny_validation()])
+    run.train(Progress())
     run.save()
-    assert Run(tmp_path, tiny_trainer(steps=3), "b", []).trainer.step_count == 0
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(BadInput, match=r"checkpoint\.safetensors belongs to another training"):
+        Run(tmp_path, tiny_trainer(steps=4), "b", [])
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before and tmp_path / BEST in before
     again = Run(tmp_path, tiny_trainer(steps=3), "a", [])
     assert again.trainer.step_count == 3 and again.best == run.best
 
@@ -67,16 +71,16 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path) -> None:
 def test_out_of_memory_says_what_to_lower_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = tiny_trainer(steps=5, batch=2)
     run = Run(tmp_path, trainer, "a", [])
-    whole = trainer.draw
+    whole = trainer.render
 
-    def draw(*args: object) -> object:
+    def render(*args: object) -> object:
         if trainer.step_count == 2:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return whole(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer, "draw", draw)
+    monkeypatch.setattr(trainer, "render", render)
     with pytest.raises(VisualDubError, match="lower --batch"):
-        run.train(None)
+        run.train(Progress())
     assert (
         Run(tmp_path, tiny_trainer(steps=5), "a", []).trainer.step_count == 2
         and (tmp_path / CHECKPOINT).is_file()

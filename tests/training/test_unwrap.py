@@ -7,7 +7,7 @@ from training_scene import disc_frames
 
 from training.data.uvmap import unpack_uv
 from training.data.windows import picture_tensor
-from training.renderer.generator import first_guess, sample_texture
+from training.renderer.generator import initial_composite, sample_texture
 from training.renderer.unwrap import mean_colours, splat, starting_texture
 
 
@@ -42,6 +42,6 @@ def test_the_starting_texture_already_draws_its_frames() -> None:
     texture = starting_texture(frames, uvs, masks, torch.rand(10, 2), 32, 16)
     assert texture.shape == (16, 32, 32)
     sampled = sample_texture(texture[None], uvs[4][None, None])[0]
-    guess = first_guess(frames[4][None], sampled[:, :3], sampled[:, 3:4], masks[4][None, None])
-    assert ((guess[0] - frames[4]).abs() * masks[4]).max() < 0.15
-    assert ((guess[0] - frames[4]).abs() * masks[4]).sum() / masks[4].sum() / 3 < 0.02
+    composite = initial_composite(frames[4][None], sampled[:, :3], sampled[:, 3:4], masks[4][None, None])
+    assert ((composite[0] - frames[4]).abs() * masks[4]).max() < 0.15
+    assert ((composite[0] - frames[4]).abs() * masks[4]).sum() / masks[4].sum() / 3 < 0.02

@@ -1,4 +1,4 @@
-"""A small actor whose face is known: a textured disc that moves, with a mouth that opens."""
+"""A small actor with a known face: a textured disc that moves, with a mouth that opens."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import torch
 
 from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
 from training.core.distributed import World
-from training.core.trainer import Probe, Trainer, texture_of
+from training.core.trainer import Trainer, ValidationBatch, texture_of
 from training.data.frames import FrameSet
 from training.data.uvmap import pack_uv
 from training.data.windows import WindowSampler, hold_out, still_windows
 from training.prior_file import Prior
+from visualdub.box import Box
 
 SIZE = 64
-TINY = GeneratorConfig(width=0.0625, size=SIZE, view=(16, 64, 0, 64), texture_size=32, style=16, references=2)
+TINY = GeneratorConfig(
+    width=0.0625, size=SIZE, view_box=Box(0, 16, 64, 64), texture_size=32, style=16, references=2
+)
 
 
 def tiny_config(**changes: object) -> AdaptConfig:
@@ -46,7 +49,7 @@ def disc_frames(count: int = 30, sound: bool = False) -> FrameSet:
     mouth = np.tile(np.array([24, 38, 40, 50], np.int32), (count, 1))
     mel = rng.random((count, 80, 16)).astype(np.float32) if sound else None
     return FrameSet(
-        np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(count, bool), mel, TINY.view
+        np.stack(crops), np.stack(uvs), np.stack(masks), mouth, np.ones(count, bool), mel, TINY.view_box
     )
 
 
@@ -60,13 +63,15 @@ def tiny_trainer(
 ) -> Trainer:
     """A trainer on the disc, or on several of them."""
     config, clip = tiny_config(**changes), disc_frames(sound=sound)
-    kept = hold_out([clip], TINY.window, config.held_out)
-    sampler = WindowSampler([[clip]] * people, config, kept, mixed)
-    starts = [None if config.random_texture else texture_of([clip], faces, config) for faces in sampler.faces]
+    held_out = hold_out([clip], TINY.window, config.held_out)
+    sampler = WindowSampler([[clip]] * people, config, held_out, mixed)
+    starts = [
+        None if config.random_texture else texture_of([clip], frames, config) for frames in sampler.frames
+    ]
     return Trainer(config, sampler, starts, torch.device("cpu"), torch.float32, prior, world)
 
 
-def tiny_probe() -> Probe:
-    """What a run on the disc measures."""
+def tiny_validation() -> ValidationBatch:
+    """The held-out frames of a run on the disc."""
     clip = disc_frames()
-    return Probe(still_windows([clip], hold_out([clip], TINY.window, 10), TINY))
+    return ValidationBatch(still_windows([clip], hold_out([clip], TINY.window, 10), TINY))

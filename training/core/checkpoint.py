@@ -1,4 +1,4 @@
-"""Everything a run needs to go on exactly where it stopped, in one safetensors file."""
+"""Checkpoints: one safetensors file with everything that a run needs to resume exactly where it stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from training.core.formats import current_names
 from visualdub.errors import BadInput, OutputError
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 
@@ -24,7 +26,10 @@ def save_checkpoint(
     rng: torch.Generator,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write weights, optimiser state, random state and `facts` (JSON values); the file is whole or absent."""
+    """Write weights, optimiser states, random state and `facts` (JSON values); the file is whole or absent.
+
+    Raises `OutputError` where it cannot be written.
+    """
     tensors: dict[str, Tensor] = {"rng": rng.get_state()}
     for name, module in modules.items():
         tensors.update({f"{name}/{key}": value for key, value in module.state_dict().items()})
@@ -37,17 +42,15 @@ def save_checkpoint(
             }
         )
     contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        save_file(contiguous, partial, {"schema": str(SCHEMA), "facts": json.dumps(dict(facts))})
-        partial.replace(path)
-    except (OSError, SafetensorError) as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e}") from e
+    with atomic_path(path) as temporary:
+        try:
+            save_file(contiguous, temporary, {"schema": str(SCHEMA), "facts": json.dumps(dict(facts))})
+        except SafetensorError as e:
+            raise OutputError(f"{path} cannot be written: {e}") from e
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
-    """The facts of a checkpoint. Raises `BadInput` where the file is not one."""
+    """The facts that were stored in a checkpoint. Raises `BadInput` where the file is not a checkpoint."""
     try:
         with safe_open(path, "pt") as f:
             meta = f.metadata() or {}
@@ -67,13 +70,14 @@ def load_checkpoint(
     optimisers: Mapping[str, torch.optim.Optimizer],
     rng: torch.Generator,
 ) -> dict[str, Any]:
-    """Put a checkpoint back into modules, optimisers and random state; return its facts.
+    """Restore modules, optimisers and random state from a checkpoint, one of an earlier version included, and
+    return its facts.
 
     Raises `BadInput` where it belongs to networks of another shape.
     """
     facts = checkpoint_facts(path)
     with safe_open(path, "pt") as f:
-        tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        tensors = current_names({key: f.get_tensor(key) for key in f.keys()})  # noqa: SIM118 (not a mapping)
     try:
         for name, module in modules.items():
             module.load_state_dict(
@@ -101,5 +105,5 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tens
         for kind, value in moments.items():
             if (
                 value.shape == weight.shape
-            ):  # fused Adam walks memory: the moments must lie as the weight does
+            ):  # fused Adam goes through memory in order: the moments need the weight's layout
                 moments[kind] = torch.empty_like(weight).copy_(value)

@@ -7,11 +7,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from visualdub.storage import atomic_path
+
 PLOT = "curves.png"
 
 
 class Curves:
-    """Takes what a run measures; TensorBoard's files lie in `tensorboard` beside the CSV."""
+    """Records what a run measures; TensorBoard's files are in `tensorboard` beside the CSV."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -23,13 +25,14 @@ class Curves:
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
+        """Record the values of one evaluation after `step` steps."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
             self._writer.flush()
 
     def close(self, table: Path) -> None:
-        """End TensorBoard's file and plot the CSV."""
+        """Close TensorBoard's file and plot the CSV `table`."""
         if self._writer is not None:
             self._writer.close()
         if table.is_file():
@@ -37,7 +40,7 @@ class Curves:
 
 
 def read_curves(table: Path) -> dict[str, list[tuple[int, float]]]:
-    """A run's CSV (step, name, value) as one list of (step, value) per name."""
+    """The values of a run's CSV (step, name, value), one list of (step, value) per name."""
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
     with table.open(newline="") as f:
         for step, name, value in csv.reader(f):
@@ -46,7 +49,7 @@ def read_curves(table: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def plot_curves(table: Path, picture: Path) -> None:
-    """PSNR above, losses below, over steps; nothing where matplotlib is not installed."""
+    """Plot PSNR (above) and losses (below) over steps; does nothing where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -65,4 +68,5 @@ def plot_curves(table: Path, picture: Path) -> None:
     for axis in (above, below):
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

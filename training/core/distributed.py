@@ -1,4 +1,4 @@
-"""One process or many: gradients averaged over the processes that `torchrun` started."""
+"""Training in one process or many: gradients are averaged over the processes that `torchrun` started."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class World:
-    """Which process this is, of how many."""
+    """This process and the number of processes that train together."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """The one that writes files and speaks."""
+        """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
     def average_gradients(self, weights: Iterable[nn.Parameter]) -> None:
-        """Replace each weight's gradient by its mean over all processes; a missing one counts as 0."""
+        """Replace each weight's gradient by its mean over all processes; a missing gradient counts as 0."""
         for weight in weights:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
@@ -33,31 +33,33 @@ class World:
                 weight.grad /= self.size
 
     def share(self, mine: Tensor | None, owner: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """The tensor of `shape` that process `owner` has, in all of them; `mine` is looked at there alone."""
-        told = torch.empty(shape, device=device) if mine is None else mine.to(device)
+        """The tensor that process `owner` holds, in all processes. mine: in that process the tensor, of
+        `shape`; None in all others.
+        """
+        shared = torch.empty(shape, device=device) if mine is None else mine.to(device)
         if self.size > 1:
-            dist.broadcast(told, owner)
-        return told.cpu()
+            dist.broadcast(shared, owner)
+        return shared.cpu()
 
     def any(self, mine: bool, device: torch.device) -> bool:
-        """Whether it is so in some process."""
+        """Whether `mine` is true in any process; all processes must ask."""
         if self.size == 1:
             return mine
-        told = torch.tensor([float(mine)], device=device)
-        dist.all_reduce(told)
-        return bool(told > 0)
+        count = torch.tensor([float(mine)], device=device)
+        dist.all_reduce(count)
+        return bool(count > 0)
 
     def agree(self, value: float, device: torch.device) -> float:
-        """The first process's value, in all of them."""
+        """The first process's value, in all processes."""
         if self.size == 1:
             return value
-        told: Tensor = torch.tensor([value], dtype=torch.float64, device=device)
-        dist.broadcast(told, 0)
-        return float(told)
+        shared: Tensor = torch.tensor([value], dtype=torch.float64, device=device)
+        dist.broadcast(shared, 0)
+        return float(shared)
 
 
 def start_world() -> World:
-    """Join the processes of `torchrun`, where it started this one: NCCL on GPUs, gloo on CPUs."""
+    """Join the other processes where `torchrun` started this one: with NCCL on GPUs, gloo on CPUs."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
@@ -69,6 +71,6 @@ def start_world() -> World:
 
 
 def end_world() -> None:
-    """Leave the group, where there is one."""
+    """Leave the group of processes, where there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Which floating-point format convolutions run in."""
+"""The floating-point format of convolutions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from training.core.distributed import World
 
 
 def choose_dtype(device: torch.device, world: World | None = None) -> torch.dtype:
-    """bfloat16 or float32 for convolutions, whichever is faster here on a short trial; all processes take the
-    first one's.
+    """bfloat16 or float32 for convolutions, whichever is faster here in a short trial.
+
+    All processes of `world` take the first one's choice.
     """
     fastest = _fastest(device)
     if world is None:
@@ -21,7 +22,7 @@ def choose_dtype(device: torch.device, world: World | None = None) -> torch.dtyp
 
 
 def _fastest(device: torch.device) -> torch.dtype:
-    """Of forward and backward passes of a convolution."""
+    """The format in which forward and backward pass of a convolution take less time."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     seconds = {}

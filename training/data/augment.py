@@ -1,5 +1,5 @@
-"""Many people out of few: faces mirrored, light and skin of other colours. A texture recoloured draws the
-frame recoloured.
+"""Augmentation: mirrored faces, and other colours of light and skin. A texture augmented like the frame
+renders the augmented frame.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ from torch import Tensor
 from training.face.topology import FACE_PART
 
 LUMA = np.array([0.299, 0.587, 0.114])
-# v from which on the mouth's sheets lie side by side, above it the face; see `training.face.topology.unwrap`
+# The v below which the layout holds the face and from which on it holds the mouth's sheets, side by side; see
+# `training.face.topology.unwrap`.
 STRIP = FACE_PART
-SHEETS = (
-    (0.0, 0.3325),
-    (0.3325, 0.6675),
-    (0.6675, 1.0),
-)  # u of upper teeth, lower teeth, cap; each is its own mirror
-CENTRES = (0.165, 0.5, 0.835)  # u of their middles
-GAIN, CHANNEL, SATURATION, OFFSET = (
-    0.15,
-    0.06,
-    0.2,
-    0.04,
-)  # standard deviations at strength 1; all but the last in nepers
+# The u of upper teeth, lower teeth and cap, each of which is symmetric in itself, and of their centres.
+SHEETS = ((0.0, 0.3325), (0.3325, 0.6675), (0.6675, 1.0))
+CENTRES = (0.165, 0.5, 0.835)
+# Standard deviations at strength 1 of exposure, of each channel and of saturation, in nepers, and of the
+# offset.
+GAIN, CHANNEL, SATURATION, OFFSET = 0.15, 0.06, 0.2, 0.04
 
 
 def random_colouring(rng: np.random.Generator, strength: float) -> NDArray[np.float32]:
-    """(3, 4) a linear map of R'G'B' and an offset: exposure about mid-grey, white balance, saturation, black
-    level.
+    """(3, 4) a linear map of R'G'B' and an offset, which change exposure about mid-grey, white balance,
+    saturation and black level at random.
     """
     gain, saturation = np.exp(strength * np.array([GAIN, SATURATION]) * rng.standard_normal(2))
     channels = np.exp(strength * CHANNEL * rng.standard_normal(3))
@@ -40,18 +35,20 @@ def random_colouring(rng: np.random.Generator, strength: float) -> NDArray[np.fl
 
 
 def mirrored_uv(uv: Tensor) -> Tensor:
-    """Where the mirrored face keeps what lies at uv (..., 2); -1, no mesh, stays. The face and each sheet of
-    the mouth turn about their own middles, so that teeth stay teeth: mirrored twice is as before.
+    """The texture coordinates (..., 2) at which the mirrored face shows what the face shows at `uv`.
+
+    A coordinate of -1, no mesh, stays. The face and each sheet of the mouth are mirrored about their own
+    centres, so that teeth stay teeth; mirroring twice gives `uv` again.
     """
     u, v = uv.unbind(-1)
-    turned = 1 - u
+    mirrored = 1 - u
     for (left, right), centre in zip(SHEETS, CENTRES, strict=True):
-        turned = torch.where((v >= STRIP) & (u >= left) & (u < right), 2 * centre - u, turned)
-    return torch.stack([torch.where(u >= 0, turned.clamp(0, 1), u), v], -1)
+        mirrored = torch.where((v >= STRIP) & (u >= left) & (u < right), 2 * centre - u, mirrored)
+    return torch.stack([torch.where(u >= 0, mirrored.clamp(0, 1), u), v], -1)
 
 
 def mirrored_texture(texture: Tensor) -> Tensor:
-    """A texture (1, C, S, S) for the mirrored face. Columns are moved whole: half a texel's error at the
+    """The texture (1, C, S, S) of the mirrored face. Whole columns are moved, which costs half a texel at the
     sheets of the mouth.
     """
     size = texture.shape[-1]
@@ -63,19 +60,19 @@ def mirrored_texture(texture: Tensor) -> Tensor:
 
 
 def augmented_texture(texture: Tensor, mirror: bool, colouring: Tensor) -> Tensor:
-    """A person's texture (1, C, S, S) as it draws frames mirrored and recoloured by (3, 4): colours, trust,
-    colour layers.
+    """A person's texture (1, C, S, S) for frames that are mirrored, where `mirror` is set, and recoloured by
+    `colouring` (3, 4): its colours and basis layers change, its confidence does not.
     """
     if mirror:
         texture = mirrored_texture(texture)
-    colours, trust, layers = texture[:, :3], texture[:, 3:4], texture[:, 4:]
-    layers = layers.reshape(len(layers), -1, 3, *layers.shape[-2:])
-    turned = torch.einsum("ij,nljhw->nlihw", colouring[:, :3], layers).flatten(1, 2)
-    return torch.cat([recolour(colours, colouring), trust, turned], 1)
+    colours, confidence, basis = texture[:, :3], texture[:, 3:4], texture[:, 4:]
+    basis = basis.reshape(len(basis), -1, 3, *basis.shape[-2:])
+    recoloured = torch.einsum("ij,nljhw->nlihw", colouring[:, :3], basis).flatten(1, 2)
+    return torch.cat([recolour(colours, colouring), confidence, recoloured], 1)
 
 
 def recolour(pictures: Tensor, colouring: Tensor) -> Tensor:
-    """Pictures (..., 3, H, W) in other colours, which may leave 0..1. colouring (3, 4), see
+    """Pictures (..., 3, H, W) in other colours, which may leave 0..1. colouring: (3, 4), see
     `random_colouring`.
     """
     mixed = torch.einsum("ij,...jhw->...ihw", colouring[:, :3], pictures)

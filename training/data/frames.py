@@ -1,4 +1,4 @@
-"""Crops, UV maps and masks of one clip's frames, held in memory: what an adaptation trains on."""
+"""Crops, UV maps and masks of one clip's frames in memory: what an adaptation trains on."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from training.core.config import GeneratorConfig
 from training.data.mel import RATE, frame_mels
 from training.data.uvmap import NO_MESH, pack_uv
+from visualdub.box import Box
 from visualdub.errors import NoFace
 from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
-from visualdub.face.landmarks import LIPS_OUTER
+from visualdub.face.landmarks import LIPS_OUTER, landmarks_to_crop
 from visualdub.face.track import Performance, Track
 from visualdub.stages import Progress
 
-MOUTH_MARGIN = 0.15  # of the lips' box, added on each side
+LIPS_MARGIN = 0.15  # share of the lips' longer side, added on each side of their box
 
 
 class View(NamedTuple):
-    """Some frames of one clip, cut to h x w pixels of the crop. t frames."""
+    """t frames of one clip, cut to the view of h x w pixels of the crop."""
 
     crops: NDArray[np.uint8]  # (t, h, w, 3) R'G'B'
     uv: NDArray[np.uint16]  # (t, h, w, 2) see `training.data.uvmap`
@@ -32,30 +33,30 @@ class View(NamedTuple):
 
 
 class Frames(Protocol):
-    """Consecutive frames of one clip, wherever they are kept. n frames."""
+    """n consecutive frames of one clip, in memory or on disk."""
 
     @property
     def usable(self) -> NDArray[np.bool_]:
-        """(n,) frames with a face."""
+        """(n,) whether a frame shows a usable face."""
 
     @property
     def mouth(self) -> NDArray[np.int32]:
-        """(n, 4) box around the lips in crop pixels: x0, y0, x1, y1, end exclusive."""
+        """(n, 4) the lips' boxes in crop pixels: left, top, right, bottom, half open."""
 
     @property
     def mel(self) -> NDArray[Any] | None:
-        """(n, 80, 16), None where the clip has no sound of its own."""
+        """(n, 80, 16) log-mel spectrograms; None where the clip has no sound of its speaker."""
 
     def __len__(self) -> int:
-        """n."""
+        """The number of frames, n."""
 
     def view(self, rows: Sequence[int]) -> View:
-        """Frames `rows`, cut to the view."""
+        """The frames `rows`, cut to the view."""
 
 
 @dataclass(frozen=True)
 class FrameSet:
-    """Frames in memory, a `Frames`. n frames, S = size of the crop."""
+    """`Frames` in memory: n frames of crops of S x S pixels."""
 
     crops: NDArray[np.uint8]  # (n, S, S, 3) R'G'B'
     uv: NDArray[np.uint16]  # (n, S, S, 2) see `training.data.uvmap`
@@ -63,29 +64,29 @@ class FrameSet:
     mouth: NDArray[np.int32]  # (n, 4)
     usable: NDArray[np.bool_]  # (n,)
     mel: NDArray[np.float32] | None  # (n, 80, 16)
-    see: tuple[int, int, int, int] = GeneratorConfig.view  # top, bottom, left, right of the view
+    view_box: Box = GeneratorConfig.view_box  # the part of the crop that `view` returns
 
     def __len__(self) -> int:
         return len(self.usable)
 
     def view(self, rows: Sequence[int]) -> View:
-        """Frames `rows`, cut to the view."""
-        top, bottom, left, right = self.see
-        part = (list(rows), slice(top, bottom), slice(left, right))
+        """The frames `rows`, cut to the view."""
+        part = (list(rows), *self.view_box.slices())
         return View(self.crops[part], self.uv[part], self.mask[part])
 
 
 def read_frame_set(
     path: Path,
     track: Track,
-    see: tuple[int, int, int, int],
+    view_box: Box,
     progress: Progress | None = None,
     offset: float = 0.0,
 ) -> FrameSet:
-    """Decode the frames of `track` once and compute everything the training needs of them.
+    """Decode the frames of `track` once and compute everything that the training needs of them.
 
-    `path` is the clip the track was made of; `see` the view; `offset` how many seconds its picture is late
-    against its sound. Raises `NoFace` where no tracked frame has a usable face.
+    path: the clip that was tracked. view_box: the part of the crop to serve. progress: gets the stage
+    "reading", in frames. offset: seconds by which the audio leads the video. Raises `NoFace` where no tracked
+    frame has a usable face.
     """
     from visualdub.media.source import open_source
     from visualdub.media.yuv import frame_rgb
@@ -106,28 +107,30 @@ def read_frame_set(
                 crops[i] = warp_crop(frame_rgb(frame), crop.affine[i])
                 geometry = frame_geometry(track, crop, performance, i)
                 uv[i], mask[i] = pack_uv(geometry.uv), geometry.mask > 0.5
-                mouth[i] = mouth_box(track.landmarks[i], crop.affine[i], crop.size)
+                mouth[i] = lips_box(track.landmarks[i], crop.affine[i], crop.size)
             if progress is not None:
                 progress.report("reading", i + 1, n)
-    return FrameSet(crops, uv, mask, mouth, track.usable.copy(), own_mel(path, track, offset), see)
+    return FrameSet(crops, uv, mask, mouth, track.usable.copy(), clip_mels(path, track, offset), view_box)
 
 
-def mouth_box(
+def lips_box(
     landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int
 ) -> NDArray[np.int32]:
-    """Box x0, y0, x1, y1 around the outer lips with a margin. landmarks (478, 3) source pixels, affine (2, 3)
-    to crop pixels.
+    """(4,) left, top, right, bottom of a box around the outer lips with a margin, cut at the crop.
+
+    landmarks: (478, 3) clip pixels. affine: (2, 3) clip to crop pixels. size: side of the crop in pixels.
     """
-    lips = landmarks[list(LIPS_OUTER), :2] @ affine[:, :2].T + affine[:, 2]
+    lips = landmarks_to_crop(landmarks[None, list(LIPS_OUTER)], affine[None])[0]
     low, high = lips.min(0), lips.max(0)
-    margin = MOUTH_MARGIN * (high - low).max()
+    margin = LIPS_MARGIN * (high - low).max()
     box = np.concatenate([np.floor(low - margin), np.ceil(high + margin)])
     return np.asarray(np.clip(box, 0, size), np.int32)
 
 
-def own_mel(path: Path, track: Track, offset: float = 0.0) -> NDArray[np.float32] | None:
-    """(n, 80, 16) of the track's frames, None where the clip has no sound. offset: seconds its picture is
-    late against it.
+def clip_mels(path: Path, track: Track, offset: float = 0.0) -> NDArray[np.float32] | None:
+    """(n, 80, 16) log-mel spectrograms of the track's frames; None where the clip has no sound.
+
+    offset: seconds by which the audio leads the video.
     """
     from visualdub.media.audio import AudioMissing, read_audio
     from visualdub.speech.sync import shifted_sound

@@ -1,7 +1,8 @@
-"""Packed clips: crops as WebP, parameters, sound; UV maps and masks are computed again from the parameters.
+"""Packed clips: crops as WebP, face parameters and spectrograms. UV maps and masks are computed again from
+the parameters.
 
-A dataset is a folder: `dataset.json` lists its clips, each a memory-mapped safetensors file beside it.
-Reading needs neither MediaPipe nor the clips themselves.
+A dataset is a folder: `dataset.json` lists its clips, each of which is a shard, a memory-mapped safetensors
+file beside it. Reading needs neither MediaPipe nor the clips themselves.
 """
 
 from __future__ import annotations
@@ -22,38 +23,37 @@ from safetensors.numpy import save
 
 from training.data.frames import View
 from training.data.uvmap import pack_uv
-from visualdub.errors import BadInput, OutputError
+from visualdub.box import Box
+from visualdub.errors import BadInput
 from visualdub.face.camera import WEAK_PERSPECTIVE, Camera
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
+from visualdub.storage import atomic_path
 
 SCHEMA = 1
 INDEX = "dataset.json"
 SUFFIX = ".shard"
-META = "shard"  # the entry of a shard's metadata that holds what is known of it, as JSON
+META = "shard"  # the entry of a shard's metadata that holds its facts as JSON
 RATE = Fraction(25)  # frames per second of every packed clip
 PARAMETERS = ("confidence", "scale", "rotation", "translation", "identity", "jaw", "expression")
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What the index says of one packed clip."""
+    """One packed clip as the index lists it."""
 
     name: str  # of its shard, without suffix
     speaker: str
     split: str  # "train" or "validation"
     frames: int
     usable: int  # frames with a face
-    face_pixels: (
-        float  # median height and width of the crop in pixels of the clip: 256 = as large as the crop
-    )
+    face_pixels: float  # median side of the crop in pixels of the clip; below 256 the crop is enlarged
     source_hash: str
     sound: bool
-    av_offset_ms: float | None = (
-        None  # how late its picture is against its sound, made good in the shard; None: not known
-    )
+    # ms by which the audio leads the video in the clip, corrected in the shard; None: not known
+    av_offset_ms: float | None = None
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -70,11 +70,12 @@ def write_shard(
     recipe: str = "",
     av_offset_ms: float | None = None,
 ) -> None:
-    """Write the frames of `track` (already at `RATE`), one crop (S, S, 3) each; the file is whole or absent.
+    """Write the shard of the frames of `track`, which is already at `RATE`; the file is whole or absent.
 
-    affine (n, 2, 3) clip to crop pixels, mouth (n, 4) lips' boxes, mel (n, 80, 16) or None, quality of WebP
-    1..100. recipe: what else the shard's making depended on. av_offset_ms: how late the picture was against
-    the sound, made good in `mel`. Both are kept with it. Raises `OutputError` where it cannot be written.
+    affine: (n, 2, 3) clip to crop pixels. crops: n of (S, S, 3) R'G'B'. mouth: (n, 4) the lips' boxes. mel:
+    (n, 80, 16), or None. quality: of WebP, 1..100. recipe: everything else that the shard's bytes depend on.
+    av_offset_ms: ms by which the audio led the video, corrected in `mel`. Raises `OutputError` where the file
+    cannot be written.
     """
     pictures = [
         cv2.imencode(".webp", np.ascontiguousarray(c[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
@@ -102,20 +103,15 @@ def write_shard(
         "recipe": recipe,
         "av_offset_ms": json.dumps(av_offset_ms),
     }
-    partial = path.with_name(path.name + ".partial")
-    try:
-        facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
-        partial.write_bytes(
+    facts = json.dumps(meta | {"checksum": _checksum(tensors, meta)}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(
             save(tensors, {META: facts})
         )  # one entry: safetensors writes several in random order
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {e.strerror or e}") from e
 
 
 def _checksum(tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> str:
-    """Hexadecimal BLAKE2b (128 bits) of everything in a shard."""
+    """BLAKE2b (128 bits, hexadecimal) of everything in a shard."""
     total = hashlib.blake2b(json.dumps(sorted(meta.items())).encode(), digest_size=16)
     for name in sorted(tensors):
         total.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
@@ -131,14 +127,14 @@ def _open(path: Path) -> Any:
 
 
 def _meta(file: Any) -> dict[str, str]:
-    """What `write_shard` noted; empty in a file that is none of its own."""
-    found = json.loads((file.metadata() or {}).get(META, "{}"))
-    return found if isinstance(found, dict) else {}
+    """The facts that `write_shard` stored; none in another file."""
+    facts = json.loads((file.metadata() or {}).get(META, "{}"))
+    return facts if isinstance(facts, dict) else {}
 
 
 def read_whole(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    """Metadata and tensors of a shard, every byte of it checked. Raises `BadInput` where one is not as it was
-    written.
+    """Metadata and tensors of a shard, its checksum verified. Raises `BadInput` where a byte differs from
+    what was written.
     """
     try:
         with _open(path) as file:
@@ -154,31 +150,34 @@ def read_whole(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """Frames that were read once. One block each: many small arrays between the network's large ones would
-    shatter the heap.
+class _FrameCache:
+    """Frames that were decoded once, in one array each: many small arrays between the network's large ones
+    would fragment the heap.
     """
 
     frames: View
-    there: NDArray[np.bool_]  # (n,)
+    cached: NDArray[np.bool_]  # (n,)
 
     @classmethod
-    def empty(cls, count: int, see: tuple[int, int, int, int]) -> _Kept:
-        h, w = see[1] - see[0], see[3] - see[2]
+    def empty(cls, count: int, view_box: Box) -> _FrameCache:
+        """Room for `count` frames, of which none is there yet."""
+        h, w = view_box.height, view_box.width
         crops, uv = np.empty((count, h, w, 3), np.uint8), np.empty((count, h, w, 2), np.uint16)
         return cls(View(crops, uv, np.empty((count, h, w), np.uint8)), np.zeros(count, np.bool_))
 
 
 class PackedClip:
-    """One shard, read frame by frame, a `Frames`. May travel to worker processes."""
+    """`Frames` of one shard, read one by one; can be sent to worker processes."""
 
     def __init__(
-        self, path: Path, see: tuple[int, int, int, int], keep: bool = False, model: str = DEFAULT_FACE_MODEL
+        self, path: Path, view_box: Box, keep: bool = False, model: str = DEFAULT_FACE_MODEL
     ) -> None:
-        """see: top, bottom, left, right of the crop's part that is served. keep: frames that were read stay
-        in memory. model: the face model that it must be made with.
+        """view_box: the part of the crop to serve. keep: whether frames that were read stay in memory. model:
+        the face model that the shard must be made with.
+
+        Raises `BadInput` for a file that is not a shard of this version and face model.
         """
-        self.path, self.see, self.keep = path, see, keep
+        self.path, self.view_box, self.keep = path, view_box, keep
         try:
             self._file = _open(path)
             meta = _meta(self._file)
@@ -212,47 +211,46 @@ class PackedClip:
         self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]
         self.usable = self.track.usable
         self._performance = Performance.of_track(self.track)
-        self._kept: _Kept | None = None
+        self._cache: _FrameCache | None = None
 
     def __len__(self) -> int:
         return len(self.usable)
 
     @property
     def face_pixels(self) -> float:
-        """Side of the crop in pixels of the clip, median: below the crop's own size it is enlarged."""
+        """Median side of the crop in pixels of the clip; below the crop's own size it is enlarged."""
         return float(self.crop.size / np.median(self.crop.scale[self.usable]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_file", "_kept")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_file", "_cache")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _file=_open(self.path), _kept=None)
+        self.__dict__.update(state, _file=_open(self.path), _cache=None)
 
     def view(self, rows: Sequence[int]) -> View:
-        """Frames `rows`, cut to what this clip serves."""
+        """The frames `rows`, cut to the view. Raises `BadInput` where one is damaged."""
         return View(*(np.stack(parts) for parts in zip(*(self._one(int(i)) for i in rows), strict=True)))
 
     def _one(self, i: int) -> View:
-        if self.keep and self._kept is None:
-            self._kept = _Kept.empty(len(self), self.see)
-        if self._kept is not None and self._kept.there[i]:
-            return View(*(x[i] for x in self._kept.frames))
-        top, bottom, left, right = self.see
-        part = (slice(top, bottom), slice(left, right))
+        if self.keep and self._cache is None:
+            self._cache = _FrameCache.empty(len(self), self.view_box)
+        if self._cache is not None and self._cache.cached[i]:
+            return View(*(x[i] for x in self._cache.frames))
+        part = self.view_box.slices()
         geometry = frame_geometry(self.track, self.crop, self._performance, i)
         made = View(
             self._picture(i)[part].copy(),
             pack_uv(geometry.uv[part]),
             (geometry.mask[part] > 0.5).astype(np.uint8),
         )
-        if self._kept is not None:
-            self._kept.there[i] = True
-            kept = self._kept.frames
-            kept.crops[i], kept.uv[i], kept.mask[i] = made
+        if self._cache is not None:
+            self._cache.cached[i] = True
+            frames = self._cache.frames
+            frames.crops[i], frames.uv[i], frames.mask[i] = made
         return made
 
     def _picture(self, i: int) -> NDArray[np.uint8]:
-        """Crop `i`, (S, S, 3) R'G'B'. Raises `BadInput` where its bytes are damaged."""
+        """Crop `i`, (S, S, 3) R'G'B'. Raises `BadInput` where it is damaged."""
         data = self._file.get_slice("pictures")[int(self._ends[i]) : int(self._ends[i + 1])]
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if picture is None or picture.shape[:2] != (self.crop.size, self.crop.size):
@@ -266,7 +264,7 @@ class Dataset:
     """The index of a packed dataset."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `BadInput` where the folder is not a dataset of this version."""
+        """folder: of the dataset. Raises `BadInput` where it is not a dataset of this version."""
         self.folder = folder
         path = folder / INDEX
         try:
@@ -281,18 +279,19 @@ class Dataset:
             raise BadInput(f"{path} is not the index of a dataset: {e}") from e
 
     def people(self, split: str) -> dict[str, list[ClipFacts]]:
-        """Clips by speaker, sorted by name."""
+        """The clips of a split ("train" or "validation") by speaker, both sorted by name."""
         names = sorted({c.speaker for c in self.clips if c.split == split})
         return {
             s: sorted((c for c in self.clips if c.speaker == s and c.split == split), key=lambda c: c.name)
             for s in names
         }
 
-    def open(self, clip: ClipFacts, see: tuple[int, int, int, int], keep: bool = False) -> PackedClip:
-        """The clip's shard. Raises `BadInput` where it is missing, damaged or of another length than the
-        index says.
+    def open(self, clip: ClipFacts, view_box: Box, keep: bool = False) -> PackedClip:
+        """Open the clip's shard; arguments as in `PackedClip`.
+
+        Raises `BadInput` where it is missing, damaged or of another length than the index says.
         """
-        packed = PackedClip(self.folder / f"{clip.name}{SUFFIX}", see, keep)
+        packed = PackedClip(self.folder / f"{clip.name}{SUFFIX}", view_box, keep)
         if len(packed) != clip.frames:
             raise BadInput(
                 f"{packed.path} holds {len(packed)} frames, {INDEX} says {clip.frames}; prepare it again"
@@ -301,10 +300,10 @@ class Dataset:
 
 
 def thinned(track: Track, most: int) -> tuple[Track, NDArray[np.int64]]:
-    """The track at `RATE` and its frames' numbers in the given one: each instant shows the frame on screen
-    then; `most` at most.
+    """The track at `RATE`, of at most `most` frames, and the numbers (n,) of its frames in the given track.
 
-    A clip slower than `RATE` keeps all its frames and its own rate.
+    Each new frame is the one on screen in its middle. A clip slower than `RATE` keeps all its frames and its
+    rate.
     """
     rate = min(track.rate, RATE)
     count = min(most, int(len(track) * rate / track.rate))

@@ -1,18 +1,16 @@
-"""`vdub train prepare`: clips are found, tracked, cropped and packed, one shard each, some at a time.
+"""`vdub train prepare`: clips are found, tracked, cropped and packed into one shard each, several at a time.
 
-What a shard was made of and how stands in the shard itself, with a checksum. A later run keeps every shard
-that is whole and was made alike, and makes the others again; that is how a stopped run goes on. A clip that
-cannot be used is refused, listed with the reason in `dataset.json` and `refused.csv`, and the rest goes on.
-Refused clips are tried again by the next run.
+A shard records how it was made and from what, with a checksum. A later run reuses every shard that is whole
+and was made in the same way, and makes the others again; this is how a stopped run resumes. A clip that
+cannot be used is refused and listed with the reason in `dataset.json` and `refused.csv`, and the run
+continues. The next run tries refused clips again.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -23,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.frames import mouth_box, own_mel
+from training.data.discover import find_sources
+from training.data.frames import clip_mels, lips_box
 from training.data.packed import (
     INDEX,
     RATE,
@@ -35,41 +34,34 @@ from training.data.packed import (
     thinned,
     write_shard,
 )
-from training.data.sources import FaceArea, Source, find_sources
+from training.data.sources import FaceArea, Source
+from training.data.splits import LEAST, check_validation, share_frames
 from training.data.workers import Workers, add_work
 from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputError
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
-from visualdub.storage import require_writable, write_json, write_text
+from visualdub.storage import content_hash, require_writable, write_json, write_text
 from visualdub.timing import FrameRange
 
-LEAST = 25  # frames with a face, below which a clip is refused
-SHARE = (
-    LEAST + 5
-    # frames that each clip of a person gets at least; where there are too many clips for that, some are left
-    # out
-)
-# a clip of up to this many frames is tracked from end to end, as `vdub dub` does, and shares that track
+# A clip of up to this many frames is tracked from end to end, as `vdub dub` does, and shares that track.
 WHOLE = 3000
-OVERRUN = (
-    1.0  # seconds a published passage may end after its video; more, and it is another edit of that video
-)
+# Seconds that a published excerpt may end after its video; more, and the video was edited differently.
+OVERRUN = 1.0
 REFUSED = "refused.csv"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a dataset is made with."""
+    """The settings of a dataset."""
 
-    frames: int = 1500  # at most, of one person, at 25 frames/s
+    frames: int = 1500  # most frames of one person, at 25 frames/s
     quality: int = 90  # of WebP, 1..100
-    validation: tuple[str, ...] = ()  # speakers kept out of training
+    validation: tuple[str, ...] = ()  # speakers held out of the training
     jobs: int = 1  # processes
 
     def __post_init__(self) -> None:
@@ -90,13 +82,13 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a run left: the dataset's clips and what is to say about it."""
+class PreparedDataset:
+    """The dataset as a run left it."""
 
     clips: tuple[ClipFacts, ...]
     refused: tuple[Refusal, ...]
-    kept: int  # of the clips, whose shards a former run had made
-    notes: tuple[str, ...]
+    reused: int  # clips whose shards an earlier run had made
+    notes: tuple[str, ...]  # one line each, for the user
 
 
 # ---- one clip ----------------------------------------------------------------------------------------------
@@ -111,17 +103,17 @@ def pack_clip(
     split: str,
     most: int,
     quality: int,
-    own_sound: bool,
+    speaker_audible: bool,
     recipe: str = "",
     progress: Progress | None = None,
     listed_ms: float | None = None,
 ) -> ClipFacts:
-    """Write the shard of one clip and return what the index says of it.
+    """Write the shard of one clip and return its entry of the index.
 
-    track: of consecutive frames of `path`. most: frames to keep. own_sound: False where the clip's sound is
-    not the person's. recipe: see `write_shard`. listed_ms: how late a list says the picture is against the
-    sound, taken where that cannot be measured (lists are rounded, and made with decoders that start the sound
-    elsewhere). Raises `NoFace` where fewer than `LEAST` frames are usable.
+    track: of consecutive frames of `path`. most: frames to pack. speaker_audible: False where the clip's
+    sound is not the speaker's. recipe: see `write_shard`. listed_ms: ms by which the audio leads the video
+    according to a list, used where that cannot be measured (lists are rounded, and made with decoders that
+    start the sound elsewhere). Raises `NoFace` where fewer than `LEAST` frames are usable.
     """
     crop = stable_crop(track)
     thin, rows = thinned(track, most)
@@ -132,19 +124,19 @@ def pack_clip(
     affine = crop.affine[rows]
     mouth = np.zeros((len(rows), 4), np.int32)
     for i in np.flatnonzero(thin.usable):
-        mouth[i] = mouth_box(thin.landmarks[i], affine[i], SIZE)
-    offset_ms = _av_offset(path, track, listed_ms) if own_sound else None
-    sound = own_mel(path, track, (offset_ms or 0.0) / 1000) if own_sound else None
-    mel = None if sound is None else sound[rows]
+        mouth[i] = lips_box(thin.landmarks[i], affine[i], SIZE)
+    offset_ms = _av_offset(path, track, listed_ms) if speaker_audible else None
+    mels = clip_mels(path, track, (offset_ms or 0.0) / 1000) if speaker_audible else None
+    mel = None if mels is None else mels[rows]
     crops = _crops(path, track, thin.usable, affine, rows, progress)
     write_shard(folder / f"{name}{SUFFIX}", thin, affine, crops, mouth, mel, quality, recipe, offset_ms)
     return _facts(name, speaker, split, track.source_hash, thin.usable, affine, mel is not None, offset_ms)
 
 
 def _av_offset(path: Path, track: Track, listed_ms: float | None) -> float | None:
-    """How many ms the picture is late against the sound: measured, else as listed."""
-    found, _ = trusted_offset(path, track)
-    return listed_ms if found is None else round(1000 * found)
+    """Ms by which the audio leads the video: measured, or else as listed."""
+    measured, _ = trusted_offset(path, track)
+    return listed_ms if measured is None else round(1000 * measured)
 
 
 def _crops(
@@ -155,7 +147,7 @@ def _crops(
     rows: NDArray[np.int64],
     progress: Progress | None,
 ) -> Iterator[NDArray[np.uint8]]:
-    """The crops (S, S, 3) of the track's frames `rows` (ascending), one at a time; black where there is no
+    """The crops (S, S, 3) of the track's frames `rows` (ascending), one by one; black where there is no
     face.
     """
     i = 0
@@ -190,22 +182,22 @@ def _facts(
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a clip before it is tracked."""
+    """A clip as it is known before it is tracked."""
 
-    frames: FrameRange  # the wanted ones
+    frames: FrameRange  # that the dataset may use
     rate: Fraction
     size: tuple[int, int]  # width, height
     source_hash: str
 
     @property
     def packable(self) -> int:
-        """How many frames it has at `RATE`."""
+        """The number of its frames at `RATE`."""
         return int(len(self.frames) * min(self.rate, RATE) / self.rate)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One shard to make, or to keep."""
+class ShardJob:
+    """One shard to make, or to reuse."""
 
     source: Source
     survey: Survey
@@ -217,28 +209,31 @@ class Job:
 
     @property
     def tracked(self) -> FrameRange:
-        """The frames to track: all of a short clip, else as many as are packed."""
-        found = self.survey.frames
-        if self.source.seconds is None and len(found) <= WHOLE:
-            return found
+        """The frames to track: all of a short clip, otherwise as many as are packed."""
+        frames = self.survey.frames
+        if self.source.seconds is None and len(frames) <= WHOLE:
+            return frames
         needed = ceil(self.most * self.survey.rate / min(self.survey.rate, RATE))
-        return FrameRange(found.start, min(found.end_exclusive, found.start + needed))
+        return FrameRange(frames.start, min(frames.end_exclusive, frames.start + needed))
 
     def recipe(self) -> str:
-        """What the shard's bytes depend on besides the source, the quality and the face model."""
+        """Everything that the shard's bytes depend on besides the source, the quality and the face model.
+
+        Its keys are those of the first version, so that shards of earlier versions are reused.
+        """
         area = asdict(self.source.area) if self.source.area else None
         return json.dumps(
             {
                 "most": self.most,
                 "tracked": str(self.tracked),
                 "area": area,
-                "own_sound": self.source.own_sound,
+                "own_sound": self.source.speaker_audible,
                 "av_offset_ms": self.source.av_offset_ms,
             }
         )
 
-    def kept(self) -> ClipFacts | None:
-        """The facts of the shard that a former run left, None where it has to be made."""
+    def reusable(self) -> ClipFacts | None:
+        """The facts of the shard that an earlier run made; None where it has to be made."""
         try:
             meta, tensors = read_whole(self.folder / f"{self.source.name}{SUFFIX}")
         except BadInput:
@@ -266,11 +261,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job."""
+    """The result of a job."""
 
     facts: ClipFacts | None
-    reason: str = ""  # why there is none
-    kept: bool = False  # made by a former run
+    reason: str = ""  # why there is no shard
+    reused: bool = False  # an earlier run had made the shard
 
 
 def _survey(source: Source) -> Survey | str:
@@ -284,7 +279,7 @@ def _survey(source: Source) -> Survey | str:
             if end > info.frame_count + OVERRUN * info.rate or start >= info.frame_count:
                 length = float(info.frame_count / info.rate)
                 return (
-                    f"the passage ends at {source.seconds[1]} s, the video after {length:.1f} s; "
+                    f"the excerpt ends at {source.seconds[1]} s, the video after {length:.1f} s; "
                     "it is not the video that was annotated"
                 )
             frames = FrameRange(start, min(end, info.frame_count))
@@ -293,16 +288,16 @@ def _survey(source: Source) -> Survey | str:
         return str(e)
 
 
-def _make(job: Job) -> Outcome:
-    """Keep or make one shard."""
+def _make(job: ShardJob) -> Outcome:
+    """Reuse or make one shard."""
     work = _Share(job.most)
-    kept = job.kept()
-    if kept is not None:
+    reusable = job.reusable()
+    if reusable is not None:
         work.done(1)
-        return Outcome(kept, kept=True)
+        return Outcome(reusable, reused=True)
     source = job.source
     try:
-        track = _track(job, Progress(lambda _, done, total: work.done(done / total / 2)))
+        track = _track(job, Progress(work.tracked))
         facts = pack_clip(
             source.path,
             track,
@@ -312,7 +307,7 @@ def _make(job: Job) -> Outcome:
             job.split,
             job.most,
             job.quality,
-            source.own_sound,
+            source.speaker_audible,
             job.recipe(),
             Progress(lambda _, done, total: work.done(0.5 + done / total / 2)),
             source.av_offset_ms,
@@ -330,14 +325,18 @@ class _Share:
     def __init__(self, frames: int) -> None:
         self._frames, self._done = frames, 0.0
 
+    def tracked(self, stage: str, done: int, total: int) -> None:
+        """Take a report of the tracking; what goes before it, such as hashing, is no share of the work."""
+        self.done(done / total / 2 if stage == "tracking" else 0.0)
+
     def done(self, share: float) -> None:
-        """Report that `share` (0..1) is done. Raises `Interrupted` once the user has stopped the whole."""
+        """Report that `share` (0..1) is done. Raises `Interrupted` once the pool is being stopped."""
         further = max(0.0, share - self._done)
         self._done += further
         add_work(further * self._frames)
 
 
-def _track(job: Job, progress: Progress) -> Track:
+def _track(job: ShardJob, progress: Progress) -> Track:
     from visualdub.face.tracker import cached_track, track_clip
 
     source, frames = job.source, job.tracked
@@ -386,28 +385,29 @@ def track_in_area(
 
 def prepare_dataset(
     folders: Sequence[Path], output: Path, settings: Settings, progress: Progress | None = None
-) -> Prepared:
-    """Pack the clips of `folders` into the dataset `output`, or go on with it. `progress` gets frames done
-    and in all.
+) -> PreparedDataset:
+    """Pack the clips of `folders` into the dataset `output`, or go on with it.
 
-    Raises `BadInput` where nothing can be packed, where a speaker of the validation list has no clip and
-    where `output` holds something else; `Interrupted` on Ctrl-C: what is finished is kept.
+    progress: gets the stages "examining", in clips, and "packing", in frames. Raises `BadInput` where nothing
+    can be packed, where a speaker of the validation list has no clip and where `output` holds something else;
+    `Interrupted` once `progress` was cancelled: the clips that are finished stay in the dataset.
     """
+    progress = progress or Progress()
     sources = find_sources(folders)
     validation = check_validation(sources, settings.validation)
     require_dataset_folder(output)
     index = _Index(output, settings, validation)
     try:
         with Workers(min(settings.jobs, len(sources))) as workers:
-            jobs = _plan(sources, workers, index)
+            jobs = _plan(sources, workers, index, progress)
             total = sum(job.most for job in jobs)
-            tick = None
-            if progress is not None:
-                report = progress.report  # bound here, where it is known to be there
-                tick = lambda done: report("packing", min(round(done), total), total)  # noqa: E731
-            for job, outcome in workers.run(_make, jobs, tick):
+
+            def report(done: float) -> None:
+                progress.report("packing", min(round(done), total), total)
+
+            for job, outcome in workers.run(_make, jobs, progress, report):
                 index.add(job, outcome)
-    except (KeyboardInterrupt, Interrupted):
+    except Interrupted:
         raise Interrupted(
             f"stopped; {len(index.clips)} of {len(sources)} clips are packed in {output}; "
             "the same command goes on from there"
@@ -417,50 +417,14 @@ def prepare_dataset(
         first = index.refusals()[0]
         raise BadInput(
             f"none of {len(sources)} clips could be packed ({first.clip}: {first.reason}); "
-            f"expected clips of people talking; all reasons stand in {output / REFUSED}"
+            f"expected clips of people talking; all reasons are listed in {output / REFUSED}"
         )
-    return Prepared(index.facts(), index.refusals(), index.kept, tuple(_notes(index)))
-
-
-def check_validation(sources: Sequence[Source], wanted: Sequence[str]) -> frozenset[str]:
-    """The speakers kept for validation.
-
-    Raises `BadInput` for one that no clip has: a typo must not let a person into training.
-    """
-    speakers = sorted({s.speaker for s in sources} - {""})
-    for name in wanted:
-        if name not in speakers:
-            near = difflib.get_close_matches(name, speakers, 3, 0.5)
-            hint = (
-                f"the nearest are {', '.join(near)}"
-                if near
-                else f"there are {', '.join(speakers[:8])}" + (", ..." if len(speakers) > 8 else "")
-            )
-            raise BadInput(f"--validation names the speaker {name!r}, whom no clip has; {hint}")
-    return frozenset(wanted)
-
-
-def read_validation(text: str) -> tuple[str, ...]:
-    """Speakers from a comma-separated list, or from a text file with one on each line (# begins a comment).
-
-    Raises `BadInput` for a file that is no text.
-    """
-    names = text.split(",")
-    if Path(text).is_file():
-        try:
-            names = [
-                re.sub(r"(^|\s)#.*", "", line) for line in Path(text).read_text(encoding="utf-8").splitlines()
-            ]
-        except (OSError, UnicodeDecodeError) as e:
-            raise BadInput(
-                f"--validation {text} cannot be read as text: {e}; expected one speaker on each line"
-            ) from e
-    return tuple(dict.fromkeys(n.strip() for n in names if n.strip()))
+    return PreparedDataset(index.facts(), index.refusals(), index.reused, tuple(_notes(index)))
 
 
 def require_dataset_folder(output: Path) -> None:
-    """Raise `BadInput` where `output` is neither absent, empty nor a dataset; `OutputError` where it cannot
-    be written to.
+    """Raise `BadInput` where `output` holds anything but a dataset, `OutputError` where nothing can be
+    written there.
     """
     if not output.exists():
         require_writable(output)
@@ -477,23 +441,26 @@ def require_dataset_folder(output: Path) -> None:
     require_writable(output / INDEX)
 
 
-def _plan(sources: Sequence[Source], workers: Workers, index: _Index) -> list[Job]:
-    """The shards to make; every other clip is refused here."""
+def _plan(sources: Sequence[Source], workers: Workers, index: _Index, progress: Progress) -> list[ShardJob]:
+    """The shards to make. Every other clip is refused here."""
     people: dict[str, list[tuple[Source, Survey]]] = {}
-    surveyed = dict(workers.run(_survey, [s for s in sources if not s.refused]))
-    seen: dict[tuple[str, FrameRange], Source] = {}
-    for source in sorted(
-        sources, key=lambda s: (s.speaker not in index.validation, s.name)
-    ):  # a copy stays out of training
-        found = surveyed.get(source, source.refused)
-        if isinstance(found, str):
-            index.refuse(source, found)
-        elif (copied := seen.setdefault((found.source_hash, found.frames), source)) is not source:
-            index.refuse(source, f"the same pictures as {copied.label}")
-        elif found.packable < LEAST:
-            index.refuse(source, f"{found.packable} frames at {RATE} frames/s; expected {LEAST} or more")
+    surveyed: dict[Source, Survey | str] = {}
+    wanted = [s for s in sources if not s.refused]
+    for source, survey in workers.run(_survey, wanted, progress):
+        surveyed[source] = survey
+        progress.report("examining", len(surveyed), len(wanted))
+    first_use: dict[tuple[str, FrameRange], Source] = {}
+    # Validation speakers come first, so that a copy of one of their clips does not get into the training.
+    for source in sorted(sources, key=lambda s: (s.speaker not in index.validation, s.name)):
+        survey = surveyed.get(source, source.refused)
+        if isinstance(survey, str):
+            index.refuse(source, survey)
+        elif (other := first_use.setdefault((survey.source_hash, survey.frames), source)) is not source:
+            index.refuse(source, f"the same pictures as {other.label}")
+        elif survey.packable < LEAST:
+            index.refuse(source, f"{survey.packable} frames at {RATE} frames/s; expected {LEAST} or more")
         else:
-            people.setdefault(source.speaker, []).append((source, found))
+            people.setdefault(source.speaker, []).append((source, survey))
     jobs = []
     for speaker, clips in sorted(people.items()):
         split = "validation" if speaker in index.validation else "train"
@@ -501,32 +468,14 @@ def _plan(sources: Sequence[Source], workers: Workers, index: _Index) -> list[Jo
         for (source, survey), most in zip(clips, shares, strict=True):
             if most:
                 jobs.append(
-                    Job(source, survey, split, most, index.settings.quality, index.face_model, index.folder)
+                    ShardJob(
+                        source, survey, split, most, index.settings.quality, index.face_model, index.folder
+                    )
                 )
             else:
                 index.refuse(source, f"not needed: {speaker} has {sum(shares)} frames in other clips")
     index.write()
     return jobs
-
-
-def share_frames(lengths: Sequence[int], most: int) -> list[int]:
-    """How many frames each clip of one person gives, `most` together: equal shares, what short clips leave
-    goes to longer ones.
-
-    Where there are so many clips that a share would be shorter than `SHARE`, clips evenly spread over the
-    list give none.
-    """
-    count = max(1, min(len(lengths), most // SHARE))
-    chosen = (
-        range(len(lengths))
-        if sum(lengths) <= most
-        else [(2 * k + 1) * len(lengths) // (2 * count) for k in range(count)]
-    )
-    shares, left = [0] * len(lengths), most
-    for k, i in enumerate(sorted(chosen, key=lambda i: lengths[i])):
-        shares[i] = min(lengths[i], left // (len(chosen) - k))
-        left -= shares[i]
-    return shares
 
 
 def _notes(index: _Index) -> Iterator[str]:
@@ -539,43 +488,43 @@ def _notes(index: _Index) -> Iterator[str]:
         )
     lost = sorted(index.validation - {c.speaker for c in facts})
     if lost:
-        yield f"none of their clips could be packed, though kept for validation: {', '.join(lost)}"
+        yield f"none of their clips could be packed, though held out for validation: {', '.join(lost)}"
     listed = {c.name for c in facts}
     others = sorted(
         p.name for p in index.folder.glob(f"*{SUFFIX}") if p.name.removesuffix(SUFFIX) not in listed
     )
     if others:
         yield (
-            f"{len(others)} shards of clips that are not in the dataset now lie in {index.folder}, unused:"
+            f"{len(others)} shards of clips that are no longer in the dataset are in {index.folder}, unused:"
             f" {others[0]}" + (", ..." if len(others) > 1 else "")
         )
 
 
 class _Index:
-    """The dataset's files besides its shards, written anew after every clip."""
+    """The dataset's files besides its shards, written again after every clip."""
 
     def __init__(self, folder: Path, settings: Settings, validation: frozenset[str]) -> None:
         self.folder, self.settings, self.validation = folder, settings, validation
         self.face_model = DEFAULT_FACE_MODEL
         self.clips: dict[str, ClipFacts] = {}
-        self.kept = 0
+        self.reused = 0
         self._refused: dict[str, Refusal] = {}
         try:
             folder.mkdir(exist_ok=True)
         except OSError as e:
             raise OutputError(f"{folder} cannot be made: {e.strerror or e}") from e
 
-    def add(self, job: Job, outcome: Outcome) -> None:
-        """Take what came of one clip."""
+    def add(self, job: ShardJob, outcome: Outcome) -> None:
+        """Enter the outcome of one clip and write the files."""
         if outcome.facts is None:
             self.refuse(job.source, outcome.reason)
         else:
             self.clips[job.source.name] = outcome.facts
-            self.kept += outcome.kept
+            self.reused += outcome.reused
         self.write()
 
     def refuse(self, source: Source, reason: str) -> None:
-        """Note that a clip is not in the dataset; not yet written."""
+        """Enter that a clip is not in the dataset; the files are written later."""
         self._refused[source.name] = Refusal(source.label, " ".join(reason.split()))
 
     def facts(self) -> tuple[ClipFacts, ...]:
@@ -587,7 +536,7 @@ class _Index:
         return tuple(self._refused[name] for name in sorted(self._refused))
 
     def write(self, complete: bool = False) -> None:
-        """Write both files. complete: False as long as clips may be missing."""
+        """Write both files. complete: False while clips may be missing."""
         refused = [asdict(r) for r in self.refusals()]
         values: dict[str, Any] = {
             "schema": SCHEMA,

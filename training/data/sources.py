@@ -1,8 +1,8 @@
-"""Clips that somebody wants in a dataset: folders of clips, with or without a list, and who speaks in them.
+"""Clips to pack into a dataset, and who speaks in them: folders of clips, with or without a list.
 
-In a folder of clips the speaker is, in this order: what the `clips.json` beside the clip says; the first
-sub-folder the clip lies in; the clip's file name up to its last underscore and number (`anna_2.mp4` is
-anna's, `anna.mp4` too).
+In a folder of clips the speaker is the first of these that there is: the entry in the `clips.json` beside the
+clip; the first sub-folder on the way to the clip; the clip's file name up to its last underscore and number
+(`anna_2.mp4` is anna's, `anna.mp4` too).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from visualdub.errors import BadInput
@@ -41,13 +41,11 @@ VIDEO = frozenset(
 class FaceArea:
     """The rectangle of a picture in which the centre of the wanted face lies."""
 
-    x: int  # pixels of a picture `lines` high: left edge, top edge, extent
-    y: int
+    x: int  # left edge, pixels of a picture `lines` high
+    y: int  # top edge
     width: int
     height: int
-    lines: (
-        int | None
-    )  # height of the picture it was measured in; None where that is not known: the clip's own
+    lines: int | None  # height of the picture that was measured in; None: unknown, taken as the clip's height
 
     def in_picture(self, height: int) -> tuple[float, float, float, float]:
         """Left, top, right, bottom in pixels of a picture `height` pixels high."""
@@ -57,38 +55,17 @@ class FaceArea:
 
 @dataclass(frozen=True)
 class Source:
-    """One clip, or one passage of one."""
+    """One clip, or an excerpt of one."""
 
     path: Path
-    label: str  # what reports call it
+    label: str  # its name in reports
     name: str  # of its shard, without suffix; unique in a dataset
-    speaker: str  # "" where nobody knows, and it is refused
-    own_sound: bool = True  # False where the sound is not the person's
-    seconds: tuple[int, int] | None = None  # passage of the clip, the end not included; None: all of it
+    speaker: str  # "" where the speaker is not known; such a clip is refused
+    speaker_audible: bool = True  # False where the sound is not the speaker's, as in a dubbed clip
+    seconds: tuple[int, int] | None = None  # the excerpt, the end not included; None: the whole clip
     area: FaceArea | None = None  # where the face is; None: the face that is largest for longest
-    refused: str = ""  # why it cannot be used, known before it is opened
-    av_offset_ms: float | None = None  # how late a list says the picture is against the sound
-
-
-def find_sources(folders: Sequence[Path]) -> list[Source]:
-    """The clips of all folders, sorted, each once, every `name` unique.
-
-    A folder with HDTF's lists is read as HDTF. Raises `BadInput` for a folder that is missing or holds no
-    clip, and for a list that cannot be read.
-    """
-    from training.data.hdtf import hdtf_lists, hdtf_sources
-
-    found: dict[tuple[Path, tuple[int, int] | None], Source] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise BadInput(f"{folder} is not a folder; expected a folder of clips")
-        lists = hdtf_lists(folder)
-        sources = list(hdtf_sources(folder, lists) if lists else folder_sources(folder))
-        if not sources:
-            raise BadInput(f"{folder} holds no clips; expected files such as .mp4, .mov or .mkv")
-        for source in sources:
-            found.setdefault((source.path.resolve(), source.seconds), source)
-    return _with_unique_names(sorted(found.values(), key=lambda s: (s.name, str(s.path))))
+    refused: str = ""  # why the clip cannot be used, where that is known before it is opened
+    av_offset_ms: float | None = None  # ms by which the audio leads the video, according to a list
 
 
 def folder_sources(folder: Path) -> Iterator[Source]:
@@ -98,25 +75,30 @@ def folder_sources(folder: Path) -> Iterator[Source]:
         listed |= _read_list(path)
     for path in videos(folder):
         relative = path.relative_to(folder)
-        speaker, own_sound, offset = listed.pop(path, (_speaker(relative), True, None))
-        yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound, av_offset_ms=offset)
-    for path, (speaker, own_sound, _) in listed.items():
+        speaker, audible, offset = listed.pop(path, (_speaker(relative), True, None))
+        yield Source(path, relative.as_posix(), shard_name(relative), speaker, audible, av_offset_ms=offset)
+    for path, (speaker, audible, _) in listed.items():
         relative = path.relative_to(folder)
         reason = (
             "is named in clips.json, but the file is missing"
             if not path.is_file()
-            else "is no video by its suffix"
+            else "is not a video by its suffix"
         )
-        yield Source(path, relative.as_posix(), shard_name(relative), speaker, own_sound, refused=reason)
+        yield Source(path, relative.as_posix(), shard_name(relative), speaker, audible, refused=reason)
 
 
 def videos(folder: Path) -> list[Path]:
-    """Every file below `folder` that is a video by its suffix, sorted; hidden files are none."""
+    """Every file below `folder` that is a video by its suffix, sorted, without hidden files."""
     return sorted(
         p
         for p in folder.rglob("*")
         if p.suffix.lower() in VIDEO and not p.name.startswith(".") and p.is_file()
     )
+
+
+def files_read(folders: Sequence[Path]) -> list[Path]:
+    """The clips in `folders` and their lists: what a command that is given the folders reads."""
+    return [p for folder in folders for p in (*videos(folder), *sorted(folder.rglob(LIST)))]
 
 
 def shard_name(relative: Path) -> str:
@@ -129,8 +111,10 @@ def _speaker(relative: Path) -> str:
 
 
 def _read_list(path: Path) -> dict[Path, tuple[str, bool, float | None]]:
-    """Speaker, whether the sound is the speaker's own, and how many ms the picture is late against it, by
-    clip.
+    """The listed clips: speaker, whether the sound is the speaker's, and ms by which the audio leads the
+    video.
+
+    Raises `BadInput` where the list cannot be read.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -148,16 +132,3 @@ def _read_list(path: Path) -> dict[Path, tuple[str, bool, float | None]]:
         raise BadInput(
             f"{path} is not a list of clips, [{{file, speaker, speech, av_offset_ms}}, ...]: {e!r}"
         ) from e
-
-
-def _with_unique_names(sources: list[Source]) -> list[Source]:
-    """The same sources; those whose names are taken (two suffixes, two folders) get a number."""
-    taken: set[str] = set()
-    named = []
-    for source in sources:
-        name, number = source.name, 2
-        while name.lower() in taken:  # some file systems know no capitals
-            name, number = f"{source.name}-{number}", number + 1
-        taken.add(name.lower())
-        named.append(replace(source, name=name))
-    return named

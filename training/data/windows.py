@@ -1,5 +1,5 @@
-"""Windows of frames: drawn at random, each a function of the run's seed and its number alone, gathered into
-batches.
+"""Windows of frames, chosen at random and gathered into batches. A window depends on the run's seed and its
+own number alone.
 """
 
 from __future__ import annotations
@@ -17,50 +17,51 @@ from torch.utils.data import Dataset as TorchDataset
 from training.core.config import GeneratorConfig, RunConfig
 from training.data.augment import mirrored_uv, random_colouring, recolour
 from training.data.frames import Frames
-from training.data.segments import Passage, Start, choose_passages
+from training.data.segments import Segment, Start, choose_segments
 from training.data.uvmap import unpack_uv
 from visualdub.errors import BadInput, NoFace
 
 FEWEST_BLOCKS = 4  # one second of 25 frames has five, four where a frame shows no face
-UNSEEN = 0.75  # share of windows that show only frames outside the passage they are drawn with
-PASSAGES = 77  # of the random numbers that choose passages
+OUTSIDE_SHARE = 0.75  # share of windows that show only frames outside the segment they are rendered from
+SEGMENT_STREAM = 77  # tells the random numbers that choose segments from all others
 
 
 @dataclass(frozen=True)
 class Window:
-    """Which frames one sample shows. T frames, K references."""
+    """The frames of one sample, T of them, with K references, and how they are augmented."""
 
     person: int
     clip: int
-    rows: list[int]  # T
-    references: list[Start]  # K
-    shift: NDArray[np.float32]  # (T, 2) of the UV map, in texture widths
-    look: int  # the frame that the perceptual loss looks at, -1 for none
-    silent: bool  # drawn with the null audio code
-    passage: int = 0  # of the person's passages, the one that makes the texture
+    rows: list[int]  # T frames of the clip
+    references: list[Start]  # K frames of any of the person's clips
+    shift: NDArray[np.float32]  # (T, 2) added to the UV map, in texture widths
+    perceptual_frame: int  # the one of the T frames that gets the perceptual loss; -1: none
+    silent: bool  # rendered with the null audio code
+    segment: int = 0  # the one of the person's segments that makes the texture
     mirror: bool = False
-    colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.data.augment`, None = as filmed
+    colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.data.augment`; None: as filmed
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows as tensors, cut to the view of h x w pixels. N windows, T frames, K references."""
+    """N windows of T frames and K references as tensors, cut to the view of h x w pixels."""
 
     frames: Tensor  # (N, T, 3, h, w) 0..1
-    uv: Tensor  # (N, T, h, w, 2) 0..1, -1 where no mesh is
+    uv: Tensor  # (N, T, h, w, 2) 0..1, -1 where there is no mesh
     mask: Tensor  # (N, T, h, w) 0/1
     mouth: Tensor  # (N, T, h, w) 0/1, inside the lips' box
-    boxes: Tensor  # (N, T, 4) the lips' boxes, integer pixels of the view
+    boxes: Tensor  # (N, T, 4) the lips' boxes in whole pixels of the view: left, top, right, bottom
     references: Tensor  # (N, K, 3, h, w) 0..1
-    mel: Tensor  # (N, 80, 16) of the centre frames, 0 where silent
+    mel: Tensor  # (N, 80, 16) log-mel spectrograms of the centre frames, 0 where silent
     person: Tensor  # (N,) int64
-    look: Tensor  # (N,) int64, -1 where the perceptual loss does not look
+    perceptual_frame: Tensor  # (N,) int64, the frame that gets the perceptual loss, -1 for none
     silent: Tensor  # (N,) bool
-    passage: Tensor  # (N,) int64
+    segment: Tensor  # (N,) int64
     mirrored: Tensor  # (N,) bool
-    colouring: Tensor  # (N, 3, 4)
+    colouring: Tensor  # (N, 3, 4) see `training.data.augment`
 
     def __len__(self) -> int:
+        """The number of windows, N."""
         return len(self.frames)
 
     def to(self, device: torch.device) -> Batch:
@@ -68,17 +69,17 @@ class Batch:
         return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
     def __getitem__(self, part: slice) -> Batch:
-        """Some of the windows."""
+        """A part of the windows."""
         return Batch(*(getattr(self, f.name)[part] for f in fields(self)))
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """The windows of several batches in one."""
+    """One batch of the windows of several."""
     return Batch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(Batch)))
 
 
 def mirrored(batch: Batch) -> Batch:
-    """The batch seen in a mirror; the texture has to be mirrored too."""
+    """The batch mirrored; its texture has to be mirrored too."""
     uv, width = mirrored_uv(batch.uv.flip(-2)), batch.frames.shape[-1]
     x0, y0, x1, y1 = batch.boxes.unbind(-1)
     return replace(
@@ -94,7 +95,7 @@ def mirrored(batch: Batch) -> Batch:
 
 
 def recoloured(batch: Batch, colouring: Tensor) -> Batch:
-    """The batch in other colours, which may leave 0..1. colouring (3, 4), see `training.data.augment`."""
+    """The batch in other colours, which may leave 0..1. colouring: (3, 4), see `training.data.augment`."""
     return replace(
         batch,
         frames=recolour(batch.frames, colouring),
@@ -104,34 +105,35 @@ def recoloured(batch: Batch, colouring: Tensor) -> Batch:
 
 
 class WindowSampler:
-    """Draws random windows out of people's clips, keeping some frames aside to measure on."""
+    """Chooses random windows of people's clips; frames that are held out are never in them."""
 
     def __init__(
         self,
         people: Sequence[Sequence[Frames]],
         config: RunConfig,
-        kept: Sequence[Start] = (),
+        held_out: Sequence[Start] = (),
         mixed: bool = False,
         weights: Sequence[float] | None = None,
     ) -> None:
-        """people: the clips of each; weights: how often each is drawn, times the square root of their frames.
+        """people: the clips of each person. weights: factor on how often each person is chosen, besides the
+        square root of their number of frames.
 
-        kept: (clip, frame) where windows of person 0 begin that no training window may touch. mixed: every
-        other window shows person 0, the others whoever else there is (DESIGN.md 2.4). Raises `NoFace` where
-        somebody has no window.
+        held_out: starts of windows of person 0 whose frames are held out. mixed: every other window shows
+        person 0, the others show all other people (DESIGN.md 2.4). Raises `NoFace` where a person has no
+        window.
         """
         self.people, self.config = [list(clips) for clips in people], config
         self.window, self.mixed = config.generator.window, mixed
-        aside = {(c, f) for c, start in kept for f in range(start, start + self.window)}
+        excluded = {(c, f) for c, start in held_out for f in range(start, start + self.window)}
         self.starts = [
-            _starts(clips, self.window, aside if p == 0 else set()) for p, clips in enumerate(self.people)
+            _starts(clips, self.window, excluded if p == 0 else set()) for p, clips in enumerate(self.people)
         ]
-        self.faces = [
+        self.frames = [
             [
                 (c, int(f))
                 for c, clip in enumerate(clips)
                 for f in np.flatnonzero(clip.usable)
-                if p > 0 or (c, int(f)) not in aside
+                if p > 0 or (c, int(f)) not in excluded
             ]
             for p, clips in enumerate(self.people)
         ]
@@ -141,24 +143,24 @@ class WindowSampler:
                     f"the clips have no {self.window} consecutive frames with a usable face; "
                     f"expected at least {self.window}, better 25"
                 )
-        self.passages = [self._passages(p) for p in range(len(self.people))]
-        share = np.sqrt([len(f) for f in self.faces])  # between each person and each frame alike
+        self.segments = [self._segments(p) for p in range(len(self.people))]
+        share = np.sqrt([len(f) for f in self.frames])  # between all people alike and all frames alike
         share *= 1.0 if weights is None else np.asarray(weights)
         share[0] *= not mixed
         self._share = share / share.sum()
 
-    def _passages(self, person: int) -> list[Passage]:
-        """What each starting texture of a person is made of; one, of all frames, where the run asks for no
-        more.
+    def _segments(self, person: int) -> list[Segment]:
+        """The segments of a person, each of which makes a starting texture; a single one of all frames where
+        the configuration asks for none.
         """
-        faces, starts = self.faces[person], self.starts[person]
-        if not self.config.passages or self.config.random_texture:
-            return [Passage(faces, faces, starts)]
-        rng = np.random.default_rng((self.config.seed, person, PASSAGES))
-        return choose_passages(faces, starts, self.window, self.config.passages, rng)
+        frames, starts = self.frames[person], self.starts[person]
+        if not self.config.segments or self.config.random_texture:
+            return [Segment(frames, frames, starts)]
+        rng = np.random.default_rng((self.config.seed, person, SEGMENT_STREAM))
+        return choose_segments(frames, starts, self.window, self.config.segments, rng)
 
     def person(self, number: int) -> int:
-        """Whom window `number` shows."""
+        """The number of the person whom window `number` shows."""
         return self._person(number, np.random.default_rng((self.config.seed, number)))
 
     def _person(self, number: int, rng: np.random.Generator) -> int:
@@ -172,32 +174,30 @@ class WindowSampler:
         A share of `scattered` of the windows holds any T frames of a clip instead of neighbours: T different
         mouths teach more than one mouth T times.
         """
-        rng, t = np.random.default_rng((self.config.seed, number)), self.window
+        config, t = self.config, self.window
+        rng = np.random.default_rng((config.seed, number))
         person = self._person(number, rng)
-        number_of_passage = int(rng.integers(len(self.passages[person])))
-        passage = self.passages[person][number_of_passage]
-        unseen = rng.random() < UNSEEN
-        faces, starts = (
-            (passage.faces, passage.starts) if unseen else (self.faces[person], self.starts[person])
-        )
+        k = int(rng.integers(len(self.segments[person])))
+        segment = self.segments[person][k]
+        outside = rng.random() < OUTSIDE_SHARE
+        frames: Sequence[tuple[int, int]] = segment.targets if outside else self.frames[person]
+        starts = segment.starts if outside else self.starts[person]
         clip, first = starts[rng.integers(len(starts))]
         rows = list(range(first, first + t))
-        if rng.random() < self.config.scattered:
-            own = [f for c, f in faces if c == clip]
-            rows = [own[k] for k in rng.integers(len(own), size=t)]
-        known = passage.known
-        references = [known[k] for k in rng.integers(len(known), size=self.config.generator.references)]
-        shift = (rng.standard_normal((t, 2)) * self.config.uv_jitter).astype(np.float32)
-        silent = self.people[person][clip].mel is None or rng.random() < self.config.null_share
-        look = int(rng.integers(t)) if rng.random() < self.config.losses.perceptual_share else -1
-        mirror = bool(rng.random() < self.config.mirrored)
-        colouring = random_colouring(rng, self.config.recoloured) if self.config.recoloured else None
-        return Window(
-            person, clip, rows, references, shift, look, bool(silent), number_of_passage, mirror, colouring
-        )
+        if rng.random() < config.scattered:
+            of_clip = [f for c, f in frames if c == clip]
+            rows = [of_clip[i] for i in rng.integers(len(of_clip), size=t)]
+        pool = segment.reference_pool
+        references = [pool[i] for i in rng.integers(len(pool), size=config.generator.references)]
+        shift = (rng.standard_normal((t, 2)) * config.uv_jitter).astype(np.float32)
+        silent = bool(self.people[person][clip].mel is None or rng.random() < config.null_share)
+        perceptual = int(rng.integers(t)) if rng.random() < config.losses.perceptual_share else -1
+        mirror = bool(rng.random() < config.mirrored)
+        colouring = random_colouring(rng, config.recoloured) if config.recoloured else None
+        return Window(person, clip, rows, references, shift, perceptual, silent, k, mirror, colouring)
 
     def draw(self, numbers: Sequence[int]) -> Batch:
-        """The windows of these numbers."""
+        """A batch of the windows `numbers`."""
         return joined([self.gather(self.plan(n)) for n in numbers])
 
     def gather(self, window: Window) -> Batch:
@@ -211,27 +211,27 @@ class WindowSampler:
         return batch if window.colouring is None else recoloured(batch, torch.from_numpy(window.colouring))
 
 
-def _starts(clips: Sequence[Frames], window: int, aside: set[Start]) -> list[Start]:
-    """Where T neighbours begin that all show a face and are not kept aside."""
+def _starts(clips: Sequence[Frames], window: int, excluded: set[Start]) -> list[Start]:
+    """The first frames of T neighbours that all show a face, none of them `excluded`."""
     return [
         (c, i)
         for c, clip in enumerate(clips)
         for i in range(len(clip) - window + 1)
-        if clip.usable[i : i + window].all() and not any((c, i + k) in aside for k in range(window))
+        if clip.usable[i : i + window].all() and not any((c, i + k) in excluded for k in range(window))
     ]
 
 
 def has_window(clips: Sequence[Frames], window: int) -> bool:
-    """Whether anywhere T neighbours all show a face."""
+    """Whether there are T neighbours that all show a face."""
     return bool(_starts(clips, window, set()))
 
 
 def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
-    """Blocks of T frames to keep aside: one in every `every`, at least one, none where there are fewer than
-    `FEWEST_BLOCKS`.
+    """Starts of the blocks of T frames to hold out: one in every `every`, at least one, but none where there
+    are fewer than `FEWEST_BLOCKS`.
 
-    They lie between others. Kept at the clip's end they would tell more of later frames, but those that are
-    learned from would end earlier, and that cost later frames 0.2 to 0.4 dB.
+    They lie between others. At the clip's end they would tell more about later frames, but the training
+    frames would end earlier, and that cost later frames 0.2 to 0.4 dB.
     """
     blocks = [
         (c, i)
@@ -247,8 +247,8 @@ def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
 def make_batch(
     clip: Frames, window: Window, references: Sequence[tuple[Frames, int]], config: GeneratorConfig
 ) -> Batch:
-    """One window as tensors; `references` are the frames shown beside it."""
-    top, _, left, _ = config.view
+    """One window as a batch of one; references: K clips with a frame each."""
+    left, top, _, _ = config.view_box
     view, middle = clip.view(window.rows), window.rows[len(window.rows) // 2]
     uv = torch.from_numpy(unpack_uv(view.uv))
     shift = torch.from_numpy(window.shift)[:, None, None]
@@ -269,9 +269,9 @@ def make_batch(
         picture_tensor(pictures)[None],
         torch.from_numpy(mel)[None],
         torch.tensor([window.person]),
-        torch.tensor([window.look]),
+        torch.tensor([window.perceptual_frame]),
         torch.tensor([window.silent]),
-        torch.tensor([window.passage]),
+        torch.tensor([window.segment]),
         torch.tensor([False]),
         torch.eye(3, 4)[None],
     )
@@ -281,18 +281,20 @@ def still_windows(
     clips: Sequence[Frames],
     starts: Sequence[Start],
     config: GeneratorConfig,
-    known: Sequence[Start] | None = None,
+    reference_pool: Sequence[Start] | None = None,
 ) -> Batch:
-    """Windows to measure on: T neighbours from each start, fixed references, null audio code, the UV map as
-    it is.
+    """Windows to measure on: T neighbours from each start, with fixed references, the null audio code and the
+    UV map as it is.
 
-    known: frames that may be shown as references, None = all.
+    reference_pool: frames that may serve as references; None: all.
     """
-    picks = [(clips[c], f) for c, f in pick_references(clips, config.references, known)]
-    t, none = config.window, np.zeros((config.window, 2), np.float32)
+    picks = [(clips[c], f) for c, f in pick_references(clips, config.references, reference_pool)]
+    t, unshifted = config.window, np.zeros((config.window, 2), np.float32)
     return joined(
         [
-            make_batch(clips[c], Window(0, c, list(range(i, i + t)), [], none, t // 2, True), picks, config)
+            make_batch(
+                clips[c], Window(0, c, list(range(i, i + t)), [], unshifted, t // 2, True), picks, config
+            )
             for c, i in starts
         ]
     )
@@ -304,19 +306,20 @@ def picture_tensor(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def box_mask(boxes: NDArray[np.int32], height: int, width: int) -> Tensor:
-    """(..., 4) boxes x0, y0, x1, y1 -> (..., height, width) float32, 1 inside."""
+    """(..., height, width) float32, 1 inside boxes (..., 4) of left, top, right, bottom, 0 elsewhere."""
     across, down = np.arange(width), np.arange(height)
     x = (across >= boxes[..., 0, None]) & (across < boxes[..., 2, None])
     y = (down >= boxes[..., 1, None]) & (down < boxes[..., 3, None])
     return torch.from_numpy((y[..., :, None] & x[..., None, :]).astype(np.float32))
 
 
-def pick_references(clips: Sequence[Frames], count: int, known: Sequence[Start] | None = None) -> list[Start]:
-    """A person's fixed references: usable frames, or `known` ones, spread evenly, the middle of each part.
-    (clip, frame) each.
+def pick_references(clips: Sequence[Frames], count: int, pool: Sequence[Start] | None = None) -> list[Start]:
+    """A person's fixed references: the middle frames of `count` equal parts of `pool`.
+
+    pool: frames to choose from; None: all usable frames.
     """
-    faces = known or [(c, int(i)) for c, clip in enumerate(clips) for i in np.flatnonzero(clip.usable)]
-    return [faces[(2 * k + 1) * len(faces) // (2 * count)] for k in range(count)]
+    frames = pool or [(c, int(i)) for c, clip in enumerate(clips) for i in np.flatnonzero(clip.usable)]
+    return [frames[(2 * k + 1) * len(frames) // (2 * count)] for k in range(count)]
 
 
 # ---- feeding -----------------------------------------------------------------------------------------------
@@ -324,7 +327,7 @@ def pick_references(clips: Sequence[Frames], count: int, known: Sequence[Start] 
 
 @dataclass(frozen=True)
 class _Numbered(TorchDataset[Batch | BadInput]):
-    """Windows by number, for worker processes."""
+    """A data set of windows by number, for worker processes."""
 
     sampler: WindowSampler
 
@@ -332,11 +335,11 @@ class _Numbered(TorchDataset[Batch | BadInput]):
         try:
             return self.sampler.gather(self.sampler.plan(number))
         except BadInput as e:
-            return e  # raised in a worker it would come back with the worker's traceback
+            return e  # raised in a worker, it would arrive with the worker's traceback
 
 
 def _all_or_error(windows: Sequence[Batch | BadInput]) -> Batch | BadInput:
-    """The windows in one batch, or the first error among them."""
+    """One batch of the windows, or the first error among them."""
     errors = [w for w in windows if isinstance(w, BadInput)]
     return errors[0] if errors else joined([w for w in windows if isinstance(w, Batch)])
 
@@ -345,10 +348,10 @@ def feed(
     sampler: WindowSampler, first: int, rank: int = 0, world: int = 1, workers: int = 0
 ) -> Iterator[Batch]:
     """Batches without end, from window `first` of the run on. Of each round of `world` batches, process
-    `rank` takes its own.
+    `rank` takes one.
 
-    Two processes with a batch of one thus see what one process with a batch of two sees. workers: processes
-    that draw ahead.
+    Two processes with a batch of one thus train on what one process with a batch of two trains on. workers:
+    processes that prepare windows ahead; 0: none.
     """
     size = sampler.config.batch
 

@@ -1,4 +1,4 @@
-"""Processes that work through a list, one thread each, stopped at once and without a word by Ctrl-C."""
+"""Processes that work through a list, one thread each, and stop together once their progress is cancelled."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from types import TracebackType
 from typing import TypeVar
 
 from visualdub.errors import Interrupted, VisualDubError
+from visualdub.stages import Progress
 
-LOOK = 0.3  # seconds between two looks at what the processes have done
+POLL_SECONDS = 0.3  # between two looks at what the processes have finished and at the wish to stop
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_stop: Event | None = None  # set in every process by `_begin`
+_stop: Event | None = None  # set in every process by `_start_worker`
 _work: Synchronized[float] | None = None
 
 
 class Workers:
-    """A pool of processes. Leaving the `with` block stops what still runs."""
+    """A pool of processes. Leaving the `with` block stops those that still run."""
 
     def __init__(self, count: int) -> None:
         """count: how many processes, at least 1. They start with the first item."""
@@ -35,7 +36,7 @@ class Workers:
             "spawn"
         )  # a fork would copy MediaPipe's and FFmpeg's threads half-way
         self._stop, self._work = context.Event(), context.Value("d", 0.0)
-        self._pool = ProcessPoolExecutor(count, context, _begin, (self._stop, self._work))
+        self._pool = ProcessPoolExecutor(count, context, _start_worker, (self._stop, self._work))
 
     def __enter__(self) -> Workers:
         return self
@@ -50,21 +51,20 @@ class Workers:
         self,
         function: Callable[[Item], Result],
         items: Iterable[Item],
-        tick: Callable[[float], None] | None = None,
+        progress: Progress,
+        on_work: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with its result, in the order they are finished; `tick` gets the work done since
-        the beginning.
+        """Yield each item with its result, in the order in which they are finished.
 
-        An error of `function` is raised here. Raises `VisualDubError` where a process was killed from
-        outside.
+        progress: checked every `POLL_SECONDS`. on_work: gets the work counted by `add_work` since the pool
+        was made. An error of `function` is raised here. Raises `Interrupted` once `progress` was cancelled,
+        `VisualDubError` where a process was killed from outside.
         """
-        with _deaf_to_ctrl_c():
+        with _interrupts_ignored():
             futures = {self._pool.submit(function, item): item for item in items}
         waiting = set(futures)
         while waiting:
-            done, waiting = wait(waiting, LOOK, FIRST_COMPLETED)
-            if tick is not None:
-                tick(self._work.value)
+            done, waiting = wait(waiting, POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
                 try:
                     yield futures[future], future.result()
@@ -73,10 +73,13 @@ class Workers:
                         "a process was ended from outside, perhaps for lack of memory; what is finished is "
                         "kept: run the same command again, with fewer --jobs"
                     ) from e
+            if on_work is not None:
+                on_work(self._work.value)
+            progress.check()
 
 
 def add_work(amount: float) -> None:
-    """Count work done by this process. Raises `Interrupted` once the user has stopped the whole."""
+    """Count work done by this process. Raises `Interrupted` once the pool is being stopped."""
     if _stop is not None and _stop.is_set():
         raise Interrupted("stopped")
     if _work is not None:
@@ -84,8 +87,8 @@ def add_work(amount: float) -> None:
             _work.value += amount
 
 
-def _begin(stop: Event, work: Synchronized[float]) -> None:
-    """In a new process: one thread for arithmetic, no ears for Ctrl-C, and an end when the parent ends."""
+def _start_worker(stop: Event, work: Synchronized[float]) -> None:
+    """In a new process: compute on one thread, ignore Ctrl-C, and end when the parent ends."""
     global _stop, _work
     import cv2
     from threadpoolctl import threadpool_limits
@@ -106,8 +109,10 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started here ignore SIGINT from their first moment, before they could say so themselves."""
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in this block ignore SIGINT from their start, before they could ask for it
+    themselves.
+    """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set signals
         yield
         return

@@ -1,3 +1,3 @@
-"""The paper's tables 3, 4 and 5 in small: each script writes a CSV and a plot; `docs/notes.md` holds what
-they gave.
+"""Experiments: the paper's tables 3, 4 and 5 on a small scale, speech, and privacy. Each script writes tables
+and plots into a folder; `docs/notes.md` holds the results.
 """

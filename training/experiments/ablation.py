@@ -1,4 +1,4 @@
-"""Table 4 of the paper: what post-processing, mixed data and the prior are each worth."""
+"""Table 4 of the paper: the gain of post-processing, of mixed data and of the prior."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training.adapt import Job, Source, adapt
+from training.adapt import AdaptJob, adapt
 from training.core.config import adapt_config
 from training.experiments.speed import SCRATCH, over_seeds
 from training.experiments.study import (
     Study,
     Variant,
+    long_enough,
+    names,
     open_study,
     people_of,
     read_runs,
+    require_subjects,
     run_main,
     run_once,
-    some,
     study_parser,
-    with_room,
-    words,
 )
 from training.experiments.subjects import Row, Subject, append_rows, read_records, read_rows, subjects
 from training.experiments.tables import (
     NONE,
     last,
     markdown,
-    mean_spread,
+    mean_and_deviation,
     number,
     plot_bars,
     runs_table,
@@ -45,11 +45,12 @@ from visualdub.face.track import Performance
 from visualdub.measure.evaluate import OutputFaces, evaluated_frames, nothing_rendered
 from visualdub.measure.shot import ShotMeasures
 from visualdub.render.shot_renderer import RenderOptions
+from visualdub.services import AdaptClip
 from visualdub.stages import StageClock
 from visualdub.timing import FrameRange
 
 FULL, ANCHOR, FREE = "full", "anchor", "free"
-SAID = {
+LABELS = {
     FULL: "full: prior, mixed 1:1 with other people",
     ANCHOR: "without mixed data: prior, weights held near it (L2-SP)",
     FREE: "without either: prior, nothing holds the weights",
@@ -67,8 +68,8 @@ CONSENT = Consent(
 
 @dataclass(frozen=True)
 class Finished:
-    """One output of one actor measured on the tested frames; PSNR in dB, sharpness and flicker as ratios to
-    the real frames.
+    """The measures of one output of one actor on the tested frames; PSNR in dB, sharpness and flicker as
+    ratios to the filmed frames.
     """
 
     subject: str
@@ -85,25 +86,25 @@ class Finished:
     flicker: float
 
 
-# digits of each measure in a table, in the order of `Finished`
+# Decimals of each measure in a table, in the order of `Finished`.
 MEASURES = {"psnr_crop": 2, "psnr_mask": 2, "ssim_crop": 3, "ssim_mask": 3, "sharpness": 2, "flicker": 2}
 
 
 def variants(wanted: Sequence[str], steps: int, rehearsal: Path | None) -> tuple[list[Variant], list[str]]:
-    """What is run, and a line for what cannot be without rehearsal data. Raises `BadInput` for other
-    names.
+    """The variants to run, and a line for each that cannot run without rehearsal data. Raises `BadInput` for
+    other names.
     """
-    known = {
+    offered = {
         FULL: Variant(FULL, adapt_config(True, True, steps=steps), True, rehearsal),
         ANCHOR: Variant(ANCHOR, adapt_config(True, False, steps=steps), True),
         FREE: Variant(FREE, adapt_config(True, False, steps=steps, anchor=0.0), True),
         SCRATCH: Variant(SCRATCH, adapt_config(False, False, steps=steps), False),
     }
-    if unknown := [w for w in wanted if w not in known]:
-        raise BadInput(f"variant {unknown[0]!r} is not known; expected some of {', '.join(known)}")
+    if unknown := [w for w in wanted if w not in offered]:
+        raise BadInput(f"variant {unknown[0]!r} is not known; expected some of {', '.join(offered)}")
     left_out = [w for w in wanted if w == FULL and rehearsal is None]
     lines = [f"{w} is left out: no packed dataset to mix in was given with --rehearsal." for w in left_out]
-    return [known[w] for w in wanted if w not in left_out], lines
+    return [offered[w] for w in wanted if w not in left_out], lines
 
 
 def run(
@@ -113,8 +114,8 @@ def run(
     finished: Sequence[str],
     lines: Sequence[str] = (),
 ) -> None:
-    """Make what is not in the tables yet and write tables, page and plot. finished: variants whose composites
-    are measured.
+    """Make the runs that are not in the tables yet and write tables, page and plot. finished: variants whose
+    composites are measured.
     """
     for variant in chosen:
         for subject in people:
@@ -130,22 +131,22 @@ def run(
 
 
 def finish_once(study: Study, subject: Subject, variant: Variant, seed: int) -> None:
-    """Adapt an actor, measure its finished frames with and without post-processing; skip what is in the table
-    already.
+    """Adapt an actor and measure its finished frames with and without post-processing; a run that is in the
+    table is skipped.
     """
     table = study.output / FINISHED
-    mine = (subject.name, variant.name, subject.learned, seed)
-    if any((f.subject, f.variant, f.learned, f.seed) == mine for f in read_records(Finished, table)):
+    run = (subject.name, variant.name, subject.learned, seed)
+    if any((f.subject, f.variant, f.learned, f.seed) == run for f in read_records(Finished, table)):
         return
     config = replace(variant.config, generator=study.generator, seed=seed, patience=0)
     with tempfile.TemporaryDirectory() as folder:
-        source = Source(subject.clip, FrameRange(0, subject.learned))
+        clip = AdaptClip(subject.clip, FrameRange(0, subject.learned))
         package = Path(folder) / f"{subject.name}.actor"
         prior = study.prior_file if variant.prior else None
-        adapt(Job((source,), subject.name, package, CONSENT, config, prior, variant.rehearsal))
+        adapt(AdaptJob((clip,), subject.name, package, CONSENT, config, prior, variant.rehearsal))
         measured = measure_finished(track_shot(plan_shot(subject.clip)), subject.tested, load_actor(package))
     made = [
-        Finished(*mine, config.steps or 0, output, *(_figure(values[m]) for m in MEASURES))
+        Finished(*run, config.steps or 0, output, *(_figure(values[m]) for m in MEASURES))
         for output, values in measured.items()
     ]
     append_rows(table, made)
@@ -186,17 +187,17 @@ def _figure(value: float | None) -> float:
     return math.nan if value is None else round(float(value), 5)
 
 
-# ---- what came of it ---------------------------------------------------------------------------------------
+# ---- results -----------------------------------------------------------------------------------------------
 
 
 def write(study: Study, lines: Sequence[str] = ()) -> None:
-    """Page and plot of all that the tables hold."""
+    """Write the page and the plot of everything in the tables."""
     rows, finished = read_rows(study.table), read_records(Finished, study.output / FINISHED)
-    names, kinds = people_of(rows), [k for k in SAID if any(r.variant == k for r in rows)]
+    names, kinds = people_of(rows), [k for k in LABELS if any(r.variant == k for r in rows)]
     learned = sorted({r.learned for r in rows})
     write_page(
         study.output / f"{study.name}.md",
-        "What each part is worth (Table 4)",
+        "The gain of each part (Table 4)",
         [
             (
                 f"Adapted on {', '.join(map(str, learned))} frames, measured on later ones. Mean ± sample"
@@ -224,18 +225,24 @@ def write(study: Study, lines: Sequence[str] = ()) -> None:
 
 
 def variants_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
-    """PSNR of each variant's raw output at the end of its run, beside the paper's of whole pipelines; each
-    subject's crop.
+    """A table of the PSNR of each variant's raw output at the end of its run, beside the paper's figures of
+    whole pipelines, and of each subject's crop.
     """
     lines = []
-    for kind in SAID:
+    for kind in LABELS:
         if kind not in kinds and kind not in PAPER:
             continue
         crop, mask = (
             [over_seeds(rows, n, kind, last, of=of) for n in names] for of in ("psnr_crop", "psnr_mask")
         )
         lines.append(
-            [SAID[kind], *_paper(PAPER.get(kind)), mean_spread(crop), mean_spread(mask), *map(number, crop)]
+            [
+                LABELS[kind],
+                *_paper(PAPER.get(kind)),
+                mean_and_deviation(crop),
+                mean_and_deviation(mask),
+                *map(number, crop),
+            ]
         )
     return markdown(
         [
@@ -252,14 +259,14 @@ def variants_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[st
 
 
 def finished_table(finished: Sequence[Finished]) -> str:
-    """Every measure of each output of the actors that were packaged, beside the paper's."""
+    """A table of every measure of each output of the packaged actors, beside the paper's figures."""
     lines = []
     for variant in dict.fromkeys(f.variant for f in finished):
         names = list(dict.fromkeys(f.subject for f in finished if f.variant == variant))
         for output in (RAW, COMPOSITE, PLAIN):
             paper = {COMPOSITE: PAPER.get(variant), PLAIN: PAPER_PLAIN}.get(output)
             cells = [
-                mean_spread([_seeds(finished, n, variant, output, m) for n in names], d)
+                mean_and_deviation([_seeds(finished, n, variant, output, m) for n in names], d)
                 for m, d in MEASURES.items()
             ]
             lines.append([f"{variant}, {output}", *_paper(paper), *cells])
@@ -289,14 +296,14 @@ def _paper(figures: tuple[float, float, float] | None) -> list[str]:
 def _seeds(
     finished: Sequence[Finished], subject: str, variant: str, output: str, measure: str
 ) -> float | None:
-    """Mean over seeds of those that could be measured; None where none could."""
+    """The mean of a measure over the seeds for which it is finite; None where there are none."""
     values = [
         float(getattr(f, measure))
         for f in finished
         if (f.subject, f.variant, f.output) == (subject, variant, output)
     ]
-    known = [v for v in values if math.isfinite(v)]
-    return sum(known) / len(known) if known else None
+    finite = [v for v in values if math.isfinite(v)]
+    return sum(finite) / len(finite) if finite else None
 
 
 def _or_nan(value: float | None) -> float:
@@ -307,21 +314,21 @@ def _or_nan(value: float | None) -> float:
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.ablation --clips DIR -o DIR --rehearsal DATASET`: what each part of the
-    method is worth.
+    """`python -m training.experiments.ablation --clips DIR -o DIR --rehearsal DATASET`: the gain of each part
+    of the method.
     """
     parser = study_parser(main.__doc__ or "", 640)
     parser.add_argument(
         "--rehearsal", type=Path, metavar="DATASET", help="packed dataset whose people are mixed in"
     )
     parser.add_argument(
-        "--variants", type=words, default=list(SAID), metavar="A,B", help=f"default {','.join(SAID)}"
+        "--variants", type=names, default=list(LABELS), metavar="A,B", help=f"default {','.join(LABELS)}"
     )
     parser.add_argument(
         "--finished",
-        type=words,
+        type=names,
         metavar="A,B",
-        help="variants whose composites are measured, default the first",
+        help="variants whose composites are measured; by default the first",
     )
     options = parser.parse_args(given)
     chosen, lines = variants(options.variants, options.steps, options.rehearsal)
@@ -332,8 +339,8 @@ def main(given: Sequence[str]) -> None:
         raise BadInput(
             f"--finished {unknown[0]!r} is not run; expected some of {', '.join(v.name for v in chosen)}"
         )
-    people, short = with_room(subjects(options.clips, options.subjects))
-    some(people, [*lines, *short])
+    people, short = long_enough(subjects(options.clips, options.subjects))
+    require_subjects(people, [*lines, *short])
     study = open_study("ablation", options, given, any(v.prior for v in chosen))
     run(study, people, chosen, finished, [*lines, *short])
     print(study.output / "ablation.md")

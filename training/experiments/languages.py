@@ -1,5 +1,5 @@
-"""Do the lips close and open in languages the speech model never heard? Synthetic sentences, whose phone
-times are the truth.
+"""Whether the lips close and open in languages that the speech model was not trained on, measured with
+synthetic sentences, whose phone times are known.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.experiments.study import run_main, words
+from training.experiments.study import names, run_main
 from training.experiments.subjects import append_rows
 from training.experiments.tables import NONE, markdown, number, write_page
-from training.speech.articulation import Sound, opening_curve, sounds
+from training.speech.articulation import ArticulationSpan, articulation_spans, opening_curve
 from training.speech.measure import best_lag
 from training.speech.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
@@ -44,26 +44,27 @@ WANTED_CLOSED, WANTED_OPEN = 85.0, 80.0  # per cent
 
 @dataclass(frozen=True)
 class LanguageRow:
-    """What was found in one language; openings in distances between the outer eye corners."""
+    """The measures of one language; openings in distances between the outer eye corners."""
 
     language: str
     sentences: int
-    median: float  # opening over the frames in which something is spoken
+    median: float  # opening over the frames with speech
     bilabials: int
     closed: float  # per cent whose smallest opening is under CLOSED_SHARE of the median
     smallest: float  # median over bilabials of their smallest opening, as a share of the median opening
     open_vowels: int
     above: float  # per cent whose opening at their middle is above the median
-    above_widest: float  # per cent whose widest opening is: the laxer reading
-    lag_ms: float  # how late the mouth follows `opening_curve` of the phones, median over sentences
+    above_widest: float  # per cent whose widest opening is above it, a less strict measure
+    lag_ms: float  # by which the mouth follows `opening_curve` of the phones, median over sentences
 
 
 # ---- one sentence ------------------------------------------------------------------------------------------
 
 
 def generic_style(model: Path) -> SpeechStyle:
-    """The style a model gives to a face it knows nothing of, from the record beside it, over the neutral
-    face.
+    """The generic style of a speech model over the neutral face, from the record beside the model.
+
+    Raises `BadInput` where the record cannot be read.
     """
     file = model.with_suffix(".json")
     try:
@@ -98,26 +99,24 @@ def opening_of(spoken: Synthetic, model: Path, style: SpeechStyle, rate: Fractio
     return mouth_opening(predict_motion(spoken.audio, rate, count, model), style)
 
 
-def within(sound: Sound, opening: Array, rate: Fraction) -> Array:
-    """The openings (n,) of the frames in a sound, and of those at most half a frame outside: one at least."""
+def within(span: ArticulationSpan, opening: Array, rate: Fraction) -> Array:
+    """The openings (n,) of the frames in a sound and at most half a frame outside it; at least one."""
     times = np.arange(len(opening)) / float(rate)
     half = 0.5 / float(rate) + 1e-9
-    return opening[(times >= sound.start - half) & (times <= sound.end + half)]
+    return opening[(times >= span.start - half) & (times <= span.end + half)]
 
 
 def spoken_frames(spoken: Synthetic, count: int, rate: Fraction) -> NDArray[np.bool_]:
-    """(count,) the frames that lie in a phone, not in a pause."""
-    times, found = np.arange(count) / float(rate), np.zeros(count, bool)
+    """(count,) whether a frame is in a phone and not in a pause."""
+    times, in_phone = np.arange(count) / float(rate), np.zeros(count, bool)
     for phone in spoken.phones:
-        if phone.ipa:
-            found |= (times >= phone.start) & (times < phone.end)
-    return found
+        if phone.phone:
+            in_phone |= (times >= phone.start) & (times < phone.end)
+    return in_phone
 
 
 def lag_of(spoken: Synthetic, opening: Array, rate: Fraction) -> float:
-    """Seconds within 0.2 by which the mouth is later than the phones' own `opening_curve`; not a number for a
-    still mouth.
-    """
+    """Seconds, at most 0.2, by which the mouth follows the phones' `opening_curve`; NaN for a still mouth."""
     if np.ptp(opening) == 0:
         return float("nan")
     return best_lag(opening, opening_curve(spoken.phones, float(rate), len(opening)), float(rate))[0]
@@ -127,32 +126,29 @@ def lag_of(spoken: Synthetic, opening: Array, rate: Fraction) -> float:
 
 
 def measure_language(
-    language: str, said: Sequence[Synthetic], openings: Sequence[Array], rate: Fraction
+    language: str, spoken: Sequence[Synthetic], openings: Sequence[Array], rate: Fraction
 ) -> LanguageRow:
-    """Figures over sentences `said` with the openings (n,) of each. Raises `BadInput` where there is nothing
-    to count.
+    """The measures over sentences `spoken` with the openings (n,) of each. Raises `BadInput` where there are
+    no bilabials or no open vowels.
     """
-    median = float(
-        np.median(
-            np.concatenate([o[spoken_frames(s, len(o), rate)] for s, o in zip(said, openings, strict=True)])
-        )
-    )
+    pairs = list(zip(spoken, openings, strict=True))
+    median = float(np.median(np.concatenate([o[spoken_frames(s, len(o), rate)] for s, o in pairs])))
     smallest, middle, widest = [], [], []
-    for s, opening in zip(said, openings, strict=True):
+    for sentence, opening in pairs:
         times = np.arange(len(opening)) / float(rate)
-        for sound in sounds(s.phones):
-            if sound.lips.bilabial:
-                smallest.append(float(within(sound, opening, rate).min()))
-            elif sound.lips.open_vowel:
-                middle.append(float(np.interp((sound.start + sound.end) / 2, times, opening)))
-                widest.append(float(within(sound, opening, rate).max()))
+        for span in articulation_spans(sentence.phones):
+            if span.lips.bilabial:
+                smallest.append(float(within(span, opening, rate).min()))
+            elif span.lips.open_vowel:
+                middle.append(float(np.interp((span.start + span.end) / 2, times, opening)))
+                widest.append(float(within(span, opening, rate).max()))
     if not smallest or not middle:
-        found = f"{len(smallest)} bilabials and {len(middle)} open vowels"
-        raise BadInput(f"the sentences in {language!r} have {found}; expected some of each")
+        counts = f"{len(smallest)} bilabials and {len(middle)} open vowels"
+        raise BadInput(f"the sentences in {language!r} have {counts}; expected some of each")
     closed = np.array(smallest) < CLOSED_SHARE * median
     return LanguageRow(
         language,
-        len(said),
+        len(pairs),
         round(median, 4),
         len(smallest),
         _per_cent(closed),
@@ -160,16 +156,16 @@ def measure_language(
         len(middle),
         _per_cent(np.array(middle) > median),
         _per_cent(np.array(widest) > median),
-        round(1000 * float(np.median([lag_of(s, o, rate) for s, o in zip(said, openings, strict=True)])), 1),
+        round(1000 * float(np.median([lag_of(s, o, rate) for s, o in pairs])), 1),
     )
 
 
-def _per_cent(found: NDArray[np.bool_]) -> float:
-    return round(100 * float(found.mean()), 1)
+def _per_cent(fulfilled: NDArray[np.bool_]) -> float:
+    return round(100 * float(fulfilled.mean()), 1)
 
 
 def languages_table(rows: Sequence[LanguageRow]) -> str:
-    """The rows as a page's table, with all languages together below."""
+    """A Markdown table of the rows, with all languages together in the last line."""
 
     def all_of(share: str, count: str) -> str:
         return number(
@@ -210,22 +206,23 @@ def languages_table(rows: Sequence[LanguageRow]) -> str:
             "open vowels",
             "above the median at their middle, %",
             "at their widest, %",
-            "mouth late by, ms",
+            "lag of the mouth, ms",
         ],
         lines,
     )
 
 
 def run(model: Path, languages: Sequence[str], rate: Fraction, count: int | None = None) -> list[LanguageRow]:
-    """Every language's row. count: of sentences of each, all where None. Raises `BadInput` without espeak-ng
-    or sentences.
+    """The row of every language. count: of sentences of each; None: all. Raises `BadInput` where espeak-ng or
+    the sentences are missing.
     """
     style, rows = generic_style(model), list[LanguageRow]()
     if reason := missing():
         raise BadInput(reason)
     for language in languages:
-        said = synthetic_set([Voice(language)], sentences("test", language)[:count])
-        rows.append(measure_language(language, said, [opening_of(s, model, style, rate) for s in said], rate))
+        spoken = synthetic_set([Voice(language)], sentences("test", language)[:count])
+        openings = [opening_of(s, model, style, rate) for s in spoken]
+        rows.append(measure_language(language, spoken, openings, rate))
         print(rows[-1], flush=True)
     return rows
 
@@ -234,19 +231,24 @@ def run(model: Path, languages: Sequence[str], rate: Fraction, count: int | None
 
 
 def main(given: Sequence[str]) -> int:
-    """`python -m training.experiments.languages -o DIR`: lips in seven languages; 1 where they close or open
-    too seldom.
+    """`python -m training.experiments.languages -o DIR`: lips in seven languages; the exit status is 1 where
+    they close or open too seldom.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="of languages.csv and languages.md"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of languages.csv and languages.md",
     )
     parser.add_argument(
         "--model", type=Path, default=MODEL, metavar="ONNX", help="with its record; default: the shipped one"
     )
     parser.add_argument(
         "--languages",
-        type=words,
+        type=names,
         default=list(LANGUAGES),
         metavar="A,B",
         help=f"default {','.join(LANGUAGES)}",

@@ -1,5 +1,5 @@
-"""How much noise the mouth takes: the lip opening of noisy dialogue against that of the same words in less
-noise, or in none.
+"""Robustness to noise: the lip opening of noisy dialogue against that of the same words with less noise or
+none.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class NoiseRow:
     words: str  # the file
     noise: str
     correlation: float  # of the two lip openings
-    spread: float  # deviation of the noisier one's opening over the other's
-    speech_share: float  # frames in which the noisier one speaks, over those of the other
+    deviation_ratio: float  # standard deviation of the opening, noisier recording / the other
+    speech_share: float  # number of frames with speech, noisier recording / the other
 
 
 def opening_of(audio: NDArray[np.float32], model: Path) -> tuple[NDArray[np.float64], float]:
-    """(n,) lip opening of the neutral face that speaks a recording, 25 frames/s; and the share of frames in
-    which it speaks.
+    """(n,) lip opening of the neutral face that speaks a recording, at 25 frames/s, and the share of frames
+    with speech.
     """
     motion = predict_motion(audio, FRAMES, int(len(audio) / RATE * FRAMES), model)
     return mouth_opening(motion, generic_style(model)), float((motion.speech_activity == 1).mean())
@@ -49,7 +49,7 @@ def opening_of(audio: NDArray[np.float32], model: Path) -> tuple[NDArray[np.floa
 def compared(
     words: str, noise: str, clean: NDArray[np.float32], noisy: NDArray[np.float32], model: Path
 ) -> NoiseRow:
-    """The row of two recordings of the same words, sample on sample."""
+    """The row of two recordings of the same words, which are aligned to the sample."""
     (a, spoken_a), (b, spoken_b) = opening_of(clean, model), opening_of(noisy, model)
     return NoiseRow(
         words,
@@ -61,14 +61,14 @@ def compared(
 
 
 def mixed(clean: NDArray[np.float32], noise: NDArray[np.float32], snr: float) -> NDArray[np.float32]:
-    """`clean` with `noise` (as long, repeated where it is shorter) so many dB below it."""
-    long = np.resize(noise, len(clean))
-    return np.asarray(clean + long * (clean.std() / long.std() * 10 ** (-snr / 20)), np.float32)
+    """`clean` with `noise`, repeated where it is shorter, `snr` dB below it."""
+    noise = np.resize(noise, len(clean))
+    return np.asarray(clean + noise * (clean.std() / noise.std() * 10 ** (-snr / 20)), np.float32)
 
 
 def run(folder: Path, model: Path) -> list[NoiseRow]:
-    """The two noisy files against each other, and every clean one against itself in noise and in other
-    people's talk.
+    """The rows of the two noisy files against each other, and of every clean file against itself with noise
+    and with other people's speech. Raises `BadInput` where there are no clean files.
     """
     audio = {p.stem: read_audio(p, RATE) for p in sorted(folder.glob("*.wav"))}
     noisy, clean = (
@@ -80,31 +80,33 @@ def run(folder: Path, model: Path) -> list[NoiseRow]:
         )
     rows = []
     if len(noisy) == 2:
-        (a, heard_a), (b, heard_b) = noisy.items()
-        rows.append(compared(a, f"{b}, the same words", heard_a, heard_b, model))
+        (first, first_audio), (second, second_audio) = noisy.items()
+        rows.append(compared(first, f"{second}, the same words", first_audio, second_audio, model))
     random = np.random.default_rng(0)
-    for i, (name, heard) in enumerate(clean.items()):
+    for i, (name, speech) in enumerate(clean.items()):
         others = [a for k, a in clean.items() if k != name]
-        talk = sum(np.resize(others[(i + k) % len(others)], len(heard)) for k in range(4))
+        talk = np.asarray(sum(np.resize(others[(i + k) % len(others)], len(speech)) for k in range(4)))
         for snr in SNRS:
-            noise = coloured_noise(len(heard), random).astype(np.float32)
-            rows.append(compared(name, f"noise, {snr} dB", heard, mixed(heard, noise, snr), model))
-            rows.append(
-                compared(
-                    name, f"four other voices, {snr} dB", heard, mixed(heard, np.asarray(talk), snr), model
-                )
-            )
+            noise = coloured_noise(len(speech), random).astype(np.float32)
+            rows.append(compared(name, f"noise, {snr} dB", speech, mixed(speech, noise, snr), model))
+            label = f"four other voices, {snr} dB"
+            rows.append(compared(name, label, speech, mixed(speech, talk, snr), model))
     return rows
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.noise DIALOGUE -o DIR`: the mouth in noise against the mouth
+    """`python -m training.experiments.noise DIALOGUE -o DIR`: the mouth with noise against the mouth
     without.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("dialogue", type=Path, metavar="DIALOGUE", help="folder of WAV files")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the table; written anew"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the table, which is replaced",
     )
     parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help="default: the built-in one")
     options = parser.parse_args(given)
@@ -115,18 +117,11 @@ def main(given: Sequence[str]) -> None:
     append_rows(table, rows)
     lines = []
     for noise in dict.fromkeys(r.noise for r in rows):
-        mine = [r for r in rows if r.noise == noise]
-        lines.append(
-            [
-                noise,
-                len(mine),
-                *(
-                    number(float(np.mean([getattr(r, k) for r in mine])))
-                    for k in ("correlation", "spread", "speech_share")
-                ),
-            ]
-        )
-    page = markdown(["noise", "recordings", "correlation", "spread", "speech, share"], lines)
+        same = [r for r in rows if r.noise == noise]
+        columns = ("correlation", "deviation_ratio", "speech_share")
+        means = [float(np.mean([getattr(r, k) for r in same])) for k in columns]
+        lines.append([noise, len(same), *map(number, means)])
+    page = markdown(["noise", "recordings", "correlation", "deviation ratio", "speech, share"], lines)
     write_page(
         options.output / "noise.md",
         "The mouth in noise",

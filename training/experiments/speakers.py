@@ -1,5 +1,5 @@
-"""Speech for people the model never saw: leave speakers out, before and after the style is adapted; lips that
-touch.
+"""Speech of people whom the model was not trained on: speakers are left out, and measured before and after
+the style is adapted.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from training.experiments.subjects import append_rows, read_records
 from training.experiments.tables import markdown, number, write_page
 from training.face.build_face_model import build
 from training.speech.adapter import actor_style
-from training.speech.clips import SpeechClip, fitted_again, load_clips, synthetic_sounds
+from training.speech.clips import SpeechClip, fitted_again, load_clips, synthetic_examples
 from training.speech.measure import measure_clip, mouth_shape, style_values
 from training.speech.network import export_onnx
-from training.speech.train import SpeechConfig, clip_tracker, column_mean, train_spoken
+from training.speech.train import SpeechConfig, clip_tracker, column_mean, train_ensemble
 from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
@@ -31,6 +31,7 @@ from visualdub.speech.features import feature_kind
 from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle
+from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
 Array = NDArray[np.float64]
@@ -42,7 +43,7 @@ GENERIC, HALF, ADAPTED = "generic", "generic, second half", "adapted on the firs
 
 @dataclass(frozen=True)
 class SpeakerRow:
-    """One clip spoken by a model that never saw its speaker."""
+    """One clip, predicted by a model that was not trained on its speaker."""
 
     file: str
     speaker: str
@@ -51,17 +52,18 @@ class SpeakerRow:
     seconds: float  # that were measured
     correlation: float
     lip_error: float
-    spread: float
-    bilabials: int  # p, b, m in the sound
-    closed: float  # of those whose smallest predicted opening is under CLOSED_SHARE of the real median; 0..1
-    really_closed: float  # the same share of the real mouth
+    deviation_ratio: float
+    bilabials: int  # p, b, m in the audio
+    # share of those whose smallest predicted opening is below CLOSED_SHARE of the tracked median, 0..1
+    closed: float
+    really_closed: float  # the same share of the tracked mouth
 
 
 # ---- folds -------------------------------------------------------------------------------------------------
 
 
 def folds_of(clips: Sequence[SpeechClip], count: int) -> list[list[str]]:
-    """The speakers of the listed clips in `count` parts of about the same length, every speaker in one."""
+    """The speakers of the listed clips in `count` parts of about the same length."""
     length: dict[str, int] = {}
     for clip in clips:
         if clip.listed:
@@ -73,17 +75,20 @@ def folds_of(clips: Sequence[SpeechClip], count: int) -> list[list[str]]:
 
 
 def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], path: Path) -> FaceModel:
-    """A face model built from the tracks (file -> speaker, track) of all other people; kept in `path`."""
+    """A face model built from the tracks (by file: speaker, track) of all other people, and stored at
+    `path`.
+    """
     if not path.is_file():
-        seen = {}
+        others = {}
         for file, (speaker, track) in tracks.items():
             points = track.landmarks[:, :468].astype(np.float64)
             if speaker not in speakers:
-                seen[file] = points[np.isfinite(points).all((1, 2))]
-        arrays, _ = build(seen)
-        np.savez_compressed(
-            path, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-        )
+                others[file] = points[np.isfinite(points).all((1, 2))]
+        arrays, _ = build(others)
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            np.savez_compressed(
+                f, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+            )
     return read_face_model(path, path.stem)
 
 
@@ -93,7 +98,7 @@ def face_without(speakers: Sequence[str], tracks: dict[str, tuple[str, Track]], 
 def measured(
     clip: SpeechClip, values: Array, model: FaceModel, phones: Sequence[PhoneSpan], frames: FrameRange
 ) -> dict[str, Any]:
-    """Figures of `values` (n, m), the mouth predicted for all frames, over `frames` of a clip."""
+    """The measures over `frames` of a clip of `values` (n, m), the mouth predicted for all its frames."""
     part = slice(frames.start, frames.end_exclusive)
     piece = replace(clip, values=clip.values[part], usable=clip.usable[part])
     figures, real, found = measure_clip(piece, values[part], model)
@@ -110,7 +115,7 @@ def measured(
         "seconds": round(len(frames) / float(clip.rate), 2),
         "correlation": round(figures.correlation, 4),
         "lip_error": round(figures.lip_error, 4),
-        "spread": round(figures.spread, 4),
+        "deviation_ratio": round(figures.deviation_ratio, 4),
         "bilabials": len(closed),
         "closed": round(float(shares[0]), 4),
         "really_closed": round(float(shares[1]), 4),
@@ -118,7 +123,7 @@ def measured(
 
 
 def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) -> float:
-    """The smallest opening in a phone, half a frame outside it counted."""
+    """The smallest opening in a phone and up to half a frame outside it."""
     half = 0.5 / float(clip.rate)
     return float(opening[(times >= phone.start - half) & (times <= phone.end + half)].min())
 
@@ -126,7 +131,9 @@ def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) ->
 def clip_rows(
     clip: SpeechClip, fold: int, model: FaceModel, onnx: Path, record: dict[str, Any]
 ) -> list[SpeakerRow]:
-    """The clip with the generic way of speaking, whole and second half; and as its first half taught."""
+    """The rows of the clip with the generic style, of the whole clip and of its second half, and with the
+    style fitted to the first half, of the second half.
+    """
     phones = spoken_phones(clip.audio, grid_words(clip.file))
     count = len(clip.values)
     whole, half = FrameRange(0, count), FrameRange(count // 2, count)
@@ -148,7 +155,7 @@ def clip_rows(
 
 
 def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle | None) -> Array:
-    """(n, m) the mouth predicted for a clip: by a style measured on part of it, or (None) with the clip's own
+    """(n, m) the mouth predicted for a clip. style: measured on a part of it; None: the clip's own
     statistics.
     """
     adapter = np.array(style.adapter) if style and style.adapter else None
@@ -167,10 +174,12 @@ def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle 
 def run(
     clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks: dict[str, tuple[str, Track]]
 ) -> None:
-    """Train what is not in `output` yet, fold by fold, measure, and write table, page and plots."""
+    """Train the models that are not in `output` yet, fold by fold, measure them, and write table, page and
+    plots.
+    """
     kind, table = feature_kind(config.features), output / "speakers.csv"
     synthetic = (
-        synthetic_sounds(kind, config.seed) if config.mixture.synthetic or config.mixture.english else []
+        synthetic_examples(kind, config.seed) if config.mixture.synthetic or config.mixture.english else []
     )
     drawn = {}
     for fold, speakers in enumerate(filter(None, folds_of(clips, FOLDS))):
@@ -179,8 +188,8 @@ def run(
         training = [c for c in fitted if c.speaker not in speakers]
         onnx = output / f"speech_fold{fold}.onnx"
         if not onnx.is_file():
-            spoken = train_spoken(training, model, config, synthetic, print)
-            export_onnx(spoken, onnx, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
+            ensemble = train_ensemble(training, model, config, synthetic, print)
+            export_onnx(ensemble, onnx, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
         record = {
             "face_model": model.name,
             "generic": {
@@ -196,8 +205,8 @@ def run(
                 for row in rows:
                     print(
                         f"{row.file}, {row.style}: correlation {row.correlation:.2f}, lip error"
-                        f" {row.lip_error:.2f}, spread {row.spread:.2f}, closed {row.closed:.2f} of"
-                        f" {row.bilabials}",
+                        f" {row.lip_error:.2f}, deviation ratio {row.deviation_ratio:.2f}, closed"
+                        f" {row.closed:.2f} of {row.bilabials}",
                         flush=True,
                     )
             if clip.file in SHOWN:
@@ -208,7 +217,9 @@ def run(
 
 
 def openings(clip: SpeechClip, model: FaceModel, onnx: Path) -> tuple[Array, Array, Array, list[PhoneSpan]]:
-    """Seconds of the sound, real and predicted opening of each frame, phones."""
+    """Times in the audio (n,) in seconds, tracked and predicted opening (n,) of each frame, and the
+    phones.
+    """
     real, found = (mouth_shape(clip, v, model)[0] for v in (clip.values, mouth_of(clip, model, onnx, None)))
     return clip.times(), real, found, spoken_phones(clip.audio, grid_words(clip.file))
 
@@ -222,7 +233,9 @@ def plot_openings(
     phones: Sequence[PhoneSpan],
     seconds: float = 6.0,
 ) -> None:
-    """The first `seconds` of both openings over time, p, b and m shaded, phones underneath."""
+    """Plot the first `seconds` of both openings over time, with p, b and m shaded and the phones
+    underneath.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -241,19 +254,20 @@ def plot_openings(
     axis.set(
         xlim=(first, first + seconds),
         ylim=(2.4 * low, None),
-        title=f"{name}: a speaker the model never saw",
-        xlabel="seconds of the sound; phones underneath, p b m shaded",
+        title=f"{name}: a speaker whom the model was not trained on",
+        xlabel="time in the audio, s; phones underneath, p b m shaded",
         ylabel="lip opening / eye distance",
     )
     axis.legend(loc="upper right")
     figure.tight_layout()
-    figure.savefig(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))
     plt.close(figure)
 
 
 def summary(rows: Sequence[SpeakerRow]) -> list[list[str]]:
-    """One line a style: clips, mean correlation, lip error and spread over clips, share of all p, b, m that
-    close.
+    """One line for each style: clips, means over clips of correlation, lip error and deviation ratio, and the
+    share of all p, b, m that close.
     """
     lines = []
     for style in (GENERIC, HALF, ADAPTED):
@@ -270,7 +284,8 @@ def summary(rows: Sequence[SpeakerRow]) -> list[list[str]]:
             for k in ("closed", "really_closed")
         ]
         means = [
-            float(np.mean([getattr(r, k) for r in mine])) for k in ("correlation", "lip_error", "spread")
+            float(np.mean([getattr(r, k) for r in mine]))
+            for k in ("correlation", "lip_error", "deviation_ratio")
         ]
         lines.append(
             [
@@ -285,8 +300,8 @@ def summary(rows: Sequence[SpeakerRow]) -> list[list[str]]:
 
 
 def write(rows: Sequence[SpeakerRow], output: Path) -> None:
-    """The page of all that the table holds."""
-    columns = ["correlation", "lip error", "spread", "p b m", "closed %", "really closed %"]
+    """Write the page of everything in the table."""
+    columns = ["correlation", "lip error", "deviation ratio", "p b m", "closed %", "really closed %"]
     each = [
         [
             r.file,
@@ -296,7 +311,7 @@ def write(rows: Sequence[SpeakerRow], output: Path) -> None:
             number(r.seconds, 1),
             number(r.correlation),
             number(r.lip_error),
-            number(r.spread),
+            number(r.deviation_ratio),
             r.bilabials,
             number(100 * r.closed, 0),
             number(100 * r.really_closed, 0),
@@ -305,7 +320,7 @@ def write(rows: Sequence[SpeakerRow], output: Path) -> None:
     ]
     write_page(
         output / "speakers.md",
-        "People the speech model never saw",
+        "Speech of people whom the model was not trained on",
         [
             (
                 "Every speaker is in one fold; network, face basis and generic style of a fold are of other"
@@ -319,15 +334,20 @@ def write(rows: Sequence[SpeakerRow], output: Path) -> None:
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.speakers CLIPS -o DIR`: speech of people who are left out of the
-    training.
+    """`python -m training.experiments.speakers CLIPS -o DIR`: speech of people whom the model was not trained
+    on.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("clips", type=Path, metavar="CLIPS", help="folder of clips with their clips.json")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="models, table and plots; resumed"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of models, table and plots; resumed",
     )
-    parser.add_argument("--features", default="both", help="phone, mel, both or wav2vec2")
+    parser.add_argument("--features", default="both", help="input features: phone, mel, both or wav2vec2")
     parser.add_argument(
         "--members", type=int, default=SpeechConfig().members, metavar="N", help="networks of each fold"
     )

@@ -1,4 +1,4 @@
-"""Table 3 of the paper: how many iterations it takes to a PSNR, from scratch and from the prior."""
+"""Table 3 of the paper: the iterations that a PSNR takes from scratch and from the prior."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from training.core.config import adapt_config
 from training.experiments.study import (
     Study,
     Variant,
+    long_enough,
     measured_at,
+    names,
     open_study,
     people_of,
     read_runs,
+    require_subjects,
     run_main,
     run_once,
-    some,
     study_parser,
-    with_room,
-    words,
 )
 from training.experiments.subjects import Row, Subject, read_rows, subjects
 from training.experiments.tables import (
@@ -30,8 +30,8 @@ from training.experiments.tables import (
     iterations_to_stay,
     last,
     markdown,
+    mean_and_deviation,
     mean_of_all,
-    mean_spread,
     number,
     plot_curves,
     runs_table,
@@ -59,29 +59,29 @@ SCRATCH, PRIOR = "scratch", "prior"
 def variants(
     wanted: Sequence[str], steps: int, prior_steps: int, short: int | None, random: bool = False
 ) -> list[Variant]:
-    """What is run. short: a second run from scratch of so many steps, whose rates have cooled by its end.
-
-    random: textures start at random, as the paper's; ours start from the mean unwrapped frames.
+    """The variants to run. short: number of steps of a second run from scratch, whose learning rates have
+    fallen by its end; None: no such run. random: whether textures start at random, as in the paper, and not
+    from the mean unwrapped frames. Raises `BadInput` for other names.
     """
-    known = {
+    offered = {
         SCRATCH: Variant(SCRATCH, adapt_config(False, False, steps=steps, random_texture=random), False),
         PRIOR: Variant(PRIOR, adapt_config(True, False, steps=prior_steps, random_texture=random), True),
     }
-    if unknown := [w for w in wanted if w not in known]:
-        raise BadInput(f"variant {unknown[0]!r} is not known; expected some of {', '.join(known)}")
+    if unknown := [w for w in wanted if w not in offered]:
+        raise BadInput(f"variant {unknown[0]!r} is not known; expected some of {', '.join(offered)}")
     more = (
         [Variant(f"{SCRATCH}{short}", adapt_config(False, False, steps=short, random_texture=random), False)]
         if short
         else []
     )
-    return [known[w] for w in wanted] + more
+    return [offered[w] for w in wanted] + more
 
 
 def run(
     study: Study, people: Sequence[Subject], chosen: Sequence[Variant], lines: Sequence[str] = ()
 ) -> None:
-    """Make the runs that are not in the table yet and write table, page and plot. lines: what was left out,
-    and why.
+    """Make the runs that are not in the table yet and write table, page and plot. lines: about what was left
+    out.
     """
     for variant in chosen:
         for subject in people:
@@ -90,11 +90,11 @@ def run(
                 write(study, lines)
 
 
-# ---- what came of it ---------------------------------------------------------------------------------------
+# ---- results -----------------------------------------------------------------------------------------------
 
 
 def write(study: Study, lines: Sequence[str] = ()) -> None:
-    """Page and plot of all that the table holds."""
+    """Write the page and the plot of everything in the table."""
     rows = read_rows(study.table)
     names, kinds = people_of(rows), list(dict.fromkeys(r.variant for r in rows))
     learned = sorted({r.learned for r in rows})
@@ -140,26 +140,25 @@ def over_seeds(
     over: str = "step",
     of: str = "psnr_crop",
 ) -> float | None:
-    """Mean over seeds of what `what` gives of a subject's curves; None where one of them does not give it."""
+    """The mean over seeds of `what` of each of a subject's curves; None where it is None for one of them."""
     return mean_of_all([what(c) for c in curves(rows, subject, variant, over, of)])
 
 
 def reached_table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """The prior's iterations to what scratch reaches after 100, 300, 1000, 3000; each subject, then mean and
-    spread.
+    """A table of the prior's iterations to the PSNR that scratch reaches after 100, 300, 1000, 3000: for each
+    subject, then mean and standard deviation.
     """
     lines = []
     for n in AFTER:
         targets = {s: over_seeds(rows, s, SCRATCH, lambda c, n=n: value_at(c, n)) for s in names}  # type: ignore[misc]
         if all(t is None for t in targets.values()):
             continue
-        found = {s: _prior_to(rows, s, t) for s, t in targets.items() if t is not None}
-        known = [f for f in found.values() if f is not None]
-        cells = [_reached(targets[s], found.get(s), n) for s in names]
-        mean = (
-            statistics.fmean(known) if len(known) == len(found) else None
-        )  # a mean of those who got there would flatter
-        lines.append([n, *cells, mean_spread(found.values(), 0), times(n, mean)])
+        iterations = {s: _prior_to(rows, s, t) for s, t in targets.items() if t is not None}
+        reached = [i for i in iterations.values() if i is not None]
+        cells = [_reached(targets[s], iterations.get(s), n) for s in names]
+        # A mean over only those subjects that reach the target would be too good.
+        mean = statistics.fmean(reached) if len(reached) == len(iterations) else None
+        lines.append([n, *cells, mean_and_deviation(iterations.values(), 0), times(n, mean)])
     return markdown(
         ["scratch iterations", *(f"{s}: dB, prior iterations" for s in names), "mean", "fewer"], lines
     )
@@ -180,8 +179,8 @@ def _reached(target: float | None, iterations: float | None, scratch: int) -> st
 def threshold_table(
     rows: Sequence[Row], names: Sequence[str], to: Callable[[Curve, float], float | None] = iterations_to
 ) -> str:
-    """Iterations to 25..32 dB: the paper's, means and spread of ours, the ratio over subjects that reach it
-    both ways, each.
+    """A table of the iterations to 25..32 dB: the paper's, mean and standard deviation of ours, their ratio
+    over the subjects that reach the PSNR both ways, and each subject's.
     """
     lines = []
     for level in THRESHOLDS:
@@ -195,7 +194,14 @@ def threshold_table(
         ratio = times(sum(a for a, _ in both), sum(b for _, b in both)) if both else NONE
         each = [f"{number(a, 0)} / {number(b, 0)}" for a, b in zip(ours[SCRATCH], ours[PRIOR], strict=True)]
         lines.append(
-            [level, *_paper(level), mean_spread(ours[SCRATCH], 0), mean_spread(ours[PRIOR], 0), ratio, *each]
+            [
+                level,
+                *_paper(level),
+                mean_and_deviation(ours[SCRATCH], 0),
+                mean_and_deviation(ours[PRIOR], 0),
+                ratio,
+                *each,
+            ]
         )
     return markdown(
         [
@@ -220,15 +226,15 @@ def _paper(level: int) -> tuple[str, str, str]:
 
 
 def after_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
-    """PSNR of the crop of each variant after 0, 100, 300, 1000, 3000 iterations."""
+    """A table of the PSNR of the crop of each variant after 0, 100, 300, 1000, 3000 iterations."""
     return markdown(
         ["iterations", *kinds], _over(rows, names, kinds, [(str(n), n) for n in (0, *AFTER)], "step")
     )
 
 
 def clock_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
-    """PSNR of the crop of each variant after so many minutes of optimisation; its rates are those of the
-    whole run.
+    """A table of the PSNR of the crop of each variant after some minutes of optimisation; the learning rates
+    are those of the whole run.
     """
     return markdown(
         ["minutes", *kinds], _over(rows, names, kinds, [(str(m), 60 * m) for m in MINUTES], "seconds")
@@ -243,7 +249,7 @@ def _over(
     over: str,
 ) -> Iterator[list[str]]:
     for label, place in places:
-        found = [
+        values = [
             [
                 over_seeds(rows, s, k, lambda c, p=place: value_at(c, p), over)  # type: ignore[misc]
                 for s in names
@@ -251,26 +257,28 @@ def _over(
             ]
             for k in kinds
         ]
-        if any(v is not None for values in found for v in values):
-            yield [label, *(mean_spread(values) for values in found)]
+        if any(v is not None for of_kind in values for v in of_kind):
+            yield [label, *(mean_and_deviation(of_kind) for of_kind in values)]
 
 
 def end_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -> str:
-    """Steps, minutes and PSNR where each variant's runs end; each subject's PSNR of the crop beside."""
+    """A table of steps, minutes and PSNR at the end of each variant's runs, with each subject's PSNR of the
+    crop.
+    """
     lines = []
     for kind in kinds:
-        mine = [n for n in names if curves(rows, n, kind)]
+        measured = [n for n in names if curves(rows, n, kind)]
         columns = ("step", "seconds", "psnr_crop", "psnr_mask")
-        ends = {of: [over_seeds(rows, n, kind, last, of=of) for n in mine] for of in columns}
+        ends = {of: [over_seeds(rows, n, kind, last, of=of) for n in measured] for of in columns}
         minutes = [s / 60 for s in ends["seconds"] if s is not None]
         each = [number(over_seeds(rows, n, kind, last)) for n in names]
         lines.append(
             [
                 kind,
-                mean_spread(ends["step"], 0),
-                mean_spread(minutes, 1),
-                mean_spread(ends["psnr_crop"]),
-                mean_spread(ends["psnr_mask"]),
+                mean_and_deviation(ends["step"], 0),
+                mean_and_deviation(minutes, 1),
+                mean_and_deviation(ends["psnr_crop"]),
+                mean_and_deviation(ends["psnr_mask"]),
                 *each,
             ]
         )
@@ -283,28 +291,34 @@ def end_table(rows: Sequence[Row], names: Sequence[str], kinds: Sequence[str]) -
 
 
 def main(given: Sequence[str]) -> None:
-    """`python -m training.experiments.speed --clips DIR -o DIR`: iterations to a PSNR, from scratch and from
-    the prior.
+    """`python -m training.experiments.speed --clips DIR -o DIR`: the iterations to a PSNR from scratch and
+    from the prior.
     """
     parser = study_parser(main.__doc__ or "", 3000)
     parser.add_argument(
-        "--prior-steps", type=int, default=640, metavar="N", help="of the run from the prior, default 640"
+        "--prior-steps",
+        type=int,
+        default=640,
+        metavar="N",
+        help="steps of the run from the prior, default 640",
     )
     parser.add_argument(
-        "--short", type=int, metavar="N", help="also from scratch with N steps, its rates cooled by then"
+        "--short", type=int, metavar="N", help="also a run from scratch of N steps, with falling rates"
     )
     parser.add_argument(
-        "--random-texture", action="store_true", help="textures start as the paper's; tables of their own"
+        "--random-texture",
+        action="store_true",
+        help="start textures at random, as the paper does; separate tables",
     )
     parser.add_argument(
-        "--variants", type=words, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior"
+        "--variants", type=names, default=[SCRATCH, PRIOR], metavar="A,B", help="default scratch,prior"
     )
     options = parser.parse_args(given)
     chosen = variants(
         options.variants, options.steps, options.prior_steps, options.short, options.random_texture
     )
-    people, lines = with_room(subjects(options.clips, options.subjects))
-    some(people, lines)
+    people, lines = long_enough(subjects(options.clips, options.subjects))
+    require_subjects(people, lines)
     study = open_study("speed", options, given, any(v.prior for v in chosen))
     if options.random_texture:
         study = replace(study, name="speed_random")

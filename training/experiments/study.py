@@ -1,5 +1,5 @@
-"""What the experiments share: their command line, one run of them that is made once and recorded with how it
-was made.
+"""Shared by the experiments: their command line, and runs that are made once and recorded with their
+conditions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ import cv2
 import torch
 
 from training.core.config import AdaptConfig, GeneratorConfig
-from training.experiments.subjects import Row, Subject, append_rows, done, learn, read_records, read_rows
+from training.experiments.subjects import (
+    Row,
+    Subject,
+    adapt_and_measure,
+    append_rows,
+    done,
+    read_records,
+    read_rows,
+)
 from training.prior_file import SHIPPED, Prior, check_fits, load_prior
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.face.tracker import cached_track
@@ -33,8 +41,8 @@ class Variant:
     """One way to train a network."""
 
     name: str
-    config: AdaptConfig  # generator and seed are the study's
-    prior: bool  # whether it starts from the study's
+    config: AdaptConfig  # generator and seed are replaced by the study's
+    prior: bool  # whether it starts from the study's prior
     rehearsal: Path | None = None  # packed dataset that is mixed in
 
 
@@ -48,7 +56,7 @@ class Study:
     prior_file: Path | None = None
     prior: Prior | None = None
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    command: str = ""  # as typed, paths as bare names
+    command: str = ""  # as typed, without the folders of paths
 
     @property
     def table(self) -> Path:
@@ -58,7 +66,7 @@ class Study:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How one run was made."""
+    """The conditions of one run."""
 
     experiment: str
     subject: str
@@ -68,7 +76,7 @@ class RunRecord:
     seed: int
     steps: int
     seconds: float  # of optimisation
-    wall_seconds: float  # with reading and measuring
+    wall_seconds: float  # reading and measuring included
     threads: int
     torch: str
     device: str
@@ -83,12 +91,13 @@ class RunRecord:
 
 
 def measured_at(steps: int) -> list[int]:
-    """After how many steps a run is measured: often at first, every 50 later, and at its end."""
+    """The numbers of steps after which a run is measured: often at first, then every 50, and at its end."""
     return sorted({s for s in (0, 10, 20, 30, 40, 50, 75, *range(100, steps, 50), steps) if s <= steps})
 
 
 def run_once(study: Study, subject: Subject, variant: Variant, seed: int, at: Sequence[int]) -> None:
-    """Make one run and add it to the study's tables; skip it where it is there already.
+    """Make one run, measured after each number of steps in `at`, and add it to the study's tables; a run that
+    they hold is skipped.
 
     Raises `BadInput` where the table holds the same run with another number of steps.
     """
@@ -109,7 +118,7 @@ def run_once(study: Study, subject: Subject, variant: Variant, seed: int, at: Se
         return
     began = time.monotonic()
     config = replace(variant.config, generator=study.generator, seed=seed)
-    made, _ = learn(
+    made, _ = adapt_and_measure(
         subject, variant.name, config, at, study.prior if variant.prior else None, variant.rehearsal
     )
     append_rows(
@@ -122,7 +131,7 @@ def run_once(study: Study, subject: Subject, variant: Variant, seed: int, at: Se
 
 def _require_same_prior(study: Study, subject: Subject, variant: Variant, seed: int, label: str) -> None:
     """Raise `BadInput` where a run that would be skipped started from another prior than the study's."""
-    mine = study.prior.hash[:12] if variant.prior and study.prior else "none"
+    expected = study.prior.hash[:12] if variant.prior and study.prior else "none"
     for run in read_runs(study):
         same = (run.subject, run.variant, run.learned, run.seed) == (
             subject.name,
@@ -130,16 +139,17 @@ def _require_same_prior(study: Study, subject: Subject, variant: Variant, seed: 
             subject.learned,
             seed,
         )
-        if same and run.prior != mine:
+        if same and run.prior != expected:
             raise BadInput(
-                f"{study.table} holds {label} from prior {run.prior}; expected {mine}: give another folder"
+                f"{study.table} holds {label} from prior {run.prior}; expected {expected}: give another"
+                " folder"
             )
 
 
 def record(
     study: Study, subject: Subject, variant: Variant, config: AdaptConfig, seconds: float, wall: float
 ) -> RunRecord:
-    """How a run that has just ended was made. seconds: of optimisation; wall: of all."""
+    """The conditions of a run that has just ended. seconds: of optimisation. wall: seconds in all."""
     return RunRecord(
         study.name,
         subject.name,
@@ -162,47 +172,47 @@ def record(
 
 
 def read_runs(study: Study) -> list[RunRecord]:
-    """How the study's runs were made, the last record of each."""
+    """The conditions of the study's runs, the last record of each."""
     runs = [r for r in read_records(RunRecord, study.output / RUNS) if r.experiment == study.name]
     return list({(r.subject, r.variant, r.learned, r.seed): r for r in runs}.values())
 
 
 def people_of(rows: Sequence[Row]) -> list[str]:
-    """The subjects that rows tell of, in the order they were measured in."""
+    """The subjects of the rows, in the order in which they were measured."""
     return list(dict.fromkeys(r.subject for r in rows))
 
 
 def machine() -> str:
     """The processor's model."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+        match = None
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def device() -> str:
-    """What the networks run on."""
+    """The device that the networks run on."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
-def with_room(people: Sequence[Subject]) -> tuple[list[Subject], list[str]]:
-    """The subjects whose clips hold all frames they need, and a line for each other one."""
-    kept, lines = [], []
+def long_enough(people: Sequence[Subject]) -> tuple[list[Subject], list[str]]:
+    """The subjects whose clips hold all frames that are needed, and a line about each other subject."""
+    usable, lines = [], []
     for s in people:
         count = len(cached_track(s.clip)[0])
         if max(s.learned, s.tested.end_exclusive) <= count:
-            kept.append(s)
+            usable.append(s)
         else:
             lines.append(
                 f"{s.name} is left out: its clip has {count} frames, frames 0:{s.learned} and {s.tested} are"
                 " needed"
             )
-    return kept, lines
+    return usable, lines
 
 
-def some(people: Sequence[Subject], lines: Sequence[str]) -> None:
-    """Print what is left out and why. Raises `BadInput` where nobody is left."""
+def require_subjects(people: Sequence[Subject], lines: Sequence[str]) -> None:
+    """Print the lines about what is left out. Raises `BadInput` where no subject is left."""
     for line in lines:
         print(line, flush=True)
     if not people:
@@ -212,39 +222,46 @@ def some(people: Sequence[Subject], lines: Sequence[str]) -> None:
 # ---- command line ------------------------------------------------------------------------------------------
 
 
-def words(text: str) -> list[str]:
+def names(text: str) -> list[str]:
     """`a,b,c` as a list."""
     return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def numbers(text: str) -> list[int]:
     """`1,2,3` as a list, for argparse."""
-    return [int(w) for w in words(text)]
+    return [int(w) for w in names(text)]
 
 
 def study_parser(doc: str, steps: int) -> argparse.ArgumentParser:
-    """The options all experiments take. steps: the default number of them."""
+    """A parser with the options of all experiments. steps: their default number."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument(
         "--clips", type=Path, required=True, metavar="DIR", help="folder of the subjects' clips"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of tables and plots; resumed"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of tables and plots; runs that they hold are skipped",
     )
     parser.add_argument(
-        "--subjects", type=words, default=words(SUBJECTS), metavar="A,B", help=f"default {SUBJECTS}"
+        "--subjects", type=names, default=names(SUBJECTS), metavar="A,B", help=f"default {SUBJECTS}"
     )
     parser.add_argument(
         "--prior", type=Path, default=SHIPPED, metavar="FILE", help="default: the shipped one"
     )
     parser.add_argument("--steps", type=int, default=steps, metavar="N", help=f"of each run, default {steps}")
     parser.add_argument("--seeds", type=numbers, default=[0], metavar="A,B", help="default 0")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: as torch chooses")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch; by default its own choice"
+    )
     return parser
 
 
 def open_study(name: str, options: argparse.Namespace, given: Sequence[str], needs_prior: bool) -> Study:
-    """The study as asked for; its folder exists afterwards. Raises `BadInput` for a prior that does not
+    """The study of the given options, whose folder is created. Raises `BadInput` for a prior that does not
     fit.
     """
     if options.threads is not None:
@@ -270,13 +287,15 @@ def open_study(name: str, options: argparse.Namespace, given: Sequence[str], nee
 
 
 def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
-    """Run a script: exit status its own or 0, 2 with one line for what cannot be, 130 on Ctrl-C."""
+    """Run a script and exit: with its own status or 0, with 2 and one line for an error, with 130 on
+    Ctrl-C.
+    """
     try:
         status = main(sys.argv[1:])
     except VisualDubError as e:
         print(e, file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("stopped; the same command goes on with the run it was in", file=sys.stderr)
+        print("stopped; the same command resumes with the run it was in", file=sys.stderr)
         raise SystemExit(130) from None
     raise SystemExit(status or 0)

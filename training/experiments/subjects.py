@@ -1,4 +1,6 @@
-"""Whom the experiments adapt to, and one adaptation measured on the same later frames as it goes."""
+"""The subjects of the experiments, and an adaptation that is measured on the same later frames while it
+runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from training.adapt import make_trainer, rehearsal_people
 from training.core.config import AdaptConfig
-from training.core.trainer import Probe, Trainer
+from training.core.trainer import Trainer, ValidationBatch
 from training.data.frames import FrameSet, read_frame_set
 from training.data.windows import still_windows
 from training.prior_file import Prior
@@ -26,16 +28,16 @@ CLIPS = {
     "stage": "stage_2.mp4",
     "roskam": "hdtf_roskam.mp4",
 }
-ADAPTED = 100  # frames learned from, where nothing else is said
-TESTED = FrameRange(150, 200)  # 20 frames or more after those
+ADAPTED = 100  # frames to adapt to, by default
+TESTED = FrameRange(150, 200)  # frames to measure, at least 20 frames after those
 
 Record = TypeVar("Record")  # a dataclass of strings and numbers, one line of a table
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One person never trained on: frames 0:`learned` to learn from, the same `tested` frames whatever is
-    learned from.
+    """One person whom the prior was not trained on: frames 0:`learned` to adapt to, and the frames `tested`,
+    which are the same whatever `learned` is.
     """
 
     name: str
@@ -48,20 +50,20 @@ class Subject:
         return cached_track(self.clip)[0].span(frames)
 
     def frame_set(self, frames: FrameRange, config: AdaptConfig) -> FrameSet:
-        """The clip's `frames` ready to train on or to test with."""
-        return read_frame_set(self.clip, self.track(frames), config.generator.view)
+        """The clip's `frames`, ready to train on or to measure."""
+        return read_frame_set(self.clip, self.track(frames), config.generator.view_box)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement. `variant` names how the network was trained; PSNR in dB of the raw network output."""
+    """One measurement of a variant; PSNR in dB of the raw network output."""
 
     subject: str
     variant: str
     learned: int  # frames
     seed: int
     step: int
-    seconds: float  # of optimisation so far, measuring left out
+    seconds: float  # of optimisation so far, without measuring
     psnr_crop: float
     psnr_mask: float
 
@@ -76,7 +78,7 @@ def subjects(
     return [Subject(n, folder / CLIPS[n], learned, tested or TESTED) for n in names]
 
 
-def learn(
+def adapt_and_measure(
     subject: Subject,
     variant: str,
     config: AdaptConfig,
@@ -84,13 +86,15 @@ def learn(
     prior: Prior | None = None,
     rehearsal: Path | None = None,
 ) -> tuple[list[Row], Trainer]:
-    """Adapt for `config.steps` steps; measure the averaged renderer on the tested frames after each count of
-    steps in `at`.
+    """Adapt for `config.steps` steps and measure the averaged renderer on the tested frames after each number
+    of steps in `at` and at the end. Returns the measurements and the trainer.
+
+    Raises `NoFace` where the tested frames hold no window with a usable face.
     """
-    learned = subject.frame_set(FrameRange(0, subject.learned), config)
-    own = {subject.track(subject.tested).source_hash}
-    others = rehearsal_people(rehearsal, config, own) if rehearsal is not None else []
-    trainer = make_trainer(config, [learned], others, prior)
+    frames = subject.frame_set(FrameRange(0, subject.learned), config)
+    actor_hashes = {subject.track(subject.tested).source_hash}
+    others = rehearsal_people(rehearsal, config, actor_hashes) if rehearsal is not None else []
+    trainer = make_trainer(config, [frames], others, prior)
     tested, t = subject.frame_set(subject.tested, config), config.generator.window
     blocks = [(0, i) for i in range(0, len(tested) - t + 1, t) if tested.usable[i : i + t].all()]
     if not blocks:
@@ -98,27 +102,14 @@ def learn(
             f"{subject.clip}: no {t} frames in a row with a usable face in {subject.tested}; expected some to"
             " test on"
         )
-    probe, rows, seconds, steps = (
-        Probe(still_windows([tested], blocks, config.generator)),
-        [],
-        0.0,
-        config.steps or 1,
-    )
+    validation = ValidationBatch(still_windows([tested], blocks, config.generator))
+    rows, seconds, steps = [], 0.0, config.steps or 1
     for step in range(steps + 1):
         if step in at or step == steps:
-            m = trainer.measure(probe)[0]
-            rows.append(
-                Row(
-                    subject.name,
-                    variant,
-                    subject.learned,
-                    config.seed,
-                    step,
-                    round(seconds, 1),
-                    round(m["psnr_crop"], 3),
-                    round(m["psnr_mask"], 3),
-                )
-            )
+            m = trainer.measure(validation)[0]
+            crop, mask = round(m["psnr_crop"], 3), round(m["psnr_mask"], 3)
+            run = (subject.name, variant, subject.learned, config.seed)
+            rows.append(Row(*run, step, round(seconds, 1), crop, mask))
         if step < steps:
             began = time.monotonic()
             trainer.step(step / steps)
@@ -127,7 +118,7 @@ def learn(
 
 
 def append_rows(table: Path, rows: Sequence[Any]) -> None:
-    """Add records, all of one dataclass, to a CSV, with its heading where it is new."""
+    """Add records, all of one dataclass, to a CSV; a new file gets a heading."""
     new = not table.is_file()
     with table.open("a", newline="") as f:
         writer = csv.writer(f)
@@ -137,8 +128,8 @@ def append_rows(table: Path, rows: Sequence[Any]) -> None:
 
 
 def read_records(kind: type[Record], table: Path) -> list[Record]:
-    """What `append_rows` wrote of the dataclass `kind`; none where the file is not there. Raises `BadInput`
-    for other columns.
+    """The records of the dataclass `kind` that `append_rows` wrote; none where there is no file. Raises
+    `BadInput` for other columns.
     """
     if not table.is_file():
         return []
@@ -153,12 +144,12 @@ def read_records(kind: type[Record], table: Path) -> list[Record]:
 
 
 def read_rows(table: Path) -> list[Row]:
-    """The measurements that `append_rows` wrote; none where the file is not there."""
+    """The measurements that `append_rows` wrote; none where there is no file."""
     return read_records(Row, table)
 
 
 def done(rows: Sequence[Row], subject: Subject, variant: str, seed: int) -> bool:
-    """Whether this run is in the table already: an interrupted experiment goes on with the next."""
+    """Whether the table holds this run, so that an interrupted experiment resumes with the next one."""
     return any(
         (r.subject, r.variant, r.learned, r.seed) == (subject.name, variant, subject.learned, seed)
         for r in rows

@@ -1,4 +1,4 @@
-"""Curves of PSNR, means with their spread, and both as Markdown tables and plots."""
+"""Curves of PSNR, means with their standard deviation, and both as Markdown tables and plots."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from training.experiments.subjects import Row
 from visualdub.measure.result import write_result
+from visualdub.storage import atomic_path, write_text
 
 if TYPE_CHECKING:
     from training.experiments.study import RunRecord
 
 NONE = "–"
-Curve = Sequence[tuple[float, float]]  # (iterations or seconds, dB), the first rising
+Curve = Sequence[tuple[float, float]]  # (iterations or seconds, dB), sorted by the first
 
 
 # ---- curves ------------------------------------------------------------------------------------------------
@@ -33,10 +34,8 @@ def curves(
 
 
 def iterations_to(curve: Curve, target: float) -> float | None:
-    """Where a curve first stands at `target` or above, linear between measurements; its first place where it
-    starts there.
-
-    None where it never does.
+    """The place where a curve first reaches `target`, linear between measurements; its first place where it
+    starts there. None where it never reaches it.
     """
     before: tuple[float, float] | None = None
     for x, value in curve:
@@ -51,8 +50,8 @@ def iterations_to(curve: Curve, target: float) -> float | None:
 
 
 def iterations_to_stay(curve: Curve, target: float) -> float | None:
-    """From where on a curve stays at `target` or above, linear between measurements; None where it ends
-    below.
+    """The place from which on a curve stays at `target` or above, linear between measurements; None where it
+    ends below.
     """
     below = [i for i, (_, value) in enumerate(curve) if value < target]
     return iterations_to(curve[below[-1] :] if below else curve, target)
@@ -67,31 +66,33 @@ def value_at(curve: Curve, place: float) -> float | None:
 
 
 def last(curve: Curve) -> float:
-    """Where it ends, dB."""
+    """The last value of the curve, dB."""
     return curve[-1][1]
 
 
 def mean_of_all(values: Sequence[float | None]) -> float | None:
-    """Mean; None where there are none or one of them is None: what one seed does not reach, the subject does
-    not.
+    """The mean; None where there are no values or one of them is None: a target that one seed does not reach
+    is not reached by the subject.
     """
-    known = [v for v in values if v is not None]
-    return statistics.fmean(known) if known and len(known) == len(values) else None
+    given = [v for v in values if v is not None]
+    return statistics.fmean(given) if given and len(given) == len(values) else None
 
 
 # ---- text --------------------------------------------------------------------------------------------------
 
 
-def mean_spread(values: Iterable[float | None], digits: int = 2) -> str:
-    """`mean ± sample standard deviation` of those that are there, and of how many where some are missing."""
+def mean_and_deviation(values: Iterable[float | None], digits: int = 2) -> str:
+    """`mean ± sample standard deviation` of the values that are not None, with their number where some
+    are.
+    """
     every = list(values)
-    known = [v for v in every if v is not None]
-    if not known:
+    given = [v for v in every if v is not None]
+    if not given:
         return NONE
-    text = f"{statistics.fmean(known):.{digits}f}"
-    if len(known) > 1:
-        text += f" ± {statistics.stdev(known):.{digits}f}"
-    return text if len(known) == len(every) else f"{text} ({len(known)} of {len(every)})"
+    text = f"{statistics.fmean(given):.{digits}f}"
+    if len(given) > 1:
+        text += f" ± {statistics.stdev(given):.{digits}f}"
+    return text if len(given) == len(every) else f"{text} ({len(given)} of {len(every)})"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -100,20 +101,20 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def times(slow: float | None, fast: float | None) -> str:
-    """How many times fewer iterations `fast` is than `slow`."""
+    """The factor by which `fast` is fewer iterations than `slow`, as text."""
     if slow is None or fast is None:
         return NONE
     return "at once" if fast == 0 else f"{slow / fast:.1f}x"
 
 
 def markdown(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, its first column flush left, the others flush right."""
+    """A Markdown table whose first column is aligned left and whose others are aligned right."""
     lines = ["| " + " | ".join(heading) + " |", "|---|" + "---:|" * (len(heading) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(map(str, r)) + " |" for r in rows)]) + "\n"
 
 
 def runs_table(runs: Sequence[RunRecord]) -> str:
-    """How every run was made; commands below the table."""
+    """A table of the conditions of every run, with the commands below it."""
     heading = [
         "subject",
         "variant",
@@ -154,9 +155,11 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
 
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
-    """A Markdown page of paragraphs and tables, and beside it the same as JSON for docs/results."""
+    """Write a Markdown page of a title and `parts`, which are paragraphs and tables, and beside it the same
+    as JSON for docs/results.
+    """
     text = [p.rstrip() for p in parts]
-    path.write_text("\n".join([f"# {title}\n", *(p + "\n" for p in text)]), encoding="utf-8")
+    write_text(path, "\n".join([f"# {title}\n", *(p + "\n" for p in text)]))
     write_result(path.with_suffix(".json"), title, text)
 
 
@@ -166,10 +169,11 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
 def plot_curves(
     picture: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]], across: str, log: bool
 ) -> None:
-    """PSNR over `across`: one panel of each subject, one colour of each variant, one line of each seed.
+    """Plot PSNR over `across`, with a panel for each subject, a colour for each variant and a line for each
+    seed.
 
-    log: the scale is logarithmic from 10 on and linear below, so that 0 is seen. Nothing where matplotlib is
-    not installed.
+    log: whether the scale is logarithmic from 10 on and linear below, so that it shows 0. Does nothing where
+    matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -194,15 +198,16 @@ def plot_curves(
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR of the crop, dB")
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def plot_bars(
     picture: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], names: Sequence[str]
 ) -> None:
-    """PSNR as bars: one panel each, one colour of each variant, one group of each of `names`.
+    """Plot PSNR as bars, with a colour for each variant and a group for each of `names` in every panel.
 
-    Nothing where matplotlib is not installed.
+    Does nothing where matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -222,4 +227,5 @@ def plot_bars(
         axis.set_ylabel("PSNR of the crop, dB")
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3, axis="y")
-    figure.savefig(picture, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

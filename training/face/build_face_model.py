@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.sources import files_read
 from training.face.topology import BASE, JAW_LINE, Topology, build_topology, folded, unwrap
+from visualdub.arrays import smoothstep
 from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, lip_opening
+from visualdub.storage import atomic_path, protect, require_writable, write_json
 
 HELD_OUT = (
     "hill",
@@ -209,8 +212,7 @@ def fit_hinge(
 def speech_region(template: Points) -> NDArray[np.float64]:
     """(468,) how much a vertex belongs to speech: 1 on mouth, chin and lower cheeks, 0 from the eyes up."""
     nose, eyes = template[2, 1], template[[33, 263], 1].mean()
-    t = np.clip((template[:, 1] - (eyes + 0.12)) / (nose - 0.04 - (eyes + 0.12)), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
+    return smoothstep((template[:, 1] - (eyes + 0.12)) / (nose - 0.04 - (eyes + 0.12)))
 
 
 def basis_of(residuals: list[Points], region: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -366,14 +368,19 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
+    written = (options.out, options.out.with_suffix(".json"))
+    protect(files_read([options.clips]), written)
+    for path in written:
+        require_writable(path)
     arrays, record = build(read_clips(options.clips))
     if options.out.exists():
         with np.load(options.out, allow_pickle=False) as earlier:
             arrays["basis"] = keep_signs(np.asarray(arrays["basis"]), earlier["basis"])
-    np.savez_compressed(
-        options.out, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-    )
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    with atomic_path(options.out) as temporary, temporary.open("wb") as f:
+        np.savez_compressed(
+            f, **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+        )
+    write_json(options.out.with_suffix(".json"), record)
     print(json.dumps(record, indent=1))
 
 

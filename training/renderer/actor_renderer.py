@@ -1,5 +1,5 @@
-"""One actor's renderer put together: texture, references and null audio code around the network, as it is
-exported.
+"""One actor's renderer as it is exported: the network with the actor's texture and references and the null
+audio code.
 """
 
 from __future__ import annotations
@@ -7,44 +7,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.renderer.generator import Generator, crisp, sample_texture, uv_jumps, view_of
+from training.renderer.generator import Generator, sample_texture, sharpen, uv_discontinuities, view_of
 
 
 class ActorRenderer(nn.Module):
-    """What `renderer.onnx` computes; PyTorch in eager mode is its reference.
+    """What `renderer.onnx` computes; this module in eager mode is its reference.
 
-    texture (1, C, S, S), kept with the atlas behind it; references (1, K, 3, H, W) 0..1, whole crops.
+    texture (1, C, S, S), kept with the UV embedding behind it; references (1, K, 3, H, W) 0..1, whole crops.
     """
 
     texture: Tensor
     references: Tensor
 
     def __init__(
-        self, network: Generator, texture: Tensor, references: Tensor, crispness: float = 0.0
+        self, network: Generator, texture: Tensor, references: Tensor, sharpening_gain: float = 0.0
     ) -> None:
-        """crispness: see `training.renderer.sharpening`."""
+        """sharpening_gain: see `training.renderer.sharpening`."""
         super().__init__()
-        self.crispness = crispness
+        self.sharpening_gain = sharpening_gain
         self.network = network
-        self.register_buffer("texture", network.with_atlas(texture).detach().clone())
+        self.register_buffer("texture", network.with_uv_embedding(texture).detach().clone())
         self.register_buffer("references", view_of(references, network.config).detach().clone())
 
     def forward(self, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
-        """frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1 -> rgb (N, T, 3, H, W) in
-        0..1.
+        """Render windows of whole crops.
 
-        Out of view, where no mask reaches in any pose that is drawn, the frame comes back as it is.
+        frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1 -> rgb (N, T, 3, H, W) in 0..1.
+        Outside the view, which no mask reaches in any pose, the frame is returned unchanged.
         """
         config, n = self.network.config, frame.shape[0]
-        top, bottom, left, right = config.view
+        left, top, right, bottom = config.view_box
         mask = view_of(mask, config)
         uv = uv[:, :, top:bottom, left:right]
         sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv)
         references, audio = self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1)
-        drawn = self.network(view_of(frame, config), sampled, uv_jumps(uv), mask, references, audio)
-        if self.crispness:
-            drawn = crisp(drawn.flatten(0, 1), self.crispness * mask.flatten(0, 1)[:, None]).reshape(
-                drawn.shape
-            )
-        sides = (frame[..., top:bottom, :left], drawn.clamp(0, 1), frame[..., top:bottom, right:])
-        return torch.cat([frame[..., :top, :], torch.cat(sides, -1), frame[..., bottom:, :]], -2)
+        rendered = self.network(
+            view_of(frame, config), sampled, uv_discontinuities(uv), mask, references, audio
+        )
+        if self.sharpening_gain:
+            gain = self.sharpening_gain * mask.flatten(0, 1)[:, None]
+            rendered = sharpen(rendered.flatten(0, 1), gain).reshape(rendered.shape)
+        rows = (frame[..., top:bottom, :left], rendered.clamp(0, 1), frame[..., top:bottom, right:])
+        return torch.cat([frame[..., :top, :], torch.cat(rows, -1), frame[..., bottom:, :]], -2)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from training.renderer.layers import BlurDown, Conv, activate
 
-DETAIL = 30.0  # gain of what a 3 x 3 mean takes away, shown beside the frames: it is faint
+DETAIL = 30.0  # gain of the detail that a 3 x 3 mean takes away; it is faint, and an input of its own
 
 
 class Residual(nn.Module):
-    """Two convolutions and a shortcut, half the size out."""
+    """Two convolutions and a shortcut, which halve the size."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class Residual(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """All T frames of a window stacked, and their detail -> scores; LSGAN's targets are 1 for real and 0 for
-    drawn.
+    """Scores a window, all its T frames and their detail stacked; LSGAN's targets are 1 for filmed and 0 for
+    rendered.
 
-    Without the detail laid bare a hundred steps did not teach it to tell a frame from a blurred one (loss
+    Without the detail as an input, a hundred steps did not teach it to tell a frame from a blurred one (loss
     0.25, chance); with it the loss is 0.11.
     """
 
@@ -54,7 +54,10 @@ class Discriminator(nn.Module):
         self.out = Conv(channels(8), 1, 1)
 
     def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """window (N, T, 3, size, size) about 0..1 -> scores (N, 1, 8, 8), features of every block."""
+        """window (N, T, 3, size, size) about 0..1 -> scores (N, 1, 8, 8), and the features of every block.
+
+        Raises `ValueError` for a window of another shape.
+        """
         n, t, c, h, w = window.shape
         if t * c != self.inputs or (h, w) != (self.size, self.size):
             raise ValueError(
@@ -71,25 +74,28 @@ class Discriminator(nn.Module):
         return self.out(activate(self.last(x))), features
 
 
-def discriminator_loss(real: Tensor, drawn: Tensor) -> Tensor:
-    """LSGAN: half the mean squared distance of real scores to 1 and of drawn scores to 0."""
-    return 0.5 * ((real.float() - 1).square().mean() + drawn.float().square().mean())
+def discriminator_loss(filmed: Tensor, rendered: Tensor) -> Tensor:
+    """LSGAN: half the mean squared distance of the filmed frames' scores to 1 and of the rendered ones'
+    to 0.
+    """
+    return 0.5 * ((filmed.float() - 1).square().mean() + rendered.float().square().mean())
 
 
-def generator_loss(drawn: Tensor) -> Tensor:
-    """LSGAN: half the mean squared distance of drawn scores to 1."""
-    return 0.5 * (drawn.float() - 1).square().mean()
+def generator_loss(rendered: Tensor) -> Tensor:
+    """LSGAN: half the mean squared distance of the rendered frames' scores to 1."""
+    return 0.5 * (rendered.float() - 1).square().mean()
 
 
-def gradient_free(module: nn.Module, on: bool) -> None:
-    """Let the module's weights take gradients, or not."""
+def require_gradients(module: nn.Module, required: bool) -> None:
+    """Set whether the module's weights take gradients."""
     for p in module.parameters():
-        p.requires_grad_(on)
+        p.requires_grad_(required)
 
 
 def crop_windows(windows: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Cut a square of `size` pixels out of each window. windows (N, T, C, H, W), corners (N, 2) x, y -> (N,
-    T, C, size, size).
+    """Cut a square of `size` pixels out of each window.
+
+    windows: (N, T, C, H, W). corners: (N, 2) x, y of its left top. Returns (N, T, C, size, size).
     """
     return torch.stack(
         [w[..., y : y + size, x : x + size] for w, (x, y) in zip(windows, corners.tolist(), strict=True)]

@@ -1,5 +1,5 @@
-"""The renderer: StyleSync's generator over a window of frames, deferred neural rendering with a texture per
-actor.
+"""The renderer: StyleSync's generator over a window of frames, for deferred neural rendering with one texture
+per actor.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from training.renderer.layers import (
     enlarge,
 )
 
-SHARED = 4  # halvings of the crop above which frames share weights
-PLAIN = 3  # finest resolutions, drawn without modulation
-SOFT = 2  # halvings of the crop at which light and the weights of colour layers are computed
+SHARED = (
+    4  # halvings of the crop down to which every frame passes alone, through weights shared by all frames
+)
+PLAIN = 3  # finest resolutions, decoded without modulation
+SOFT = 2  # halvings of the crop at which light and the weights of the basis layers are computed
 
 
 class AudioEncoder(nn.Module):
-    """Mel-spectrogram of the centre frame to the audio code: 2-D residual convolutions with GroupNorm."""
+    """Encodes the mel spectrogram of the centre frame: 2-D residual convolutions with GroupNorm."""
 
     def __init__(self, style: int) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class AudioEncoder(nn.Module):
         self.out = Linear(widths[-1], style)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """mel (N, 80, 16), log scale -> (N, style)."""
+        """Log-mel spectrogram (N, 80, 16) to audio code (N, style)."""
         x = self.stem(mel[:, None])
         for down, norm, residual in zip(self.downs, self.norms, self.residuals, strict=True):
             x = activate(norm(down(x)))
@@ -50,7 +52,7 @@ class AudioEncoder(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Stride-2 blurred convolutions: one feature per resolution."""
+    """Blurred convolutions of stride 2, which give one feature per resolution."""
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
@@ -66,19 +68,20 @@ class Pyramid(nn.Module):
 
 
 class Stage(nn.Module):
-    """One resolution of the decoder: modulated convolutions, the encoder's feature where StyleGAN2 adds
-    noise, to-RGB.
+    """One resolution of the decoder: two modulated convolutions and a to-RGB skip. The encoder's feature is
+    concatenated where StyleGAN2 adds noise.
     """
 
-    def __init__(self, before: int, beside: int, channels: int, outputs: int, style: int) -> None:
+    def __init__(self, before: int, encoded: int, channels: int, outputs: int, style: int) -> None:
+        """Channels of the input, of the encoder's feature, of the output and of the to-RGB skip."""
         super().__init__()
         self.first = ModulatedConv(before, channels, 3, style)
-        self.second = ModulatedConv(channels + beside, channels, 3, style)
+        self.second = ModulatedConv(channels + encoded, channels, 3, style)
         self.to_rgb = ModulatedConv(channels, outputs, 1, style, demodulate=False)
 
     def forward(self, x: Tensor, feature: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, before, h, w), feature (N, beside, H, W), H = h or 2h -> (N, channels, H, W), (N, outputs, H,
-        W).
+        """x (N, before, h, w) and feature (N, encoded, H, W), H = h or 2h, to (N, channels, H, W) and
+        (N, outputs, H, W).
         """
         x = self.first(x, style)
         x = activate(blur_up(x) if x.shape[-1] != feature.shape[-1] else x)
@@ -87,8 +90,8 @@ class Stage(nn.Module):
 
 
 class PlainStage(nn.Module):
-    """One of the finest resolutions: as `Stage`, without modulation, the feature added. Half the time at the
-    same picture.
+    """One of the finest resolutions: a `Stage` without modulation that adds the feature instead of
+    concatenating it. It gives the same picture in half the time.
     """
 
     def __init__(self, before: int, channels: int) -> None:
@@ -100,20 +103,21 @@ class PlainStage(nn.Module):
         nn.init.zeros_(self.to_rgb.weight)
 
     def forward(self, x: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, before, h, w), feature (N, C, 2h, 2w) -> (N, C, 2h, 2w), (N, 3, 2h, 2w)."""
+        """x (N, before, h, w) and feature (N, C, 2h, 2w) to (N, C, 2h, 2w) and (N, 3, 2h, 2w)."""
         x = activate(self.second(blur_up(activate(self.first(x))) + feature))
         return x, self.to_rgb(x)
 
 
 class Generator(nn.Module):
-    """Window of masked frames with sampled texture, references, audio code -> the window's frames.
+    """Window of masked frames with sampled texture, references and audio code -> the window's frames.
 
-    Three choices differ from the paper, all because a few seconds of one actor must do. Down to a sixteenth
-    of the crop's size every frame passes through the same weights, and the window is stacked only below:
-    stacked at full size, each of the T slots would learn the same drawing anew. The network draws what is to
-    be added to `first_guess`, so that an untrained one already shows the actor in the light of the frame. And
-    channels 4 and up of the texture are colour layers that it mixes by weights of a quarter of the size: wet
-    teeth and folds come sharp out of the texture, when to show them is little to learn.
+    Three choices differ from the paper, all because a few seconds of one actor must suffice. Down to a
+    sixteenth of the crop's size every frame passes through the same weights, and the window is stacked only
+    below that: stacked at full size, each of the T slots would have to learn the same rendering anew. The
+    network computes what is added to `initial_composite`, so that even an untrained one shows the actor in
+    the light of the frame. And channels 4 and up of the texture are basis layers, which the network mixes by
+    weights of a quarter of the size: wet teeth and folds come sharp out of the texture, and the network only
+    has to learn when to show them.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -125,8 +129,8 @@ class Generator(nn.Module):
         deepest = (height >> depth, width >> depth)
         self.audio = AudioEncoder(s)
         self.null_audio = nn.Parameter(torch.zeros(s))
-        self.atlas = nn.Parameter(smooth_noise(config.atlas_channels, config.texture_size // 2))
-        self.stem = Conv(config.texture_channels + config.atlas_channels + 1, fine[0], 1)
+        self.uv_embedding = nn.Parameter(smooth_noise(config.uv_embedding_channels, config.texture_size // 2))
+        self.stem = Conv(config.texture_channels + config.uv_embedding_channels + 1, fine[0], 1)
         self.frame_encoder = Pyramid(fine)
         self.gather = Conv(config.window * fine[-1] + 3 * config.references, coarse[0], 1)
         self.face_encoder = Pyramid(coarse)
@@ -138,8 +142,8 @@ class Generator(nn.Module):
             Stage(before, channels, channels, 3 * config.window, s)
             for before, channels in zip([ups[0], *ups], ups, strict=False)
         )
-        self.spread = Conv(coarse[0], config.window * fine[-1], 1)
-        self.layer_weights = ModulatedConv(fine[SOFT], config.colour_layers, 1, s, demodulate=False)
+        self.unstack = Conv(coarse[0], config.window * fine[-1], 1)
+        self.basis_weights = ModulatedConv(fine[SOFT], config.basis_layers, 1, s, demodulate=False)
         befores = [2 * fine[-1], *fine[1:-1][::-1]]
         pairs = list(zip(befores, fine[:-1][::-1], strict=True))
         self.frame_stages = nn.ModuleList(
@@ -149,130 +153,153 @@ class Generator(nn.Module):
             ]
         )
 
-    def with_atlas(self, texture: Tensor) -> Tensor:
-        """An actor's texture (N, C, S, S) with the atlas behind it: what is sampled, (N, C + A, S, S)."""
-        atlas = F.interpolate(self.atlas, size=texture.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.cat([texture, atlas.expand(len(texture), -1, -1, -1)], 1)
+    def with_uv_embedding(self, texture: Tensor) -> Tensor:
+        """An actor's texture (N, C, S, S) with the UV embedding behind it, (N, C + E, S, S), ready to
+        sample.
+        """
+        embedding = F.interpolate(
+            self.uv_embedding, size=texture.shape[-2:], mode="bilinear", align_corners=False
+        )
+        return torch.cat([texture, embedding.expand(len(texture), -1, -1, -1)], 1)
 
     def forward(
-        self, frames: Tensor, sampled: Tensor, jumps: Tensor, mask: Tensor, references: Tensor, audio: Tensor
+        self,
+        frames: Tensor,
+        sampled: Tensor,
+        discontinuities: Tensor,
+        mask: Tensor,
+        references: Tensor,
+        audio: Tensor,
     ) -> Tensor:
-        """Draw a window; all pictures are of the view, h x w pixels of the crop.
+        """Render a window. All pictures are of the view, h x w pixels of the crop.
 
-        frames: (N, T, 3, h, w) R'G'B' 0..1; nothing of them under the mask is looked at. sampled: (N, T, C +
-        A, h, w) texture and atlas where the mesh is, 0 elsewhere. jumps: (N, T, h, w) as `uv_jumps` finds
-        them. mask: (N, T, h, w) 1 = draw. references: (N, K, 3, h, w) 0..1. audio: (N, style) code. Returns
-        (N, T, 3, h, w), about 0..1: the frames outside the mask.
+        frames: (N, T, 3, h, w) R'G'B' 0..1, of which nothing under the mask is used. sampled: (N, T, C + E,
+        h, w) texture and UV embedding where the mesh is, 0 elsewhere. discontinuities: (N, T, h, w), see
+        `uv_discontinuities`. mask: (N, T, h, w), 1 where the network renders. references: (N, K, 3, h, w)
+        0..1. audio: (N, style) code. Returns (N, T, 3, h, w), about 0..1; outside the mask these are the
+        frames. Raises `ValueError` where `sampled` does not fit the configuration.
         """
         n, t, c, h, w = sampled.shape
-        channels = self.config.texture_channels + self.config.atlas_channels
-        if (t, c, (h, w)) != (self.config.window, channels, self.config.view_size):
+        config = self.config
+        channels = config.texture_channels + config.uv_embedding_channels
+        if (t, c, (h, w)) != (config.window, channels, config.view_size):
             raise ValueError(
-                f"sampled is {tuple(sampled.shape)}; expected (N, {self.config.window}, "
-                f"{channels}, *{self.config.view_size})"
+                f"sampled is {tuple(sampled.shape)}; expected (N, {config.window}, "
+                f"{channels}, *{config.view_size})"
             )
         frames, sampled, mask = (
             frames.reshape(n * t, 3, h, w),
             sampled.reshape(n * t, c, h, w),
             mask.reshape(n * t, 1, h, w),
         )
-        parts = [3, 1, 3 * self.config.colour_layers, self.config.atlas_channels]
-        colours, trust, layers, atlas = torch.split(sampled, parts, 1)
-        guess = first_guess(frames, colours, trust, mask)
-        guess = smooth_jumps(guess, jumps.reshape(n * t, 1, h, w) * mask)
-        layers = layers * mask
-        seen = torch.cat([guess - 0.5, trust * mask, layers, atlas * mask, mask], 1)
-        fine = self.frame_encoder(activate(self.stem(seen)))
-        small = fine[-1]
-        known = F.avg_pool2d(references.reshape(n, -1, h, w), 1 << SHARED) - 0.5
-        stacked = torch.cat([small.reshape(n, -1, *small.shape[-2:]), known.to(small.dtype)], 1)
+        parts = [3, 1, 3 * config.basis_layers, config.uv_embedding_channels]
+        colours, confidence, basis, embedding = torch.split(sampled, parts, 1)
+        initial = initial_composite(frames, colours, confidence, mask)
+        initial = smooth_discontinuities(initial, discontinuities.reshape(n * t, 1, h, w) * mask)
+        basis = basis * mask
+        inputs = torch.cat([initial - 0.5, confidence * mask, basis, embedding * mask, mask], 1)
+        fine = self.frame_encoder(activate(self.stem(inputs)))
+        deepest = fine[-1]
+        style, x, rgb = self._stacked(deepest, references, audio)
+        x = torch.cat([activate(self.unstack(x)).reshape(deepest.shape), deepest], 1)
+        frame_style = style[:, None].expand(n, t, -1).reshape(n * t, -1)
+        rendered, rgb = initial, rgb.reshape(n * t, 3, *rgb.shape[-2:])
+        for level, stage in zip(range(SHARED - 1, -1, -1), self.frame_stages, strict=True):
+            x, added = stage(x, fine[level], frame_style) if level >= PLAIN else stage(x, fine[level])
+            rgb = blur_up(rgb) + added
+            if level == SOFT:
+                rendered = initial + self._weighted(basis, self.basis_weights(x, frame_style))
+        return (rendered + rgb * mask).reshape(n, t, 3, h, w)
+
+    def _stacked(self, deepest: Tensor, references: Tensor, audio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The part of the network that sees the whole window at once.
+
+        deepest: (N * T, C, h', w') the frames' deepest features; references and audio as in `forward`.
+        Returns the style (N, style), and features and colours (N, 3T, h', w') at the size of `deepest`.
+        """
+        n, _, _, h, w = references.shape  # not len(): tracing for ONNX would make it a constant
+        small = F.avg_pool2d(references.reshape(n, -1, h, w), 1 << SHARED) - 0.5
+        stacked = torch.cat([deepest.reshape(n, -1, *deepest.shape[-2:]), small.to(deepest.dtype)], 1)
         coarse = self.face_encoder(activate(self.gather(stacked)))
         face = self.project(coarse[-1].flatten(1))
         style = activate(self.mix(torch.cat([audio.to(face.dtype), face], 1)))
-        x, rgb = self._coarse(coarse, style)
-        x = torch.cat([activate(self.spread(x)).reshape(small.shape), small], 1)
-        each = style[:, None].expand(n, t, -1).reshape(n * t, -1)
-        drawn, rgb = guess, rgb.reshape(n * t, 3, *rgb.shape[-2:])
-        for level, stage in zip(range(SHARED - 1, -1, -1), self.frame_stages, strict=True):
-            x, added = stage(x, fine[level], each) if level >= PLAIN else stage(x, fine[level])
-            rgb = blur_up(rgb) + added
-            if level == SOFT:
-                drawn = guess + self._mixed(layers, self.layer_weights(x, each))
-        return (drawn + rgb * mask).reshape(n, t, 3, h, w)
+        return style, *self._coarse(coarse, style)
 
     def _coarse(self, features: list[Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
-        """The stacked window, from the learned constant up to where frames part: feature and (N, 3T, ...)
-        colours.
+        """Decode the stacked window, from the learned constant up to where the frames part: features and
+        colours (N, 3T, ...).
         """
         x, rgb = self.constant.expand(len(style), -1, -1, -1), None
         for feature, stage in zip(features[::-1], self.stages, strict=True):
-            x, drawn = stage(x, feature, style)
-            rgb = drawn if rgb is None else blur_up(rgb) + drawn
+            x, added = stage(x, feature, style)
+            rgb = added if rgb is None else blur_up(rgb) + added
         if rgb is None:
             raise ValueError("the generator has no resolution at which its window is stacked")
         return x, rgb
 
-    def _mixed(self, layers: Tensor, weights: Tensor) -> Tensor:
-        """Colour layers of the texture, each times its weight. layers (N, 3L, h, w), weights (N, L, h/4, w/4)
-        -> (N, 3, h, w).
+    def _weighted(self, basis: Tensor, weights: Tensor) -> Tensor:
+        """The sum of the texture's basis layers (N, 3L, h, w), each times its weight (N, L, h/4, w/4):
+        (N, 3, h, w).
         """
-        n, _, h, w = layers.shape
+        n, _, h, w = basis.shape
         weights = enlarge(weights, 1 << SOFT)[:, :, None]
-        return (layers.reshape(n, self.config.colour_layers, 3, h, w) * weights).sum(1)
+        return (basis.reshape(n, self.config.basis_layers, 3, h, w) * weights).sum(1)
 
 
-# ---- the first guess ---------------------------------------------------------------------------------------
+# ---- the initial composite ---------------------------------------------------------------------------------
 
-OUTLIER = (
-    0.2  # difference of texture and frame, in 0..1, beyond which a pixel says less and less about the light
-)
-JUMP = 0.04  # difference of texture coordinates of neighbouring pixels that no smooth surface shows
-TRUST_GAIN = 10.0  # logits per unit of the texture's channel 3, so that it learns at the pace of the colours
-COARSER = 0.05  # weight of what coarser levels say where finer ones know something
+# Difference of texture and frame, in 0..1, beyond which a pixel says less and less about the light.
+OUTLIER = 0.2
+DISCONTINUITY = 0.04  # difference of neighbouring pixels' texture coordinates that no smooth surface shows
+CONFIDENCE_GAIN = 10.0  # logits per unit of the texture's channel 3, so that it learns as fast as the colours
+COARSER = 0.05  # weight of a coarser level where a finer one knows something
 
 
-def first_guess(frames: Tensor, colours: Tensor, logit: Tensor, mask: Tensor) -> Tensor:
-    """The frame outside the mask; inside it the texture in the frame's light, as far as the texture trusts
-    itself.
+def initial_composite(frames: Tensor, colours: Tensor, logit: Tensor, mask: Tensor) -> Tensor:
+    """The frame outside the mask; inside it the texture in the frame's light, as far as its confidence goes.
 
-    The light is what texture and frame differ by on the mesh outside the mask, carried smoothly inwards,
-    which also closes the seam. Channel 3 of the texture is the trust, a logit over `TRUST_GAIN`: where it is
-    low, at the outline, colours of the surroundings are carried inwards instead. frames (N, 3, h, w), colours
-    (N, 3, h, w) and logit (N, 1, h, w) as sampled from channels 0-2 and 3, 0 off the mesh, mask (N, 1, h, w)
-    -> (N, 3, h, w).
+    The light is the difference of frame and texture on the mesh outside the mask, carried smoothly inwards,
+    which also closes the seam. Channel 3 of the texture is its confidence, a logit over `CONFIDENCE_GAIN`.
+    Where the confidence is low, at the outline, colours of the surroundings are carried inwards instead.
+
+    frames: (N, 3, h, w). colours (N, 3, h, w) and logit (N, 1, h, w): sampled from channels 0-2 and 3, 0 off
+    the mesh. mask: (N, 1, h, w). Returns (N, 3, h, w).
     """
-    known = 1 - mask
+    outside = 1 - mask
     with torch.no_grad():
         on_mesh = (colours.abs().sum(1, keepdim=True) > 0).to(frames.dtype)
-        difference = (frames - colours) * (known * on_mesh)
-        agreeing = known * on_mesh * torch.exp(difference.square().mean(1, keepdim=True) * (-1 / OUTLIER**2))
-        light, around = carry_inwards(
-            torch.cat([difference * agreeing, frames * known], 1), torch.cat([agreeing, known], 1)
+        difference = (frames - colours) * (outside * on_mesh)
+        agreeing = (
+            outside * on_mesh * torch.exp(difference.square().mean(1, keepdim=True) * (-1 / OUTLIER**2))
         )
-    trust = torch.sigmoid(TRUST_GAIN * logit) * on_mesh
-    inside = around + trust * (colours + light - around)
-    return frames * known + inside * mask
+        light, around = carry_inwards(
+            torch.cat([difference * agreeing, frames * outside], 1), torch.cat([agreeing, outside], 1)
+        )
+    confidence = torch.sigmoid(CONFIDENCE_GAIN * logit) * on_mesh
+    inside = around + confidence * (colours + light - around)
+    return frames * outside + inside * mask
 
 
-def smooth_jumps(picture: Tensor, jumps: Tensor) -> Tensor:
-    """The picture (N, 3, h, w), averaged over 3 x 3 pixels where jumps (N, 1, h, w) is 1: no stairs where the
-    mesh ends.
+def smooth_discontinuities(picture: Tensor, discontinuities: Tensor) -> Tensor:
+    """The picture (N, 3, h, w), averaged over 3 x 3 pixels where `discontinuities` (N, 1, h, w) is 1, so that
+    the mesh has no jagged outline.
     """
-    return picture + jumps * (F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False) - picture)
+    mean = F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False)
+    return picture + discontinuities * (mean - picture)
 
 
-def crisp(picture: Tensor, amount: Tensor) -> Tensor:
-    """The picture (N, 3, h, w) with `amount` (N, 1, h, w) times of its own detail, what a 3 x 3 mean takes
-    away, added.
+def sharpen(picture: Tensor, gain: Tensor) -> Tensor:
+    """The picture (N, 3, h, w) with `gain` (N, 1, h, w) times its own detail added. The detail is what a 3 x
+    3 mean takes away.
     """
-    return picture + amount * (picture - F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False))
+    return picture + gain * (picture - F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False))
 
 
 def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Smooth extrapolation of two pictures at once (push-pull): known pixels are averaged down, unknown ones
-    filled from above.
+    """Smooth extrapolation of two pictures at once by push-pull: known pixels are averaged down to coarser
+    levels, unknown ones are filled from them.
 
-    values (N, 6, h, w), already times their weights (N, 2, h, w) -> two (N, 3, h, w).
+    values: (N, 6, h, w), already multiplied by their weights (N, 2, h, w). Returns two pictures (N, 3, h, w).
     """
     step = 1 << SOFT
     n, _, h, w = weights.shape
@@ -295,8 +322,8 @@ def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def smooth_noise(channels: int, size: int) -> Tensor:
-    """(1, channels, size, size) random values of deviation about 0.5, smooth: any two places of a face
-    differ.
+    """(1, channels, size, size) smooth random values of a standard deviation of about 0.5. They tell any two
+    places of a face apart.
     """
     return (
         F.interpolate(torch.randn(1, channels, 8, 8), size=(size, size), mode="bicubic", align_corners=False)
@@ -305,10 +332,10 @@ def smooth_noise(channels: int, size: int) -> Tensor:
 
 
 def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
-    """Bilinear look-up, 0 where there is no mesh; texel centres at (i + 0.5) / size.
+    """Sample a texture bilinearly, 0 where there is no mesh; texel centres lie at (i + 0.5) / size.
 
-    texture (N, C, S, S), uv (N, T, h, w, 2) 0..1 (u right, v down), -1 where there is no mesh -> (N, T, C, h,
-    w).
+    texture: (N, C, S, S). uv: (N, T, h, w, 2) 0..1, u right, v down, -1 where there is no mesh. Returns (N,
+    T, C, h, w).
     """
     n, t, h, w, _ = uv.shape
     picture = F.grid_sample(
@@ -317,14 +344,14 @@ def sample_texture(texture: Tensor, uv: Tensor) -> Tensor:
     return picture.reshape(n, -1, t, h, w).transpose(1, 2)
 
 
-def uv_jumps(uv: Tensor) -> Tensor:
-    """1 where texture coordinates jump between neighbouring pixels: at the mesh's outline and where the lips
-    meet the mouth.
+def uv_discontinuities(uv: Tensor) -> Tensor:
+    """1 where neighbouring pixels' texture coordinates are far apart: at the mesh's outline and where the
+    lips meet the mouth.
 
-    uv (N, T, h, w, 2), -1 where there is no mesh -> (N, T, h, w) of 0 and 1.
+    uv: (N, T, h, w, 2), -1 where there is no mesh. Returns (N, T, h, w) of 0 and 1.
     """
     across, down = (uv[:, :, :, 1:] - uv[:, :, :, :-1]).abs(), (uv[:, :, 1:] - uv[:, :, :-1]).abs()
-    across, down = ((x.amax(-1) > JUMP).to(uv.dtype) for x in (across, down))
+    across, down = ((x.amax(-1) > DISCONTINUITY).to(uv.dtype) for x in (across, down))
     return torch.maximum(
         torch.maximum(F.pad(across, (0, 1)), F.pad(across, (1, 0))),
         torch.maximum(F.pad(down, (0, 0, 0, 1)), F.pad(down, (0, 0, 1, 0))),
@@ -332,6 +359,6 @@ def uv_jumps(uv: Tensor) -> Tensor:
 
 
 def view_of(picture: Tensor, config: GeneratorConfig) -> Tensor:
-    """The view's part of a crop-sized picture (..., H, W) -> (..., h, w)."""
-    top, bottom, left, right = config.view
-    return picture[..., top:bottom, left:right]
+    """The view's part (..., h, w) of a picture of the crop (..., H, W)."""
+    rows, columns = config.view_box.slices()
+    return picture[..., rows, columns]

@@ -9,23 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GAIN = math.sqrt(2.0)
-# of layers that paint: at 1 the steps of Adam alone shook every colour by 0.01, as much as there is to learn
+# Gain of layers whose output is added to the picture. At 1 the steps of Adam alone changed every colour by
+# 0.01,
+# which is as much as there is to learn.
 OUTPUT_GAIN = 0.25
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU, slope 0.2. StyleGAN2's gain of sqrt 2 stands in the layers' weights, where it costs
+    """Leaky ReLU of slope 0.2. StyleGAN2's gain of sqrt 2 is part of the layers' weights, where it costs
     nothing.
     """
     return F.leaky_relu(x, 0.2)
 
 
 class Conv(nn.Module):
-    """Convolution with StyleGAN2's equalised learning rate: unit-variance weights, scaled by 1 / sqrt(fan-in)
-    when used.
+    """Convolution with StyleGAN2's equalised learning rate: weights of unit variance, scaled by
+    1 / sqrt(fan-in) when used.
 
-    One step of Adam then moves every layer's output by about as much, whatever its width; without it 1e-3
-    diverges here.
+    One step of Adam then changes every layer's output by about as much, whatever its width; without it a rate
+    of 1e-3 diverges here.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Conv(nn.Module):
 
 
 class Linear(nn.Module):
-    """Linear layer with the equalised learning rate of `Conv`."""
+    """Linear layer with `Conv`'s equalised learning rate."""
 
     def __init__(self, inputs: int, outputs: int, gain: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
@@ -57,9 +59,7 @@ class Linear(nn.Module):
 
 
 class BlurDown(nn.Module):
-    """Halve the size through StyleGAN2's separable [1, 3, 3, 1] filter; the edge is zero. (N, C, H, W) -> (N,
-    C, H/2, W/2).
-    """
+    """Halves the size through StyleGAN2's separable [1, 3, 3, 1] filter, with zeros around the picture."""
 
     kernel: Tensor
 
@@ -72,35 +72,36 @@ class BlurDown(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H / 2, W / 2)."""
         return F.conv2d(x, self.kernel.to(x.dtype), stride=2, padding=1, groups=x.shape[1])
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
-    """Bilinear enlargement in the precision of `x` (autocast would go through float32). (N, C, H, W) -> (N,
-    C, fH, fW).
+    """Enlarge bilinearly, (N, C, H, W) -> (N, C, fH, fW), in the precision of `x`; autocast would go through
+    float32.
     """
     with torch.autocast(x.device.type, enabled=False):
         return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 def blur_up(x: Tensor) -> Tensor:
-    """Double the size; bilinear doubling is StyleGAN2's [1, 3, 3, 1] up-sampling. (N, C, H, W) -> (N, C, 2H,
-    2W).
+    """Double the size, (N, C, H, W) -> (N, C, 2H, 2W); bilinear doubling is StyleGAN2's [1, 3, 3, 1]
+    up-sampling.
     """
     return enlarge(x, 2)
 
 
 class ModulatedConv(nn.Module):
-    """Convolution whose input channels a style scales, with demodulation (StyleGAN2, weights shared by the
-    batch).
+    """Convolution whose input channels are scaled by a style, with demodulation, as in StyleGAN2; the batch
+    shares the weights.
 
     Scaling the input, convolving with shared weights and multiplying by the demodulation factor equals
     StyleGAN2's grouped convolution to rounding, and exports with a dynamic batch.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, style: int, demodulate: bool = True) -> None:
-        """Without demodulation the layer paints: it starts at zero, has no bias, and adds to what is there
-        already.
+        """Without demodulation the layer's output is to be added to a picture: it starts at zero and has no
+        bias.
         """
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
@@ -113,7 +114,7 @@ class ModulatedConv(nn.Module):
         self.padding = kernel // 2
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """x (N, inputs, H, W), style (N, S) -> (N, outputs, H, W)."""
+        """x (N, inputs, H, W) and style (N, S) -> (N, outputs, H, W)."""
         scale = self.affine(style)
         weight = self.weight * self.scale
         y = F.conv2d(x * scale[:, :, None, None].to(x.dtype), weight.to(x.dtype), padding=self.padding)

@@ -1,5 +1,5 @@
-"""The losses of the renderer: weighted L1, perceptual, texture colour; the adversarial one stands with the
-discriminator.
+"""Losses of the renderer: weighted L1 and L2, perceptual, texture colour. The adversarial loss is in
+`training.renderer.discriminator`.
 """
 
 from __future__ import annotations
@@ -21,48 +21,55 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def weight_map(mask: Tensor, mouth: Tensor, config: LossConfig) -> Tensor:
-    """L1 weight per pixel: mouth, rest of the mask, elsewhere. mask, mouth (..., H, W) 0/1 -> (..., H, W)."""
+    """(..., H, W) weight of each pixel: inside the mouth, in the rest of the mask, elsewhere.
+
+    mask, mouth: (..., H, W) 0/1.
+    """
     lower = mask * config.lower_face + (1 - mask) * config.elsewhere
     inside = mouth * mask
     return inside * config.mouth + (1 - inside) * lower
 
 
 def window_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the weight within each window, then over windows, so that a batch may be split. Both (N, T,
-    H, W); scalar.
+    """Weighted mean within each window, then the mean over windows, so that a batch may be split; a scalar.
+
+    values, weight: (N, T, H, W).
     """
     return ((values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)).mean()
 
 
-def weighted_l1(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the weight of the absolute difference. drawn, real (N, T, 3, H, W), weight (N, T, H, W)."""
-    return window_mean((drawn.float() - real).abs().mean(2), weight)
+def weighted_l1(rendered: Tensor, filmed: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of the absolute difference. rendered, filmed: (N, T, 3, H, W). weight: (N, T, H, W)."""
+    return window_mean((rendered.float() - filmed).abs().mean(2), weight)
 
 
-def weighted_l2(drawn: Tensor, real: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the weight of the squared difference. Shapes as in `weighted_l1`."""
-    return window_mean((drawn.float() - real).square().mean(2), weight)
+def weighted_l2(rendered: Tensor, filmed: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of the squared difference. Shapes as in `weighted_l1`."""
+    return window_mean((rendered.float() - filmed).square().mean(2), weight)
 
 
-def colour_reg(sampled: Tensor, real: Tensor, mask: Tensor) -> Tensor:
-    """L1 between the texture's first three channels, rasterised, and the frame, where mask and mesh are.
+def colour_reg(sampled: Tensor, filmed: Tensor, mask: Tensor) -> Tensor:
+    """L1 between the sampled colours, the texture's first three channels, and the frame inside the mask.
 
-    sampled (N, T, C, H, W), real (N, T, 3, H, W), mask (N, T, H, W) 0/1.
+    sampled: (N, T, C, H, W). filmed: (N, T, 3, H, W). mask: (N, T, H, W) 0/1.
     """
-    return window_mean((sampled[:, :, :3] - real).abs().mean(2), mask)
+    return window_mean((sampled[:, :, :3] - filmed).abs().mean(2), mask)
 
 
 class Perceptual(nn.Module):
-    """L1 between VGG16 features, each layer divided by its mean magnitude on the real picture.
+    """L1 between VGG16 features, each layer divided by its mean magnitude on the filmed picture.
 
-    With ImageNet weights where a file is given, otherwise with random (orthogonal, seeded) weights of the
-    same network; `weights` says which, for the run's record.
+    The network has ImageNet weights where a file is given, otherwise random (orthogonal, seeded) weights;
+    `weights` says which, for the run's record.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, weights: str | None = None, seed: int = 0) -> None:
+        """weights: a safetensors file, its tensors named as in torchvision. Raises `BadInput` for another
+        file.
+        """
         super().__init__()
         self.convs = nn.ModuleList()
         before = 3
@@ -85,7 +92,7 @@ class Perceptual(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def _load(self, path: Path) -> None:
-        """Weights named as in torchvision (`features.N.weight`)."""
+        """Load weights that are named as in torchvision (`features.N.weight`)."""
         try:
             stored = load_file(path)
             positions = [i for i, c in enumerate(_torchvision_layers()) if c]
@@ -101,7 +108,7 @@ class Perceptual(nn.Module):
             ) from e
 
     def features(self, picture: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) 0..1 -> the compared layers."""
+        """The compared layers' outputs for pictures (N, 3, H, W) in 0..1."""
         x = (picture - self.mean) / self.std
         taps, n = [], 0
         for channels in VGG16:
@@ -114,29 +121,29 @@ class Perceptual(nn.Module):
             n += 1
         return taps
 
-    def forward(self, drawn: Tensor, real: Tensor) -> Tensor:
-        """drawn, real (N, 3, H, W) 0..1."""
+    def forward(self, rendered: Tensor, filmed: Tensor) -> Tensor:
+        """The loss, a scalar, of rendered and filmed (N, 3, H, W) in 0..1."""
         with torch.no_grad():
-            targets = self.features(real)
-        total = torch.zeros((), device=drawn.device)
-        for a, b in zip(self.features(drawn), targets, strict=True):
+            targets = self.features(filmed)
+        total = torch.zeros((), device=rendered.device)
+        for a, b in zip(self.features(rendered), targets, strict=True):
             a, b = a.float(), b.float()
             total = total + ((a - b).abs().mean((1, 2, 3)) / b.abs().mean((1, 2, 3)).clamp_min(1e-6)).mean()
         return total / len(TAPS)
 
 
 def _torchvision_layers() -> list[int]:
-    """Channels per entry of torchvision's `vgg16().features` up to relu3_3: 0 for ReLU and pooling."""
+    """Channels of each entry of torchvision's `vgg16().features` up to relu3_3; 0 for ReLU and pooling."""
     layers: list[int] = []
     for channels in VGG16:
         layers += [channels, 0] if channels else [0]
     return layers
 
 
-def psnr(drawn: Tensor, real: Tensor, weight: Tensor | None = None) -> float:
-    """Peak signal to noise ratio in dB for pictures in 0..1. drawn, real (..., 3, H, W); weight (..., H, W)
-    or None.
+def psnr(rendered: Tensor, filmed: Tensor, weight: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of pictures in 0..1. rendered, filmed: (..., 3, H, W). weight: (...,
+    H, W), or None for all pixels alike.
     """
-    error = (drawn.float().clamp(0, 1) - real).square().mean(-3)
+    error = (rendered.float().clamp(0, 1) - filmed).square().mean(-3)
     mse = error.mean() if weight is None else (error * weight).sum() / weight.sum()
     return float(-10 * torch.log10(mse.clamp_min(1e-12)))

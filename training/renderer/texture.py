@@ -1,5 +1,5 @@
-"""The neural texture of one actor: a pyramid that learns coarse to fine, colours from the actor's mean
-unwrapped frames.
+"""The neural texture of one actor: a pyramid that learns coarse to fine and whose colours start from the
+actor's mean unwrapped frames.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ UNLOCKED_BY = 0.15  # share of the run after which the finest level learns
 
 
 class NeuralTexture(nn.Module):
-    """Sum of a fixed base picture and learned levels of rising size; what the renderer samples is their sum.
+    """A fixed base picture and learned levels of rising size; the renderer samples their sum.
 
-    A texel of the coarsest level moves an area of the face at once, so that light and colour settle long
+    A texel of the coarsest level changes an area of the face at once, so that light and colour settle long
     before detail does.
     """
 
     base: Tensor
 
     def __init__(self, size: int, channels: int, start: Tensor | None, generator: torch.Generator) -> None:
-        """start: (P, channels, size, size), one for each passage, as
-        `training.renderer.unwrap.starting_texture` makes them.
-
-        None: the paper's random one.
+        """start: (P, channels, size, size), one texture for each segment, as
+        `training.renderer.unwrap.starting_texture` makes them; None: the paper's random texture.
         """
         super().__init__()
         self.register_buffer(
@@ -38,11 +36,12 @@ class NeuralTexture(nn.Module):
                 level = 0.25 * torch.randn(level.shape, generator=generator)
             self.levels.append(nn.Parameter(level))
 
-    def forward(self, progress: float = 1.0, passage: int = 0) -> Tensor:
-        """(1, channels, size, size). `progress` 0..1 of the run: levels finer than it allows take no
-        gradient.
+    def forward(self, progress: float = 1.0, segment: int = 0) -> Tensor:
+        """The texture (1, channels, size, size) that starts from segment `segment`.
+
+        progress: 0..1 of the run; levels that are still too fine for it take no gradient.
         """
-        total = self.base[passage : passage + 1]
+        total = self.base[segment : segment + 1]
         for i, level in enumerate(self.levels):
             learned = level if progress >= UNLOCKED_BY * i / (LEVELS - 1) else level.detach()
             if level.shape[-1] != total.shape[-1]:

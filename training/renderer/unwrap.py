@@ -1,5 +1,5 @@
-"""Starting values of a texture, in closed form: mean colours, trust, and the layers that explain most of what
-the mean leaves.
+"""Starting values of a texture in closed form: mean colours, confidence, and the basis layers that explain
+most of the residual.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.renderer.generator import TRUST_GAIN, first_guess, sample_texture
+from training.renderer.generator import CONFIDENCE_GAIN, initial_composite, sample_texture
 
-STRONG = 1.0  # weight, in pixels, that keeps a texel's residual near 0 where few pixels showed it
-MOST_TRUST = 4.0  # logit
-DOUBT = 4.0  # logits per neper by which the surroundings explain a texel worse than the texture does
-FAITH = (
-    2.0  # logit where both explain it as well: inside the mouth nothing does, and skin must not show there
-)
+SHRINKAGE_PIXELS = 1.0  # weight of a residual of 0: it keeps a texel that few pixels show near 0
+MOST_CONFIDENCE = 4.0  # largest logit of the confidence, and the negative of the smallest
+LOGITS_PER_NEPER = 4.0  # by which the surroundings explain a texel worse than the texture does
+# Logit where both explain a texel equally well. Inside the mouth neither does, and skin must not show there.
+EQUAL_ERROR_LOGIT = 2.0
 
 
 def splat(values: Tensor, uv: Tensor, size: int) -> Tensor:
-    """Sum pixels into the texels they show, each shared among its four nearest by bilinear weight.
+    """Sum pixels into the texels they show, each pixel shared among the four nearest by bilinear weight.
 
-    values (C, h, w); uv (h, w, 2) 0..1, -1 where there is no mesh. Returns (size * size, C + 1): sums, and
-    the weights last.
+    values: (C, h, w). uv: (h, w, 2) 0..1, -1 where there is no mesh. Returns (size * size, C + 1): weighted
+    sums of the values, and the sums of the weights last.
     """
     covered = uv[..., 0] >= 0
     place = uv[covered] * size - 0.5
@@ -41,8 +40,8 @@ def splat(values: Tensor, uv: Tensor, size: int) -> Tensor:
 
 
 def mean_colours(frames: Sequence[Tensor], uvs: Sequence[Tensor], size: int) -> Tensor:
-    """(3, size, size) mean colour the frames (3, h, w) show at each texel; texels no frame shows take their
-    surroundings'.
+    """(3, size, size) the mean colour of each texel over the frames (3, h, w); a texel that no frame shows
+    takes that of its surroundings.
     """
     sums = torch.zeros(size * size, 4)
     for frame, uv in zip(frames, uvs, strict=True):
@@ -51,8 +50,8 @@ def mean_colours(frames: Sequence[Tensor], uvs: Sequence[Tensor], size: int) -> 
 
 
 def _fill(sums: Tensor) -> Tensor:
-    """Weighted colours (S, S, 4) to colours (S, S, 3); empty texels from ever coarser averages of their
-    surroundings.
+    """Weighted colours (S, S, 4) to colours (S, S, 3); empty texels are filled from ever coarser averages of
+    their surroundings.
     """
     size, covered = len(sums), sums[..., 3:] > 1e-3
     colours = sums[..., :3] / sums[..., 3:].clamp_min(1e-9)
@@ -70,30 +69,32 @@ def starting_texture(
     size: int,
     channels: int,
 ) -> Tensor:
-    """A texture (channels, size, size) that already draws its frames.
+    """A texture (channels, size, size) that already renders its frames.
 
-    0-2: mean colours. 3: trust, from how well texture and surroundings each explain a texel's pixels. 4 and
-    up: colour layers, what changes as the lips' box grows high, then wide, then the principal components of
-    what is left, all scaled to their standard deviation: layers that mean the same for everybody are what a
-    network can learn from many people. frames (3, h, w) 0..1, uvs (h, w, 2), masks (h, w) 0/1, one each per
-    frame; lips (n, 2) height and width of the lips' box.
+    Channels 0-2 are mean colours. Channel 3 is the confidence, from how well texture and surroundings each
+    explain a texel's pixels. Channels 4 and up are basis layers: the changes that go with the height of the
+    lips' box, then with its width, then the principal components of the rest, each scaled to its standard
+    deviation. Layers that mean the same for everybody are something a network can learn from many people.
+
+    frames: n of (3, h, w) 0..1. uvs: n of (h, w, 2). masks: n of (h, w) 0/1. lips: (n, 2) height and width of
+    the lips' box.
     """
     texture = torch.zeros(1, channels, size, size)
     texture[0, :3] = mean_colours(frames, uvs, size)
-    texture[0, 3] = _trust(texture, frames, uvs, masks)
-    layers = (channels - 4) // 3
-    left = torch.stack([_residual(texture, *x) for x in zip(frames, uvs, masks, strict=True)])
-    mean = left.mean(0)
+    texture[0, 3] = _confidence(texture, frames, uvs, masks)
+    count = (channels - 4) // 3
+    residuals = torch.stack([_residual(texture, *x) for x in zip(frames, uvs, masks, strict=True)])
+    mean = residuals.mean(0)
     texture[0, :3] += mean.t().reshape(3, size, size)
-    flat = (left - mean).reshape(len(left), -1)
-    for i, layer in enumerate(_layers(flat, lips, layers)):
+    flat = (residuals - mean).reshape(len(residuals), -1)
+    for i, layer in enumerate(_basis_layers(flat, lips, count)):
         texture[0, 4 + 3 * i : 7 + 3 * i] = layer.reshape(-1, 3).t().reshape(3, size, size)
     return texture[0]
 
 
-def _layers(flat: Tensor, lips: Tensor, count: int) -> list[Tensor]:
-    """The first `count` directions of flat (n, D), whose mean is 0: along lips (n, 2), then principal
-    components; (D,) each.
+def _basis_layers(flat: Tensor, lips: Tensor, count: int) -> list[Tensor]:
+    """The first `count` directions (D,) of flat (n, D), whose mean is 0: those that go with lips (n, 2), then
+    principal components.
     """
     drivers, triangle = torch.linalg.qr((lips - lips.mean(0)).to(flat.dtype))
     drivers = drivers * triangle.diagonal().sign()  # 0 where the lips do not move
@@ -106,37 +107,39 @@ def _layers(flat: Tensor, lips: Tensor, count: int) -> list[Tensor]:
     return list((weights.t() @ flat) / len(flat) ** 0.5)
 
 
-def _trust(
+def _confidence(
     texture: Tensor, frames: Sequence[Tensor], uvs: Sequence[Tensor], masks: Sequence[Tensor]
 ) -> Tensor:
-    """(size, size) trust, a logit over `TRUST_GAIN`: positive where the texture explains the pixels inside
-    the mask better than their surroundings do.
+    """(size, size) the confidence, a logit over `CONFIDENCE_GAIN`: positive where the texture explains the
+    pixels inside the mask better than their surroundings do.
     """
     size = texture.shape[-1]
     sums = torch.zeros(size * size, 3)
     for frame, uv, mask in zip(frames, uvs, masks, strict=True):
         errors = []
-        for certain in (20.0, -20.0):
+        for logit in (20.0, -20.0):
             trial = texture.clone()
-            trial[:, 3] = certain
-            errors.append((_guess(trial, frame, uv, mask) - frame).square().mean(0))
+            trial[:, 3] = logit
+            errors.append((_composite(trial, frame, uv, mask) - frame).square().mean(0))
         inside = torch.where(mask[..., None] > 0.5, uv, torch.full_like(uv, -1))
         sums += splat(torch.stack(errors), inside, size)
-    own, around = sums[:, 0] + 1e-6, sums[:, 1] + 1e-6
-    logit = (DOUBT * torch.log(around / own) + FAITH).clamp(-MOST_TRUST, MOST_TRUST)
-    logit[sums[:, 2] < 1e-3] = MOST_TRUST
-    smooth = F.avg_pool2d(logit.reshape(1, 1, size, size), 5, 1, 2, count_include_pad=False)
-    return smooth[0, 0] / TRUST_GAIN
+    of_texture, of_surroundings = sums[:, 0] + 1e-6, sums[:, 1] + 1e-6
+    logits = LOGITS_PER_NEPER * torch.log(of_surroundings / of_texture) + EQUAL_ERROR_LOGIT
+    logits = logits.clamp(-MOST_CONFIDENCE, MOST_CONFIDENCE)
+    logits[sums[:, 2] < 1e-3] = MOST_CONFIDENCE
+    smooth = F.avg_pool2d(logits.reshape(1, 1, size, size), 5, 1, 2, count_include_pad=False)
+    return smooth[0, 0] / CONFIDENCE_GAIN
 
 
 def _residual(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
-    """(size * size, 3) what the first guess of one frame lacks at each texel inside the mask."""
-    left = (frame - _guess(texture, frame, uv, mask)) * mask
+    """(size * size, 3) frame minus initial composite at each texel inside the mask."""
+    difference = (frame - _composite(texture, frame, uv, mask)) * mask
     inside = torch.where(mask[..., None] > 0.5, uv, torch.full_like(uv, -1))
-    sums = splat(left, inside, texture.shape[-1])
-    return sums[:, :3] / (sums[:, 3:] + STRONG)
+    sums = splat(difference, inside, texture.shape[-1])
+    return sums[:, :3] / (sums[:, 3:] + SHRINKAGE_PIXELS)
 
 
-def _guess(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
+def _composite(texture: Tensor, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
+    """The initial composite (3, h, w) of one frame."""
     sampled = sample_texture(texture, uv[None, None])[0]
-    return first_guess(frame[None], sampled[:, :3], sampled[:, 3:4], mask[None, None])[0]
+    return initial_composite(frame[None], sampled[:, :3], sampled[:, 3:4], mask[None, None])[0]

@@ -1,5 +1,5 @@
-"""How one actor speaks: the last layer of the speech model, fitted to the actor's own clip without making the
-mouth mumble.
+"""An actor's way of speaking: the per-actor linear adapter of the speech model, fitted to the actor's own
+clip while the mouth keeps its range of motion.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from visualdub.speech.sync import shifted_sound
 
 Array = NDArray[np.float64]
 
-LEAST_SECONDS = 2.0  # of speech over a tracked mouth below which the generic way of speaking stands
-HELD = 10.0  # of each hidden number's variance: how much the generic layer resists, at HELD_SECONDS of speech
-HELD_SECONDS = 5.0
+LEAST_SECONDS = 2.0  # of speech with a tracked mouth, below which no adapter is fitted
+# Ridge penalty at RIDGE_SECONDS of speech, in units of the hidden features' mean variance.
+RIDGE = 10.0
+RIDGE_SECONDS = 5.0
 GENERIC = "the actor speaks in the generic way, within the mouth's own range"
 
 
 def source_style(clip: Path, track: Track, offset: float | None) -> tuple[SpeechStyle, str]:
-    """`actor_style` by the clip's own sound. offset: seconds its picture is late; None: the sound is not
-    known to be the actor's.
+    """The style of the actor of `track`, fitted to the clip's own audio, and a line that says to what.
 
-    The generic way of speaking stands, with the actor's own range, where there is no such sound.
+    offset: seconds by which the audio leads the video; None: the audio is not known to be the actor's.
+    Without such audio the style is the generic way of speaking with the actor's own range.
     """
     if offset is None:
         return fit_style(track), f"{track.source}: {GENERIC}: its sound could not be matched to this mouth"
@@ -51,14 +52,15 @@ def actor_style(
     face: FaceModel | None = None,
     record: dict[str, Any] | None = None,
 ) -> tuple[SpeechStyle, str]:
-    """The style of the actor of `track` with a layer of its own, and a line that says what it was fitted to.
+    """The style of the actor of `track` with a per-actor linear adapter, and a line that says to what it was
+    fitted.
 
-    audio: (n,) mono at 16 kHz, -1..1, sample 0 at the track's first frame. Under LEAST_SECONDS of speech: the
-    generic way of speaking with the actor's statistics. model, face, record: the speech model, its face model
-    and record; by default the built-in speech model and the track's face model.
+    audio: (n,) mono at 16 kHz, -1..1, sample 0 at the track's first frame. With less than LEAST_SECONDS of
+    speech the style is the generic way of speaking with the actor's statistics. model, face, record: the
+    speech model, its face model and record; by default the built-in ones and the track's face model.
     """
     style = fit_style(track, record)
-    hidden, voice = hear_frames(check_audio(audio), track, model)
+    hidden, voice = encode_frames(check_audio(audio), track, model)
     values = speech_parameters(track, len(style.mean))
     known = track.usable & np.isfinite(values).all(1) & (voice > 0.5)
     seconds = float(known.sum() / track.rate)
@@ -70,15 +72,16 @@ def actor_style(
     centre, gain = np.array(style.mean), np.array(style.scale)
     slope = offset_slopes(face or track.model, track.identity, centre, gain)[..., 0].mean(1)
     motion = (values[known] - centre) / gain
-    layer = fit_layer(hidden[known], last_layer(model), motion, HELD * HELD_SECONDS / seconds, slope)
-    rows = tuple(tuple(map(float, row)) for row in layer)
+    ridge = RIDGE * RIDGE_SECONDS / seconds
+    adapter = fit_linear_adapter(hidden[known], last_layer(model), motion, ridge, slope)
+    rows = tuple(tuple(map(float, row)) for row in adapter)
     return replace(style, adapter=rows, speech_model=model_hash(model)), (
-        f"{track.source}: the way of speaking was learned from {seconds:.1f} s of speech"
+        f"{track.source}: the way of speaking was fitted to {seconds:.1f} s of speech"
     )
 
 
-def hear_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tuple[Array, Array]:
-    """What the model hears at each frame of a track: hidden (n, H), voice (n,)."""
+def encode_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tuple[Array, Array]:
+    """The model's hidden features (n, H) and speech activity (n,) at each frame of a track."""
     at = np.arange(len(track)) / float(track.rate) * STEP_RATE
     length = int(len(track) / track.rate * RATE)
     parts = zip(
@@ -94,32 +97,32 @@ def hear_frames(audio: NDArray[np.float32], track: Track, model: Path) -> tuple[
     return frames(hidden), frames(voice[:, None])[:, 0]
 
 
-def fit_layer(hidden: Array, last: Array, motion: Array, held: float, slope: Array) -> Array:
-    """(H + 1, m) what to add to the model's own last layer `last` (H + 1, m): ridge regression of what it
-    misses.
+def fit_linear_adapter(hidden: Array, last: Array, motion: Array, ridge: float, slope: Array) -> Array:
+    """(H + 1, m) the per-actor linear adapter, which is added to the model's last layer `last` (H + 1, m):
+    ridge regression of the generic layer's residual.
 
-    hidden: (n, H). motion: (n, m) real, in units of the actor. held: how much the generic layer resists, in
-    units of the hidden numbers' mean variance. slope: (m,) opening by each parameter. Least squares buys its
-    error by a mouth that hardly moves, or of one that overdoes what it learned by heart: the opening keeps
-    the deviation that the generic layer gives it.
+    hidden: (n, H). motion: (n, m) tracked, relative to the actor's mean and standard deviation. ridge:
+    penalty in units of the hidden features' mean variance. slope: (m,) opening by each parameter. Least
+    squares alone gives a mouth that hardly moves, or one that exaggerates what it memorised; so the opening
+    keeps the deviation that the generic layer gives it.
     """
-    heard = np.column_stack([hidden, np.ones(len(hidden))])
+    inputs = np.column_stack([hidden, np.ones(len(hidden))])
     scale = np.append(np.full(hidden.shape[1], hidden.var(0).mean()), 1.0)
-    missed = heard.T @ (motion - heard @ last) / len(heard)
-    adapted = last + np.linalg.solve(heard.T @ heard / len(heard) + held * np.diag(scale), missed)
-    before, after = (float((heard @ layer @ slope).std()) for layer in (last, adapted))
+    residual = inputs.T @ (motion - inputs @ last) / len(inputs)
+    adapted = last + np.linalg.solve(inputs.T @ inputs / len(inputs) + ridge * np.diag(scale), residual)
+    before, after = (float((inputs @ layer @ slope).std()) for layer in (last, adapted))
     if after > 0:
-        spoken = heard @ adapted - (heard @ adapted).mean(0)
-        adapted = adapted @ stretched(spoken, slope, before / after)
+        centred = inputs @ adapted - (inputs @ adapted).mean(0)
+        adapted = adapted @ stretched(centred, slope, before / after)
     return np.asarray(adapted - last)
 
 
 def stretched(motion: Array, slope: Array, gain: float) -> Array:
-    """(m, m) matrix for rows of motion: the part that goes with the lip opening times `gain`, the rest as it
-    is.
+    """(m, m) matrix by which to multiply rows of motion: the part that goes with the lip opening is
+    multiplied by `gain`, the rest is unchanged.
 
-    motion: (n, m) around its mean; slope: (m,) opening by each parameter. Only the opening is stretched: what
-    cannot be predicted would wander.
+    motion: (n, m) around its mean. slope: (m,) opening by each parameter. The rest is not multiplied because
+    its errors would grow with it.
     """
     opening = motion @ slope
     pattern = motion.T @ opening / (opening @ opening)

@@ -1,12 +1,12 @@
-"""One sentence by libespeak-ng in a process of its own: run as a script by `training.speech.synthetic`,
-standard library only.
+"""One sentence by libespeak-ng in a process of its own: a script that `training.speech.synthetic` runs, with
+the standard library alone.
 
-The library holds one synthesiser in each process, keeps state from one sentence to the next and can crash; a
-process of its own for each sentence makes the sound depend on the sentence only, and lets the caller live.
+The library has one synthesiser per process, keeps state from one sentence to the next and can crash. With a
+process for each sentence the audio depends on the sentence only, and a crash does not end the caller.
 
-Reads one JSON object {text, voice, variant, pitch, rate} from standard input. Writes a line of JSON, then
-nothing where that holds `error`, else signed 16-bit little-endian samples: {"rate": Hz, "markers": [[IPA
-name, sample], ...]}.
+The script reads one JSON object {text, voice, variant, pitch, rate} from standard input. It writes one line
+of JSON, {"rate": Hz, "markers": [[IPA name, sample], ...]}, followed by signed 16-bit little-endian samples;
+or a line with `error` and nothing else.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _collector(samples: bytearray, markers: list[tuple[str, int]]) -> Callable[[
     return receive
 
 
-def synthesise(wanted: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The header and the samples; the header has only `error` where that cannot be done."""
+def synthesise(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The header and the samples of one sentence; where it fails, the header holds `error` alone."""
     try:
         espeak = ctypes.CDLL(LIBRARY)
     except OSError:
@@ -77,29 +77,29 @@ def synthesise(wanted: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     data = ctypes.c_char_p()
     espeak.espeak_Info.restype = ctypes.c_char_p
     espeak.espeak_Info(ctypes.byref(data))
-    variant, voice = wanted["variant"], wanted["voice"]
+    variant, voice = request["variant"], request["voice"]
     if variant and not Path((data.value or b"").decode(), "voices", "!v", variant).is_file():
         return {
             "error": f"espeak-ng has no variant {variant!r}; expected one of `espeak-ng --voices=variant`"
         }, b""
     if espeak.espeak_SetVoiceByName(f"{voice}+{variant}".rstrip("+").encode()) != 0:
         return {"error": f"espeak-ng has no voice {voice!r}; expected one of `espeak-ng --voices`"}, b""
-    espeak.espeak_SetParameter(RATE, int(wanted["rate"]), 0)
-    espeak.espeak_SetParameter(PITCH, int(wanted["pitch"]), 0)
+    espeak.espeak_SetParameter(RATE, int(request["rate"]), 0)
+    espeak.espeak_SetParameter(PITCH, int(request["pitch"]), 0)
     samples, markers = bytearray(), list[tuple[str, int]]()
     callback = _CALLBACK(_collector(samples, markers))
     espeak.espeak_SetSynthCallback(callback)
-    text = wanted["text"].encode()
+    text = request["text"].encode()
     status = espeak.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, UTF8, None, None)
     if status == 0:
         status = espeak.espeak_Synchronize()
     if status != 0:
-        return {"error": f"espeak-ng cannot speak {wanted['text']!r} (status {status})"}, b""
+        return {"error": f"espeak-ng cannot speak {request['text']!r} (status {status})"}, b""
     return {"rate": rate, "markers": markers}, bytes(samples)
 
 
 def main() -> None:
-    """One sentence, from standard input to standard output."""
+    """Synthesise the request on standard input and write it to standard output."""
     header, samples = synthesise(json.loads(sys.stdin.buffer.read()))
     sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + samples)
     sys.stdout.buffer.flush()

@@ -1,5 +1,5 @@
-"""Synthetic English whose phones and their times are known, by flite: voices made from recorded people,
-closer to them than espeak-ng's, with which a network learns to tell p, b, m from n, ng, g.
+"""Synthetic English with known phones and times, by flite. Its voices are made from recordings of people and
+resemble them more than espeak-ng's; with them a network learns to tell p, b, m from n, ng, g.
 """
 
 from __future__ import annotations
@@ -15,22 +15,19 @@ import numpy as np
 import pocketsphinx
 from scipy.signal import resample_poly
 
-from training.speech.articulation import SILENCE, PhoneSpan
+from training.speech.articulation import PAUSE
 from training.speech.synthetic import Synthetic, sentences
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
+from visualdub.speech.phones import PhoneSpan
 
 PROGRAM = "flite"
-VOICES = (
-    "slt",
-    "rms",
-    "awb",
-    "kal16",
-)  # two women's and men's voices of CMU's, a Scot's, and one of diphones
+# CMU's voices of a woman, a man and a Scottish man, and one made of diphones.
+VOICES = ("slt", "rms", "awb", "kal16")
 MISSING = f"{PROGRAM} is not installed; expected it, as by: apt-get install flite"
-SECONDS = 60  # one sentence may take so long
-WORDS = 9  # of a row of words
-RELEASE = 2 / 3  # of a plosive's time its closure lasts
+SECONDS = 60  # longest time that one sentence may take to synthesise
+WORDS = 9  # words in a row of words
+RELEASE = 2 / 3  # share of a plosive's time that its closure lasts
 PHONES = {
     "aa": "ɑ",
     "ae": "æ",
@@ -63,7 +60,7 @@ PHONES = {
     "ow": "oʊ",
     "oy": "ɔɪ",
     "p": "p",
-    "pau": SILENCE,
+    "pau": PAUSE,
     "r": "ɹ",
     "s": "s",
     "sh": "ʃ",
@@ -81,14 +78,14 @@ PHONES = {
 
 @cache
 def missing() -> str | None:
-    """Why flite cannot be used on this machine, in one line; None where it can."""
+    """A line that says why flite cannot be used on this machine; None where it can."""
     return None if shutil.which(PROGRAM) else MISSING
 
 
 def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
-    """English `text` by one of `VOICES`, `stretch` times as slow as the voice speaks, with the phones' times.
+    """Speak English `text` with one of `VOICES`, `stretch` times as slowly as usual, with the phones' times.
 
-    Raises `BadInput` where flite is not installed, has no such voice, or nothing is spoken; `VisualDubError`
+    Raises `BadInput` where flite is not installed, has no such voice, or speaks nothing; `VisualDubError`
     where it fails.
     """
     if missing():
@@ -98,8 +95,8 @@ def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
     if not any(c.isalpha() for c in text):
         raise BadInput(f"the text to speak is {text!r}; expected words")
     with TemporaryDirectory() as folder:
-        sound = Path(folder) / "said.wav"
-        wanted = [
+        sound = Path(folder) / "speech.wav"
+        command = [
             PROGRAM,
             "-voice",
             voice,
@@ -112,7 +109,7 @@ def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
             str(sound),
         ]
         try:
-            done = subprocess.run(wanted, capture_output=True, text=True, timeout=SECONDS, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired as e:
             raise VisualDubError(f"flite did not finish {text!r} within {SECONDS} s") from e
         if done.returncode != 0 or not sound.is_file():
@@ -133,27 +130,27 @@ def speak(text: str, voice: str, stretch: float = 1.0) -> Synthetic:
 
 
 def phones_of(segments: str) -> tuple[PhoneSpan, ...]:
-    """Flite's segments, "pau:0.184 dh:0.246 ...", each with the second it ends at. Raises `VisualDubError`
-    for a phone that flite's English does not have.
+    """Phones from flite's segments, "pau:0.184 dh:0.246 ...", where each number is the second at which the
+    phone ends. Raises `VisualDubError` for a phone that flite's English does not have.
     """
-    found, start = [], 0.0
+    spans, start = [], 0.0
     for segment in segments.split():
         name, _, until = segment.rpartition(":")
         if name not in PHONES:
             raise VisualDubError(f"flite spoke the phone {name!r}; expected one of its English ones")
         end = float(until)
-        found.append(
+        spans.append(
             PhoneSpan(
                 PHONES[name], start, end, start + RELEASE * (end - start) if name in ("p", "b") else None
             )
         )
         start = end
-    return tuple(found)
+    return tuple(spans)
 
 
 def texts(rows: int, seed: int) -> list[str]:
     """The English sentences to train on, and `rows` rows of words out of PocketSphinx's dictionary."""
     dictionary = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8")
     words = [line.split()[0] for line in dictionary.splitlines() if line.strip()]
-    known, random = [w for w in words if w.isalpha()], np.random.default_rng(seed)
-    return [*sentences("train", "en"), *(" ".join(random.choice(known, WORDS)) for _ in range(rows))]
+    spoken, random = [w for w in words if w.isalpha()], np.random.default_rng(seed)
+    return [*sentences("train", "en"), *(" ".join(random.choice(spoken, WORDS)) for _ in range(rows))]

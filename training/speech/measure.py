@@ -1,4 +1,4 @@
-"""How well a predicted mouth follows the real one: opening and lip vertices, clip by clip."""
+"""Measures of a predicted mouth against the tracked one: opening and lip vertices, clip by clip."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SpeechFigures:
-    """One clip, or the mean over several."""
+    """The measures of one clip, or their mean over several."""
 
     correlation: float  # of inner-lip opening, predicted against tracked
     # mean over frames of the largest squared lip-vertex error, over that of a mouth still at its mean
     lip_error: float
-    spread: float  # standard deviation of opening, predicted / tracked
+    deviation_ratio: float  # standard deviation of opening, predicted / tracked
     correlation_best_lag: float  # the same correlation at the lag (within 0.2 s) where it is largest
-    lag: float  # that lag, seconds; positive: the picture is later than its offset says
+    lag: float  # that lag in seconds; positive: the audio leads the video by more than the clip's offset
 
 
 def mouth_shape(clip: SpeechClip, values: Array, model: FaceModel) -> tuple[Array, Array]:
@@ -49,8 +49,8 @@ def lip_error(real: Array, found: Array) -> float:
 
 
 def best_lag(real: Array, found: Array, rate: float, reach: float = 0.2) -> tuple[float, float]:
-    """The lag in seconds within `reach` at which `real` (n,) shifted back fits `found` (n,) best, and the
-    correlation there.
+    """The lag in seconds, within `reach`, by which `real` (n,) must be moved to earlier times to correlate
+    best with `found` (n,), and the correlation there. rate: samples per second.
     """
     times = np.arange(len(real)) / rate
     lags = np.arange(-reach, reach + 0.001, 0.02)

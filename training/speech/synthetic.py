@@ -1,4 +1,4 @@
-"""Synthetic speech whose phones and their times are known, by espeak-ng."""
+"""Synthetic speech with known phones and times, by espeak-ng."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, resample_poly, sosfilt
 
 from training.speech import espeak_speaker
-from training.speech.articulation import SILENCE, PhoneSpan, articulations
+from training.speech.articulation import PAUSE, articulations
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.speech.features import RATE
+from visualdub.speech.phones import PhoneSpan
+from visualdub.storage import atomic_path
 
 MISSING = (
     f"espeak-ng is not installed ({espeak_speaker.LIBRARY} was not found); expected it, as by: apt-get"
     " install espeak-ng"
 )
-SECONDS = 60  # one sentence may take so long
-SILENT = 0.003  # samples below this, of -1..1, are silence: espeak's pauses are digital
-CLOSURE_SECONDS = 0.1  # silence before a closing sound belongs to it up to so much
-EDGE_SECONDS = (
-    0.012  # sound on either side of a moment that is compared to find where a closure opens; a pulse or more
-)
-LATE_SECONDS = 0.05  # espeak announces a vowel after a nasal or liquid so much too late at most
-JUMP = 1.0  # nepers of power above 500 Hz that an opening closure brings at least
+SECONDS = 60  # longest time that one sentence may take to synthesise
+SILENT = 0.003  # amplitude, of 1, below which a sample is silence; espeak's pauses are digital silence
+CLOSURE_SECONDS = 0.1  # longest silence before a plosive or nasal that is taken as its closure
+# Length of the stretches on either side of a moment that are compared to find where a closure opens; they
+# hold at
+# least one pulse of the voice.
+EDGE_SECONDS = 0.012
+LATE_SECONDS = 0.05  # most by which espeak's marker of a vowel after a nasal or liquid is late
+RELEASE_NEPERS = 1.0  # least rise of the power above 500 Hz where a closure opens
 
 PLOSIVES = set("pbtdʈɖcɟkɡgqɢʔɓɗɠ")
 VOICED_PLOSIVES = set("bdɖɟɡgɢɓɗɠ")
@@ -43,21 +46,21 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A spoken sentence: `audio` (n,) at 16 kHz in -1..1; `phones` from 0 to the end without a gap."""
+    """A spoken sentence."""
 
     text: str
-    voice: str  # espeak's name of the language
-    variant: str  # espeak's name of the speaker, or ""
-    audio: Samples
-    phones: tuple[PhoneSpan, ...]
+    voice: str  # the language, as espeak names it
+    variant: str  # the speaker, as espeak names it, or ""
+    audio: Samples  # (n,) at 16 kHz, -1..1
+    phones: tuple[PhoneSpan, ...]  # in IPA, from 0 to the end without a gap
 
 
 @dataclass(frozen=True)
 class Voice:
     """A speaker."""
 
-    language: str  # espeak's voice, such as "fr"
-    variant: str = ""  # m1..m7, f1..f5 and others; "" is the voice as it is
+    language: str  # the name of espeak's voice, such as "fr"
+    variant: str = ""  # m1..m7, f1..f5 and others; "" is the plain voice
     pitch: int = 50  # 0..100
     rate: int = 175  # words per minute, 80..450
 
@@ -67,7 +70,7 @@ class Voice:
 
 @cache
 def missing() -> str | None:
-    """Why espeak-ng cannot be used on this machine, in one line; None where it can."""
+    """A line that says why espeak-ng cannot be used on this machine; None where it can."""
     try:
         _run({"text": "a", "voice": "en", "variant": "", "pitch": 50, "rate": 175})
     except VisualDubError as e:
@@ -75,22 +78,22 @@ def missing() -> str | None:
     return None
 
 
-def _run(wanted: dict[str, object]) -> tuple[list[tuple[str, int]], Samples, int]:
-    """Markers, samples and their rate of one sentence, made by a process of its own."""
+def _run(request: dict[str, object]) -> tuple[list[tuple[str, int]], Samples, int]:
+    """Markers, samples and sample rate of one sentence, synthesised in a process of its own."""
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", str(Path(espeak_speaker.__file__))],
-            input=json.dumps(wanted).encode(),
+            input=json.dumps(request).encode(),
             capture_output=True,
             timeout=SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as e:
-        raise VisualDubError(f"espeak-ng did not finish {wanted['text']!r} within {SECONDS} s") from e
+        raise VisualDubError(f"espeak-ng did not finish {request['text']!r} within {SECONDS} s") from e
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise VisualDubError(
-            f"espeak-ng ended with status {done.returncode} at {wanted['text']!r}:"
+            f"espeak-ng ended with status {done.returncode} at {request['text']!r}:"
             f" {words[-1] if words else ''}"
         )
     line, _, samples = done.stdout.partition(b"\n")
@@ -102,11 +105,11 @@ def _run(wanted: dict[str, object]) -> tuple[list[tuple[str, int]], Samples, int
 
 
 def speak(text: str, voice: str, pitch: int = 50, rate: int = 175, variant: str = "") -> Synthetic:
-    """`text` spoken by espeak-ng's `voice` (a language: "fr", "en-us"), with the phones' times.
+    """Speak `text` with espeak-ng's `voice` (a language: "fr", "en-us"), with the phones' times.
 
     pitch: 0..100. rate: 80..450 words per minute. variant: a speaker, "m1".."m7", "f1".."f5" and others.
     Raises `BadInput` where espeak-ng is not installed, has no such voice, a number is out of range, or
-    nothing is spoken; `VisualDubError` where it dies.
+    nothing is spoken; `VisualDubError` where it fails.
     """
     if not text.strip() or "\0" in text:
         raise BadInput(f"the text to speak is {text!r}; expected words")
@@ -132,13 +135,12 @@ def speak(text: str, voice: str, pitch: int = 50, rate: int = 175, variant: str 
 
 
 def phone_spans(markers: Sequence[tuple[str, int]], audio: Samples, rate: int) -> tuple[PhoneSpan, ...]:
-    """Phones with the times at which they are heard, from espeak's markers (name, sample), which lie
-    elsewhere in three ways:
+    """Phones and when they sound, from espeak's markers (name, sample), which differ from that in three ways.
 
-    a plosive's marker stands at its burst, after the silence of its closure (30 to 50 ms), which is moved to
-    the plosive; a vowel's after a nasal or liquid stands inside the vowel (15 to 35 ms), and is moved back to
-    where the closure opens; and a nameless marker is a pause only where nothing sounds. audio: (n,) at
-    `rate`, in -1..1.
+    A plosive's marker is at its burst, after the silence of its closure (30 to 50 ms); that silence is given
+    to the plosive. The marker of a vowel after a nasal or liquid is inside the vowel (15 to 35 ms), and is
+    moved back to where the closure opens. And a nameless marker is a pause only where there is silence.
+    audio: (n,) at `rate` per second, -1..1.
     """
     names, starts = _named(markers, audio)
     power = _bright_power(audio, rate)
@@ -158,16 +160,16 @@ def phone_spans(markers: Sequence[tuple[str, int]], audio: Samples, rate: int) -
 
 
 def _named(markers: Sequence[tuple[str, int]], audio: Samples) -> tuple[list[str], list[int]]:
-    """Names and samples from 0 on, each phone longer than nothing; nameless sound joined to the phone that
-    follows.
+    """Names and first samples of the phones, from sample 0 on, without empty ones; nameless sound is joined
+    to the phone that follows.
 
-    Markers such as "(en)", a change of language within a sentence, are no phones.
+    Markers such as "(en)", a change of language within a sentence, are not phones.
     """
     spans = [
         (_cleaned(name), max(0, at)) for name, at in markers if at < len(audio) and not name.startswith("(")
     ]
     if not spans or spans[0][1] > 0:
-        spans.insert(0, (SILENCE, 0))
+        spans.insert(0, (PAUSE, 0))
     names: list[str] = []
     starts: list[int] = []
     for i, (name, at) in enumerate(spans):
@@ -176,21 +178,21 @@ def _named(markers: Sequence[tuple[str, int]], audio: Samples) -> tuple[list[str
             continue
         if not name and i + 1 < len(spans) and spans[i + 1][0] and np.abs(audio[at:end]).mean() > SILENT:
             spans[i + 1] = (spans[i + 1][0], at)
-        elif not (names and name == SILENCE == names[-1]):
+        elif not (names and name == PAUSE == names[-1]):
             names.append(name)
             starts.append(at)
     return names, starts
 
 
 def _cleaned(name: str) -> str:
-    """IPA of espeak's name: without stress, aspirates (its Korean ph) with the modifier."""
+    """espeak's name as IPA: without stress, and with the modifier for aspirates (its Korean ph)."""
     bare = name.strip("ˈˌ ˑ").replace("?", "ʔ")
     return f"{bare[0]}ʰ" if len(bare) == 2 and bare[0] in PLOSIVES and bare[1] == "h" else bare
 
 
 def _closure_start(audio: Samples, rate: int, names: Sequence[str], starts: Sequence[int], i: int) -> int:
-    """Where the silence begins that ends at marker `i` of a plosive or nasal; the marker where there is
-    none.
+    """The sample where the silence before marker `i` of a plosive or nasal begins; the marker's where there
+    is no silence.
     """
     if not names[i] or names[i][0] not in PLOSIVES | NASALS or i == 0:
         return starts[i]
@@ -200,8 +202,8 @@ def _closure_start(audio: Samples, rate: int, names: Sequence[str], starts: Sequ
 
 
 def _bright_power(audio: Samples, rate: int) -> NDArray[np.float64]:
-    """(n,) power above 500 Hz, where voice behind shut lips is weak and an open mouth strong; nothing rings
-    ahead of a rise.
+    """(n,) power above 500 Hz, which is weak behind closed lips and strong in an open mouth; the filter is
+    causal, so that no rise is announced early.
     """
     high = sosfilt(butter(4, 500, "high", fs=rate, output="sos"), audio.astype(np.float64))
     return np.asarray(high**2 + 1e-9)
@@ -209,7 +211,7 @@ def _bright_power(audio: Samples, rate: int) -> NDArray[np.float64]:
 
 def _opens(power: NDArray[np.float64], rate: int, first: int, last: int) -> int | None:
     """The sample in first..last where power rises most from the EDGE_SECONDS before to those after; None
-    below JUMP.
+    where it rises by less than RELEASE_NEPERS.
     """
     width = round(EDGE_SECONDS * rate)
     a, b = max(first - width, 0), min(last + width, len(power))
@@ -222,14 +224,14 @@ def _opens(power: NDArray[np.float64], rate: int, first: int, last: int) -> int 
     if not inside.any():
         return None
     best = int(np.argmax(np.where(inside, rise, -np.inf)))
-    return int(edges[best]) if rise[best] > JUMP else None
+    return int(edges[best]) if rise[best] > RELEASE_NEPERS else None
 
 
 def _release(
     power: NDArray[np.float64], rate: int, name: str, closed: int, marker: int, end: int
 ) -> int | None:
-    """Where a plosive opens: a voiced one at the rise after its murmur, others at the marker. None for other
-    sounds.
+    """The sample where a plosive opens: at the rise after its murmur if it is voiced, else at the marker;
+    None for other sounds.
     """
     if not name or name[0] not in PLOSIVES or len(articulations(name)) > 1:
         return None
@@ -250,27 +252,26 @@ def _last(name: str) -> str:
 
 
 VARIANTS = (*(f"m{i}" for i in range(1, 8)), *(f"f{i}" for i in range(1, 6)))
-SENTENCES = (
-    Path(__file__).parent / "sentences.json"
-)  # {"test" or "train": {language: sentences}}, none in both
+# {"test" or "train": {language: sentences}}; no sentence is in both
+SENTENCES = Path(__file__).parent / "sentences.json"
 
 
 def sentences(use: str, language: str) -> list[str]:
-    """Everyday sentences rich in p, b, m and a, written for this. use: "test" or "train".
+    """Everyday sentences with many p, b, m and a, written for this purpose. use: "test" or "train".
 
-    Raises `BadInput` for a language without any.
+    Raises `BadInput` for a language without sentences.
     """
-    known: dict[str, dict[str, list[str]]] = json.loads(SENTENCES.read_text(encoding="utf-8"))
-    if language not in known.get(use, {}):
+    texts: dict[str, dict[str, list[str]]] = json.loads(SENTENCES.read_text(encoding="utf-8"))
+    if language not in texts.get(use, {}):
         raise BadInput(
             f"there are no {use} sentences in {language!r}; expected one of"
-            f" {', '.join(known.get(use, known))}"
+            f" {', '.join(texts.get(use, texts))}"
         )
-    return known[use][language]
+    return texts[use][language]
 
 
 def random_voice(language: str, seed: int) -> Voice:
-    """A speaker drawn by `seed`: one of twelve variants, pitch 25..75, 130..210 words per minute."""
+    """A random speaker, chosen by `seed`: one of twelve variants, pitch 25..75, 130..210 words per minute."""
     draw = np.random.default_rng([seed, zlib.crc32(language.encode())])
     return Voice(
         language,
@@ -283,17 +284,18 @@ def random_voice(language: str, seed: int) -> Voice:
 def synthetic_set(
     voices: Sequence[Voice], sentences: Sequence[str], folder: Path | None = None
 ) -> list[Synthetic]:
-    """Every sentence by every voice, voices outermost.
+    """Every sentence by every voice, in the order of the voices.
 
-    folder: what is spoken is kept there, one file each, and read instead of spoken when it is asked for
-    again. Raises as `speak`.
+    folder: stores what is spoken, one file each; it is read from there the next time. Raises what `speak`
+    raises.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    return [_kept(voice, text, folder) for voice in voices for text in sentences]
+    return [_spoken(voice, text, folder) for voice in voices for text in sentences]
 
 
-def _kept(voice: Voice, text: str, folder: Path | None) -> Synthetic:
+def _spoken(voice: Voice, text: str, folder: Path | None) -> Synthetic:
+    """One sentence by one voice, from `folder` where it is stored there."""
     manner = f"{voice.language}-{voice.variant or 'plain'}-{voice.pitch}-{voice.rate}"
     name = f"{manner}-{zlib.crc32(text.encode()):08x}.npz"
     file = None if folder is None else folder / name
@@ -304,9 +306,9 @@ def _kept(voice: Voice, text: str, folder: Path | None) -> Synthetic:
         times = np.array(
             [(p.start, p.end, np.nan if p.release is None else p.release) for p in spoken.phones]
         )
-        part = file.with_suffix(".part.npz")
-        np.savez(part, audio=spoken.audio, names=np.array([p.ipa for p in spoken.phones]), times=times)
-        part.replace(file)
+        names = np.array([p.phone for p in spoken.phones])
+        with atomic_path(file) as temporary, temporary.open("wb") as f:
+            np.savez(f, audio=spoken.audio, names=names, times=times)
     return spoken
 
 

@@ -1,4 +1,4 @@
-"""Train the audio-to-expression model on clips with their own sound, and ship it as ONNX with its record."""
+"""Trains the speech model on clips whose audio is their speaker's, and writes it as ONNX with its record."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.speech.adapter import stretched
-from training.speech.clips import SpeechClip, SyntheticSound, load_clips, synthetic_sounds
+from training.speech.clips import SpeechClip, SyntheticExample, load_clips, synthetic_examples
 from training.speech.measure import SpeechFigures, mean_figures, measure_clip, style_values
-from training.speech.network import SpeechNet, Spoken, export_onnx
+from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx
 from training.speech.windows import Mixture, Windows, lip_jacobian
 from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
@@ -26,42 +26,42 @@ from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
 from visualdub.speech.features import feature_kind
 from visualdub.speech.predict import MODEL, predict_motion
+from visualdub.storage import write_text
 
 HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 
 
 @dataclass(frozen=True)
 class SpeechConfig:
-    """How the model is trained."""
+    """The configuration of a training."""
 
-    features: str = "both"  # phone, mel, both or wav2vec2
+    features: str = "both"  # input features: phone, mel, both or wav2vec2
     channels: int = 64
     dilations: tuple[int, ...] = (1, 2, 4)  # in steps of 20 ms
     dropout: float = 0.3
     steps: int = 300
     mixture: Mixture = field(default_factory=lambda: Mixture(16, 6, 6, 128, 0.06, 0.3, 0.15, 0.1))
-    rate: float = 2e-3  # AdamW, one cycle
-    decay: float = 0.05
-    members: int = 2  # networks whose mean is shipped
-    lip_weight: float = 1.0  # lip vertices
-    velocity_weight: float = 0.1  # their change from step to step; 2.0 cost 0.08 of the held-out correlation
-    opening_weight: float = 1.0
-    parameter_weight: float = 0.2  # every parameter in units of the actor
-    voice_weight: float = 0.3
-    synthetic_weight: float = 0.3  # opening by the phones of synthetic sentences
-    contact_weight: float = 0.5  # touching lips, in the same
-    apart_weight: float = 1.0  # what a deviation of opening takes off the logit of touching lips
-    stretch: float = (
-        1.3  # of the opening, which regression shrinks: a mouth that does less than the real one mumbles
-    )
-    unstyled: float = (
-        0.5  # share of the clips' windows heard without their speaker's style code, as strangers are
-    )
+    rate: float = 2e-3  # learning rate of AdamW, one cycle
+    decay: float = 0.05  # weight decay
+    members: int = 2  # networks whose mean is exported
+    lip_weight: float = 1.0  # of the error of lip vertices
+    # of the error of their change from step to step; 2.0 cost 0.08 of the held-out correlation
+    velocity_weight: float = 0.1
+    opening_weight: float = 1.0  # of the error of the opening
+    parameter_weight: float = 0.2  # of the error of every parameter, relative to the actor's deviation
+    voice_weight: float = 0.3  # of speech activity
+    synthetic_weight: float = 0.3  # of the opening in synthetic sentences
+    contact_weight: float = 0.5  # of touching lips
+    apart_weight: float = 1.0  # amount by which a deviation of opening lowers the logit of touching lips
+    # factor on the opening, which regression shrinks; a mouth that moves too little mumbles
+    stretch: float = 1.3
+    # share of the clips' windows without their speaker's style code, as for other people
+    unstyled: float = 0.5
     seed: int = 0
 
 
 def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> Tensor:
-    """The sum of all terms; those of clips are about 1 for a still mouth."""
+    """The sum of all losses, a scalar; those of clips are about 1 for a still mouth."""
     style = net.styles(batch["person"], len(batch["features"]), config.unstyled)
     motion, voice, contact = net(batch["features"], style)
     count, weight = len(batch["motion"]), batch["weight"]
@@ -77,8 +77,9 @@ def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> T
     total = total / weight.sum() + config.voice_weight * binary_cross_entropy_with_logits(
         voice[:count], batch["voice"]
     )
-    total = total + config.contact_weight * _touch_loss(contact[:count], batch["touch"], batch["heard"])
-    if "spoken" in batch:
+    touching = _contact_loss(contact[:count], batch["contact"], batch["contact_known"])
+    total = total + config.contact_weight * touching
+    if "synthetic_known" in batch:
         total = total + _synthetic_loss(motion[count:], contact[count:], batch, config)
     return torch.as_tensor(total)
 
@@ -86,19 +87,20 @@ def loss_of(net: SpeechNet, batch: dict[str, Tensor], config: SpeechConfig) -> T
 def _synthetic_loss(
     motion: Tensor, contact: Tensor, batch: dict[str, Tensor], config: SpeechConfig
 ) -> Tensor:
-    """Opening and touching lips against what the phones ask for."""
-    spoken = batch["spoken"]
-    opening = (
-        (motion @ batch["generic_slope"] - batch["opening"]).square() * batch["taught"]
-    ).sum() / spoken.sum()
-    return config.synthetic_weight * opening + config.contact_weight * _touch_loss(
-        contact, batch["contact"], spoken
+    """The losses of opening and touching lips in synthetic sentences, whose targets come from their
+    phones.
+    """
+    known = batch["synthetic_known"]
+    error = motion @ batch["generic_slope"] - batch["synthetic_opening"]
+    opening = (error.square() * batch["opening_known"]).sum() / known.sum()
+    return config.synthetic_weight * opening + config.contact_weight * _contact_loss(
+        contact, batch["synthetic_contact"], known
     )
 
 
-def _touch_loss(contact: Tensor, touching: Tensor, known: Tensor) -> Tensor:
-    """Logits of touching lips (n, T) against whether they touch, where that is known. A closed mouth that is
-    a little open is the error people see: a step in which they touch counts twice.
+def _contact_loss(contact: Tensor, touching: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy of the logits of touching lips (n, T) where `known` is 1. Lips that should touch and do
+    not are the error people notice, so a step in which they touch counts twice.
     """
     total = binary_cross_entropy_with_logits(contact, touching, known * (1 + touching), reduction="sum")
     return total / known.sum().clamp(min=1.0)
@@ -108,10 +110,10 @@ def train_member(
     clips: list[SpeechClip],
     model: FaceModel,
     config: SpeechConfig,
-    synthetic: list[SyntheticSound],
+    synthetic: list[SyntheticExample],
     progress: Callable[[int, float], None] | None = None,
 ) -> SpeechNet:
-    """One network, from `config.seed`."""
+    """Train one network, seeded by `config.seed`. progress: gets every step and its loss."""
     torch.manual_seed(config.seed)
     kind = feature_kind(config.features)
     windows = Windows(clips, model, kind, config.mixture, config.seed, synthetic)
@@ -134,7 +136,7 @@ def train_member(
 
 
 def opening_gain(clips: list[SpeechClip], slopes: dict[str, NDArray[np.float64]], gain: float) -> Tensor:
-    """(m, m) `stretched` of the clips' own motion: regression shrinks what it cannot know."""
+    """(m, m) the matrix of `stretched` for the clips' motion; regression shrinks what it cannot predict."""
     motion = np.concatenate([c.motion[c.usable] for c in clips])
     opening = np.concatenate([(c.motion @ slopes[c.file])[c.usable] for c in clips])
     slope = np.linalg.lstsq(motion, opening, rcond=None)[0]
@@ -142,33 +144,33 @@ def opening_gain(clips: list[SpeechClip], slopes: dict[str, NDArray[np.float64]]
 
 
 def clip_tracker(folder: Path | None) -> Callable[[Path], Track]:
-    """A tracker that keeps its tracks in `folder`, by default in the cache of all commands."""
+    """A tracker that stores its tracks in `folder`; None: in the common cache."""
 
     def tracked(path: Path) -> Track:
         if folder is None:
             return cached_track(path)[0]
-        kept = folder / f"{path.name}.npz"
-        if not kept.is_file():
+        stored = folder / f"{path.name}.npz"
+        if not stored.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            track_clip(path).save(kept)
-        return Track.load(kept)
+            track_clip(path).save(stored)
+        return Track.load(stored)
 
     return tracked
 
 
 def run_clip(clip: SpeechClip, model: FaceModel, onnx: Path) -> SpeechFigures:
-    """Figures of the exported model on one clip, run as a dub runs it, with the clip's own statistics."""
+    """Measures of the exported model on one clip, run as in a dub, with the clip's own statistics."""
     motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx)
     return measure_clip(clip, style_values(clip, motion, model), model)[0]
 
 
-def train_spoken(
+def train_ensemble(
     clips: list[SpeechClip],
     model: FaceModel,
     config: SpeechConfig,
-    synthetic: list[SyntheticSound],
+    synthetic: list[SyntheticExample],
     say: Callable[[str], None],
-) -> Spoken:
+) -> SpeechEnsemble:
     """The mean of `config.members` networks trained on `clips`, its opening stretched by `config.stretch`."""
     members = []
     for i in range(config.members):
@@ -183,11 +185,11 @@ def train_spoken(
         members.append(train_member(clips, model, replace(config, seed=config.seed + i), synthetic, progress))
     slopes = {c.file: lip_jacobian(model, c)[:, -1] for c in clips}
     apart = config.apart_weight * torch.tensor(np.mean(list(slopes.values()), 0), dtype=torch.float32)
-    return Spoken(members, opening_gain(clips, slopes, config.stretch), apart).eval()
+    return SpeechEnsemble(members, opening_gain(clips, slopes, config.stretch), apart).eval()
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:
-    """Four decimals are enough for a record."""
+    """The values with the four decimals that a record needs."""
     return {k: round(float(v), 4) for k, v in values.items()}
 
 
@@ -198,28 +200,28 @@ def main(
     seed: int = 0,
     tracks: Path | None = None,
     say: Callable[[str], None] = print,
-    listen: str = "both",
+    features: str = "both",
 ) -> dict[str, Any]:
-    """Train on the clips listed in `clips`/clips.json whose sound is their own; write `out` (.onnx) and its
-    record (.json).
+    """Train on the clips in `clips`/clips.json whose audio is their speaker's; write `out` (.onnx) and its
+    record (.json), which is returned.
 
     out: by default the model inside the package. steps: of each network, by default the configuration's.
-    tracks: folder that keeps the tracks of the clips, by default the common cache. listen: the features, as
-    `feature_kind` names them. Speakers in HELD_OUT are measured, never trained on. Returns the record. Raises
-    `BadInput` where `clips` holds no list of clips.
+    tracks: folder of the clips' tracks, by default the common cache. say: gets lines about the progress.
+    features: the input features, as `feature_kind` names them. Speakers in HELD_OUT are measured, never
+    trained on. Raises `BadInput` where `clips` holds no list of clips.
     """
     start = time.monotonic()
-    config = SpeechConfig(features=listen, seed=seed)
-    config, kind = config if steps is None else replace(config, steps=steps), feature_kind(listen)
+    config = SpeechConfig(features=features, seed=seed)
+    config, kind = config if steps is None else replace(config, steps=steps), feature_kind(features)
     model, out = face_model(DEFAULT_FACE_MODEL), out or MODEL
     if not (clips / "clips.json").is_file():
         raise BadInput(f"{clips} holds no clips.json; expected a folder of clips with their list")
     loaded = load_clips(clips, clip_tracker(tracks), model, kind, say)
-    training, held = ([c for c in loaded if (c.speaker in HELD_OUT) == side] for side in (False, True))
-    synthetic = synthetic_sounds(kind, seed) if config.mixture.synthetic or config.mixture.english else []
-    spoken = train_spoken(training, model, config, synthetic, say)
-    export_onnx(spoken, out, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
-    rows = {c.file: run_clip(c, model, out) for c in held}
+    training, held_out = ([c for c in loaded if (c.speaker in HELD_OUT) == side] for side in (False, True))
+    synthetic = synthetic_examples(kind, seed) if config.mixture.synthetic or config.mixture.english else []
+    ensemble = train_ensemble(training, model, config, synthetic, say)
+    export_onnx(ensemble, out, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
+    rows = {c.file: run_clip(c, model, out) for c in held_out}
     record = {
         "format": 2,
         "face_model": model.name,
@@ -238,7 +240,7 @@ def main(
         },
         "validation": {"clips": len(rows), **mean_figures(list(rows.values()))},
         "validation_clips": {
-            c.file: {"offset_ms": round(1000 * c.offset), **rounded(asdict(rows[c.file]))} for c in held
+            c.file: {"offset_ms": round(1000 * c.offset), **rounded(asdict(rows[c.file]))} for c in held_out
         },
         "training_seconds": round(time.monotonic() - start),
         "size_bytes": out.stat().st_size,
@@ -255,9 +257,7 @@ def column_mean(rows: list[NDArray[np.float64]]) -> list[float]:
 
 def write_record(record: dict[str, Any], path: Path) -> None:
     """The record as JSON, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
@@ -272,6 +272,6 @@ if __name__ == "__main__":
         features: str = "both",
     ) -> None:
         """Train the speech model on a folder of clips with their list."""
-        main(clips, out, steps, seed, tracks, listen=features)
+        main(clips, out, steps, seed, tracks, features=features)
 
     typer.run(command)

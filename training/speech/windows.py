@@ -1,5 +1,5 @@
-"""Batches for the speech network: random windows of clips, synthetic sentences, noise and music, heard a
-little worse.
+"""Batches for the speech network: random windows of clips, synthetic sentences, noise and music,
+augmented.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.speech.clips import SpeechClip, SyntheticSound, hear, unspoken_sounds
+from training.speech.clips import SpeechClip, SyntheticExample, encode_example, non_speech_variants
 from visualdub.face.landmarks import INNER_LIP_PAIRS, LIPS
 from visualdub.face.models import FaceModel
 from visualdub.speech.features import FeatureKind
@@ -21,8 +21,8 @@ Array = NDArray[np.float32]
 
 
 def lip_jacobian(model: FaceModel, clip: SpeechClip) -> NDArray[np.float64]:
-    """(m, 3 L + 1) change of the lip vertices, and of the opening, by one unit of each parameter, over their
-    own deviation.
+    """(m, 3 L + 1) change of the lip vertices, and in the last column of the opening, with one unit of each
+    parameter, relative to their standard deviation in the clip.
     """
     count = len(clip.gain)
     points = np.repeat(clip.centre[None], count + 1, 0)
@@ -41,8 +41,8 @@ def lip_jacobian(model: FaceModel, clip: SpeechClip) -> NDArray[np.float64]:
 
 
 def lip_metric(jacobian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(m, m) R with |e R| = |change of the lip vertices| for an error e (m,): a smaller matrix than the
-    vertices' own.
+    """(m, m) R with |e R| = |change of the lip vertices| for an error e (m,); a smaller matrix than that of
+    the vertices.
     """
     slopes = jacobian[:, :-1]
     return np.asarray(np.linalg.cholesky(slopes @ slopes.T + 1e-9 * np.eye(len(slopes))))
@@ -50,22 +50,21 @@ def lip_metric(jacobian: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a batch is made of."""
+    """The composition of a batch and the strength of its augmentation."""
 
     clips: int  # windows of clips, noise and music
-    synthetic: int  # of synthetic sentences in all languages
-    english: int  # of synthetic English that teaches touching lips alone
-    length: int  # steps of 20 ms of a window
-    unspoken: float  # share of the first that is noise or music
-    # share of the clips' windows heard otherwise than recorded: faster, in noise, in a room, through a narrow
-    # line
-    worse: float
-    noise: float  # deviation of what is added to every feature of every step; half of it to a whole window
-    masked: float  # share of the phones that a window does not hear
+    synthetic: int  # windows of synthetic sentences in all languages
+    english: int  # windows of synthetic English, whose only target are touching lips
+    length: int  # steps of 20 ms in a window
+    non_speech: float  # share of the first that is noise or music
+    # share of the clips' windows with a changed audio variant: faster, noisy, reverberant, band-limited
+    degraded: float
+    noise: float  # standard deviation of noise on every feature of every step; half of it on a whole window
+    masked: float  # share of the phone features that are removed from a window
 
 
 class Windows:
-    """Random windows, augmented. All of one hearing lies on one 20 ms clock."""
+    """Random windows, augmented. Everything in a training example lies on one clock of 20 ms."""
 
     def __init__(
         self,
@@ -74,98 +73,103 @@ class Windows:
         kind: FeatureKind,
         mixture: Mixture,
         seed: int,
-        synthetic: list[SyntheticSound],
+        synthetic: list[SyntheticExample],
     ) -> None:
+        """model: of the face. kind: of input features. synthetic: examples besides those of the clips."""
         self.kind, self.mixture, self.random = kind, mixture, np.random.default_rng(seed)
-        self.many, self.english = ([s for s in synthetic if s.taught is taught] for taught in (True, False))
+        self.languages, self.english = (
+            [s for s in synthetic if s.opening_trained is trained] for trained in (True, False)
+        )
         self.people = sorted({c.speaker for c in clips})
         self.person = [self.people.index(c.speaker) for c in clips]
-        self.hearings = [[hear(c, sound) for sound in c.sounds] for c in clips]
+        self.examples = [[encode_example(c, variant) for variant in c.variants] for c in clips]
         jacobians = [lip_jacobian(model, c) for c in clips]
         self.metric = [lip_metric(j).astype(np.float32) for j in jacobians]
         self.slope = [j[:, -1].astype(np.float32) for j in jacobians]
         self.generic_slope = np.mean(self.slope, 0)
         seconds = np.array([len(c.audio) for c in clips], float)
-        self.chance = (
-            seconds**0.7 / (seconds**0.7).sum()
-        )  # long clips more often, but one speaker must not fill the batch
-        self.unspoken = unspoken_sounds(seed, kind) if mixture.unspoken else ()
+        # Long clips are chosen more often, but not so often that one speaker fills the batch.
+        self.chance = seconds**0.7 / (seconds**0.7).sum()
+        self.non_speech = non_speech_variants(seed, kind) if mixture.non_speech else ()
 
     def batch(self) -> dict[str, Tensor]:
-        """One batch: features (N, T, width) of clips, then synthetic; of the clips' part motion (n, T, m),
-        weight, voice, touch and heard (n, T), metric (n, m, m), slope (n, m), person (n,), which of `people`;
-        of the synthetic part opening, contact, spoken and taught (N - n, T), 1 where contact and where
-        opening is known; generic_slope (m,).
+        """One batch of N windows of T steps: n of clips, then the synthetic ones.
+
+        features (N, T, width). Of the clips: motion (n, T, m), weight, voice, contact and contact_known (n,
+        T), metric (n, m, m), slope (n, m), and person (n,), an index into `people`. Of the synthetic windows:
+        synthetic_opening, synthetic_contact, opening_known and synthetic_known (N - n, T), the last two 1
+        where opening and contact are targets; and generic_slope (m,).
         """
         rows = [self._clip_row() for _ in range(self.mixture.clips)]
-        found = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
-        said = [self._synthetic_row(self.many) for _ in range(self.mixture.synthetic if self.many else 0)]
-        said += [
-            self._synthetic_row(self.english) for _ in range(self.mixture.english if self.english else 0)
-        ]
-        if said:
-            found["features"] = np.concatenate([found["features"], [r["features"] for r in said]])
-            found |= {k: np.stack([r[k] for r in said]) for k in ("opening", "contact", "spoken", "taught")}
-            found["generic_slope"] = self.generic_slope
-        found["features"] = self._augment(found["features"])
-        batch = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in found.items()}
+        arrays = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
+        count = self.mixture.synthetic if self.languages else 0
+        synthetic = [self._synthetic_row(self.languages) for _ in range(count)]
+        count = self.mixture.english if self.english else 0
+        synthetic += [self._synthetic_row(self.english) for _ in range(count)]
+        if synthetic:
+            inputs = [r.pop("features") for r in synthetic]
+            arrays["features"] = np.concatenate([arrays["features"], inputs])
+            arrays |= {k: np.stack([r[k] for r in synthetic]) for k in synthetic[0]}
+            arrays["generic_slope"] = self.generic_slope
+        arrays["features"] = self._augment(arrays["features"])
+        batch = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in arrays.items()}
         return {**batch, "person": batch["person"].long()}
 
     def _clip_row(self) -> dict[str, Any]:
         i = int(self.random.choice(len(self.chance), p=self.chance))
         metric, slope = self.metric[i], self.slope[i]
-        if self.random.random() < self.mixture.unspoken:
-            sound = self.unspoken[int(self.random.integers(len(self.unspoken)))]
-            still = np.zeros((len(sound.voice), len(slope)), np.float32)
-            silent = {k: sound.voice for k in ("weight", "voice", "touch", "heard")}
-            parts = {"features": sound.features, "motion": still, **silent}
+        if self.random.random() < self.mixture.non_speech:
+            variant = self.non_speech[int(self.random.integers(len(self.non_speech)))]
+            still = np.zeros((len(variant.voice), len(slope)), np.float32)
+            silent = {k: variant.voice for k in ("weight", "voice", "contact", "contact_known")}
+            parts = {"features": variant.features, "motion": still, **silent}
         else:
-            worse = self.random.random() < self.mixture.worse
-            hearing = self.hearings[i][int(self.random.integers(len(self.hearings[i]))) if worse else 0]
+            degraded = self.random.random() < self.mixture.degraded
+            example = self.examples[i][int(self.random.integers(len(self.examples[i]))) if degraded else 0]
             parts = {
-                "features": hearing.features,
-                "motion": hearing.motion,
-                "weight": hearing.weight,
-                "voice": hearing.voice,
-                "touch": hearing.contact,
-                "heard": np.full(len(hearing.voice), hearing.heard, np.float32),
+                "features": example.features,
+                "motion": example.motion,
+                "weight": example.weight,
+                "voice": example.voice,
+                "contact": example.contact,
+                "contact_known": np.full(len(example.voice), example.contact_known, np.float32),
             }
         return {**self._window(parts), "metric": metric, "slope": slope, "person": self.person[i]}
 
-    def _synthetic_row(self, sounds: list[SyntheticSound]) -> dict[str, Any]:
-        said = sounds[int(self.random.integers(len(sounds)))]
-        spoken = np.ones(len(said.contact), np.float32)
+    def _synthetic_row(self, examples: list[SyntheticExample]) -> dict[str, Any]:
+        example = examples[int(self.random.integers(len(examples)))]
+        known = np.ones(len(example.contact), np.float32)
         return self._window(
             {
-                "features": said.features,
-                "opening": said.opening,
-                "contact": said.contact,
-                "spoken": spoken,
-                "taught": said.taught * spoken,
+                "features": example.features,
+                "synthetic_opening": example.opening,
+                "synthetic_contact": example.contact,
+                "synthetic_known": known,
+                "opening_known": example.opening_trained * known,
             }
         )
 
     def _window(self, parts: dict[str, Array]) -> dict[str, Array]:
-        """The same random stretch of every part, silence and nothing outside."""
+        """The same random stretch of every part; silence and zeros outside."""
         length, total = self.mixture.length, len(parts["features"])
         first = int(self.random.integers(min(0, total - length), max(1, total - length + 1)))
         a, b = max(0, first), min(total, first + length)
-        out = {}
+        windows = {}
         for name, values in parts.items():
-            out[name] = np.full((length, *values.shape[1:]), -1.0 if name == "features" else 0.0, np.float32)
-            out[name][a - first : b - first] = values[a:b]
-        return out
+            outside = -1.0 if name == "features" else 0.0
+            windows[name] = np.full((length, *values.shape[1:]), outside, np.float32)
+            windows[name][a - first : b - first] = values[a:b]
+        return windows
 
-    def _augment(self, heard: Array) -> Array:
-        """Another microphone and a worse recogniser: features (N, T, width) with noise, each window with its
-        own tint, and without some of the phones.
+    def _augment(self, inputs: Array) -> Array:
+        """Features (N, T, width) as of another microphone and a worse recogniser: with noise, with a constant
+        offset in each window, and with some phones removed.
         """
         r, m = self.random, self.mixture
-        tint = r.normal(0, m.noise / 2, (len(heard), 1, heard.shape[2]))
-        found = heard + r.normal(0, m.noise, heard.shape) + tint
+        offset = r.normal(0, m.noise / 2, (len(inputs), 1, inputs.shape[2]))
+        augmented = inputs + r.normal(0, m.noise, inputs.shape) + offset
         if self.kind.phones:
-            deaf = r.random((len(heard), 1, self.kind.phones)) < m.masked
-            found[..., self.kind.bands : self.kind.bands + self.kind.phones] -= deaf * (
-                found[..., self.kind.bands : self.kind.bands + self.kind.phones] + 0.5
-            )
-        return np.asarray(found, np.float32)
+            removed = r.random((len(inputs), 1, self.kind.phones)) < m.masked
+            phones = augmented[..., self.kind.bands : self.kind.bands + self.kind.phones]
+            phones -= removed * (phones + 0.5)
+        return np.asarray(augmented, np.float32)

@@ -1,6 +1,4 @@
-"""The phones of recorded English: words as PocketSphinx's recogniser understands them, then aligned phone by
-phone.
-"""
+"""Phones of recorded English, by PocketSphinx: it recognises the words, and then aligns their phones."""
 
 from __future__ import annotations
 
@@ -15,33 +13,33 @@ BILABIALS = frozenset({"P", "B", "M"})
 
 
 def spoken_phones(audio: NDArray[np.float32], text: str | None = None) -> list[PhoneSpan]:
-    """Phones of a recording at 16 kHz, -1..1; none where nothing is understood.
+    """Phones (ARPABET) of a recording; none where no words are recognised.
 
-    text: the words, where they are known; otherwise the recogniser's own English words are taken. Seconds
-    from the first sample.
+    audio: (n,) mono at 16 kHz, -1..1. text: the words that are spoken; None: those that the recogniser finds.
+    Raises `BadInput` for audio that is not one row of finite numbers.
     """
     level = recording_level(check_audio(audio))
     if level is None:
         return []
     samples = (np.clip(audio * level.gain, -1, 1) * 32767).astype("<i2").tobytes()
-    words = text or _understood(samples)
+    words = text or _recognised(samples)
     return _aligned(samples, words) if words else []
 
 
-def _understood(samples: bytes) -> str:
-    """The words that the recogniser hears with its own language model."""
+def _recognised(samples: bytes) -> str:
+    """The words that the recogniser finds with its own language model; "" where it finds none."""
     from pocketsphinx import Decoder
 
     decoder = Decoder(loglevel="FATAL")
     decoder.start_utt()
     decoder.process_raw(samples, full_utt=True)
     decoder.end_utt()
-    found = decoder.hyp()
-    return "" if found is None else str(found.hypstr)
+    hypothesis = decoder.hyp()
+    return "" if hypothesis is None else str(hypothesis.hypstr)
 
 
 def _aligned(samples: bytes, words: str) -> list[PhoneSpan]:
-    """`words` laid over the recording; none where they cannot be."""
+    """The phones of `words`, aligned with the recording; none where that fails."""
     from pocketsphinx import Decoder
 
     decoder = Decoder(lm=None, bestpath=False, loglevel="FATAL")
@@ -94,8 +92,8 @@ GRID: tuple[dict[str, str], ...] = (
 
 
 def grid_words(name: str) -> str | None:
-    """The sentence of a clip of the GRID corpus by its name ("grid_brbk7n.mpg": bin red by k seven now); None
-    for other names.
+    """The sentence of a clip of the GRID corpus, from its name ("grid_brbk7n.mpg": bin red by k seven now);
+    None for other names.
 
     Cooke, Barker, Cunningham and Shao, "An audio-visual corpus for speech perception and automatic speech
     recognition", 2006.

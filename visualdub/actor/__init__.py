@@ -1,6 +1,4 @@
-"""The actor package: one folder holds everything that can draw one person, and deleting it removes the
-person.
-"""
+"""The actor package: one folder holds everything that renders one person; deleting it removes the person."""
 
 from visualdub.actor.package import Actor, actor_folder, load_actor, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames

@@ -1,12 +1,12 @@
-"""Write an actor package whole or not at all, and read one without trusting it."""
+"""Write an actor package whole or not at all, and check every file of one that is read."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
-import json
 import logging
+import os
 import shutil
 import tempfile
 import zipfile
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from PIL import Image
 from visualdub import __version__
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, InternalError, OutputError
+from visualdub.storage import require_short_name, sync_below, write_json
 
 if TYPE_CHECKING:
     from visualdub.render.runtime import Renderer
@@ -42,15 +43,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Actor:
-    """One person, ready to be drawn. V model vertices, K expression components, R references."""
+    """One person, ready to be rendered. V model vertices, K expression components, R references."""
 
     folder: Path
     record: ActorRecord
     identity: NDArray[np.float64]  # (V, 3) neutral mesh, mouth closed, model units
     rest_jaw: float  # radians, the actor's mouth at rest
     rest_expression: NDArray[np.float64]  # (K,)
-    references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops, baked into the renderer too
-    style: SpeechStyle  # how this actor articulates
+    references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops; the renderer holds them, too
+    style: SpeechStyle  # how this actor speaks
 
     @property
     def renderer_path(self) -> Path:
@@ -64,7 +65,7 @@ class Actor:
 
     @cached_property
     def renderer(self) -> Renderer:
-        """The renderer, loaded when first asked for. Raises `ActorError` where its file is none."""
+        """The renderer, loaded on first use. Raises `ActorError` where its file is no renderer."""
         from visualdub.render.runtime import Renderer
 
         return Renderer(self.renderer_path)
@@ -75,14 +76,13 @@ class Actor:
 
 @contextlib.contextmanager
 def actor_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, sealed and renamed to it when the block ends well, removed when it
-    does not.
+    """A temporary folder beside `path` that is sealed and renamed to `path` at the end of the block.
 
-    A package already at `path` stays until the new one is whole. Raises `ActorError` where `path` holds
-    anything else than an actor package, `OutputError` where nothing can be written there.
+    Where the block raises, it is removed. A package that is already at `path` stays until the new one is
+    whole. Raises `ActorError` where `path` is anything but an actor package, `OutputError` where nothing can
+    be written there.
     """
-    if path.exists() and not (path / RECORD).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise ActorError(f"{path} exists and is not an actor package; it is not replaced")
+    require_package_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
@@ -92,21 +92,40 @@ def actor_folder(path: Path) -> Iterator[Path]:
         yield partial
         seal(partial)
         partial.chmod(0o755)
+        sync_below(partial)
         _swap(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
+def require_package_path(path: Path) -> None:
+    """Raise `ActorError` where `path` holds anything else than an actor package, `OutputError` where nothing
+    can be written there. Folders above it may be missing.
+    """
+    require_short_name(path)
+    if path.is_file() or (path.is_dir() and not (path / RECORD).is_file() and any(path.iterdir())):
+        raise ActorError(f"{path} exists and is not an actor package; it is not replaced")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        found = "is read-only" if above.is_dir() else "is not a folder"
+        raise OutputError(f"{above} {found}; no actor package can be written there")
+
+
 def _swap(partial: Path, path: Path) -> None:
-    """Put `partial` at `path`; whatever package was there is removed only afterwards."""
+    """Move `partial` to `path`; a package that was there is removed afterwards."""
     if not path.exists():
         partial.rename(path)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)) / path.name
     path.rename(old)
-    partial.rename(path)
-    shutil.rmtree(old.parent, ignore_errors=True)
+    try:
+        partial.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def write_package(
@@ -118,10 +137,10 @@ def write_package(
     references: NDArray[np.uint8],
     style: SpeechStyle,
 ) -> None:
-    """Write everything of a package that is not a network into `folder` (usually inside `actor_folder`).
+    """Write everything of a package but its networks into `folder`, usually one of `actor_folder`.
 
-    identity (V, 3); rest_expression (K,); references uint8 (R, 256, 256, 3). The texture, the renderer's
-    weights and its ONNX graph are the caller's to add: `texture.safetensors`, `renderer.safetensors`,
+    identity: (V, 3). rest_jaw: radians. rest_expression: (K,). references: uint8 (R, 256, 256, 3). The caller
+    adds texture, weights and graph of the renderer: `texture.safetensors`, `renderer.safetensors` and
     `renderer.onnx`.
     """
     if references.dtype != np.uint8 or references.ndim != 4 or references.shape[1:] != (256, 256, 3):
@@ -143,30 +162,24 @@ def write_package(
 
 
 def write_record(folder: Path, record: ActorRecord) -> None:
-    """Write `actor.json`, keeping the file hashes that are there."""
+    """Write `actor.json`; the file hashes that are in it stay."""
     files = read_json(folder).get("files", {}) if (folder / RECORD).is_file() else {}
     if not record.version:
         record = dataclasses.replace(record, version=__version__)
-    _write_json(folder, {**record.to_json(), "files": files})
+    write_json(folder / RECORD, {**record.to_json(), "files": files})
 
 
 def seal(folder: Path) -> None:
-    """Write the SHA-256 of every file of the package into its `actor.json`; `load_actor` checks them.
+    """Write the SHA-256 of every file of the package into its `actor.json`, where `load_actor` checks them.
 
-    Call again after changing a file on purpose (exporting the renderer anew). Raises `ActorError` where one
-    is missing.
+    Call it again after a file was changed on purpose, such as by another export of the renderer. Raises
+    `ActorError` where a file is missing.
     """
     data = read_json(folder)
     _check_present(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD)
     data["files"] = {p.relative_to(folder).as_posix(): file_hash(p) for p in files}
-    _write_json(folder, data)
-
-
-def _write_json(folder: Path, data: dict[str, Any]) -> None:
-    partial = folder / (RECORD + ".partial")
-    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(folder / RECORD)
+    write_json(folder / RECORD, data)
 
 
 def file_hash(path: Path) -> str:
@@ -181,8 +194,8 @@ def file_hash(path: Path) -> str:
 def load_actor(folder: Path) -> Actor:
     """Read and check the package at `folder`.
 
-    Raises `ActorError`, one line, where a file is missing, was changed or is of another kind, and where
-    consent is withdrawn: nothing is rendered from such an actor.
+    Raises `ActorError` where a file is missing, was changed or is of another kind, and where consent is
+    withdrawn: nothing is rendered from such an actor.
     """
     record = load_record(folder)
     if record.consent.withdrawn is not None:
@@ -252,7 +265,7 @@ def _load_references(folder: Path) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-# ---- speech style: numbers as arrays, words as metadata ----------------------------------------------------
+# ---- speech style: numbers as arrays, text as metadata ----------------------------------------------------
 
 
 def _save_style(style: SpeechStyle, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an actor package says about itself: `actor.json`."""
+"""The record of an actor package, `actor.json`: consent, source frames and how it was adapted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RECORD = "actor.json"
 
 @dataclass(frozen=True)
 class Consent:
-    """Who allowed what, and when. Nothing is rendered once `withdrawn` is set."""
+    """Who allowed what, and when. Nothing is rendered once it is withdrawn."""
 
     who: str
-    when: str  # as the consenting person or their agent wrote it; ISO 8601 where we filled it in
+    when: str  # as the consenting person or their agent wrote it; ISO 8601 where it was filled in
     scope: str
     withdrawn: str | None = None  # ISO 8601 day of withdrawal
 
@@ -37,25 +37,23 @@ class Consent:
 
 @dataclass(frozen=True)
 class SourceFrames:
-    """Frames of one clip that the actor was adapted on."""
+    """Frames of one clip on which the actor was adapted."""
 
     source: str  # file name of the clip
     source_hash: str  # of its bytes, as `Track.source_hash`
     start: int
     end_exclusive: int
-    av_offset_ms: float | None = (
-        None  # how late its picture was found to be against its sound; None: not found, taken as 0
-    )
+    av_offset_ms: float | None = None  # positive: audio leads video; None: not found, 0 was used
 
     @property
     def frame_count(self) -> int:
-        """How many frames of the clip."""
+        """The number of frames."""
         return self.end_exclusive - self.start
 
 
 @dataclass(frozen=True)
 class ActorRecord:
-    """Everything in `actor.json` but the file hashes, which `seal` keeps."""
+    """The content of `actor.json` without the file hashes, which `seal` writes."""
 
     name: str
     consent: Consent
@@ -64,13 +62,11 @@ class ActorRecord:
     size: str  # "small" or "full"
     width: float  # channel multiplier of the generator
     window: int  # frames per network pass, T
-    face_model: str  # name and version the identity and texture belong to
-    prior_hash: str | None = None  # of the prior the network started from; None = from scratch
+    face_model: str  # name and version of the model of identity and texture
+    prior_hash: str | None = None  # of the prior that the network started from; None: from scratch
     losses: dict[str, Any] = field(default_factory=dict)  # weights, and which perceptual network was used
-    rehearsal: str = "none"  # what other people's data was mixed in, or how weights were held near the prior
-    metrics: dict[str, float] = field(
-        default_factory=dict
-    )  # on held-out frames of the adaptation, as training measured them
+    rehearsal: str = "none"  # other people's data that was mixed in, or how the weights stayed near the prior
+    metrics: dict[str, float] = field(default_factory=dict)  # measured in training, on held-out frames
     created: str = field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
@@ -91,8 +87,8 @@ class ActorRecord:
                 f"{name} has schema {data.get('schema')!r}; expected {SCHEMA}, as written by vdub adapt"
             )
         try:
-            known = {f.name for f in dataclasses.fields(cls)}
-            values = {k: v for k, v in data.items() if k in known}
+            names = {f.name for f in dataclasses.fields(cls)}
+            values = {k: v for k, v in data.items() if k in names}
             values["consent"] = Consent(**data["consent"])
             values["frames"] = tuple(SourceFrames(**f) for f in data["frames"])
             return cls(**values)

@@ -42,9 +42,13 @@ OWN = (
     "reenact",
     "evaluate",
     "actor",
+    "cache",
     "doctor",
 )  # each a module of visualdub.cli
-ORDER = ("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate", "train", "export", "actor", "doctor")
+ORDER = (
+    *("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate"),
+    *("train", "export", "actor", "cache", "doctor"),
+)
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
 TRACEBACK, LOG_FILE = "--traceback", "--log-file"
 log = logging.getLogger(__name__)
@@ -184,7 +188,8 @@ def _meaning(error: Exception) -> tuple[int, str]:
 
 def _complain(message: str) -> None:
     """One line on stderr."""
-    print("vdub: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    line = "vdub: " + " ".join(message.split())
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 def main() -> None:

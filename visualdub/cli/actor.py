@@ -92,21 +92,37 @@ def withdraw(name: Name) -> None:
 
 
 @command.command()
-def forget(name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Delete the package and all that is kept of its clips: cached tracks, datasets, checkpoints,
-    previews.
+def forget(
+    name: Name,
+    dataset: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--dataset",
+            metavar="DIR",
+            help="A dataset of vdub train prepare: the shards of the actor's clips go too. May be repeated.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the package and what is kept of the clips it was adapted on: their tracks and hashes in the
+    cache, checkpoints and previews of stopped adaptations beside the package, their shards in each --dataset.
+
+    Movies that were dubbed, their records, the clips themselves, datasets that are not named and priors that
+    were trained on such datasets stay.
     """
-    from visualdub.actor.library import find_actor
+    from visualdub.actor.library import find_actor, kept_of
     from visualdub.actor.library import forget as forget_actor
 
-    path = find_actor(name)
+    path, datasets = find_actor(name), dataset or []
     if not yes:
+        for kept in (*kept_of(path, datasets), path):
+            err.print(str(kept))
         try:
-            sure = typer.confirm(f"Delete {path} and everything kept of this person?", err=True)
+            sure = typer.confirm(f"Delete {path} and all that is listed above?", err=True)
         except typer.Abort as e:
             raise BadInput(f"{path} is not deleted: nobody answered; --yes deletes without asking") from e
         if not sure:
             err.print("nothing deleted")
             raise typer.Exit(1)
-    for removed in forget_actor(path):
+    for removed in forget_actor(path, datasets):
         out.print(f"removed {removed}")

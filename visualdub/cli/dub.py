@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.cli import entry_points as find
 from visualdub.console import (
     Clip,
     Codec,
@@ -22,6 +20,7 @@ from visualdub.console import (
     NoWatermark,
     Profile,
     err,
+    given_consent,
     out,
     print_json,
     shown_progress,
@@ -31,6 +30,7 @@ from visualdub.errors import ActorError, BadInput
 if TYPE_CHECKING:
     from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
+    from visualdub.services import AdaptRequest
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
     from visualdub.timing import FrameRange
@@ -38,89 +38,105 @@ if TYPE_CHECKING:
 MINUTES = 5.0  # of adaptation where no actor is given
 
 
+# ---- options -----------------------------------------------------------------------------------------------
+
+Dialogue = Annotated[
+    list[Path],
+    typer.Option(
+        "--dialogue",
+        metavar="WAV",
+        help="The new words; several times for several languages, which share one track and one actor.",
+        show_default=False,
+    ),
+]
+Movie = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="MOVIE",
+        help="The dubbed movie. With several dialogues the name of each recording is added.",
+        show_default=False,
+    ),
+]
+OptionalActor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
+    ),
+]
+AdaptMinutes = Annotated[
+    float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
+]
+AdaptConsent = Annotated[
+    str | None,
+    typer.Option(
+        "--consent",
+        metavar='"WHO, WHEN, SCOPE"',
+        help="Consent of the person, for the actor adapted first.",
+    ),
+]
+PerformanceOut = Annotated[
+    Path | None,
+    typer.Option("--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."),
+]
+PerformanceIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--use-performance",
+        metavar="JSON",
+        help="Move the mouth as this edited file says; the dialogue is only heard.",
+    ),
+]
+MouthGain = Annotated[
+    float,
+    typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
+]
+Smooth = Annotated[
+    float,
+    typer.Option(
+        "--smooth",
+        metavar="MS",
+        help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
+    ),
+]
+OffsetMs = Annotated[
+    float,
+    typer.Option(
+        "--offset-ms",
+        metavar="MS",
+        help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
+    ),
+]
+CheckSync = Annotated[
+    bool,
+    typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
+]
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+
 def command(
     clip: Clip,
-    dialogue: Annotated[
-        list[Path],
-        typer.Option(
-            "--dialogue",
-            metavar="WAV",
-            help="The new words; several times for several languages, which share one track and one actor.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="MOVIE",
-            help="The dubbed movie. With several dialogues the name of each recording is added.",
-            show_default=False,
-        ),
-    ],
-    actor: Annotated[
-        str | None,
-        typer.Option(
-            "--actor",
-            help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
-    ] = MINUTES,
-    consent: Annotated[
-        str | None,
-        typer.Option(
-            "--consent",
-            metavar='"WHO, WHEN, SCOPE"',
-            help="Consent of the person, for the actor adapted first.",
-        ),
-    ] = None,
+    dialogue: Dialogue,
+    output: Movie,
+    actor: OptionalActor = None,
+    minutes: AdaptMinutes = MINUTES,
+    consent: AdaptConsent = None,
     frames: Frames = None,
     face: Face = None,
-    performance: Annotated[
-        Path | None,
-        typer.Option(
-            "--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."
-        ),
-    ] = None,
-    use_performance: Annotated[
-        Path | None,
-        typer.Option(
-            "--use-performance",
-            metavar="JSON",
-            help="Move the mouth as this edited file says; the dialogue is only heard.",
-        ),
-    ] = None,
-    mouth_gain: Annotated[
-        float,
-        typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
-    ] = 1.0,
-    smooth: Annotated[
-        float,
-        typer.Option(
-            "--smooth",
-            metavar="MS",
-            help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
-        ),
-    ] = 0.0,
-    offset_ms: Annotated[
-        float,
-        typer.Option(
-            "--offset-ms",
-            metavar="MS",
-            help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
-        ),
-    ] = 0.0,
+    performance: PerformanceOut = None,
+    use_performance: PerformanceIn = None,
+    mouth_gain: MouthGain = 1.0,
+    smooth: Smooth = 0.0,
+    offset_ms: OffsetMs = 0.0,
     matte: Matte = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
-    check_sync: Annotated[
-        bool,
-        typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
-    ] = False,
+    check_sync: CheckSync = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -130,32 +146,38 @@ def command(
     from visualdub.dub import Output, check_output, dub_shot
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
+    from visualdub.storage import protect
     from visualdub.timing import FrameRange
 
-    mouth = mouth_of(
-        use_performance, PerformanceAdjustments(mouth_gain, smooth, offset_ms), performance, len(dialogue)
-    )
     span = FrameRange.parse(frames) if frames else None
-    pairs = list(zip(dialogue, outputs_of(output, matte, performance, dialogue), strict=True))
+    folder = find_actor(actor) if actor else own_actor(clip, output)
+    inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
         (wav, Output(movie, codec, crf, grey, not no_watermark, curves))
-        for wav, (movie, grey, curves) in pairs
+        for wav, (movie, grey, curves) in zip(
+            dialogue, outputs_of(output, matte, performance, dialogue), strict=True
+        )
     ]
-    known = (
-        load_actor(find_actor(actor)) if actor else None
-    )  # withdrawn consent or a foreign folder ends it here
-    for wav, job in jobs:
+    written = [path for _, job in jobs for path in job.files()]
+    protect(inputs, written if actor else [*written, folder, folder.with_suffix(".run")])
+    for _, job in jobs:
+        check_output(job, *inputs)
+    adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
+    mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
+    person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
+    for wav in dialogue:
         check_dialogue(wav)
-        check_output(job, clip)
+    adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
     shot = tracked_shot(clip, face, span)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
-    if known is None:
-        known = load_actor(adapt_first(clip, output, minutes, consent, face))
+    if adaptation is not None:
+        adapt_first(adaptation)
+    person = person or load_actor(folder)
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
-            reports.append(dub_shot(shot, wav, known, job, mouth=mouth, progress=progress))
+            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, progress=progress))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
         if not json:
@@ -226,35 +248,56 @@ def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> Tra
     from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        tracked = track_shot(plan_shot(clip, frames), face, progress)
+        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
     return tracked
 
 
-def adapt_first(clip: Path, output: Path, minutes: float, consent: str | None, face: str | None) -> Path:
-    """Adapt the clip's own actor with the `adapt` of the training room; the package lands beside the output
-    and is kept.
+def own_actor(clip: Path, output: Path) -> Path:
+    """Where the clip's own actor goes: beside the output."""
+    return output.absolute().parent / f"{clip.stem}.actor"
+
+
+def plan_adaptation(
+    clip: Path, folder: Path, minutes: float, consent: str | None, face: str | None
+) -> AdaptRequest:
+    """The adaptation of the clip's own actor into `folder`, refused before tracking where it cannot be done.
+
+    Raises `ActorError` where `folder` is there already, `OutputError` where it cannot be written and
+    `BadInput` where there is no consent, or adaptation is not installed.
     """
-    folder = output.absolute().parent / f"{clip.stem}.actor"
+    from visualdub.services import AdaptClip, AdaptRequest, adapt_service
+    from visualdub.storage import require_writable
+
     if folder.exists():
         raise ActorError(
             f"{folder} is there already; dub with --actor {folder}, or move it away to adapt anew"
         )
-    if not consent and not sys.stdin.isatty():  # at a terminal adapt asks for it
-        raise BadInput(
-            'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
-            f" {clip.name}, or --actor"
-        )
+    require_writable(folder)
+    missing = (
+        'no --actor is given and adapting one needs consent; give --consent "who, when, scope" for'
+        f" {clip.name}, or --actor"
+    )
+    consented = given_consent(consent or None, clip.stem, missing)
+    adapt_service()
+    return AdaptRequest((AdaptClip(clip, face=face),), clip.stem, folder, consented, minutes=minutes)
+
+
+def adapt_first(request: AdaptRequest) -> None:
+    """Adapt an actor with the `adapt` service; the package is written beside the output and stays."""
+    from visualdub.services import adapt_service
+
     err.print(
-        f"no --actor: adapting one to {clip.name} first, about {minutes:g} minutes, then dubbing; kept as"
-        f" {folder}"
+        f"no --actor: adapting one to {request.clips[0].path.name} first, about {request.minutes:g} minutes,"
+        f" then dubbing; kept as {request.folder}"
     )
-    args = [str(clip), "--actor", clip.stem, "--minutes", f"{minutes:g}", "-o", str(folder)]
-    find.run_command(
-        "adapt", [*args, *(["--consent", consent] if consent else []), *(["--face", face] if face else [])]
-    )
-    return folder
+    notes: list[str] = []
+    with shown_progress() as progress:
+        record = adapt_service()(request, progress, notes.append)
+    for note in notes:
+        err.print(note)
+    err.print(f"{request.folder}: adapted in {record.steps} steps")
 
 
 def measure_sync(report: DubReport, movie: Path, face: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Commands of every installed room, found through the entry-point group `visualdub.commands`."""
+"""Commands of the project's other packages, found through the entry-point group `visualdub.commands`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from visualdub.errors import BadInput, VisualDubError
+from visualdub.errors import BadInput
 
 GROUP = "visualdub.commands"
-STOPPED = 130  # the status newer Typers give for Ctrl-C
 EXTRA = {"adapt": "training", "train": "training", "export": "exporters"}
 
 
 def offered() -> dict[str, EntryPoint]:
-    """The commands other rooms offer, by name; nothing of them is loaded."""
+    """The commands that other packages offer, by name; none of them is imported."""
     return {e.name: e for e in entry_points(group=GROUP)}
 
 
 def find_command(name: str) -> Any:
-    """The click command `name` of another room.
+    """The click command `name` of another package.
 
-    Raises `BadInput` where that room, or a package it needs, is not installed.
+    Raises `BadInput` where that package, or one that it needs, is not installed.
     """
     found = offered().get(name)
     hint = f"pip install 'visualdub[{EXTRA.get(name, name)}]'"
     if found is None:
-        raise BadInput(f"the command {name!r} belongs to a room that is not installed; {hint}")
+        raise BadInput(f"the command {name!r} is not installed; {hint}")
     try:
         target = found.load()
     except ImportError as e:
@@ -37,7 +36,7 @@ def find_command(name: str) -> Any:
 
 
 def as_click(name: str, target: Any) -> Any:
-    """A room may offer a whole Typer application or one function."""
+    """The click command of what a package offers: a whole Typer application, or one function."""
     if isinstance(target, typer.Typer):
         command = get_command(target)
     else:
@@ -49,7 +48,7 @@ def as_click(name: str, target: Any) -> Any:
 
 
 def missing(name: str, reason: BadInput) -> Any:
-    """A command that stands in the list of commands and says why it cannot run."""
+    """A command that is listed and says why it cannot run."""
 
     def absent(args: list[str] | None = typer.Argument(None, hidden=True)) -> None:
         raise reason
@@ -59,12 +58,3 @@ def missing(name: str, reason: BadInput) -> Any:
         absent
     )
     return get_command(app)
-
-
-def run_command(name: str, args: list[str]) -> None:
-    """Run another room's command in this process, as if typed. Its errors are raised here."""
-    status = find_command(name).main(args=args, prog_name=f"vdub {name}", standalone_mode=False)
-    if status == STOPPED:
-        raise KeyboardInterrupt
-    if isinstance(status, int) and status != 0:
-        raise VisualDubError(f"vdub {name} ended with status {status}")

@@ -26,12 +26,16 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.measure.evaluate import MARGIN, evaluate
-    from visualdub.storage import write_json
+    from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
     segment = FrameRange.parse(performance_from) if performance_from else None
-    person = load_actor(find_actor(actor))
+    folder = find_actor(actor)
+    if json is not None and str(json) != "-":
+        protect([clip, folder], [json])
+        require_writable(json)
+    person = load_actor(folder)
     shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
         table = evaluate(shot, span, person, segment, progress)

@@ -56,18 +56,18 @@ def command(
     """Draw frames of a clip again with their own performance, to look at or to measure."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output
+    from visualdub.dub import Output, check_output
     from visualdub.measure.reenact import reenact
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames)
     segment = FrameRange.parse(performance_from) if performance_from else None
-    person = load_actor(find_actor(actor))
+    folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
+    check_output(written, clip, folder)
+    person = load_actor(folder)
     shot = tracked_shot(clip, face, None)
     with shown_progress() as progress:
-        report = reenact(
-            shot, span, person, Output(output, codec, crf, matte, not no_watermark), segment, progress
-        )
+        report = reenact(shot, span, person, written, segment, progress)
     if json:
         print_json(report.as_dict())
         return

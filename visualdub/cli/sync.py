@@ -35,11 +35,13 @@ def command(
     from visualdub.media.audio import read_audio
     from visualdub.media.source import probe
     from visualdub.speech.sync import clip_sync
-    from visualdub.storage import require_writable, write_json
+    from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import FrameRange
 
     span = FrameRange.parse(frames) if frames else None
-    for path in (p for p in (json, plot) if p is not None and str(p) != "-"):
+    written = [p for p in (json, plot) if p is not None and str(p) != "-"]
+    protect([clip], written)
+    for path in written:
         require_writable(path)
     probe(clip)
     read_audio(clip)  # a clip without video or audio is refused before it is tracked
@@ -60,6 +62,8 @@ def draw(sync: Sync, title: str, path: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from visualdub.storage import atomic_path
+
     figure = Figure(figsize=(10, 6), layout="constrained")
     curves, fit = figure.subplots(2)
     for values, label in ((sync.tracked_lips, "tracked"), (sync.predicted_lips, "predicted from the audio")):
@@ -69,4 +73,5 @@ def draw(sync: Sync, title: str, path: Path) -> None:
     fit.plot(1000 * sync.offsets_s, sync.correlations)
     fit.axvline(1000 * sync.av_offset_s, color="grey", linestyle="--")
     fit.set(xlabel="A/V offset in ms, positive: audio leads video", ylabel="correlation")
-    figure.savefig(path, format="png", dpi=100)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

@@ -28,7 +28,7 @@ class Pace:
         """A progress that reports to `progress`, with the time of its first report noted."""
 
         def note(stage: str, done: int, total: int) -> None:
-            if self.first is None and done > 0:
+            if self.first is None and done > 0 and stage == "tracking":
                 self.first, self.first_done = time.perf_counter(), done
             progress.report(stage, done, total)
 
@@ -65,13 +65,17 @@ def command(
     """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
     from visualdub.face.quality import track_figures
     from visualdub.face.tracker import track_clip
+    from visualdub.media.movie_writer import choose_codec
     from visualdub.stages import StageClock
-    from visualdub.storage import require_writable
+    from visualdub.storage import protect, require_writable
     from visualdub.timing import FrameRange
 
     target = output or Path(f"{clip.stem}.track.npz")
+    protect([clip], [target, overlay])
     for path in (target, *([overlay] if overlay else [])):
         require_writable(path)
+    if overlay is not None:
+        choose_codec(overlay)
     pace, clock = Pace(time.perf_counter()), StageClock()
     with shown_progress() as progress:
         track = track_clip(

@@ -1,1 +1,1 @@
-"""The whole pipeline on a generated sample: nothing to bring, nothing to download."""
+"""The whole pipeline on a generated sample: it needs no input and no network."""

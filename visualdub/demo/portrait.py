@@ -1,4 +1,4 @@
-"""A portrait that speaks: a still picture warped through the face model, the mouth's inside drawn."""
+"""A portrait that speaks: a still picture that is warped by the face model, with a painted mouth interior."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from visualdub.face.raster import interpolate, rasterise
 
 # ---- the inside of a mouth ---------------------------------------------------------------------------------
 
-FINE = 3  # samples per pixel along each axis; the picture is averaged down, so edges are smooth
+FINE = 3  # samples per pixel along each axis, which are averaged, so that edges are smooth
 CAVITY, TONGUE = np.array([52, 20, 20], np.float32), np.array([158, 82, 80], np.float32)  # R, G, B
 ENAMEL, GUM = np.array([238, 224, 198], np.float32), np.array([168, 92, 88], np.float32)
-UPPER_ROWS, LOWER_ROWS = (
-    (-0.075, 0.024),
-    (0.105, 0.030),
-)  # gum and edge of the teeth against the lips' line, face widths
+# Heights of the gum and of the edge of the teeth below the line of the lips, in face widths.
+UPPER_ROWS, LOWER_ROWS = (-0.075, 0.024), (0.105, 0.030)
 TEETH = 10  # along an arc
 
 
@@ -36,8 +34,9 @@ def lip_ring(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Mouth:
-    """Draws the mouth interior of one identity. Everything is placed in model space and moves with skull or
-    jaw. Raises `BadInput` for a face model without teeth.
+    """The interior of one identity's mouth, in model space: teeth and tongue, which move with skull or jaw.
+
+    Raises `BadInput` for a face model without teeth.
     """
 
     def __init__(self, model: FaceModel, identity: NDArray[np.float64], width: float) -> None:
@@ -54,8 +53,9 @@ class Mouth:
     def meshes(
         self, mesh: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Upper teeth, lower teeth (2 k, 3) and the tongue's centre (3,) when the face is `mesh` (V,
-        3), model space.
+        """Upper teeth and lower teeth (2 k, 3) and the centre of the tongue (3,) for the face `mesh` (V, 3).
+
+        All are in model space.
         """
         moved = mesh[self._jaw_rows] - self.identity[self._jaw_rows]
         return self.upper, self.lower + np.tile(moved, (2, 1)), self.tongue + 0.8 * moved.mean(0)
@@ -64,14 +64,14 @@ class Mouth:
 def _arc(
     columns: NDArray[np.float64], line: float, rows: tuple[float, float], width: float
 ) -> NDArray[np.float64]:
-    """Two rows of vertices, gum then edge, on the arc that `columns` (k, 3) lie on: (2 k, 3)."""
+    """(2 k, 3) two rows of vertices, the gum and then the edge, on the arc of `columns` (k, 3)."""
     both = np.concatenate([columns, columns])
     both[: len(columns), 1], both[len(columns) :, 1] = line + rows[0] * width, line + rows[1] * width
     return both
 
 
 def _strip(columns: int) -> NDArray[np.int32]:
-    """Triangles between the two rows of an arc."""
+    """(2 columns - 2, 3) the triangles between the two rows of an arc."""
     i = np.arange(columns - 1, dtype=np.int32)
     return np.concatenate(
         [np.stack([i, i + 1, i + columns], 1), np.stack([i + 1, i + columns + 1, i + columns], 1)]
@@ -79,14 +79,15 @@ def _strip(columns: int) -> NDArray[np.int32]:
 
 
 def _arc_coordinates(columns: int) -> NDArray[np.float32]:
-    """(2 * columns, 2): along the arc 0..1, from gum 0 to edge 1."""
+    """(2 * columns, 2) coordinates of an arc's vertices: 0..1 along it, then 0 at the gum, 1 at the edge."""
     along = np.linspace(0, 1, columns, dtype=np.float32)
     return np.concatenate([np.stack([along, np.full_like(along, t)], 1) for t in (0, 1)])
 
 
 def tooth_colour(along: NDArray[np.float32], down: NDArray[np.float32]) -> NDArray[np.float32]:
-    """R'G'B' 0..255 (..., 3) of points on an arc of teeth; rounder and darker towards the corners of the
-    mouth.
+    """(..., 3) R'G'B' 0..255 of points on an arc of teeth, darker towards the corners of the mouth.
+
+    along, down: (...) coordinates as in `_arc_coordinates`.
     """
     in_tooth = np.abs((along * TEETH) % 1 - 0.5) * 2  # 0 in the middle of a tooth, 1 between two
     gap = np.exp(-(((1 - in_tooth) / 0.13) ** 2))
@@ -104,8 +105,9 @@ def paint(
     tongue: NDArray[np.float64],
     tongue_size: tuple[float, float],
 ) -> NDArray[np.uint8]:
-    """`picture` (H, W, 3) with the interior inside the polygon `ring` (k, 2); teeth (n, 3) and tongue (3,),
-    all in pixels.
+    """A copy of `picture` (H, W, 3) with the mouth interior painted into the polygon `ring` (k, 2).
+
+    upper, lower: teeth (n, 3). tongue: its centre (3,). tongue_size: its radii. All are in pixels.
     """
     low, high = np.floor(ring.min(0)).astype(int) - 3, np.ceil(ring.max(0)).astype(int) + 4
     corner = low.astype(np.float64)
@@ -151,8 +153,8 @@ def _draw_interior(
 
 
 def _shadow(hole: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Light that reaches each point: less under the upper lip and in the corners. (h, w) 0..1."""
-    below = np.cumsum(hole, 0) / (FINE * 6.0)  # how far below the upper lip, in six pixels
+    """(h, w) light that reaches each point, 0..1: less under the upper lip and in the corners."""
+    below = np.cumsum(hole, 0) / (FINE * 6.0)  # distance below the upper lip, in units of six pixels
     depth = cv2.distanceTransform((hole > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (FINE * 4.0)
     return np.asarray(0.55 + 0.33 * np.clip(below, 0, 1) + 0.12 * np.clip(depth, 0, 1), np.float32)
 
@@ -160,7 +162,7 @@ def _shadow(hole: NDArray[np.float32]) -> NDArray[np.float32]:
 # ---- the portrait ------------------------------------------------------------------------------------------
 
 GRID = 8  # pixels between the points at which the warp around the face is computed
-LEAST_OPENING = 0.6  # pixels of lip opening below which nothing of the inside is painted
+LEAST_OPENING = 0.6  # pixels; with a smaller opening no interior is painted
 OVAL = (
     10,
     338,
@@ -199,12 +201,12 @@ OVAL = (
     67,
     109,
 )  # MediaPipe's face oval
-HALO = 1.6  # a ring this much larger than the oval moves with the head: hair, hat, ears
+HALO = 1.6  # a ring this much larger than the oval moves with the head: hair, hat and ears
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What the portrait does in each of n frames, relative to the picture."""
+    """The motion of the portrait in n frames, relative to the still picture."""
 
     jaw: NDArray[np.float64]  # (n,) radians on top of the portrait's
     expression: NDArray[np.float64]  # (n, K) on top of the portrait's
@@ -213,8 +215,9 @@ class Motion:
 
 
 class Portrait:
-    """One still picture (H, W, 3) uint8 R'G'B' with a face model fitted to it, the built-in one by default.
-    Raises `NoFace` where there is no face.
+    """One still picture (H, W, 3) uint8 R'G'B' with a face model fitted to it, by default the built-in one.
+
+    Raises `NoFace` where the picture has no face.
     """
 
     def __init__(self, rgb: NDArray[np.uint8], name: str, model: str = DEFAULT_FACE_MODEL) -> None:
@@ -230,7 +233,7 @@ class Portrait:
         self.still = self._place(self._mesh(0.0, 0.0), np.zeros(3), np.zeros(2))
 
     def frames(self, motion: Motion) -> Iterator[NDArray[np.uint8]]:
-        """The portrait performing `motion`, pictures of its own size."""
+        """Pictures (H, W, 3) of the portrait with `motion`, one for each of its frames."""
         for i in range(len(motion.jaw)):
             yield self._frame(motion.jaw[i], motion.expression[i], motion.turn[i], motion.shift[i])
 
@@ -270,9 +273,7 @@ class Portrait:
     def _warp(
         self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """For each pixel, where in the still picture it comes from: through the mesh on the face, smooth and
-        fading around it.
-        """
+        """For each pixel, x and y in the still picture: by the mesh on the face, by `_around` outside it."""
         h, w = self.rgb.shape[:2]
         around = self._around(points, turn, shift)
         raster = rasterise(points, self.triangles, h, w)
@@ -289,8 +290,8 @@ class Portrait:
     def _around(
         self, points: NDArray[np.float64], turn: NDArray[np.float64], shift: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Offsets (H, W, 2) by thin plates through the face's oval, a ring that moves with the head, and the
-        picture's edge.
+        """(H, W, 2) offsets by a thin-plate spline through the oval of the face, which moves with the mesh, a
+        ring that moves with the head, and the edge of the picture, which does not move.
         """
         h, w = self.rgb.shape[:2]
         still_oval, oval = self._oval(self.still), self._oval(points)
@@ -301,9 +302,9 @@ class Portrait:
         edge = np.array(
             [(x, y) for x in np.linspace(0, w, 7) for y in np.linspace(0, h, 8) if x in (0, w) or y in (0, h)]
         )
-        places = np.concatenate([oval[:, :2], halo[keep] + rigid[keep], edge])
+        points_2d = np.concatenate([oval[:, :2], halo[keep] + rigid[keep], edge])
         offsets = np.concatenate([(still_oval - oval)[:, :2], -rigid[keep], np.zeros_like(edge)])
-        plate = RBFInterpolator(places, offsets, kernel="thin_plate_spline", smoothing=1e-3)
+        plate = RBFInterpolator(points_2d, offsets, kernel="thin_plate_spline", smoothing=1e-3)
         xs, ys = np.arange(0, w + GRID, GRID), np.arange(0, h + GRID, GRID)
         coarse = (
             plate(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2))

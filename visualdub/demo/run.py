@@ -1,10 +1,9 @@
-"""The demo: a portrait is made to count in English, tracked, adapted and dubbed in French, and looked at."""
+"""The demo: a portrait that counts in English is tracked, adapted, dubbed in French, measured and shown."""
 
 from __future__ import annotations
 
 import html
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,34 +17,28 @@ from PIL import Image
 
 from visualdub import __version__
 from visualdub.demo.portrait import Motion, Portrait
+from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.predict import model_record, predict_motion
-from visualdub.storage import write_text
+from visualdub.storage import atomic_path, write_text
 from visualdub.timing import FrameRange
 
 # ---- what the portrait does --------------------------------------------------------------------------------
 
 RECORDING_RATE = 16000  # Hz
-EMPHASIS = 1.25  # of the speech model's average person, so that a small picture shows what is said
-TURN = np.radians([1.4, 2.6, 0.8])  # widest nod, shake and tilt of the head
-SHIFT = np.array([2.2, 1.3])  # pixels the head wanders
-PERIODS = (
-    (3.1, 1.9),
-    (4.3, 2.3),
-    (3.7, 1.3),
-    (4.7, 2.9),
-    (3.9, 1.7),
-)  # seconds: two waves each for nod, shake, tilt, x, y
+EMPHASIS = 1.25  # times the motion of the speech model's generic style, so that a small picture shows it
+TURN = np.radians([1.4, 2.6, 0.8])  # radians: largest pitch, yaw and roll of the head
+SHIFT = np.array([2.2, 1.3])  # pixels: largest shift of the head in x and y
+# Periods of two sines in seconds, each for pitch, yaw, roll, x and y.
+PERIODS_S = ((3.1, 1.9), (4.3, 2.3), (3.7, 1.3), (4.7, 2.9), (3.9, 1.7))
 
 
 def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion:
-    """The motion of a portrait that speaks `recording` for `frame_count` frames at `rate` frames per
-    second.
-    """
+    """The motion of a portrait that speaks `recording`, in `frame_count` frames at `rate` frames/s."""
     model, generic = face_model(DEFAULT_FACE_MODEL), model_record()["generic"]
     spoken = predict_motion(read_audio(recording, RECORDING_RATE), rate, frame_count)
     z = np.column_stack([spoken.jaw, spoken.expression])
@@ -54,20 +47,20 @@ def counting_motion(recording: Path, rate: Fraction, frame_count: int) -> Motion
     )
     expression = np.zeros((frame_count, model.n_expression))
     expression[:, : mouth.shape[1] - 1] = mouth[:, 1:]
-    wander = np.stack([_wander(long, short, rate, frame_count) for long, short in PERIODS], 1)
+    wander = np.stack([_wander(long, short, rate, frame_count) for long, short in PERIODS_S], 1)
     return Motion(mouth[:, 0], expression, wander[:, :3] * TURN, wander[:, 3:] * SHIFT)
 
 
-def _wander(long: float, short: float, rate: Fraction, frame_count: int) -> NDArray[np.float64]:
-    """Two sines, at most 1 in all, 0 in the first frame. (frame_count,)."""
+def _wander(long_s: float, short_s: float, rate: Fraction, frame_count: int) -> NDArray[np.float64]:
+    """(frame_count,) sum of two sines of the given periods in seconds: 0 in the first frame, at most 1."""
     t = np.arange(frame_count) / float(rate)
-    return np.asarray(0.7 * np.sin(2 * np.pi * t / long) + 0.3 * np.sin(2 * np.pi * t / short))
+    return np.asarray(0.7 * np.sin(2 * np.pi * t / long_s) + 0.3 * np.sin(2 * np.pi * t / short_s))
 
 
 # ---- the report --------------------------------------------------------------------------------------------
 
 TEMPLATE = Path(__file__).parent / "data" / "report.html"
-MEASURES = (  # where in the table, what it is, what is good
+MEASURES = (  # key in the table of measures, description, best value
     ("reenactment.composite.psnr_crop", "PSNR of the 256 x 256 crop, dB", "higher"),
     ("reenactment.composite.psnr_mask", "PSNR inside the mask, dB", "higher"),
     ("reenactment.composite.ssim_crop", "SSIM of the crop", "1"),
@@ -77,13 +70,13 @@ MEASURES = (  # where in the table, what it is, what is good
     ("reenactment.composite.seam", "gradient along the mask's edge against the source", "1"),
     ("reenactment.mouth.lmd", "lip landmarks, mean distance, % of face width", "0"),
     ("driven.mouth.control", "control: correlation of commanded and measured opening", "1"),
-    ("driven.mouth.leak", "leak: what still shows of the source's mouth", "0"),
+    ("driven.mouth.leak", "leak: how far the source's mouth still shows", "0"),
     ("silence.mouth.open_share", "silence: share of frames with an open mouth", "0"),
 )
 
 
 def lookup(table: dict[str, Any], dotted: str) -> Any:
-    """The value at `a.b.c`, None where a part is missing."""
+    """The value under a key such as `a.b.c`; None where a part of it is missing."""
     value: Any = table
     for name in dotted.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -91,12 +84,12 @@ def lookup(table: dict[str, Any], dotted: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A number as text, a dash where there is none."""
+    """A number as text; a dash where there is none."""
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minutes: float, cores: int) -> None:
-    """Write the report at `path`, beside the files it shows."""
+    """Write the report to `path`, beside the files that it shows."""
     rows = "\n".join(
         f"<tr><td>{html.escape(name)}</td><td>{shown(lookup(measures, key))}</td><td>{good}</td></tr>"
         for key, name, good in MEASURES
@@ -140,7 +133,7 @@ Adapt = Callable[[Path, FrameRange, float, Path], None]  # clip, frames, minutes
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """Where everything lies."""
+    """The files of a demo in its folder."""
 
     folder: Path
 
@@ -151,6 +144,14 @@ class DemoFiles:
     sheet = property(lambda self: self.folder / "contact_sheet.jpg")
     picture = property(lambda self: self.folder / "demo.jpg")
     page = property(lambda self: self.folder / "report.html")
+    mark = property(lambda self: self.folder / ".visualdub-demo")  # says that the others are a demo's
+
+    def require_own(self) -> None:
+        """Raise `BadInput` where a file that would be replaced is not an earlier demo's."""
+        files = (self.source, self.actor, self.dub, self.beside, self.sheet, self.picture, self.page)
+        there = [p for p in files if p.exists()]
+        if there and not self.mark.is_file() and not self.page.is_file():
+            raise BadInput(f"{there[0]} is there already and not of a demo; give another folder with -o")
 
 
 def portrait_picture() -> NDArray[np.uint8]:
@@ -171,24 +172,27 @@ def make_source(output: Path, recording: Path = ENGLISH, frame_count: int = FRAM
 
 
 def label(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy that says in its lower left corner what it is."""
+    """A copy of a picture (H, W, 3) with `LABEL` in its lower left corner."""
     out = picture.copy()
-    place = (8, picture.shape[0] - 10)
+    corner = (8, picture.shape[0] - 10)
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(out, LABEL, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+        cv2.putText(out, LABEL, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
     return out
 
 
 def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, Any]:
-    """Everything, into `folder`; files of an earlier demo there are replaced. Returns the measures."""
+    """Run the demo in `folder`, replacing the files of an earlier one. Returns its measures and report."""
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, dub_shot, track_shot
     from visualdub.edit import plan_shot
     from visualdub.measure.evaluate import evaluate
 
     files = DemoFiles(folder)
+    files.require_own()
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(files.actor, ignore_errors=True)
+    write_text(
+        files.mark, "vdub demo writes its files into this folder and replaces those of an earlier one\n"
+    )
     say("1/5 a portrait counts to five in English (synthetic)")
     make_source(files.source)
     say("2/5 tracking")
@@ -208,11 +212,11 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     return {"measures": measures, "dub": report.as_dict()}
 
 
-# ---- what is looked at -------------------------------------------------------------------------------------
+# ---- what is shown -----------------------------------------------------------------------------------------
 
 
 def write_beside(source: Path, dub: Path, output: Path) -> None:
-    """The two movies side by side, with the dub's sound."""
+    """Write the two movies side by side, with the sound of the dub."""
     with open_source(source) as left, open_source(dub) as right:
         clip, image = left.info, left.info.image
         info = picture_info(output, 2 * image.width, image.height, clip.rate, clip.frame_count)
@@ -225,7 +229,7 @@ def write_beside(source: Path, dub: Path, output: Path) -> None:
 def pairs(
     source: Path, dub: Path, numbers: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Face close-ups of source and dub at the given frames."""
+    """Close-ups of the face in source and dub, at the frames `numbers` (k,)."""
     wanted = set(numbers.tolist())
     with open_source(source) as left, open_source(dub) as right:
         for a, b in zip(left.frames(), right.frames(), strict=True):
@@ -234,11 +238,12 @@ def pairs(
 
 
 def close_up(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The face of the portrait, whose place in the picture is known."""
+    """The part of a picture (H, W, 3) of the portrait that shows the face."""
     return rgb[130:380, 150:390]
 
 
 def save_sheet(columns: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], path: Path) -> None:
-    """Source above, dub below, one column per frame; labelled as synthetic."""
+    """Write one column per frame, source above dub, labelled as synthetic."""
     sheet = np.concatenate([np.concatenate(pair, 0) for pair in columns], 1)
-    Image.fromarray(label(sheet)).save(path, quality=88)
+    with atomic_path(path) as temporary:
+        Image.fromarray(label(sheet)).save(temporary, format="JPEG", quality=88)

@@ -9,6 +9,7 @@ from pathlib import Path
 from visualdub.errors import BadInput
 from visualdub.media.frame import ClipInfo
 from visualdub.media.source import probe
+from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 
 HANDLE_SECONDS = (
@@ -77,11 +78,18 @@ class Shot:
         return replace(self, frames=frames)
 
 
-def plan_shot(source: Path, frames: FrameRange | None = None, *, cues: tuple[DialogueCue, ...] = ()) -> Shot:
+def plan_shot(
+    source: Path,
+    frames: FrameRange | None = None,
+    *,
+    cues: tuple[DialogueCue, ...] = (),
+    progress: Progress | None = None,
+) -> Shot:
     """Plan a shot of the clip `source`, `frames` of it or all; no frame but the first is decoded.
 
-    Raises `MediaError` where the clip cannot be read and `BadInput` for a range past its end.
+    progress: is told how far the pass over the clip's packets is. Raises `MediaError` where the clip cannot
+    be read and `BadInput` for a range past its end.
     """
-    info = probe(source)
+    info = probe(source, progress)
     wanted = frames.within(info.frame_count, str(source)) if frames else FrameRange(0, info.frame_count)
     return Shot(source, info, wanted, cues=cues)

@@ -1,4 +1,4 @@
-"""The stable 256 x 256 crop of a shot: a box that does not know whether the mouth is open (DESIGN.md 2.2)."""
+"""The stable 256 x 256 crop of a shot, whose box does not depend on the mouth (DESIGN.md 2.2)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ from visualdub.face.models import BLOCK, FaceModel
 from visualdub.face.track import Track
 
 SIZE = 256
-VIEW = (
-    112,
-    256,
-    32,
-    224,
-)  # top, bottom, left, right: the part of the crop that masks reach and a renderer works on
+# Top, bottom, left, right of the part of the crop that masks reach, on which a renderer works.
+VIEW = (112, 256, 32, 224)
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
 JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
@@ -48,8 +44,9 @@ def extreme_meshes(model: FaceModel, identity: NDArray[np.float64]) -> NDArray[n
 
 
 def stable_crop(track: Track) -> Crop:
-    """Box around the projected closed and open mesh plus a margin, smoothed in time; the same for every
-    performance.
+    """The crop by the box around the projected closed and open mesh, with a margin, smoothed in time.
+
+    It is the same for every performance.
     """
     low, high = _extents(track)
     box = np.concatenate([(low + high) / 2, np.log((high - low).max(1, keepdims=True) * (1 + 2 * MARGIN))], 1)
@@ -92,9 +89,8 @@ def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = S
             view, (0, 0), 0.42 * float(np.sqrt(1 / scale**2 - 1)), borderType=cv2.BORDER_REPLICATE
         )
     m = affine.copy()
-    m[:, 2] += (
-        affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5
-    )  # to OpenCV's convention: pixel centres at whole numbers
+    # In OpenCV's convention pixel centres lie at whole numbers.
+    m[:, 2] += affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5
     return np.asarray(
         cv2.warpAffine(view, m, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
         np.uint8,

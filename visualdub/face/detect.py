@@ -1,4 +1,4 @@
-"""Every face of a shot, tracked apart: landmarks in pixels."""
+"""The landmarks of every face of a shot, each face tracked by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visualdub.errors import BadInput
 from visualdub.face.mediapipe_models import LANDMARKS, Box, Detector, MeshTracker, Rgb, landmark_box
 from visualdub.stages import Progress, StageClock
 
-DETECT_EVERY = 10  # frames between looks for new faces
+DETECT_EVERY = 10  # frames between two searches for new faces
 MAX_FACES = 4
 DETECTOR_VERSION = 1  # changes with every change of the landmarks that `find_faces` gives
 
@@ -41,7 +41,7 @@ class FaceTrack:
 
 
 class FaceFinder:
-    """All faces of a shot, frame by frame. Feed frames in order with `add`; then read `faces`."""
+    """Tracks all faces of a shot: add its frames in order, then read `faces`."""
 
     def __init__(self) -> None:
         self.faces: list[FaceTrack] = []
@@ -66,7 +66,7 @@ class FaceFinder:
             return False
         box = landmark_box(points)
         others = (f for j, f in enumerate(self.faces) if j != k and j in self._meshes and f.last_seen == i)
-        if any(iou(box, f.box) > 0.6 for f in others):  # two windows on one face: the later one lets go
+        if any(iou(box, f.box) > 0.6 for f in others):  # two trackers on one face: the later one stops
             return False
         face = self.faces[k]
         face.found[i], face.box, face.last_seen = points, box, i
@@ -74,7 +74,7 @@ class FaceFinder:
         return True
 
     def _retry(self, k: int, i: int, rgb: Rgb, boxes: list[Box]) -> None:
-        """A followed face was missed: look again where the detector sees one, else let it go."""
+        """Search for a lost face where the detector finds one; otherwise stop tracking it."""
         near = max(boxes, key=lambda b: iou(b, self.faces[k].box), default=None)
         mesh = self._meshes[k]
         if near is not None and iou(near, self.faces[k].box) > 0.1:
@@ -84,7 +84,7 @@ class FaceFinder:
         self._idle.append(self._meshes.pop(k))
 
     def _meet(self, i: int, rgb: Rgb, boxes: list[Box]) -> None:
-        """Start following faces that nobody follows yet; one that was lost in this place is the same face."""
+        """Start to track new faces; a face that was lost in the same place is continued."""
         for box in boxes:
             if len(self._meshes) >= MAX_FACES:
                 return
@@ -113,11 +113,10 @@ class FaceFinder:
 def find_faces(
     frames: Iterable[Rgb], progress: Progress | None = None, total: int = 0, clock: StageClock | None = None
 ) -> tuple[list[FaceTrack], int]:
-    """Track every face through `frames` (uint8 RGB pictures, in order). Returns the faces and how many frames
-    came.
+    """Track every face through `frames`, pictures (H, W, 3) uint8 in order.
 
-    total: how many frames are to come, for the progress. clock: takes the time spent in MediaPipe alone, as
-    stage "mediapipe".
+    Returns the faces and the number of frames. total: the expected number of frames, for the progress. clock:
+    takes the time spent in MediaPipe alone, as stage "mediapipe".
     """
     finder, count, clock = FaceFinder(), 0, clock or StageClock()
     try:
@@ -133,8 +132,9 @@ def find_faces(
 
 
 def choose_face(faces: list[FaceTrack], wanted: str | None, name: str) -> FaceTrack:
-    """The face a user means by `--face`: an index (0 = most present), `x,y` in pixels, or None for the most
-    present.
+    """The face that a user means by `--face`.
+
+    wanted: an index, 0 being the most present face; a point `x,y` in pixels; None for the most present.
 
     Presence is the summed area of its boxes over the shot. Raises `BadInput` for a face that is not there.
     """

@@ -1,4 +1,4 @@
-"""What the renderer is told about one frame: UV map, mask and silhouette, in crop pixels."""
+"""The geometry of one frame for the renderer: UV map, mask and silhouette, in crop pixels."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def to_crop(mesh: NDArray[np.float64], track: Track, crop: Crop, i: int) -> NDAr
 
 
 def mask_of(track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
-    """Region to draw (S, S): the layout's fixed region, rasterised with the jaw closed and open, united
-    (DESIGN.md 2.2).
+    """(S, S) the region to render: the fixed region of the UV layout, with the jaw closed and open, united.
+
+    See DESIGN.md 2.2.
     """
     model, mask = track.model, np.zeros((crop.size, crop.size), np.uint8)
     for mesh in to_crop(extreme_meshes(model, track.identity), track, crop, i):

@@ -34,3 +34,16 @@ def face_width(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]
     landmarks: (..., 468 or 478, 3). Returns (...).
     """
     return np.asarray(np.linalg.norm(landmarks[..., FACE_LEFT, :] - landmarks[..., FACE_RIGHT, :], axis=-1))
+
+
+def landmarks_to_crop(
+    landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """Landmarks (n, ..., 2 or 3) of n frames from clip to crop pixels (n, ..., 2), without their depth.
+
+    affine: (n, 2, 3) as in `visualdub.face.crop.Crop`; pixel centres lie at + 0.5 in both.
+    """
+    matrix = np.asarray(affine, np.float64)
+    moved = np.einsum("nij,n...j->n...i", matrix[:, :, :2], np.asarray(landmarks, np.float64)[..., :2])
+    shift = matrix[:, :, 2]
+    return np.asarray(moved + shift.reshape(len(shift), *([1] * (moved.ndim - 2)), 2))

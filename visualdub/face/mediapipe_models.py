@@ -127,9 +127,7 @@ class MeshTracker:
 
 
 class Segmenter:
-    """MediaPipe's selfie segmentation (its model is in the wheel). It keeps nothing from one picture to the
-    next.
-    """
+    """MediaPipe's selfie segmentation, whose model is in the wheel. Every picture is segmented by itself."""
 
     def __init__(self) -> None:
         from mediapipe.python.solutions.selfie_segmentation import (
@@ -139,9 +137,7 @@ class Segmenter:
         self._net: Any = SelfieSegmentation(model_selection=0)
 
     def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability of "person" (clothes and hair too) for each pixel of an R'G'B' crop (S, S, 3). Returns
-        (S, S) in 0..1.
-        """
+        """(S, S) probability 0..1 of "person", with clothes and hair, for each pixel of a crop (S, S, 3)."""
         found: NDArray[np.float32] = self._net.process(np.ascontiguousarray(crop)).segmentation_mask
         return np.array(found, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""How good a track is, measured against the landmarks it was fitted to."""
+"""The quality of a track, measured against the landmarks to which it was fitted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visualdub.face.models import posed_landmarks
 from visualdub.face.track import Track
 
 FOREHEAD = (10, 151, 9, 8, 67, 109, 338, 297, 69, 108, 337, 299, 104, 333)  # MediaPipe's numbers
-LONGEST_LAG = 5  # frames looked at either way
+LONGEST_LAG = 5  # frames; lags are tried this far either way
 
 
 def track_figures(track: Track) -> dict[str, float | int | None]:
@@ -74,9 +74,7 @@ def _jitter(points: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
 
 
 def best_lag(follower: NDArray[np.float64], leader: NDArray[np.float64]) -> int:
-    """By how many frames `follower` (n,) comes after `leader` (n,), where they correlate best; positive =
-    later.
-    """
+    """The lag of `follower` (n,) behind `leader` (n,), in frames, at which they correlate best."""
     lags = sorted(range(-LONGEST_LAG, LONGEST_LAG + 1), key=abs)
     return max(lags, key=lambda k: squared_correlation(_shift(follower, k), _shift(leader, -k)))
 

@@ -20,7 +20,7 @@ class Raster:
 
     @property
     def hit(self) -> NDArray[np.bool_]:
-        """(H, W)."""
+        """(H, W) True where a triangle covers the pixel."""
         return self.face_index >= 0
 
 

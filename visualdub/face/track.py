@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose
 from visualdub.face.models import FaceModel, face_model
+from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
 FORMAT = 2  # 1 had no camera: every track was weak perspective
@@ -97,68 +99,72 @@ class Track:
         )
 
     def save(self, path: Path) -> None:
-        """Write as .npz, whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as f:
-            np.savez_compressed(
-                f,
-                format=FORMAT,
-                source=self.source,
-                source_hash=self.source_hash,
-                size=self.size,
-                rate=str(self.rate),
-                start=self.start,
-                landmarks=self.landmarks,
-                confidence=self.confidence,
-                scale=self.scale,
-                rotation=self.rotation,
-                translation=self.translation,
-                identity=self.identity,
-                jaw=self.jaw,
-                expression=self.expression,
-                face_model=self.face_model,
-                camera=json.dumps(self.camera.to_json()),
-            )
-        partial.replace(path)
+        """Write as .npz, whole or not at all. Raises `OutputError` where it cannot be written."""
+        with atomic_path(path) as temporary, temporary.open("wb") as f:
+            self.write(f)
+
+    def write(self, file: BinaryIO) -> None:
+        """Write as .npz into an open file."""
+        np.savez_compressed(
+            file,
+            format=FORMAT,
+            source=self.source,
+            source_hash=self.source_hash,
+            size=self.size,
+            rate=str(self.rate),
+            start=self.start,
+            landmarks=self.landmarks,
+            confidence=self.confidence,
+            scale=self.scale,
+            rotation=self.rotation,
+            translation=self.translation,
+            identity=self.identity,
+            jaw=self.jaw,
+            expression=self.expression,
+            face_model=self.face_model,
+            camera=json.dumps(self.camera.to_json()),
+        )
 
     @classmethod
     def load(cls, path: Path) -> Track:
         """Read what `save` wrote. Raises `BadInput` for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as z:
-                if not 1 <= int(z["format"]) <= FORMAT:
-                    raise BadInput(
-                        f"{path} is a track of format {int(z['format'])}; this version reads 1 to {FORMAT}"
-                    )
-                w, h = z["size"]
-                return cls(
-                    str(z["source"]),
-                    str(z["source_hash"]),
-                    (int(w), int(h)),
-                    Fraction(str(z["rate"])),
-                    int(z["start"]),
-                    z["landmarks"],
-                    z["confidence"],
-                    z["scale"],
-                    z["rotation"],
-                    z["translation"],
-                    z["identity"],
-                    z["jaw"],
-                    z["expression"],
-                    str(z["face_model"]),
-                    _camera(str(z["camera"]), path) if "camera" in z else WEAK_PERSPECTIVE,
+            with path.open("rb") as f:
+                return cls.read(f)
+        except BadInput as e:
+            raise BadInput(f"{path}: {e}") from e
+        except Exception as e:  # zip, NumPy and text readers have no common base for their errors
+            reason = str(e) or type(e).__name__
+            raise BadInput(f"{path} is not a track written by vdub track: {reason}") from e
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> Track:
+        """Read what `write` wrote, from there on. Raises `BadInput` for another format or camera, and
+        whatever NumPy raises for a file that is damaged.
+        """
+        with np.load(file, allow_pickle=False) as z:
+            if not 1 <= int(z["format"]) <= FORMAT:
+                raise BadInput(
+                    f"it is a track of format {int(z['format'])}; this version reads 1 to {FORMAT}"
                 )
-        except (OSError, KeyError, ValueError) as e:
-            if isinstance(e, BadInput):
-                raise
-            raise BadInput(f"{path} is not a track written by vdub track: {e}") from e
-
-
-def _camera(text: str, path: Path) -> Camera:
-    try:
-        return Camera.from_json(json.loads(text))
-    except BadInput as e:
-        raise BadInput(f"{path}: {e}") from None
+            w, h = z["size"]
+            return cls(
+                str(z["source"]),
+                str(z["source_hash"]),
+                (int(w), int(h)),
+                Fraction(str(z["rate"])),
+                int(z["start"]),
+                z["landmarks"],
+                z["confidence"],
+                z["scale"],
+                z["rotation"],
+                z["translation"],
+                z["identity"],
+                z["jaw"],
+                z["expression"],
+                str(z["face_model"]),
+                Camera.from_json(json.loads(str(z["camera"]))) if "camera" in z else WEAK_PERSPECTIVE,
+            )
 
 
 @dataclass(frozen=True)

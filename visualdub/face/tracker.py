@@ -4,19 +4,20 @@ clip.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub import storage as cache
-from visualdub.errors import BadInput, NoFace
-from visualdub.face.detect import choose_face, find_faces
-from visualdub.face.fit import Fit, fit_shot
+from visualdub import storage
+from visualdub.errors import MediaError, NoFace
+from visualdub.face.detect import DETECTOR_VERSION, choose_face, find_faces
+from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
-from visualdub.face.track import Track
-from visualdub.media.movie_reader import content_hash
+from visualdub.face.track import FORMAT, Track
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
@@ -60,16 +61,18 @@ def track_clip(
     progress: Progress | None = None,
     clock: StageClock | None = None,
     model: str = DEFAULT_FACE_MODEL,
+    source_hash: str | None = None,
 ) -> Track:
     """Track one face of a clip (`face` as in `choose_face`), streaming.
 
     clock: takes the time of the stages "mediapipe" and "fit". model: name of the face model that is fitted.
+    source_hash: the clip's `content_hash` where it is known.
 
     Raises `NoFace` when no frame shows one, `MediaError` for unreadable media, `BadInput` for a range past
     the end and for a face model that is not registered.
     """
     fitted = face_model(model)
-    with open_source(path) as source:
+    with open_source(path, progress) as source:
         info = source.info
         frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
         pictures = prefetch(frame_rgb(f) for f in source.frames(frames))
@@ -85,7 +88,7 @@ def track_clip(
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         path.name,
-        content_hash(path),
+        source_hash or storage.content_hash(path, progress),
         (info.image.width, info.image.height),
         info.rate,
         frames.start,
@@ -112,22 +115,38 @@ def cached_track(
     progress: Progress | None = None,
     model: str = DEFAULT_FACE_MODEL,
 ) -> tuple[Track, bool]:
-    """The track of `frames` of `clip`, all by default, and whether it came from the cache.
+    """The track of exactly `frames` of `clip` (None: all), and whether it came from the cache.
 
-    face, model: as `track_clip` takes them. Raises `MediaError` where the clip cannot be read and `NoFace`
-    where none of the frames holds a usable face.
+    face, model: as `track_clip` takes them. A range is tracked and kept by itself: it is not cut from the
+    track of the whole clip, whose numbers differ a little. Raises `MediaError` where the clip cannot be read,
+    or is changed meanwhile, `BadInput` for a range past its end and `NoFace` where none of the frames holds a
+    usable face.
     """
-    part = "" if frames is None or len(frames) == probe(clip).frame_count else f"-{frames}"
-    path = cache.entry("tracks", content_hash(clip), f"{model}-{face or 'auto'}{part}", ".npz")
-    if path.is_file():
-        try:
-            return Track.load(path), True
-        except BadInput:
-            path.unlink()  # of an older format, or cut short by a full disk
-    track = track_clip(clip, frames, face, progress, model=model)
-    require_face(track, clip)
-    track.save(path)
-    return track, False
+    if frames is not None:
+        count = probe(clip, progress).frame_count
+        frames = frames.within(count, str(clip)) if frames != FrameRange(0, count) else None
+    source_hash = storage.content_hash(clip, progress)
+
+    def make() -> Track:
+        before = clip.stat()
+        made = track_clip(clip, frames, face, progress, model=model, source_hash=source_hash)
+        after = clip.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise MediaError(f"{clip} was written to while it was tracked; expected a clip that is finished")
+        require_face(made, clip)
+        return made
+
+    def load(file: BinaryIO) -> Track:
+        return replace(Track.read(file), source=clip.name)  # it may have had another name before
+
+    path = storage.entry("tracks", source_hash, track_key(frames, face, model), ".npz")
+    return storage.cached(path, load, make, Track.write, progress)
+
+
+def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
+    """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track."""
+    versions = f"{DETECTOR_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
+    return f"{model}-{face or 'auto'}-{frames or 'all'}-{versions}"
 
 
 def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:

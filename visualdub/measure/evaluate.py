@@ -49,7 +49,7 @@ def evaluate(
     """
     frames.within(tracked.shot.info.frame_count, str(tracked.shot.source))
     whole = tracked.track
-    track, own = segment_performance(whole, frames, None)
+    track, tracked_performance = segment_performance(whole, frames, None)
     require_face(track, tracked.shot.source, frames)
     shot = tracked.trim(frames)
     segment = segment or other_segment(frames, len(whole))
@@ -62,7 +62,7 @@ def evaluate(
         "adapted_on": adapted_on(actor, whole),
         "unseen": is_unseen(actor, whole, frames),
     }
-    table["reenactment"] = measure(shot, own, actor, clock, progress, own_performance=True)
+    table["reenactment"] = measure(shot, tracked_performance, actor, clock, progress, own_performance=True)
     if segment is not None:
         _, borrowed = segment_performance(whole, frames, segment)
         driven = measure(shot, borrowed, actor, clock, progress, own_performance=False)

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.box import Box
 from visualdub.errors import InternalError
-from visualdub.face.landmarks import LIPS_OUTER, SOURCE_BOX
+from visualdub.face.landmarks import LIPS_OUTER, SOURCE_BOX, landmarks_to_crop
 
 Picture = NDArray[np.uint8] | NDArray[np.floating[Any]]  # (..., H, W, 3) R'G'B' on the scale 0..255
 
@@ -92,17 +93,13 @@ def ssim(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
 
 # ---- regions -----------------------------------------------------------------------------------------------
 
-CropBox = tuple[int, int, int, int]  # left, top, right, bottom in whole crop pixels, half open
+
+def _in_crop(points: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Points (k, 2 or 3) of one frame from clip to crop pixels (k, 2); affine (2, 3)."""
+    return np.asarray(landmarks_to_crop(points[None], np.asarray(affine)[None])[0])
 
 
-def crop_points(points: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Clip pixels (k, 2 or 3) to crop pixels (k, 2); affine (2, 3); pixel centres at + 0.5 in both."""
-    matrix = np.asarray(affine, np.float64)
-    moved = np.einsum("ij,kj->ki", matrix[:, :2], np.asarray(points, np.float64)[:, :2])
-    return np.asarray(moved + matrix[:, 2])
-
-
-def _box(points: NDArray[np.float64], margin: float, size: int) -> CropBox | None:
+def _box(points: NDArray[np.float64], margin: float, size: int) -> Box | None:
     """The box around `points` (k, 2), enlarged to `margin` times its size, rounded outwards, cut at the crop.
 
     None where a point is not finite or the box lies outside the crop.
@@ -113,28 +110,28 @@ def _box(points: NDArray[np.float64], margin: float, size: int) -> CropBox | Non
     middle, half = (low + high) / 2, (high - low) / 2 * margin
     left, top = (int(v) for v in np.clip(np.floor(middle - half), 0, size))
     right, bottom = (int(v) for v in np.clip(np.ceil(middle + half), 0, size))
-    return (left, top, right, bottom) if right > left and bottom > top else None
+    return Box(left, top, right, bottom) if right > left and bottom > top else None
 
 
 def source_box(
     landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int
-) -> CropBox | None:
+) -> Box | None:
     """The box of DESIGN.md 5 that does not depend on our mask: around landmarks `SOURCE_BOX`, times 1.1.
 
     landmarks: (V, 2 or 3) of the source, clip pixels. affine: (2, 3). size: pixels along a side of the crop.
     None without a face and off the crop.
     """
-    return _box(crop_points(landmarks[list(SOURCE_BOX)], affine), SOURCE_BOX_MARGIN, size)
+    return _box(_in_crop(landmarks[list(SOURCE_BOX)], affine), SOURCE_BOX_MARGIN, size)
 
 
 def mouth_box(
     landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]], size: int
-) -> CropBox | None:
+) -> Box | None:
     """The box around the outer lips, times 1.2; arguments and result are as in `source_box`."""
-    return _box(crop_points(landmarks[list(LIPS_OUTER)], affine), MOUTH_BOX_MARGIN, size)
+    return _box(_in_crop(landmarks[list(LIPS_OUTER)], affine), MOUTH_BOX_MARGIN, size)
 
 
-def cut(picture: Picture, box: CropBox) -> Picture:
+def cut(picture: Picture, box: Box) -> Picture:
     """The part of a picture (H, W, ...) inside a box."""
     left, top, right, bottom = box
     return picture[top:bottom, left:right]
@@ -162,7 +159,7 @@ class RatioOfMeans:
         return _ratio(self._output, self._source)
 
 
-def laplacian_variance(picture: Picture, box: CropBox) -> float:
+def laplacian_variance(picture: Picture, box: Box) -> float:
     """Variance of the Laplacian (4 neighbours) of the luma of (H, W, 3) inside `box`.
 
     At the border of the box the filter reads the picture around it.

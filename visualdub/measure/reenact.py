@@ -76,7 +76,7 @@ def reenact(
     has a usable face, `OutputError` where the result cannot be written.
     """
     shot = tracked.shot
-    check_output(output, shot.source)
+    check_output(output, shot.source, actor.folder)
     frames.within(shot.info.frame_count, str(shot.source))
     track, performance = segment_performance(tracked.track, frames, segment)
     require_face(track, shot.source, frames)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 from weakref import WeakSet
@@ -24,8 +23,11 @@ from visualdub.media.open import open_media, reading
 from visualdub.media.pixel_format import is_rgb, planar_format, planes_of
 from visualdub.media.siting import picture_siting
 from visualdub.media.yuv import colour_matrix
+from visualdub.stages import Progress
+from visualdub.storage import MIB
 from visualdub.timing import FrameRange, VariableRate, find_rate
 
+PACKETS_PER_REPORT = 250
 _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
 
 
@@ -50,8 +52,9 @@ class MovieReader:
     frame rate.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._info, self._index = scan(path)
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+        """progress: gets MiB read of the pass over the packets, as "scanning"."""
+        self._info, self._index = scan(path, progress)
         self._closed = False
         self._ranges: WeakSet[_Range] = WeakSet()
 
@@ -117,23 +120,14 @@ class _Range:
             self._frames.close()
 
 
-def scan(path: Path) -> tuple[ClipInfo, ClipIndex]:
+def scan(path: Path, progress: Progress | None = None) -> tuple[ClipInfo, ClipIndex]:
     """Facts of the clip and the index of its frames; kept until the file changes."""
     path = Path(path)
     try:
         stat = path.stat()
     except OSError as e:
         raise MediaError(f"{path}: {(e.strerror or 'unreadable').lower()}; expected a media file") from e
-    return _scan(path, stat.st_mtime_ns, stat.st_size)
-
-
-def content_hash(path: Path) -> str:
-    """Hexadecimal BLAKE2b (128 bits) of the file's bytes. Raises `MediaError` where it cannot be read."""
-    try:
-        with Path(path).open("rb") as f:
-            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as e:
-        raise MediaError(f"{path} cannot be read: {e.strerror}; expected a readable file") from e
+    return _scan(path, stat.st_mtime_ns, stat.st_size, _Watcher(progress))
 
 
 def video_stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
@@ -148,8 +142,21 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
 # ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Watcher:
+    """Who is told how far a scan is. All are equal: the result of a scan is kept whoever watched it."""
+
+    progress: Progress | None = field(compare=False)
+
+    def read(self, position: int | None, size: int) -> None:
+        """Report that the file was read up to `position`, bytes of `size`."""
+        if self.progress is not None and position is not None and size > 0:
+            total = -(-size // MIB)
+            self.progress.report("scanning", min(max(0, position) // MIB, total), total)
+
+
 @lru_cache(maxsize=64)
-def _scan(path: Path, _mtime: int, _size: int) -> tuple[ClipInfo, ClipIndex]:
+def _scan(path: Path, _mtime: int, size: int, watcher: _Watcher) -> tuple[ClipInfo, ClipIndex]:
     first = _first_picture(path)
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
@@ -159,7 +166,9 @@ def _scan(path: Path, _mtime: int, _size: int) -> tuple[ClipInfo, ClipIndex]:
         ordered = (
             container.format.name != "avi"
         )  # AVI has decoding stamps only; FFmpeg's guesses at the others are wrong
-        visible, keys = _packets(container, stream, first.pts if ordered else None)
+        report = partial(watcher.read, size=size)
+        visible, keys = _packets(container, stream, first.pts if ordered else None, report)
+        report(size)
         declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
         rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
         info = _info(path, container, stream, first, len(visible))
@@ -198,15 +207,20 @@ def _first_picture(path: Path) -> av.VideoFrame:
 
 
 def _packets(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, first: int | None
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    first: int | None,
+    report: Callable[[int | None], None],
 ) -> tuple[list[tuple[int | None, int | None]], tuple[tuple[int, int], ...]]:
     """(presentation, decoding) stamps of every packet that becomes a visible frame, and of those a decoder
-    can start at.
+    can start at. report: gets the position in the file, now and then.
     """
     visible: list[tuple[int | None, int | None]] = []
     keys: list[tuple[int, int]] = []
     hides = stream.codec_context.name in ("vp8", "libvpx")
-    for packet in container.demux(stream):
+    for number, packet in enumerate(container.demux(stream)):
+        if number % PACKETS_PER_REPORT == 0:
+            report(packet.pos)
         if not packet.size:
             continue
         if packet.is_keyframe and packet.pts is not None and packet.dts is not None:

@@ -4,7 +4,6 @@ or not at all.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -30,9 +29,11 @@ from visualdub.media.frame import (
     SampleEncoding,
 )
 from visualdub.media.pixel_format import has_alpha, is_float, picture_of
+from visualdub.media.sink import FrameSink
 from visualdub.media.soundtrack import AudioSource, Soundtrack
 from visualdub.media.source import probe
 from visualdub.media.yuv import chroma_factors, convert_planes, delivered_as, rgb_to_planes, to_samples
+from visualdub.storage import Together, atomic_path
 
 __all__ = ["CODECS", "AudioSource", "Codec", "MovieWriter", "choose_codec"]
 
@@ -76,9 +77,9 @@ def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
     return Codec(name, crf)
 
 
-class MovieWriter:
-    """A movie file as a `FrameSink`: `info.frame_count` frames to `path`, under a partial name until they are
-    all there.
+class MovieWriter(FrameSink):
+    """A movie file: `info.frame_count` frames to `path`, under a temporary name until they are all there;
+    `together` renames it with other files.
 
     info: exact rate, timecode, repeated frames, and the `image` of the frames to come, in display orientation
     as `probe` gives them. Colour tags, rotation and sample aspect are written, and the chroma siting where
@@ -87,13 +88,18 @@ class MovieWriter:
     the source's own pixel format; "prores" is 422 HQ and "prores4444" 4444 (with alpha where there is some),
     10 bit; "h264" is 8 bit 4:2:0 (4:4:4 for odd sizes). audio: None writes no sound.
 
-    Raises `OutputError` where the file cannot be written (the partial file is removed), `InternalError`
+    Raises `OutputError` where the file cannot be written (the temporary is removed), `InternalError`
     for frames that do not fit and where fewer or more frames came than promised. Any error in the `with`
     block leaves nothing behind and an earlier file at `path` untouched.
     """
 
     def __init__(
-        self, path: Path, info: ClipInfo, codec: Codec | str | None = None, audio: AudioSource | None = None
+        self,
+        path: Path,
+        info: ClipInfo,
+        codec: Codec | str | None = None,
+        audio: AudioSource | None = None,
+        together: Together | None = None,
     ) -> None:
         self.path = Path(path)
         self._info = info
@@ -101,7 +107,7 @@ class MovieWriter:
         choose_codec(self.path, self._codec.name)
         self._audio = audio
         self._target = delivered(info.image, self._codec.name, self.path)
-        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._together = together
         self._repeated = dict(info.repeated)
         self._written = 0
         self._stamp = 0  # in frame periods
@@ -109,8 +115,8 @@ class MovieWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, self._writing():
-            undo.callback(self._discard)
-            self._file: BinaryIO = self._partial.open("w+b", buffering=1 << 20)
+            temporary = undo.enter_context(atomic_path(self.path, self._together))
+            self._file: BinaryIO = temporary.open("w+b", buffering=1 << 20)
             undo.callback(_close_quietly, self._file)
             muxer = _MUXERS[self.path.suffix.lower()]
             self._anamorphic = muxer == "matroska" and self._target.sample_aspect != 1
@@ -153,9 +159,10 @@ class MovieWriter:
         opened, self._open = self._open, None
         if opened is None:
             return
-        with opened:  # on any error below: close everything, remove the partial file
-            if kind is not None:
-                return
+        if error is not None:
+            opened.__exit__(kind, error, trace)
+            return
+        with opened:  # on any error below: close everything, remove the temporary file
             if self._written != self._info.frame_count:
                 raise InternalError(
                     f"{self.path}: {self._written} frames were written, {self._info.frame_count} promised"
@@ -171,10 +178,7 @@ class MovieWriter:
                         context.width, context.height, context.sample_aspect_ratio or Fraction(1)
                     )
                     write_display_size(self._file, *shape)
-                self._file.flush()
-                os.fsync(self._file.fileno())
                 self._file.close()
-                self._partial.replace(self.path)
 
     def _video_stream(self) -> av.video.stream.VideoStream:
         info, image, codec = self._info, self._target, self._codec
@@ -219,10 +223,6 @@ class MovieWriter:
         for packet in self._sound.feed(time):
             with self._writing():
                 self._container.mux(packet)
-
-    def _discard(self) -> None:
-        with suppress(OSError):
-            self._partial.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

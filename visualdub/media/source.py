@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, Self
 
 from visualdub.media.frame import ClipInfo, Frame
 from visualdub.media.movie_reader import MovieReader
+from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 
 
@@ -32,17 +34,21 @@ class FrameSource(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
-def open_source(path: Path) -> FrameSource:
-    """Open a clip for reading. Raises `MediaError` for a missing, unreadable or truncated file, one without
-    video, and one of a variable frame rate.
+def open_source(path: Path, progress: Progress | None = None) -> FrameSource:
+    """Open a clip for reading; `progress` is told how far the pass over its packets is.
+
+    Raises `MediaError` for a missing, unreadable or truncated file, one without video, and one of a variable
+    frame rate.
     """
-    return MovieReader(path)
+    return MovieReader(path, progress)
 
 
-def probe(path: Path) -> ClipInfo:
-    """Facts of a clip. Raises as `open_source`."""
-    with open_source(path) as source:
+def probe(path: Path, progress: Progress | None = None) -> ClipInfo:
+    """Facts of a clip. Takes and raises as `open_source`."""
+    with open_source(path, progress) as source:
         return source.info

@@ -1,5 +1,6 @@
-"""A rendered crop into its frame, in the frame's own planes: blend, colour, grain, mark; bit-exact outside
-the matte.
+"""Composite a rendered crop into its frame, in the frame's own planes: blend, colour, grain and watermark.
+
+Outside the matte the frame stays bit-exact.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from visualdub.arrays import smoothstep
+from visualdub.box import Box
 from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
@@ -31,85 +34,48 @@ from visualdub.timing import FrameRange
 
 # ---- blend weights -----------------------------------------------------------------------------------------
 
-# crop pixels from the mask's border to full weight: the source's upper lip comes as near as 6 pixels to it
-FEATHER = 5.0
+FEATHER = (
+    5.0  # crop pixels from the mask's border to full weight; the source's upper lip is 6 or more from it
+)
 
 
 def feather(mask: NDArray[np.floating[Any]], width: float = FEATHER) -> NDArray[np.float32]:
-    """Weights that rise from 0 on the border of `mask` to 1 at `width` pixels inside it, along a smooth step.
+    """(S, S) weights that rise smoothly from 0 on the border of `mask` to 1 at `width` pixels inside it.
 
-    mask: (S, S), the region is where it is >= 0.5; the crop's edge counts as border. Returns (S, S) float32
-    in 0..1, 0 outside.
+    mask: (S, S), the region is where it is >= 0.5; the crop's edge counts as border. Outside the region the
+    weights are 0.
     """
     inside = cv2.copyMakeBorder((mask >= 0.5).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0.0,))
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    return smooth_step(np.maximum(depth - 1.0, 0.0) / max(width - 1.0, 1e-6))
-
-
-def smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """0 below 0, 1 above 1, 3x^2 - 2x^3 between."""
-    t = np.clip(x, 0.0, 1.0).astype(np.float32)
-    return t * t * (np.float32(3) - np.float32(2) * t)
+    distance: NDArray[np.float32] = np.asarray(np.maximum(depth - 1.0, 0.0), np.float32)
+    return smoothstep(distance / np.float32(max(width - 1.0, 1e-6)))
 
 
 # ---- the region of the frame -------------------------------------------------------------------------------
 
-PAD, PAD_SHARE = (
-    8,
-    0.08,
-)  # pixels and share of the rectangle's side added around it: filter reach, and plate to measure grain on
+# Pixels, and share of a side, that a rectangle is enlarged by: for the filters, and to measure grain on.
+PAD, PAD_SHARE = 8, 0.08
 LANCZOS = 4  # lobes of the kernel on either side
-LOST_SIGMA = 0.4  # crop pixels
-LOST_FULLY = 0.3  # crop pixels per plate pixel below 1 at which all of the correction is applied
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle of the displayed frame, half open, aligned to whole chroma samples (or ending at the
-    frame's edge).
-    """
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    def slices(self, sub_x: int = 1, sub_y: int = 1) -> tuple[slice, slice]:
-        """Row and column slices of the region in a plane subsampled by `sub_x`, `sub_y`."""
-        return (
-            slice(self.top // sub_y, -(-self.bottom // sub_y)),
-            slice(self.left // sub_x, -(-self.right // sub_x)),
-        )
+DETAIL_SIGMA = 0.4  # crop pixels
+DETAIL_FROM = 0.3  # the whole correction applies from a scale of 1 - this on, crop pixels per plate pixel
 
 
 def plate_scale(affine: NDArray[np.floating[Any]]) -> float:
-    """Plate pixels per crop pixel; above 1 the crop is enlarged and the redrawn mouth is softer than the
-    plate can hold.
-    """
+    """Plate pixels per crop pixel; above 1 the crop is enlarged, and the mouth is softer than the plate."""
     return float(1 / np.sqrt(abs(np.linalg.det(np.asarray(affine, np.float64)[:, :2]))))
 
 
 def restore_detail(patch: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """A crop (S, S, 3) with the detail back that shrinking and enlarging it again takes; for crops that
-    shrank the plate.
+    """A crop (S, S, 3) with the detail restored that it loses where the plate is larger than the crop.
 
-    The crop is low-passed when it is taken from a larger face, and resampled twice on its way back. One step
-    of back-projection with a Gaussian of `LOST_SIGMA` crop pixels makes a crop that went to the plate and
-    back match itself: measured on real faces, the variance of the Laplacian then keeps 94 to 97 % at scales
-    0.6 and 0.7, against 82 to 84 % without.
+    Such a crop is low-passed when it is taken from the plate and resampled when it is put back. One step of
+    back-projection with a Gaussian of `DETAIL_SIGMA` crop pixels makes up for both: on real faces, 94 to 97 %
+    of the variance of the Laplacian stay at scales of 0.6 and 0.7, and 82 to 84 % without it.
     """
-    share = float(np.clip((1 - 1 / plate_scale(affine)) / LOST_FULLY, 0, 1))
+    share = float(np.clip((1 - 1 / plate_scale(affine)) / DETAIL_FROM, 0, 1))
     if share == 0:
         return patch
-    low: NDArray[np.float32] = np.asarray(cv2.GaussianBlur(patch, (0, 0), LOST_SIGMA), np.float32)
+    low: NDArray[np.float32] = np.asarray(cv2.GaussianBlur(patch, (0, 0), DETAIL_SIGMA), np.float32)
     return patch + share * (patch - low)
 
 
@@ -120,9 +86,11 @@ def find_region(
     height: int,
     step_x: int,
     step_y: int,
-) -> Region | None:
-    """The part of a `width` x `height` frame that the crop's non-zero `alpha` can touch, padded and aligned;
-    None where nothing is.
+) -> Box | None:
+    """The part of a `width` x `height` frame that the crop's non-zero `alpha` covers, padded and aligned.
+
+    It is aligned to whole chroma samples or ends at the edge of the frame. None where `alpha` is zero or lies
+    outside the frame.
 
     affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per
     chroma sample.
@@ -137,12 +105,12 @@ def find_region(
     pad = PAD + PAD_SHARE * (high - low)
     x0, y0 = np.floor((low - pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
     x1, y1 = np.ceil((high + pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
-    box = Region(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
+    box = Box(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
     return box if box.width > 0 and box.height > 0 else None
 
 
 def into_region(
-    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, smooth: bool = False
+    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, smooth: bool = False
 ) -> NDArray[np.float32]:
     """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`, sub-pixel exact.
 
@@ -189,10 +157,11 @@ def _kernel(count: int, size: int, start: int, scale: float, shift: float, smoot
 
 
 def out_of_region(
-    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Region, size: int
+    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, size: int
 ) -> NDArray[np.float32]:
-    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinear: good enough to
-    compare colours.
+    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinearly.
+
+    That is exact enough to compare colours.
     """
     matrix = np.asarray(affine, np.float64).copy()
     matrix[:, 2] += matrix[:, :2] @ (box.left + 0.5, box.top + 0.5) - 0.5
@@ -204,21 +173,18 @@ def out_of_region(
 
 # ---- compositing -------------------------------------------------------------------------------------------
 
-CHROMA_REACH = 2  # chroma samples beyond those under a touched pixel that a chroma filter may change
+CHROMA_REACH = 2  # chroma samples around those of a changed pixel that a chroma filter may change, too
 GRAIN_SEED = 468
 MOST_GRAIN = 6.0  # code values of 8 bit; more is a broken measurement
 LEAST_GRAIN = 0.15  # code values of 8 bit; less is lost in rounding
-ROUNDING = np.array(
-    [1 / 12, HALF_OF_FINE**2 / 12], np.float32
-)  # variances that rounding to whole codes adds, both octaves
+# Variances that rounding to whole codes adds, in both octaves.
+ROUNDING = np.array([1 / 12, HALF_OF_FINE**2 / 12], np.float32)
 MARKED_FROM = 0.999  # blend weight above which a pixel may carry the watermark
 
 
 @dataclass(frozen=True)
 class Match:
-    """What one frame's patch lacks against its plate; smoothed over neighbouring frames by
-    `composite_shot`.
-    """
+    """What one frame's patch lacks against its plate; `composite_shot` smooths it over neighbours."""
 
     offset: NDArray[np.float32]  # (GRID, GRID, 3) R'G'B' to add, on the crop's area
     noise: NDArray[np.float32]  # (planes, 2) around the mask, in units of `_values`, fine and coarse octave
@@ -226,12 +192,10 @@ class Match:
 
 @dataclass(frozen=True)
 class Composited:
-    """The finished frame. `matte`: 0 = every sample is the source's own; else 1..255, the share of the
-    redrawn picture.
-    """
+    """The finished frame and its matte."""
 
     frame: Frame
-    matte: NDArray[np.uint8]  # (H, W)
+    matte: NDArray[np.uint8]  # (H, W) 0: every sample is the source's; 1..255: the share of the patch
     scale: float  # plate pixels per crop pixel; above 1 the crop was enlarged
 
 
@@ -243,7 +207,7 @@ class Plate:
     """The rectangle of one frame that is worked on."""
 
     frame: Frame
-    box: Region
+    box: Box
     planes: tuple[NDArray[np.generic], ...]  # views of the colour planes inside `box`
     steps: tuple[tuple[int, int], ...]  # plate pixels per sample of each plane, (x, y)
     rgb: NDArray[np.float32]  # (h, w, 3) R'G'B'
@@ -276,7 +240,7 @@ def _plate(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating
 
 @dataclass(frozen=True)
 class Pending:
-    """A frame between its two halves; `plate` and `match` None where nothing of it is redrawn."""
+    """A frame between the two halves of `composite`; plate and match are None where nothing is composited."""
 
     frame: Frame
     plate: Plate | None
@@ -309,7 +273,7 @@ def _measure(
 
 
 def _at(weight: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A full-size weight (h, w) at a plane's own size: the mean over each sample's pixels."""
+    """A full-size weight (h, w) at the size of a plane: the mean over each sample's pixels."""
     if weight.shape == shape:
         return weight
     return np.asarray(cv2.resize(weight, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
@@ -343,9 +307,7 @@ def composite(
 def prepare(
     frame: Frame, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
 ) -> Pending:
-    """First half of `composite`: find plate and measure what the patch lacks against it. Arguments as
-    `composite`.
-    """
+    """The first half of `composite`: find the plate and measure what the patch lacks against it."""
     _checked(patch, alpha, affine)
     plate = _plate(frame, alpha, affine)
     if plate is None or not plate.alpha.any():
@@ -356,7 +318,7 @@ def prepare(
 def finish(
     pending: Pending, match: Match | None = None, with_grain: bool = True, mark: Watermark | None = None
 ) -> Composited:
-    """Second half of `composite`, with `match` in the place of what was measured on this frame alone."""
+    """The second half of `composite`; `match` replaces what was measured on this frame alone."""
     frame, plate, patch, affine = pending.frame, pending.plate, pending.patch, pending.affine
     match = match or pending.match
     matte = np.zeros(frame.planes[0].shape[:2], np.uint8)
@@ -378,9 +340,9 @@ def finish(
             plate.alpha >= MARKED_FROM,
             bit_depth(image.pix_fmt),
         )
-    planes, touched = _written(plate, values)
+    planes, changed = _written(plate, values)
     matte[plate.box.slices()] = np.maximum(
-        np.rint(plate.alpha * 255).astype(np.uint8), touched.astype(np.uint8)
+        np.rint(plate.alpha * 255).astype(np.uint8), changed.astype(np.uint8)
     )
     return Composited(replace(frame, planes=planes), matte, plate_scale(affine))
 
@@ -393,14 +355,15 @@ def _blend(plate: Plate, drawn: NDArray[np.float32]) -> NDArray[np.float32]:
     curve = transfer_of(plate.frame.image)
     weights = plate.alpha.ravel()
     picture = np.where(plate.alpha[..., None] >= 1, drawn, plate.rgb)
-    theirs, ours = plate.rgb.reshape(-1, 3), drawn.reshape(-1, 3)
     edge = np.flatnonzero((weights > 0) & (weights < 1))
     if len(edge):
-        a, under = weights[edge, None], theirs[edge]
-        seen, shown = under.clip(0.0, 1.0), ours[edge].clip(0.0, 1.0)
-        dark = curve.to_linear(seen)
-        blend = curve.from_linear(dark + (curve.to_linear(shown) - dark) * a)
-        picture.reshape(-1, 3)[edge] = blend + (1 - a) * (under - seen) + a * (ours[edge] - shown)
+        a = weights[edge, None]
+        under, over = plate.rgb.reshape(-1, 3)[edge], drawn.reshape(-1, 3)[edge]
+        under_clipped, over_clipped = under.clip(0.0, 1.0), over.clip(0.0, 1.0)
+        linear = curve.to_linear(under_clipped)
+        blend = curve.from_linear(linear + (curve.to_linear(over_clipped) - linear) * a)
+        beyond = (1 - a) * (under - under_clipped) + a * (over - over_clipped)
+        picture.reshape(-1, 3)[edge] = blend + beyond
     return picture
 
 
@@ -433,26 +396,24 @@ def _add_grain(plate: Plate, values: list[NDArray[np.float32]], match: Match) ->
 def _written(
     plate: Plate, values: list[NDArray[np.float32]]
 ) -> tuple[tuple[NDArray[np.generic], ...], NDArray[np.bool_]]:
-    """Copies of the frame's planes with the touched samples replaced, and the touched pixels of the region
-    (h, w).
-    """
-    image, touched = plate.frame.image, plate.alpha > 0
+    """Copies of the frame's planes with the new samples, and which pixels of the plate changed (h, w)."""
+    image, changed = plate.frame.image, plate.alpha > 0
     if is_float(image.pix_fmt):
         values = list(rgb_to_planes(np.stack(values, -1), image))
     planes = list(plate.frame.planes)
     for i, (value, (step_x, step_y)) in enumerate(zip(values, plate.steps, strict=True)):
-        here = plate.alpha > 0
+        samples = plate.alpha > 0
         if (step_x, step_y) != (1, 1):
-            under = (_at(plate.alpha, value.shape) > 0).astype(np.uint8)
-            here = np.asarray(cv2.dilate(under, np.ones((2 * CHROMA_REACH + 1,) * 2, np.uint8)), np.bool_)
-            touched = (
-                touched | here.repeat(step_y, 0).repeat(step_x, 1)[: plate.box.height, : plate.box.width]
-            )
+            covered = (_at(plate.alpha, value.shape) > 0).astype(np.uint8)
+            reach = np.ones((2 * CHROMA_REACH + 1,) * 2, np.uint8)
+            samples = np.asarray(cv2.dilate(covered, reach), np.bool_)
+            pixels = samples.repeat(step_y, 0).repeat(step_x, 1)
+            changed = changed | pixels[: plate.box.height, : plate.box.width]
         out = plate.frame.planes[i].copy()
         view = out[plate.box.slices(step_x, step_y)]
-        view[here] = to_samples(value[here], image)
+        view[samples] = to_samples(value[samples], image)
         planes[i] = out
-    return tuple(planes), touched
+    return tuple(planes), changed
 
 
 # ---- a shot as a stream ------------------------------------------------------------------------------------
@@ -462,7 +423,7 @@ REACH = 2  # frames before and after that a frame's match is averaged over, with
 
 @dataclass(frozen=True)
 class Layer:
-    """One frame and what goes over it; `patch` None where the frame passes through."""
+    """One frame and what is composited over it; `patch` is None where the frame passes through."""
 
     frame: Frame
     patch: NDArray[np.float32] | None  # (S, S, 3) R'G'B' 0..1
@@ -476,13 +437,12 @@ AnyLayer = TypeVar("AnyLayer", bound=Layer)
 def composite_shot(
     layers: Iterable[AnyLayer], with_grain: bool = True, mark: Watermark | None = None
 ) -> Iterator[tuple[AnyLayer, Composited]]:
-    """Each layer with its `composite`, in order, `REACH` frames behind the input; a frame passes through
-    bit-exact where it has no patch.
+    """Each layer with its composited frame, in order, `REACH` frames behind the input.
 
-    How a frame's colour offset is spread and how strong its grain is are weighted means over the frames that
-    are redrawn among its `REACH` neighbours on either side. To render the frames A..B-1 of a shot alone, give
-    those neighbours too (`frames_to_composite`) and drop what comes out for them: the bits are then the whole
-    shot's.
+    A frame without a patch passes through bit-exact. The pattern of a frame's colour offset and the strength
+    of its grain are weighted means over the frames with a patch among its `REACH` neighbours on either side.
+    To render the frames A..B-1 of a shot alone, give those neighbours too (`frames_to_composite`) and drop
+    what comes out for them: the bits are then those of the whole shot.
     """
     # up to REACH finished frames, then the ones not finished yet
     waiting: list[tuple[AnyLayer, Pending]] = []
@@ -519,19 +479,19 @@ def _pending(layer: Layer) -> Pending:
     return prepare(layer.frame, layer.patch, layer.alpha, layer.affine)
 
 
-def _smoothed(held: list[Pending], i: int) -> Match | None:
-    """Mean of the matches around `held[i]`, its own level of colour kept; None where it passes through.
+def _smoothed(pending: list[Pending], i: int) -> Match | None:
+    """The match of `pending[i]`, averaged with its neighbours'; None where the frame passes through.
 
-    The level follows each frame: a flash in the plate or a drift of the network would otherwise stay. Only
-    its pattern is averaged.
+    Only the pattern of the colour offset is averaged. Its mean stays the frame's own, so that a flash in the
+    plate or a drift of the network is corrected where it happens.
     """
-    own = held[i].match
-    if own is None:
+    match = pending[i].match
+    if match is None:
         return None
-    near = [(REACH + 1 - abs(j - i), p.match) for j, p in enumerate(held) if abs(j - i) <= REACH]
+    near = [(REACH + 1 - abs(j - i), p.match) for j, p in enumerate(pending) if abs(j - i) <= REACH]
     weighted = [(w, m) for w, m in near if m is not None]
     total = np.float32(sum(w for w, _ in weighted))
-    level = own.offset.mean((0, 1))
+    level = match.offset.mean((0, 1))
     pattern = (
         sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in weighted), np.float32(0)) / total
     )

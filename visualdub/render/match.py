@@ -1,4 +1,4 @@
-"""Matching the plate: its colour along the mask's border, and the noise that the drawn picture lacks."""
+"""Match the plate: its colour along the mask's border, and the grain that the rendered picture lacks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,22 @@ from numpy.typing import NDArray
 # ---- colour ------------------------------------------------------------------------------------------------
 
 GRID = 32  # cells of the offset field along each side of the crop
-NEAR, FAR = (
-    2.5,
-    10.0,
-)  # standard deviations, in cells, of the two kernels that carry the border's difference inwards
-FAR_WEIGHT = 0.02  # how much the far kernel counts where the near one still reaches
-# R'G'B': a difference this far from the border's median counts half (a hair, a collar, a moved chin)
-OUTLIER = 0.06
+# Standard deviations, in cells, of the two kernels that carry the difference on the border inwards.
+NEAR, FAR = 2.5, 10.0
+FAR_WEIGHT = 0.02  # weight of the far kernel, which decides where the near one does not reach
+OUTLIER = 0.06  # R'G'B' from the border's median at which a difference counts half: a hair, a collar, a chin
 LIMIT = 0.25  # R'G'B': no offset is larger
 
 
 def offset_field(
     plate: NDArray[np.float32], patch: NDArray[np.float32], alpha: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """What to add to `patch` so that it meets `plate` along the mask's border.
+    """(GRID, GRID, 3) what to add to `patch` so that it meets `plate` along the mask's border.
 
     plate, patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) feathered blend weight. Only pixels in the feather, 0 <
-    alpha < max(alpha), are looked at: never the middle of the mask, where the source mouth is. Their
-    difference, outliers held down, is spread inwards by normalised convolution, smooth on the scale of the
-    grid. Returns (GRID, GRID, 3) float32; zeros where there is no feather.
+    alpha < max(alpha), are compared: never the middle of the mask, where the source's mouth is. Their
+    difference, with outliers weighted down, is spread inwards by normalised convolution. Returns zeros where
+    there is no feather.
     """
     top = float(alpha.max(initial=0.0))
     ring = (alpha > 0.02 * top) & (alpha < 0.9 * top)
@@ -42,10 +39,10 @@ def offset_field(
     weight = 1.0 / (1.0 + (((difference - middle) / OUTLIER) ** 2).sum(-1))
     cell = (ys * GRID // alpha.shape[0]) * GRID + xs * GRID // alpha.shape[1]
     weights = np.bincount(cell, weight, GRID * GRID).reshape(GRID, GRID)
-    kernel_of = [weights] + [
+    moments = [weights] + [
         np.bincount(cell, weight * difference[:, c], GRID * GRID).reshape(GRID, GRID) for c in range(3)
     ]
-    stack = np.stack(kernel_of, axis=-1)
+    stack = np.stack(moments, axis=-1)
     spread = _blur(stack, NEAR) + FAR_WEIGHT * _blur(stack, FAR)
     total = spread[..., :1]
     field[:] = np.where(total > 1e-9, spread[..., 1:] / np.maximum(total, 1e-9), middle)
@@ -57,33 +54,30 @@ def _blur(cells: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
 
 
 def spread_field(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """The offset field at the crop's own resolution: (GRID, GRID, 3) -> (size, size, 3)."""
+    """The offset field (GRID, GRID, 3) at the resolution of the crop (size, size, 3)."""
     return np.asarray(cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 # ---- grain -------------------------------------------------------------------------------------------------
 
 BLOCK = 6  # samples along the side of the blocks noise is measured in
-QUIETEST = 30.0  # percentile of the blocks that is taken, so that texture does not count as grain
+QUIETEST = 30.0  # percentile of the blocks that is used, so that texture does not count as grain
 TILE, TILE_SEED = 1024, 2
-FEWEST_BLOCKS = 6  # fewer: not measurable, no grain is added
-LAPLACIAN = (
-    np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))
-)  # Immerkaer 1996
-QUIET_BIAS = 0.878  # what the quietest blocks of white noise of 1 measure
-HALF_OF_FINE = 0.497  # what white noise of 1 measures at half size
-FINE_OF_COARSE, HALF_OF_COARSE = (
-    0.054,
-    0.358,
-)  # what white noise of 1 at half size, scaled up, measures at full and at half size
+FEWEST_BLOCKS = 6  # with fewer the noise cannot be measured, and no grain is added
+# Immerkaer 1996.
+LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))
+QUIET_BIAS = 0.878  # what the quietest blocks of white noise of deviation 1 measure
+HALF_OF_FINE = 0.497  # what white noise of deviation 1 measures at half size
+# What white noise of deviation 1 at half size, scaled up, measures at full and at half size.
+FINE_OF_COARSE, HALF_OF_COARSE = 0.054, 0.358
 
 
 def noise_level(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Standard deviation of the noise of `plane`, in its own units, in two octaves: (full size, half size).
+    """(2,) standard deviation of the noise of `plane`, in its own units, at full size and at half size.
 
-    plane: (H, W). where: (H, W), the samples to look at. Mean absolute response of Immerkaer's filter (blind
-    to ramps and edges along the axes) by block, the quietest blocks taken. Zeros where too little is left to
-    measure.
+    plane: (H, W). where: (H, W), the samples to measure on. The noise is the mean absolute response of
+    Immerkaer's filter, which ignores ramps and edges along the axes, in the quietest blocks. Returns zeros
+    where there are too few blocks.
     """
     half = (plane.shape[1] // 2, plane.shape[0] // 2)
     if min(half) < BLOCK:
@@ -111,10 +105,10 @@ def _octave(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
 
 
 def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[float, float]:
-    """Standard deviations (fine, coarse) of the noise to add so that a picture measuring `patch` measures
-    `plate`.
+    """Standard deviations (fine, coarse) of the noise that brings a picture from `patch` to `plate`.
 
-    Both (2,) from `noise_level`. fine is white at full size; coarse is white at half size, scaled up.
+    Both are (2,) from `noise_level`. The fine noise is white at full size, the coarse one at half size and
+    then scaled up.
     """
     wanted = np.maximum(np.square(plate, dtype=np.float64) - np.square(patch, dtype=np.float64), 0.0)
     system = np.array([[1.0, FINE_OF_COARSE**2], [HALF_OF_FINE**2, HALF_OF_COARSE**2]])
@@ -128,14 +122,12 @@ def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[flo
 
 @lru_cache(maxsize=1)
 def _tile() -> NDArray[np.float32]:
-    """White noise of standard deviation 1, the same everywhere and always; frames take rectangles of it."""
+    """(TILE, TILE) white noise of deviation 1, always the same; frames take rectangles of it."""
     return np.random.Generator(np.random.Philox(TILE_SEED)).standard_normal((TILE, TILE), np.float32)
 
 
 def _white(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.float32]:
-    """A rectangle of the noise tile at a random place, wrapped around its edges, with a random sign and
-    transposition.
-    """
+    """A rectangle at a random place of the noise tile, which repeats, randomly negated and transposed."""
     top, left = random.integers(0, TILE, 2)
     sign = np.float32(random.integers(0, 2) * 2 - 1)
     tile = _tile().T if random.integers(0, 2) else _tile()
@@ -148,7 +140,7 @@ def _white(shape: tuple[int, int], random: np.random.Generator) -> NDArray[np.fl
 def grain(
     shape: tuple[int, int], fine: float, coarse: float, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Noise of `shape` (H, W) with the two standard deviations that `lacking` gives."""
+    """Noise of `shape` (H, W) with the two standard deviations that `lacking` returns."""
     noise = _white(shape, random) * np.float32(fine)
     if coarse > 0:
         half = np.ascontiguousarray(_white((shape[0] // 2 + 1, shape[1] // 2 + 1), random))
@@ -158,5 +150,5 @@ def grain(
 
 
 def seeded(seed: int, frame: int) -> np.random.Generator:
-    """A generator whose numbers depend on `seed` and the frame's number alone."""
+    """A generator whose numbers depend on `seed` and the number of the frame alone."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, frame], np.uint64)))

@@ -1,4 +1,4 @@
-"""The actor's network under ONNX Runtime: one window of frames in, the same frames redrawn out."""
+"""The actor's network under ONNX Runtime: it takes one window of frames and renders the same frames."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 class Renderer:
-    """One loaded `renderer.onnx`. Runs one window per call, always with batch 1, so that a frame's bits never
-    depend on a batch.
+    """One loaded `renderer.onnx`. It renders one window per call, always with batch 1, so that the bits of a
+    frame never depend on a batch.
 
     model_path: the file exported with the actor. threads: threads of ONNX Runtime, None = one per core.
     Raises `ActorError` where the file is missing, is no ONNX graph or does not have the inputs and outputs of
@@ -49,19 +49,19 @@ class Renderer:
 
     def _contract(self) -> tuple[int, int]:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
-        found = {i.name: i.shape for i in self._session.get_inputs()}
+        inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name for o in self._session.get_outputs()}
         if (
-            set(found) != set(INPUTS)
+            set(inputs) != set(INPUTS)
             or OUTPUT not in outputs
-            or any(len(found[k]) != n for k, n in INPUTS.items())
+            or any(len(inputs[k]) != n for k, n in INPUTS.items())
         ):
             raise ActorError(
-                f"{self.model_path} takes {found} and gives {sorted(outputs)}; "
+                f"{self.model_path} takes {inputs} and gives {sorted(outputs)}; "
                 f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S) and output {OUTPUT}"
             )
         meta = self._session.get_modelmeta().custom_metadata_map
-        shape = found["mask"]
+        shape = inputs["mask"]
         try:
             window, size = int(meta.get("window", shape[1])), int(meta.get("size", shape[3]))
         except (TypeError, ValueError) as e:
@@ -84,7 +84,7 @@ class Renderer:
     def render(
         self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Redraw one window.
+        """Render one window.
 
         frames: (T, S, S, 3) uint8 full-range R'G'B' crops. uv: (T, S, S, 2) texture coordinates 0..1, u
         right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw. Returns (T, S, S, 3) float32

@@ -1,6 +1,4 @@
-"""An invisible mark inside the mask: DWT-DCT-SVD, the scheme of the package blind-watermark, a whole region
-at a time.
-"""
+"""An invisible watermark inside the mask: DWT-DCT-SVD, the scheme of the package blind-watermark."""
 
 from __future__ import annotations
 
@@ -16,18 +14,12 @@ from visualdub.errors import BadInput
 SCHEME = "DWT-DCT-SVD on luma, blocks of 8 x 8"
 BITS = 32
 BLOCK = 8  # luma samples along the side of a block: one Haar level over a 4 x 4 transform
-STEP = (
-    20.0  # quantisation step of the first singular value, 8-bit code values; the package's own default is 36
-)
-ITERATIONS = (
-    6  # of the power method; skin blocks, whose mean outweighs their texture, are exact to 1e-4 after 3
-)
+STEP = 20.0  # quantisation step of the first singular value, 8-bit code values; the package's default is 36
+ITERATIONS = 6  # of the power method; skin, whose mean is larger than its texture, is exact to 1e-4 after 3
 
 
 def payload_bits(text: str) -> NDArray[np.uint8]:
-    """The first BITS bits of the SHA-256 of `text`, most significant first: what a job writes into its
-    frames. Returns (BITS,) 0/1.
-    """
+    """(BITS,) 0/1, the first bits of the SHA-256 of `text`, the most significant first."""
     return np.unpackbits(np.frombuffer(hashlib.sha256(text.encode()).digest()[: BITS // 8], np.uint8))
 
 
@@ -53,8 +45,8 @@ def payload_from_text(text: str) -> NDArray[np.uint8]:
 def _blocks_of(
     shape: tuple[int, int], left: int, top: int
 ) -> tuple[slice, slice, NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of whole blocks of the frame's own 8 x 8 grid inside a region, and each block's place
-    in that grid.
+    """The whole blocks of the frame's 8 x 8 grid in a region: its rows and columns, each block's place in the
+    grid.
     """
     y0, x0 = -top % BLOCK, -left % BLOCK
     rows, cols = max(0, (shape[0] - y0) // BLOCK), max(0, (shape[1] - x0) // BLOCK)
@@ -70,8 +62,9 @@ def _blocks_of(
 def _roles(
     grid_y: NDArray[np.int64], grid_x: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Which payload bit each block of the grid carries, and whether it carries it flipped (so that an
-    unmarked picture votes 0).
+    """Which bit of the payload each block of the grid carries, and whether it carries it inverted.
+
+    Half of the blocks do, so that the votes of a picture without a watermark cancel.
     """
     mixed = grid_y.astype(np.uint64) * np.uint64(0x9E3779B1) + grid_x.astype(np.uint64) * np.uint64(
         0x85EBCA77
@@ -110,11 +103,10 @@ def _low_bands(luma: NDArray[np.float32]) -> NDArray[np.float32]:
 def _first_singular(
     blocks: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Largest singular value (B,) of each (B, 4, 4) block, and its vectors (B, 4), (B, 4), by the power
-    method.
+    """Largest singular value (B,) of each of B blocks (B, 4, 4) and its vectors (B, 4), by the power method.
 
-    The DCT of the scheme is orthonormal: it changes neither the singular values nor, once undone, the marked
-    block.
+    The DCT of the scheme is left out: it is orthonormal and changes neither the singular values nor the block
+    that the inverse DCT would give.
     """
     v = np.full((len(blocks), 4, 1), 0.5, np.float32)
     transposed = blocks.transpose(0, 2, 1)
@@ -132,9 +124,7 @@ def _first_singular(
 
 @dataclass(frozen=True)
 class Watermark:
-    """The mark of one job: every block of the frame's 8 x 8 luma grid that lies wholly in the mask carries
-    one bit of `bits`.
-    """
+    """The watermark of one job: every 8 x 8 block of luma that lies wholly in the mask carries one bit."""
 
     bits: NDArray[np.uint8]  # (BITS,) 0/1
     step: float = STEP  # 8-bit code values
@@ -142,10 +132,10 @@ class Watermark:
     def delta(
         self, luma: NDArray[np.float32], left: int, top: int, where: NDArray[np.bool_], depth: int = 8
     ) -> NDArray[np.float32]:
-        """What to add to `luma` (h, w), code values of `depth` bits, whose first sample is (left, top) of the
-        frame.
+        """(h, w) what to add to `luma` (h, w), code values of `depth` bits.
 
-        Only blocks with all of `where` (h, w) are marked. Returns (h, w) float32, 0 elsewhere.
+        The first sample of `luma` is (left, top) in the frame. Only blocks that lie wholly in `where` (h, w)
+        are marked; elsewhere the result is 0.
         """
         out = np.zeros(luma.shape, np.float32)
         ys, xs, grid_y, grid_x = _blocks_of((luma.shape[0], luma.shape[1]), left, top)
@@ -170,9 +160,7 @@ class Watermark:
 
 
 class WatermarkReader:
-    """Collects votes for each bit over the frames of a dub; more frames, more certain. Needs no source clip
-    and no crop.
-    """
+    """Reads a watermark: every block of every added frame votes for its bit. It needs no source clip."""
 
     def __init__(self, step: float = STEP) -> None:
         self.step = step
@@ -186,11 +174,11 @@ class WatermarkReader:
         box: tuple[int, int, int, int] | None = None,
         matte: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Read one frame's luma plane (H, W). box: (left, top, right, bottom) to look in, the whole frame
-        where None.
+        """Take the luma plane (H, W) of one frame.
 
-        matte: (H, W); then only blocks where it is 255 vote. Blocks outside the mark vote at random and only
-        cost certainty.
+        box: (left, top, right, bottom) to read, by default the whole frame. matte: (H, W); where it is given,
+        only the blocks in which it is 255 vote. Blocks without a watermark vote at random and only lower the
+        certainty.
         """
         left, top, right, bottom = box or (0, 0, luma.shape[1], luma.shape[0])
         part = np.asarray(luma[top:bottom, left:right], np.float32)
@@ -216,7 +204,8 @@ class WatermarkReader:
 
     @property
     def certainty(self) -> NDArray[np.float64]:
-        """(BITS,) each bit's vote in standard deviations of what an unmarked picture gives; above 4 none is
-        chance.
+        """(BITS,) the vote for each bit, in standard deviations of the vote of a picture without a watermark.
+
+        Above 4 it is no chance.
         """
         return np.asarray(np.abs(self._votes) / np.sqrt(np.maximum(self._weight, 1) / 2))

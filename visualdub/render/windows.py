@@ -17,15 +17,13 @@ RenderWindow = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.floa
 
 @dataclass(frozen=True)
 class RenderInput:
-    """What the network needs to know of one frame of the shot; `crop` None where the frame has no usable
-    face.
-    """
+    """The network's input for one frame of the shot; `crop` is None where the frame has no usable face."""
 
     index: int  # frame of the shot, from 0
     crop: NDArray[np.uint8] | None  # (S, S, 3) full-range R'G'B'
     uv: NDArray[np.float32] | None  # (S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32] | None  # (S, S) 0/1
-    drawn: bool = True  # False: a neighbour may look at it, its own picture is not needed
+    drawn: bool = True  # False: only neighbours in its window need it, its own picture is not needed
 
 
 class WindowInput(Protocol):
@@ -48,9 +46,7 @@ Input = TypeVar("Input", bound=WindowInput)
 
 @dataclass(frozen=True)
 class Rendered(Generic[Input]):
-    """One frame's record and its crop as the network drew it; `rgb` None where nothing was asked for or no
-    face was there.
-    """
+    """One frame's inputs and its rendered crop; `rgb` is None where it was not wanted or there is no face."""
 
     inputs: Input
     rgb: NDArray[np.float32] | None  # (S, S, 3) R'G'B' 0..1
@@ -60,26 +56,20 @@ class Rendered(Generic[Input]):
 
 
 def window_count(count: int, window: int) -> int:
-    """Windows that cover a shot of `count` frames: they start every `window - 1` frames, from the shot's
-    first.
-    """
+    """How many windows cover a shot of `count` frames; one starts at every `window - 1`st frame."""
     return max(1, -(-(count - 1) // (window - 1)))
 
 
 def windows_of(index: int, count: int, window: int) -> tuple[int, ...]:
-    """Numbers of the one or two windows that hold frame `index` of a shot of `count` frames, earlier
-    first.
-    """
+    """Numbers of the one or two windows that hold frame `index` of a shot of `count` frames, in order."""
     stride = window - 1
     last = window_count(count, window) - 1
-    here = min(index // stride, last)
-    return (here - 1, here) if here > 0 and index == here * stride else (here,)
+    k = min(index // stride, last)
+    return (k - 1, k) if k > 0 and index == k * stride else (k,)
 
 
 def frames_needed(chunk: FrameRange, count: int, window: int) -> FrameRange:
-    """The frames of the shot whose inputs must be given to render `chunk` alone: whole windows, cut at the
-    shot's end.
-    """
+    """The frames of the shot whose inputs `render_shot` needs for `chunk`: whole windows, cut at the end."""
     chunk.within(count, "the shot")
     first = windows_of(chunk.start, count, window)[0]
     last = windows_of(chunk.end_exclusive - 1, count, window)[-1]
@@ -90,8 +80,9 @@ def frames_needed(chunk: FrameRange, count: int, window: int) -> FrameRange:
 
 
 def _filled(inputs: list[Input], window: int) -> list[Input] | None:
-    """`window` inputs, each with a face: holes take the nearest usable frame of the window, the tail repeats
-    the last one.
+    """`window` inputs, each with a face; None where none of `inputs` has one.
+
+    A frame without a face is replaced by the nearest one with a face, and the end is filled with the last.
     """
     usable = [i for i, x in enumerate(inputs) if x.crop is not None]
     if not usable:
@@ -129,7 +120,7 @@ def render_shot(
     count: int,
     chunk: FrameRange | None = None,
 ) -> Iterator[Rendered[Input]]:
-    """Redraw a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
+    """Render a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
 
     render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of
     `frames_needed(chunk, count, window)` (of the whole shot without a chunk). Windows start at the shot's
@@ -140,37 +131,37 @@ def render_shot(
     chunk = chunk or FrameRange(0, count)
     needed = frames_needed(chunk, count, window)
     source = iter(inputs)
-    held: list[Input] = []
-    carried: NDArray[np.float32] | None = None
+    current: list[Input] = []  # the inputs of one window
+    carried: NDArray[np.float32] | None = None  # the picture of the frame that is shared with the next window
     for k in range(needed.start // (window - 1), windows_of(chunk.end_exclusive - 1, count, window)[-1] + 1):
         start = k * (window - 1)
-        held = held[-1:]  # the frame shared with the window before
-        while len(held) < min(window, count - start):
-            held.append(_next(source, start + len(held)))
-        rgb = _render_window(render, held, window)
-        stop = len(held) if start + len(held) == count else window - 1
+        current = current[-1:]  # the frame that is shared with the window before
+        while len(current) < min(window, count - start):
+            current.append(_next(source, start + len(current)))
+        rgb = _render_window(render, current, window)
+        stop = len(current) if start + len(current) == count else window - 1
         for i in range(stop):
             picture = _merged(carried if i == 0 else None, None if rgb is None else rgb[i])
             if start + i in range(chunk.start, chunk.end_exclusive):
-                x = held[i]
+                x = current[i]
                 yield Rendered(x, picture if x.drawn and x.crop is not None else None)
         carried = None if rgb is None else rgb[window - 1]
 
 
 def _next(source: Iterator[Input], index: int) -> Input:
-    found = next(source, None)
-    if found is None or found.index != index:
+    inputs = next(source, None)
+    if inputs is None or inputs.index != index:
         raise InternalError(
-            f"frame {index} of the shot was expected next, {'the end' if found is None else found.index}"
+            f"frame {index} of the shot was expected next, {'the end' if inputs is None else inputs.index}"
             " came; expected every frame of frames_needed in order"
         )
-    return found
+    return inputs
 
 
 def _merged(
     before: NDArray[np.float32] | None, now: NDArray[np.float32] | None
 ) -> NDArray[np.float32] | None:
-    """The mean of what two windows drew of the frame they share, or what the one that was run drew."""
+    """The mean of the pictures that two windows give of the frame they share, or the only one there is."""
     if before is None or now is None:
         return now if before is None else before
     return (before + now) * np.float32(0.5)

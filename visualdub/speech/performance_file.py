@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.models import FaceModel, face_model
 from visualdub.face.track import Performance, Track
-from visualdub.media.movie_reader import content_hash
-from visualdub.storage import write_text
+from visualdub.storage import content_hash, write_text
 from visualdub.timing import FrameRange
 
 FORMAT, VERSION = "visualdub performance", 1

@@ -28,9 +28,14 @@ CONTEXT = 8  # steps of audio on either side of a block, more than one score dep
 class PhoneSpan:
     """One phone and its time in the recording."""
 
-    phone: str  # ARPABET without stress (AA, B, SH, ...) as PocketSphinx's English model names it, or SILENCE
-    start: float  # seconds from the recording's first sample
+    # ARPABET without stress (AA, B, SH, ...), as PocketSphinx's English model names it, or SILENCE; in
+    # training IPA
+    phone: str
+    start: float  # seconds from the recording's first sample; a plosive starts with its closure
     end: float  # seconds, not included
+    # of a plosive or nasal, where that is known: seconds at which its closure opens, start..end; None: at its
+    # end
+    release: float | None = None
 
 
 def phone_labels(audio: NDArray[np.float32]) -> list[PhoneSpan]:

@@ -24,11 +24,11 @@ from visualdub.speech.features.mel import (
     feature_count,
     filterbank,
     log_mel,
-    mel_of_hertz,
     recording_level,
     relative_mel,
     scaled_piece,
 )
+from visualdub.speech.features.mel_filters import mel_of_hertz
 from visualdub.speech.features.pocketsphinx import acoustic_model, phone_scores
 
 __all__ = [

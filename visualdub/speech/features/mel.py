@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from scipy.fft import rfft
 
 from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
+from visualdub.speech.features.mel_filters import bin_hertz, mel_edges, mel_of_hertz, triangles
 from visualdub.speech.features.pocketsphinx import cepstra
 
 RATE = 16000  # samples per second
@@ -31,20 +31,12 @@ SAMPLED_SECONDS = 60  # at most this much of a recording is read to measure its 
 SILENT_DB = -65.0  # a recording whose loud frames lie below this holds no speech
 
 
-def mel_of_hertz(hertz: NDArray[np.floating[Any]] | float) -> NDArray[np.float64]:
-    """Hertz to mel (O'Shaughnessy)."""
-    return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hertz, np.float64) / 700.0))
-
-
 @cache
 def filterbank() -> NDArray[np.float32]:
-    """(FFT/2 + 1, BANDS) triangular filters, equally wide in mel, each with unit sum."""
-    edges = np.linspace(mel_of_hertz(LOW_HZ), mel_of_hertz(HIGH_HZ), BANDS + 2)
-    bins = mel_of_hertz(np.arange(FFT // 2 + 1) * (RATE / FFT))[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    weights = np.maximum(0.0, np.minimum(rising, falling))
-    centre = np.abs(bins - edges[1:-1]).argmin(0)  # a low band narrower than a bin takes the nearest bin
+    """(FFT/2 + 1, BANDS) triangular filters with straight flanks in mel, each with unit sum."""
+    edges, bins = mel_edges(LOW_HZ, HIGH_HZ, BANDS), mel_of_hertz(bin_hertz(RATE, FFT))
+    weights = triangles(bins, edges)
+    centre = np.abs(bins[:, None] - edges[1:-1]).argmin(0)  # a band narrower than a bin takes the nearest bin
     empty = weights.sum(0) == 0
     weights[centre[empty], np.flatnonzero(empty)] = 1.0
     return np.asarray(weights / weights.sum(0), np.float32)

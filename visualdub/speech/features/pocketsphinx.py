@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct, rfft
 
 from visualdub.arrays import padded_slice
+from visualdub.speech.features.mel_filters import bin_hertz, hertz_of_mel, mel_edges, triangles
 
 Array = NDArray[np.float32]
 
@@ -104,17 +105,9 @@ def acoustic_model() -> AcousticModel:
 @cache
 def _filters() -> Array:
     """(FFT / 2 + 1, FILTERS) the recogniser's triangular filters: edges rounded to whole bins, unit area."""
-
-    def mel(hertz: float) -> float:
-        return float(2595 * np.log10(1 + hertz / 700))
-
     step = 16000 / FFT
-    edges = 700 * (10 ** (np.linspace(mel(LOW_HZ), mel(HIGH_HZ), FILTERS + 2) / 2595) - 1)
-    edges = np.floor(edges / step + 0.5) * step
-    bins = np.arange(FFT // 2 + 1)[:, None] * step
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low), np.float32)
+    edges = np.floor(hertz_of_mel(mel_edges(LOW_HZ, HIGH_HZ, FILTERS)) / step + 0.5) * step
+    return np.asarray(triangles(bin_hertz(16000, FFT), edges) * 2 / (edges[2:] - edges[:-2]), np.float32)
 
 
 def cepstra(audio: Array, first: int, count: int) -> Array:
