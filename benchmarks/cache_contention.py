@@ -22,6 +22,7 @@ from visualdub import log
 from visualdub.cli import run
 from visualdub.demo.run import make_source
 from visualdub.face.track import Track
+from visualdub.measure.result import Finding, table, write_result
 from visualdub.storage import cache_entries, read_entry
 
 FRAMES = 50  # of the clip: two seconds, of which more than one is spoken
@@ -30,7 +31,7 @@ LIMIT = 300.0  # seconds after which a command counts as hanging
 
 
 @dataclass
-class Finding:
+class Outcome:
     """What went wrong in the starts of one kind."""
 
     starts: int = 0
@@ -88,19 +89,19 @@ def wait(child: int, said: Path) -> str:
     return "it hangs"
 
 
-def examine(finding: Finding, cache: Path) -> None:
+def examine(outcome: Outcome, cache: Path) -> None:
     """Count what is damaged or left over in the cache."""
     entries = cache_entries()
     own = {entry.path for entry in entries}
-    finding.left_over.update(p.name for p in cache.rglob("*") if p.is_file() and p not in own)
+    outcome.left_over.update(p.name for p in cache.rglob("*") if p.is_file() and p not in own)
     for entry in entries:
         load = Track.read if entry.kind == "tracks" else (lambda f: f.read())
-        finding.damaged += read_entry(entry.path, load) is None
+        outcome.damaged += read_entry(entry.path, load) is None
 
 
-def contend(kind: str, count: int, commands: Sequence[Sequence[str]], folder: Path) -> Finding:
+def contend(kind: str, count: int, commands: Sequence[Sequence[str]], folder: Path) -> Outcome:
     """`count` starts of all commands at once with an "empty" or "filled" cache, or "without" any."""
-    cache, finding, begun = folder / "cache", Finding(), time.monotonic()
+    cache, outcome, begun = folder / "cache", Outcome(), time.monotonic()
     os.environ["VISUALDUB_CACHE"] = str(folder / "file" / "cache" if kind == "without" else cache)
     (folder / "file").write_text("a file, so that no folder can be made in it")
     shutil.rmtree(cache, ignore_errors=True)
@@ -108,14 +109,27 @@ def contend(kind: str, count: int, commands: Sequence[Sequence[str]], folder: Pa
     for _ in range(count):
         if kind == "empty":
             shutil.rmtree(cache, ignore_errors=True)
-        finding.starts += 1
+        outcome.starts += 1
         for said, right in zip(both(commands, folder), expected, strict=True):
             if said != right or not said or said.startswith(("status", "killed", "it hangs")):
-                finding.failures[said[-200:] or "nothing said"] += 1
+                outcome.failures[said[-200:] or "nothing said"] += 1
         if kind != "without":
-            examine(finding, cache)
-    finding.seconds = time.monotonic() - begun
-    return finding
+            examine(outcome, cache)
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def write_outcomes(path: Path, outcomes: dict[str, Outcome]) -> None:
+    """The result of all kinds of cache, as JSON for docs/results."""
+    columns = ("cache", "starts", "failures", "damaged entries", "files left over")
+    rows = [(k, f.starts, f.failures.total(), f.damaged, f.left_over.total()) for k, f in outcomes.items()]
+    text = ["Two commands that start at once on one clip, in processes of their own.", table(columns, rows)]
+    starts = sum(o.starts for o in outcomes.values())
+    failed, damaged = sum(r[2] for r in rows), sum(r[3] for r in rows)
+    measured = f"{failed} failures, {damaged} damaged entries in {starts} starts"
+    summary = Finding("two commands on one clip at once", "no failure, no damaged entry", measured)
+    figures = {"starts": starts, "failures": failed, "damaged_entries": damaged}
+    write_result(path, "The cache under contention", text, [summary], figures)
 
 
 def main() -> None:
@@ -124,11 +138,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="starts for each kind of cache")
     parser.add_argument("--kinds", nargs="+", default=["empty", "filled", "without"])
     parser.add_argument("--actor", type=Path, help="also dub with this actor, as the second command")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     log.setup(native=True)
     for module in LOADED:
         import_module(module)
-    whole = True
+    outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = folder / "clip.mp4"
@@ -141,18 +156,19 @@ def main() -> None:
             commands[1] = [*dub, "-o", str(folder / "dub.mkv")]
         os.utime(clip, (time.time() - 60,) * 2)  # the hash of a file that was just written is not kept
         for kind in args.kinds:
-            finding = contend(kind, args.count, commands, folder)
-            whole = whole and finding.whole
+            outcome = outcomes[kind] = contend(kind, args.count, commands, folder)
             print(
-                f"{kind} cache: {finding.starts} starts of {len(commands)} commands in"
-                f" {finding.seconds:.0f} s, {finding.failures.total()} failures,"
-                f" {finding.damaged} damaged entries,"
-                f" {finding.left_over.total()} files left over",
+                f"{kind} cache: {outcome.starts} starts of {len(commands)} commands in"
+                f" {outcome.seconds:.0f} s, {outcome.failures.total()} failures,"
+                f" {outcome.damaged} damaged entries,"
+                f" {outcome.left_over.total()} files left over",
                 flush=True,
             )
-            for said, times in (finding.failures + finding.left_over).most_common(5):
+            for said, times in (outcome.failures + outcome.left_over).most_common(5):
                 print(f"  {times} times: {said}")
-    sys.exit(0 if whole else 1)
+    if args.json:
+        write_outcomes(args.json, outcomes)
+    sys.exit(0 if all(f.whole for f in outcomes.values()) else 1)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def demo_clip(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
 
     parts = sorted(p for p in Path(visualdub.demo.__file__).parent.rglob("*") if p.suffix in (".py", ".wav"))
     made_from = hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
-    cache = pytestconfig.cache  # None where the plugin is switched off
+    cache = getattr(pytestconfig, "cache", None)  # none where pytest's plugin is switched off
     folder = cache.mkdir("demo_clip") if cache else tmp_path_factory.mktemp("demo_clip")
     clip = folder / made_from / "counting.mp4"
     if not clip.is_file():

@@ -20,6 +20,7 @@ from format_description import describe, drift, version
 from helpers import write_wav
 
 from visualdub.actor import load_actor
+from visualdub.box import Box
 from visualdub.cli import run
 from visualdub.face.track import Track
 from visualdub.face.tracker import track_clip
@@ -28,7 +29,7 @@ from visualdub.records import read_provenance
 from visualdub.render.runtime import Renderer
 
 FORMATS = Path(__file__).parent / "data" / "formats"
-WHOLE_CROP = (0, 256, 0, 256)
+WHOLE_CROP = Box(0, 0, 256, 256)
 
 
 def vdub(*args: str | Path | int) -> None:
@@ -80,18 +81,33 @@ def test_actor_1(tmp_path: Path) -> None:
     assert (actor.renderer.window, actor.renderer.size) == (5, 256)
 
 
-def test_the_network_of_actor_1_draws_what_it_drew(tmp_path: Path) -> None:
+def test_actor_2(tmp_path: Path) -> None:
+    actor = load_actor(unzipped("2", tmp_path / "new.actor"))
+    (frames,) = actor.record.frames
+    assert (actor.record.schema, frames.end_exclusive, frames.av_offset_ms) == (2, 6, None)
+    assert actor.rest_jaw == 0.01 and actor.rest_expression[-1] == 1
+    means, deviations, seconds, *_ = dataclasses.astuple(actor.style)
+    assert (means[3], deviations[3], seconds) == (0.06, 0.63, 3.5)
+
+
+@pytest.mark.parametrize(
+    ("schema", "mean", "deviation"),
+    [("1", [0.55836, 0.42500, 0.36754], 0.20283), ("2", [0.52400, 0.45082, 0.40442], 0.16889)],
+)
+def test_the_network_of_an_actor_draws_what_it_drew(
+    schema: str, mean: list[float], deviation: float, tmp_path: Path
+) -> None:
     """Its weights and its texture, exported again; the figures are of the version that wrote them."""
     pytest.importorskip("torch", reason="the networks are read by the extras `training` and `exporters`")
-    folder = unzipped("1", tmp_path / "old.actor")
+    folder = unzipped(schema, tmp_path / "old.actor")
     vdub("export", folder, "--to", "onnx")
     renderer = Renderer(folder / "renderer.onnx")
     y, x = np.mgrid[:256, :256].astype(np.float32) / 256
     frames = np.tile(load_actor(folder).references[:1], (5, 1, 1, 1))
     uv, mask = np.tile(np.stack([x, y], -1), (5, 1, 1, 1)), np.tile((y > 0.5).astype(np.float32), (5, 1, 1))
     inside = renderer.render(frames, uv, mask)[:, 130:200, 64:192]
-    np.testing.assert_allclose(inside.mean((0, 1, 2)), [0.55836, 0.42500, 0.36754], atol=1e-3)
-    assert inside.std() == pytest.approx(0.20283, abs=1e-3)
+    np.testing.assert_allclose(inside.mean((0, 1, 2)), mean, atol=1e-3)
+    assert inside.std() == pytest.approx(deviation, abs=1e-3)
 
 
 def test_performance_1_is_drawn_as_it_says(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
@@ -179,14 +195,15 @@ def test_the_shipped_prior_fits_the_network() -> None:
 def adapted(demo_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An actor that two optimiser steps of a tiny network made of the demo's portrait."""
     pytest.importorskip("torch", reason="the extra `training` is not installed")
-    from training.adapt import Job, Source, adapt
+    from training.adapt import AdaptJob, adapt
     from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
     from visualdub.actor.record import Consent
+    from visualdub.services import AdaptClip
 
     losses = LossConfig(perceptual=0.0, adversarial=0.0)
     config = AdaptConfig(GeneratorConfig(width=0.01, texture_size=16, style=16), losses, steps=2)
     folder = tmp_path_factory.mktemp("adapted") / "portrait.actor"
-    adapt(Job((Source(demo_clip),), "portrait", folder, Consent("a", "b", "c"), config))
+    adapt(AdaptJob((AdaptClip(demo_clip),), "portrait", folder, Consent("a", "b", "c"), config))
     return folder
 
 

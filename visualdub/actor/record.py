@@ -11,7 +11,7 @@ from typing import Any
 
 from visualdub.errors import ActorError, BadInput
 
-SCHEMA = 1
+SCHEMA = 2  # in schema 1 the network and its texture have other names, see `training.core.formats`
 RECORD = "actor.json"
 
 
@@ -82,9 +82,9 @@ class ActorRecord:
         """Read `to_json`'s values; `name` is the file for the message. Raises `ActorError` for any other
         content.
         """
-        if data.get("schema") != SCHEMA:
+        if data.get("schema") not in range(1, SCHEMA + 1):
             raise ActorError(
-                f"{name} has schema {data.get('schema')!r}; expected {SCHEMA}, as written by vdub adapt"
+                f"{name} has schema {data.get('schema')!r}; expected 1 to {SCHEMA}, as written by vdub adapt"
             )
         try:
             names = {f.name for f in dataclasses.fields(cls)}
