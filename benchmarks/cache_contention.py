@@ -19,7 +19,6 @@ from importlib import import_module
 from pathlib import Path
 
 from visualdub import log
-from visualdub.cli import run
 from visualdub.demo.run import make_source
 from visualdub.face.track import Track
 from visualdub.measure.result import Finding, table, write_result
@@ -71,6 +70,7 @@ def start(work: Callable[[], int], said: Path) -> int:
 def both(commands: Sequence[Sequence[str]], folder: Path) -> list[str]:
     """What each of the commands printed, started at the same time."""
     said = [folder / f"said_{i}" for i in range(len(commands))]
+    run = import_module("visualdub.cli").run  # what `vdub` runs, in this process
     children = [start(partial(run, list(c)), path) for c, path in zip(commands, said, strict=True)]
     return [wait(child, path) for child, path in zip(children, said, strict=True)]
 

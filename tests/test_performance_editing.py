@@ -115,15 +115,15 @@ def test_each_language_has_its_performance(talking: Path, flat_actor: Path, tmp_
     ("options", "said"),
     [
         (["--use-performance", "TAKE", "--mouth-gain", "1.1"], "shape the prediction"),
-        (["--use-performance", "TAKE", "--performance", "TAKE"], "not both"),
+        (["--use-performance", "TAKE", "--performance", "TAKE"], "never written to"),
         (["--use-performance", "TAKE", "--dialogue", "more.wav"], "2 are given; expected one"),
         (["--use-performance", "TAKE", "--frames", "0:20"], "frames 0:40; expected 0:20"),
         (["--use-performance", "gone.json"], "gone.json cannot be read"),
         (["--mouth-gain", "4"], "--mouth-gain 4 was asked for"),
         (["--smooth", "nan"], "--smooth nan was asked for"),
         (["--offset-ms", "-2000"], "--offset-ms -2000 was asked for"),
-        (["--performance", "OUT"], "both the movie and its performance"),
-        (["--performance", "CLIP"], "is the source clip"),
+        (["--performance", "OUT"], "which is written too"),
+        (["--performance", "CLIP"], "a source is never written to"),
         (["--performance", "nowhere/take.json"], "is not a folder"),
     ],
 )
