@@ -317,7 +317,7 @@ def test_a_name_that_is_no_text_is_a_name(
 # ---- stopped by the user -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["stopped", "no room for the record"])
+@pytest.mark.parametrize("fault", ["stopped", "no room for the record", "the movie is held open"])
 def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
     fault: str, talking: Path, flat_actor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,9 +336,16 @@ def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
     def full(*args: object, **kwargs: object) -> None:
         raise OutputError("no room")
 
+    def held_open(self: Path, target: Path) -> None:
+        if target.name == "out.mkv":
+            raise PermissionError(13, "Permission denied", str(self))
+        os.replace(self, target)
+
     progress = Progress(stop)
-    if fault != "stopped":
+    if fault == "no room for the record":
         monkeypatch.setattr("visualdub.dub.write_provenance", full)
+    elif fault == "the movie is held open":  # as by a player on Windows
+        monkeypatch.setattr(Path, "replace", held_open)
     with pytest.raises((Interrupted, OutputError)):
         dub.dub_shot(shot, write_wav(tmp_path / "two.wav", 1.5), actor, output, progress=progress)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before

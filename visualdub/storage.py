@@ -156,7 +156,7 @@ class Together:
     """Context manager for files that belong together: `atomic_path` hands them over, and all get their names
     at the end of the block. Left by an exception, none does and every file that was there stays.
 
-    Raises `OutputError` where one cannot get its name.
+    Raises `OutputError` where one cannot get its name; what was there before all of them is put back.
     """
 
     def __init__(self) -> None:
@@ -172,13 +172,26 @@ class Together:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        earlier: dict[Path, Path] = {}  # second names of the files that are replaced, to put them back
+        new: list[Path] = []  # files that got their name where there was none
         try:
-            if error is None:
-                for temporary, path in self._whole:
-                    _rename(temporary, path)
+            for temporary, path in self._whole if error is None else ():
+                was_there = path.exists()
+                earlier[path] = _beside(path)
+                with contextlib.suppress(OSError):  # there is none, or the file system knows no links
+                    os.link(path, earlier[path])
+                _rename(temporary, path)
+                new += [] if was_there else [path]
+        except BaseException:
+            for path, second in earlier.items():
+                with contextlib.suppress(OSError):
+                    second.replace(path)
+            for path in new:
+                _remove(path)
+            raise
         finally:
-            for temporary, _ in self._whole:
-                _remove(temporary)
+            for path in (*earlier.values(), *(temporary for temporary, _ in self._whole)):
+                _remove(path)
 
 
 @contextlib.contextmanager
@@ -190,7 +203,7 @@ def atomic_path(path: Path, together: Together | None = None) -> Iterator[Path]:
     together: takes the whole file over and renames it with others. Raises `OutputError` where it cannot be
     written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary = _beside(path)
     handed_over = False
     try:
         with _writing(path, temporary):
@@ -207,6 +220,11 @@ def atomic_path(path: Path, together: Together | None = None) -> Iterator[Path]:
     finally:
         if not handed_over:
             _remove(temporary)
+
+
+def _beside(path: Path) -> Path:
+    """A name of its own for a file that will have the name `path`, or had it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
 @contextlib.contextmanager

@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from visualdub.records import tool_version
 from visualdub.storage import write_json
 
@@ -121,6 +119,8 @@ def _git(root: Path, *args: str) -> str:
 
 def this_machine() -> Machine:
     """The machine that this runs on."""
+    import psutil  # loads a POSIX-only module on Linux
+
     name, flags = _processor(Path("/proc/cpuinfo"))
     return Machine(
         processor=name,
