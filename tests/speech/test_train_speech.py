@@ -244,7 +244,7 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
     )
     clip = scene_clip(wave())
     windows = Windows([clip], MODEL, BOTH, config.mixture, 0, [synthetic()])
-    batch, m = windows.batch(), len(clip.gain)
+    batch, m = windows.batch(), len(clip.scale)
     shapes = {k: tuple(v.shape) for k, v in batch.items()}
     assert shapes == {
         "features": (6, 60, BOTH.width),
@@ -273,7 +273,7 @@ def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> N
 def test_an_opening_that_is_not_a_target_does_not_count() -> None:
     config = SpeechConfig("both", 8, (1,), mixture=replace(PLAIN, synthetic=2, english=2))
     clip = scene_clip(wave())
-    net = SpeechNet(BOTH.width, len(clip.gain), 8, (1,), 0.0, 1).eval()
+    net = SpeechNet(BOTH.width, len(clip.scale), 8, (1,), 0.0, 1).eval()
     losses = []
     for trained, height in ((True, 1.0), (True, 5.0), (False, 1.0), (False, 5.0)):
         said = replace(synthetic(), opening_trained=trained, opening=np.full(90, height, np.float32))

@@ -162,9 +162,11 @@ def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle 
     motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values), onnx, adapter)
     if style is None:
         return style_values(clip, motion, model)
-    centre, gain = np.array(style.mean), np.array(style.scale)
+    mean, scale = np.array(style.mean), np.array(style.scale)
     return style_values(
-        replace(clip, centre=centre, gain=gain, lift=centre - (clip.centre - clip.lift)), motion, model
+        replace(clip, mean=mean, scale=scale, offset_from_rest=mean - (clip.mean - clip.offset_from_rest)),
+        motion,
+        model,
     )
 
 
@@ -193,8 +195,8 @@ def run(
         record = {
             "face_model": model.name,
             "generic": {
-                "scale": column_mean([c.gain for c in training]),
-                "offset_from_rest": column_mean([c.lift for c in training]),
+                "scale": column_mean([c.scale for c in training]),
+                "offset_from_rest": column_mean([c.offset_from_rest for c in training]),
             },
         }
         done = {r.file for r in read_records(SpeakerRow, table)}

@@ -56,24 +56,23 @@ class SpeechClip:
     speaker: str
     rate: Fraction  # frames per second
     offset: float  # seconds by which the audio leads the video
-    listed: (
-        bool  # whether the list of clips says that the audio is the speaker's; otherwise that was measured
-    )
+    # whether the list of clips says that the audio is the speaker's; otherwise that was measured
+    listed: bool
     audio: NDArray[np.float32]  # 16 kHz
     variants: tuple[AudioVariant, ...]  # the recording as it is, then changed ones
     track: Track
     values: NDArray[np.float64]  # (n, m) jaw and speech components
     usable: NDArray[np.bool_]  # (n,)
-    centre: NDArray[np.float64]  # (m,) mean while the mouth moves
-    gain: NDArray[np.float64]  # (m,) standard deviation while the mouth moves
-    lift: NDArray[np.float64]  # (m,) centre minus rest
+    mean: NDArray[np.float64]  # (m,) mean while the mouth moves
+    scale: NDArray[np.float64]  # (m,) standard deviation while the mouth moves
+    offset_from_rest: NDArray[np.float64]  # (m,) mean minus rest
     # the bilabials in `audio`, in IPA; none where no words were recognised
     phones: tuple[PhoneSpan, ...] = ()
 
     @property
     def motion(self) -> NDArray[np.float64]:
         """(n, m) relative to the actor's mean and standard deviation, as the model gives it."""
-        return (self.values - self.centre) / self.gain
+        return (self.values - self.mean) / self.scale
 
     def times(self) -> NDArray[np.float64]:
         """(n,) the time in the audio, in seconds, of each frame."""
@@ -378,12 +377,12 @@ def _mouth(
 ) -> tuple[
     NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
 ]:
-    """Values, usable, centre, gain and lift of a `SpeechClip`."""
+    """Values, usable, mean, scale and offset from rest of a `SpeechClip`."""
     values = speech_parameters(track, 1 + model.n_speech)
     usable = track.usable & np.isfinite(values).all(1)
     moving = usable & mouth_activity(track)
-    centre, gain = speech_statistics(values, moving if moving.sum() > 25 else usable)
-    return values, usable, centre, gain, centre - rest_of(values[usable], tracked_opening(track)[usable])
+    mean, scale = speech_statistics(values, moving if moving.sum() > 25 else usable)
+    return values, usable, mean, scale, mean - rest_of(values[usable], tracked_opening(track)[usable])
 
 
 def fitted_again(clip: SpeechClip, model: FaceModel) -> SpeechClip:
@@ -394,5 +393,7 @@ def fitted_again(clip: SpeechClip, model: FaceModel) -> SpeechClip:
     track = replace(
         clip.track, identity=fit.identity, jaw=fit.jaw, expression=fit.expression, face_model=model.name
     )
-    values, usable, centre, gain, lift = _mouth(track, model)
-    return replace(clip, track=track, values=values, usable=usable, centre=centre, gain=gain, lift=lift)
+    values, usable, mean, scale, offset = _mouth(track, model)
+    return replace(
+        clip, track=track, values=values, usable=usable, mean=mean, scale=scale, offset_from_rest=offset
+    )

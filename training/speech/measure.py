@@ -91,12 +91,12 @@ def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Ar
     """(n, m) the clip's actor speaking `motion`, with the actor's own statistics; in silence the mean of the
     rest frames.
     """
-    spoken = clip.centre + clip.gain * np.column_stack([motion.jaw, motion.expression])
-    rest = clip.centre - clip.lift
+    spoken = clip.mean + clip.scale * np.column_stack([motion.jaw, motion.expression])
+    rest = clip.mean - clip.offset_from_rest
     return close_lips(
         model,
         clip.track.identity,
         rest + motion.speech_activity[:, None] * (spoken - rest),
         motion.closure,
-        clip.gain,
+        clip.scale,
     )

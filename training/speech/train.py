@@ -118,7 +118,9 @@ def train_member(
     kind = feature_kind(config.features)
     windows = Windows(clips, model, kind, config.mixture, config.seed, synthetic)
     people = len(windows.people)
-    net = SpeechNet(kind.width, len(clips[0].gain), config.channels, config.dilations, config.dropout, people)
+    net = SpeechNet(
+        kind.width, len(clips[0].scale), config.channels, config.dilations, config.dropout, people
+    )
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.rate, total_steps=config.steps, pct_start=0.1
@@ -235,8 +237,8 @@ def main(
         "synthetic_sentences": len(synthetic),
         "held_out_speakers": list(HELD_OUT),
         "generic": {
-            "scale": column_mean([c.gain for c in training]),
-            "offset_from_rest": column_mean([c.lift for c in training]),
+            "scale": column_mean([c.scale for c in training]),
+            "offset_from_rest": column_mean([c.offset_from_rest for c in training]),
         },
         "validation": {"clips": len(rows), **mean_figures(list(rows.values()))},
         "validation_clips": {

@@ -24,9 +24,9 @@ def lip_jacobian(model: FaceModel, clip: SpeechClip) -> NDArray[np.float64]:
     """(m, 3 L + 1) change of the lip vertices, and in the last column of the opening, with one unit of each
     parameter, relative to their standard deviation in the clip.
     """
-    count = len(clip.gain)
-    points = np.repeat(clip.centre[None], count + 1, 0)
-    points[1:] += np.diag(clip.gain) * 0.1
+    count = len(clip.scale)
+    points = np.repeat(clip.mean[None], count + 1, 0)
+    points[1:] += np.diag(clip.scale) * 0.1
     expression = np.zeros((count + 1, model.n_expression))
     expression[:, : model.n_speech] = points[:, 1:]
     mesh = model.landmarks(model.vertices(clip.track.identity, points[:, 0], expression))
