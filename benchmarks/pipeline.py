@@ -19,7 +19,7 @@ TRACKED = {  # key of `vdub track --json`: what it is, what was asked for
     "forehead_jitter": ("second difference of the forehead, fit / landmarks", "<= 0.5"),
     "lip_lag_frames": ("lip opening of the fit: lag, frames", "0"),
     "lip_amplitude": ("lip opening of the fit: amplitude", ">= 0.95"),
-    "box_knows_mouth_r2": ("crop size predicts mouth opening, R²", "< 0.05"),
+    "crop_size_opening_r2": ("crop size predicts mouth opening, R²", "< 0.05"),
 }
 MEASURED = {  # place in `vdub evaluate --json`: what it is, what was asked for
     "reenactment.raw.psnr_crop": ("PSNR of the crop, raw network, dB", "30"),

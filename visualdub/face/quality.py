@@ -21,8 +21,8 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
     `reprojection_percent`: mean distance of the fitted mesh from the landmarks, in per cent of face width, in
     the picture. `forehead_jitter`: second difference in time of forehead vertices, fit / raw landmarks.
     `lip_lag_frames`: by how many frames the fit's lip opening follows the landmarks'. `lip_amplitude`: its
-    standard deviation over theirs. `box_knows_mouth_r2`: share of the lip opening's variance that the crop's
-    size predicts. `crop_scale`: mean crop pixels per clip pixel.
+    standard deviation over theirs. `crop_size_opening_r2`: share of the lip opening's variance that the
+    crop's size predicts. `crop_scale`: mean crop pixels per clip pixel.
     """
     rows = np.flatnonzero(track.usable & np.isfinite(track.landmarks[:, 0, 0]))
     if len(rows) < 2 * LONGEST_LAG + 3:
@@ -32,7 +32,7 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
                 "forehead_jitter",
                 "lip_lag_frames",
                 "lip_amplitude",
-                "box_knows_mouth_r2",
+                "crop_size_opening_r2",
                 "crop_scale",
             )
         )
@@ -43,7 +43,7 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
         "forehead_jitter": round(_jitter(foreheads[0], rows) / max(_jitter(foreheads[1], rows), 1e-9), 3),
         "lip_lag_frames": best_lag(openings[0][rows], openings[1][rows]),
         "lip_amplitude": round(float(openings[0][rows].std() / max(openings[1][rows].std(), 1e-12)), 3),
-        "box_knows_mouth_r2": round(squared_correlation(1 / scale[rows], openings[1][rows]), 4),
+        "crop_size_opening_r2": round(squared_correlation(1 / scale[rows], openings[1][rows]), 4),
         "crop_scale": round(float(scale[rows].mean()), 3),
     }
 
