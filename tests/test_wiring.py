@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -18,13 +19,19 @@ from helpers import (
 )
 from numpy.typing import NDArray
 
+from visualdub.actor.package import load_actor
 from visualdub.cli import run
 from visualdub.demo.portrait import Motion
+from visualdub.demo.run import ENGLISH
+from visualdub.dub import dialogue_performance, shot_audio, track_shot
+from visualdub.edit import DialogueCue, plan_shot
 from visualdub.face.tracker import track_clip
 from visualdub.media.audio import read_audio
 from visualdub.media.source import open_source, probe
 from visualdub.records import read_provenance
 from visualdub.render.watermark import WatermarkReader, payload_from_text
+from visualdub.speech.performance import PerformanceAdjustments
+from visualdub.speech.predict import MODEL, last_layer, model_hash
 from visualdub.timing import FrameRange
 
 RATE = 25
@@ -193,3 +200,27 @@ def test_the_recorded_box_holds_the_watermark_of_every_frame(tmp_path: Path) -> 
     certain = reader.certainty > 4
     assert certain.sum() >= 28
     assert (reader.bits == payload_from_text(mark.payload))[certain].all()
+
+
+# ---- the performance ---------------------------------------------------------------------------------------
+
+
+def test_the_mouths_gain_and_the_actors_adapter_reach_the_performance(
+    talking: Path, flat_actor: Path
+) -> None:
+    """The demo's English counting starts with speech."""
+    cue = DialogueCue(ENGLISH, in_point_s=Fraction(1, 2))
+    tracked, actor = track_shot(plan_shot(talking, cues=(cue,))), load_actor(flat_actor)
+    audio = shot_audio(tracked.shot)
+    plain, _ = dialogue_performance(tracked, audio, actor)
+    wide, notes = dialogue_performance(tracked, audio, actor, PerformanceAdjustments(gain=2.0))
+    assert wide.jaw.std() > 1.5 * plain.jaw.std() and notes == ["mouth: gain 2"]
+    rows, columns = last_layer(MODEL).shape
+    adapter = np.zeros((rows, columns))
+    adapter[-1, 0] = 2.0  # two standard deviations of the jaw, in every frame of speech
+    style = replace(actor.style, adapter=tuple(map(tuple, adapter.tolist())), speech_model=model_hash(MODEL))
+    own, _ = dialogue_performance(tracked, audio, replace(actor, style=style))
+    assert (own.jaw - plain.jaw).max() > actor.style.scale[0]
+    other = replace(style, speech_model="of another version")
+    generic, notes = dialogue_performance(tracked, audio, replace(actor, style=other))
+    assert np.array_equal(generic.jaw, plain.jaw) and "adapt again" in notes[0]
