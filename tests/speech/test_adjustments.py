@@ -178,3 +178,17 @@ def test_the_report_says_what_was_adjusted() -> None:
         PerformanceAdjustments(1.2, 40, -30).describe()
         == "gain 1.2, smoothed over 40 ms, 30 ms earlier than predicted"
     )
+
+
+# ---- repeated frames ---------------------------------------------------------------------------------------
+
+
+def test_frames_after_a_repeated_one_have_the_mouth_of_their_own_time() -> None:
+    """Frame 3 stays on screen for three periods, so that frame 4 comes where frame 6 would."""
+    even = picture_info(Path("x.mkv"), 64, 64, Fraction(25), 30)
+    repeated = replace(even, frame_count=28, repeated=((3, 2),))
+    a, b = dialogue_motion(counting(), even), dialogue_motion(counting(), repeated)
+    rows = [0, 1, 2, 3, *range(6, 30)]
+    for name in ("jaw", "expression", "speech_activity", "closure"):
+        assert np.array_equal(getattr(b, name), getattr(a, name)[rows]), name
+    assert not np.array_equal(b.jaw, a.jaw[:28])
