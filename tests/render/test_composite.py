@@ -337,3 +337,15 @@ def test_a_clean_patch_gets_the_plates_grain_and_no_more(sigma: float) -> None:
     got, own = (noise_level(p.astype(np.float32), inside) for p in (done.frame.planes[0], plate.planes[0]))
     assert own[0] == pytest.approx(sigma, abs=0.3)
     assert got == pytest.approx(own, rel=0.12, abs=0.1)
+
+
+def test_grain_is_another_in_every_frame_and_the_same_in_the_same_frame() -> None:
+    """Grain that stands still would look like dirt on the lens."""
+    rgb, alpha, at = picture(360, 300, noise=0.02), feather(ellipse()), affine(0.9, 200, 150)
+    first, second, again = (
+        composite(frame(rgb, image_of(360, 300), i), PATCH, alpha, at).frame.planes[0].astype(int)
+        for i in (7, 8, 7)
+    )
+    assert np.array_equal(first, again)
+    inside = composite(frame(rgb, image_of(360, 300), 7), PATCH, alpha, at).matte == 255
+    assert (first - second)[inside].std() > 2  # codes; the plate's noise alone has 4.4
