@@ -14,13 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from visualdub.face.camera import Pose, project
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
-from visualdub.face.fit import close_mouth, fit_shot, smooth_pose, whittaker
+from visualdub.face.fit import Fit, close_mouth, fit_shot, smooth_pose, whittaker
 from visualdub.face.geometry import clip_to_view, frame_geometry
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.quality import track_figures
 from visualdub.face.track import Performance, Track
-from visualdub.face.tracker import confidence_of, yaw_pitch
+from visualdub.face.tracker import RESIDUAL_LIMIT, confidence_of, yaw_pitch
 from visualdub.speech.activity import tracked_opening
 from visualdub.speech.closure import lip_offsets
 from visualdub.speech.style import speech_parameters
@@ -264,3 +264,15 @@ def test_no_measure_of_a_track_holds_the_meshes_of_all_frames(monkeypatch: pytes
         a, b = (peak_bytes(partial(measure, track)) for track in (short, long))
         assert (b - a) / 600 < 0.25 * MESH_BYTES
     assert np.array_equal(stable_crop(long).affine, whole[0])  # pixels depend on it: to the bit
+
+
+def test_confidence_falls_linearly_and_below_its_floor_to_nothing() -> None:
+    """A frontal face 100 pixels wide whose mesh lies 0, 15, 80 and 90 % of the limit away from its
+    landmarks.
+    """
+    share = np.array([0.0, 0.15, 0.8, 0.9])
+    pose = Pose(np.full(4, 100.0), np.tile(np.eye(3), (4, 1, 1)), np.zeros((4, 3)))
+    fit = Fit(pose, MODEL.template, np.zeros(4), np.zeros((4, MODEL.n_expression)), share * RESIDUAL_LIMIT)
+    confidence = confidence_of(MODEL, fit, np.array([True, True, True, True]))
+    np.testing.assert_allclose(confidence, [1, 0.85, 0.2, 0], atol=1e-6)  # the floor is 0.15
+    assert confidence_of(MODEL, fit, np.array([False, True, True, True]))[0] == 0
