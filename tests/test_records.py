@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 
 from visualdub.errors import BadInput, OutputError
+from visualdub.face.track import Performance
+from visualdub.face.tracker import track_clip
 from visualdub.records import (
     FrameKey,
     PassedThrough,
     Provenance,
     WatermarkRecord,
     digest,
+    make_report,
     passed_runs,
     read_provenance,
     sidecar_path,
     write_provenance,
 )
+from visualdub.stages import StageClock
+from visualdub.timing import FrameRange
 
 
 def record(mark: WatermarkRecord) -> Provenance:
@@ -84,3 +89,12 @@ def test_no_folder_and_foreign_files(tmp_path: Path) -> None:
         sidecar_path(output).write_text(text)
         with pytest.raises(BadInput, match="provenance record"):
             read_provenance(output)
+
+
+def test_frames_that_fade_count_as_drawn(talking: Path) -> None:
+    track = track_clip(talking, FrameRange(0, 6))
+    draw = np.array([0, 0.5, 1, 1, 0.1, 0])
+    performance = Performance(track.jaw, track.expression, draw)
+    report = make_report(talking, talking.with_name("out.mkv"), track, performance, StageClock(), False)
+    assert report.frames == 6 and report.drawn == 4
+    assert [p.frames for p in report.passed] == ["0:1", "5:6"]

@@ -118,6 +118,8 @@ def test_keys_tell_jobs_and_frames_apart(scene: tuple[TrackedShot, Performance, 
     key = renderer_of(scene).key(5)
     assert key == renderer_of(scene).key(5) and key.number == 5 and key != renderer_of(scene).key(6)
     louder = replace(performance, jaw=performance.jaw * 1.1)
+    fainter = replace(performance, draw=performance.draw * 0.5)
+    assert renderer_of((tracked, fainter, actor)).key(5).performance != key.performance
     others = [
         renderer_of((tracked, louder, actor)).key(5),
         renderer_of(scene, RenderOptions(watermark=False)).key(5),
@@ -160,3 +162,17 @@ def test_frames_outside_the_shot_and_other_tracks_are_refused(
         list(renderer_of(scene).frames(FrameRange(0, 5)))
     with pytest.raises(InternalError, match="expected the same frames"):
         ShotRenderer(plan_shot(tracked.shot.source), actor, track=tracked.track, performance=performance)
+
+
+def test_the_filmed_silhouette_is_the_tracks_and_not_the_commanded_one(
+    scene: tuple[TrackedShot, Performance, Actor],
+) -> None:
+    tracked, performance, actor = scene
+    wide = replace(performance, jaw=performance.jaw + 0.2)
+    filmed = Performance.of_track(tracked.track)
+    commanded, own = (
+        next(renderer_of((tracked, p, actor)).frames(FrameRange(24, 25))).inputs for p in (wide, filmed)
+    )
+    assert commanded.geometry is not None and own.geometry is not None
+    assert np.array_equal(commanded.source_silhouette, own.geometry.silhouette)  # type: ignore[arg-type]
+    assert not np.array_equal(commanded.geometry.silhouette, own.geometry.silhouette)

@@ -349,3 +349,11 @@ def test_grain_is_another_in_every_frame_and_the_same_in_the_same_frame() -> Non
     assert np.array_equal(first, again)
     inside = composite(frame(rgb, image_of(360, 300), 7), PATCH, alpha, at).matte == 255
     assert (first - second)[inside].std() > 2  # codes; the plate's noise alone has 4.4
+
+
+def test_the_mark_lies_where_the_mask_is_whole() -> None:
+    """In the feather it would be a half mark, which reads as noise."""
+    plate, alpha, at = frame(picture(360, 300), image_of(360, 300)), feather(ellipse()), affine(0.9, 200, 150)
+    plain, marked = (composite(plate, PATCH, alpha, at, mark=m) for m in (None, MARK))
+    changed = plain.frame.planes[0] != marked.frame.planes[0]
+    assert changed.sum() > 1000 and (marked.matte[changed] == 255).all()
