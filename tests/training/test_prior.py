@@ -238,6 +238,7 @@ def test_rehearsal_mixes_in_everybody_but_the_actor(dataset: Path, tmp_path: Pat
 def test_somebody_without_a_dataset_to_rehearse_with_is_told_before_tracking(tmp_path: Path) -> None:
     config = AdaptConfig(NARROW, steps=1)
     consent = Consent("the portrait", "1984", "tests")
+    (tmp_path / "people").mkdir()
     with pytest.raises(BadInput, match="holds no"):
         adapt(
             AdaptJob(
@@ -247,7 +248,7 @@ def test_somebody_without_a_dataset_to_rehearse_with_is_told_before_tracking(tmp
                 consent,
                 config,
                 None,
-                tmp_path,
+                tmp_path / "people",
             )
         )
     assert not (tmp_path / "a.run").exists()
