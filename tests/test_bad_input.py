@@ -300,6 +300,7 @@ def test_what_cannot_end_well_is_refused_before_tracking(
     assert only(out, "note.txt", "taken.actor")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_a_name(
     talking: Path, wav: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,6 +352,7 @@ def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_during_a_dub_leaves_no_half_file(
     sent: signal.Signals, talking: Path, wav: Path, flat_actor: Path, tmp_path: Path

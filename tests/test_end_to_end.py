@@ -130,6 +130,7 @@ def test_no_watermark_leaves_none_and_says_so(talking: Path, flat_actor: Path, t
     assert read_provenance(tmp_path / "out.mkv").watermark.on is False
 
 
+@pytest.mark.slow
 def test_a_second_language_does_no_tracking(
     talking: Path, flat_actor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_changed_clip_is_tracked_anew(talking: Path, tmp_path: Path) -> None:
     assert not from_cache and len(second) == 12 and len(first) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blank", [(0, 12), (14, 26), (28, 40)], ids=["start", "middle", "end"])
 def test_frames_without_a_face_keep_their_place_and_pixels(blank: tuple[int, int], tmp_path: Path) -> None:
     pictures = portrait_pictures(40)
@@ -209,6 +211,7 @@ def test_reenact_writes_the_asked_frames_with_their_own_sound(
     )  # well above the face: the very frame
 
 
+@pytest.mark.slow
 def test_evaluate_gives_every_measure(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     path = tmp_path / "measures.json"
     assert (

@@ -227,6 +227,7 @@ def test_a_track_has_not_drifted(talking: Path, tmp_path: Path) -> None:
     assert_no_drift(tmp_path / "track.npz", "track", "format", ".npz")
 
 
+@pytest.mark.slow
 def test_an_actor_package_has_not_drifted(adapted: Path, tmp_path: Path) -> None:
     schema = version(adapted / "actor.json", "schema")
     old = unzipped(schema, tmp_path / "old.actor")

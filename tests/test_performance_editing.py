@@ -79,6 +79,7 @@ def test_read_back_it_is_the_same_dub(take: Path, talking: Path, flat_actor: Pat
     )
 
 
+@pytest.mark.slow
 def test_an_edited_frame_is_seen(take: Path, talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     values = json.loads((take / "take.json").read_text())
     values["curves"][20]["jaw"] += 0.1

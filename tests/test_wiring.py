@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from helpers import (
     portrait_motion,
     portrait_pictures,
@@ -161,6 +162,7 @@ def test_background_inside_the_mask_keeps_its_pixels(tmp_path: Path) -> None:
         assert (drawn & ~inside[:, :chin]).sum() < 100  # about 500 without the segmentation
 
 
+@pytest.mark.slow
 def test_pixels_cross_fade_beside_frames_that_pass_through(tmp_path: Path) -> None:
     pictures = portrait_pictures(40)
     for i in range(16, 24):

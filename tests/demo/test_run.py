@@ -17,6 +17,7 @@ from visualdub.services import AdaptRequest
 from visualdub.stages import Progress
 
 
+@pytest.mark.slow
 def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests: list[AdaptRequest] = []
 

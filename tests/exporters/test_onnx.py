@@ -71,6 +71,7 @@ def test_nothing_under_the_mask_reaches_the_graphs_output(exported: tuple[ActorR
     assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "TOLERANCE", -1.0)
     with pytest.raises(VisualDubError, match="differs"):

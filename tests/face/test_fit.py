@@ -248,6 +248,7 @@ def test_the_fits_memory_does_not_grow_by_meshes(monkeypatch: pytest.MonkeyPatch
     assert growth(lambda points: fit_shot(MODEL, points)) < 0.5 * MESH_BYTES  # 5 KiB measured
 
 
+@pytest.mark.slow
 def test_no_measure_of_a_track_holds_the_meshes_of_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     short, long = (as_track(acted_long(n)) for n in (200, 800))
     measures: tuple[Callable[[Track], Any], ...] = (

@@ -116,6 +116,7 @@ def test_the_lips_directions_come_from_its_own_mesh(tracks: tuple[Track, Track],
     assert np.corrcoef(*moves)[0, 1] > 0.99
 
 
+@pytest.mark.slow
 def test_a_dub_with_it_draws_the_mouth_and_nothing_else(
     tracks: tuple[Track, Track], talking: Path, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def own_performance(track: Track) -> Performance:
     return replace(performance, draw=draw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [True, False])
 def test_streamed_measures_are_those_of_the_whole_shot(scene: tuple[TrackedShot, Actor], own: bool) -> None:
     """Worst difference measured: 2e-14."""

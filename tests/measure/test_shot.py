@@ -168,6 +168,7 @@ def test_frame_by_frame_is_the_whole_array(seed: int, own_performance: bool) -> 
     assert streamed == pytest.approx(expected, abs=1e-9) and None not in streamed.values()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_by_pictures() -> None:
     """A frame's pictures are 40 KB here; what is kept of it is some numbers."""
     frames = shot()

@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 
 import psutil
+import pytest
 from media.conftest import make_movie
 
 from visualdub.media.frame import Frame
@@ -14,6 +15,7 @@ from visualdub.media.movie_writer import MovieWriter
 from visualdub.media.source import open_source, probe
 
 
+@pytest.mark.slow
 def test_a_read_frame_is_let_go(tmp_path: Path) -> None:
     movie = make_movie(tmp_path / "a.mp4")
     alive: list[weakref.ref[Frame]] = []
@@ -23,6 +25,7 @@ def test_a_read_frame_is_let_go(tmp_path: Path) -> None:
         assert sum(r() is not None for r in alive) <= 2
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_from_decode_to_encode(tmp_path: Path) -> None:
     movie = make_movie(
         tmp_path / "a.mp4", count=600, size=(640, 368), options={"preset": "ultrafast"}

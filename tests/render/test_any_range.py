@@ -87,6 +87,7 @@ def same(a: RenderedFrame, b: RenderedFrame) -> bool:
     return planes and np.array_equal(a.matte, b.matte) and a.frame.index == b.frame.index
 
 
+@pytest.mark.slow
 def test_every_range_is_the_whole_runs(scene: tuple[TrackedShot, Performance, Actor]) -> None:
     renderer = renderer_of(scene)
     whole = {f.frame.index: f for f in renderer.frames()}

@@ -161,6 +161,7 @@ def write_model(path: Path, kind_name: str, width: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_half_an_hour_in_bounded_memory(tmp_path: Path) -> None:
     """By a model that takes log-mel alone, so that the test is short; every block runs the same code."""
     model = write_model(tmp_path / "mel.onnx", "mel40-1", 40)
@@ -204,6 +205,7 @@ def dubbed(
     return dub_shot(shot, write_wav(folder / "new.wav", channels, rate), actor, Output(folder / "out.mkv"))
 
 
+@pytest.mark.slow
 def test_dubs_of_odd_recordings(scene: tuple[TrackedShot, Actor], tmp_path: Path) -> None:
     """All frames come out; what cannot be used of a recording is in the notes."""
     audio = counting()

@@ -224,6 +224,7 @@ def synthetic(n: int = 90) -> SyntheticExample:
     )
 
 
+@pytest.mark.slow
 def test_touching_lips_are_learned_from_synthetic_speech() -> None:
     config = SpeechConfig(
         "both", 16, (1,), dropout=0.0, steps=120, rate=1e-2, mixture=replace(PLAIN, synthetic=4)

@@ -86,6 +86,7 @@ def test_a_folder_that_is_no_package_is_not_replaced(talking: Path, tmp_path: Pa
         adapt(job(talking, tmp_path / "other.actor", 1, FrameRange(10, 90)))
 
 
+@pytest.mark.slow
 def test_cancelled_from_another_thread_and_resumed_it_leaves_a_package_that_renders(
     talking: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_cancelled_from_another_thread_and_resumed_it_leaves_a_package_that_rend
     assert drawn.shape == (5, 256, 256, 3) and np.isfinite(drawn).all()
 
 
+@pytest.mark.slow
 def test_training_gets_half_of_the_minutes_however_long_tracking_took(
     talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_cancelled_progress_stops_before_any_work(talking: Path, tmp_path: Pat
     assert not list(tmp_path.glob(f"portrait.run/*/{CHECKPOINT}"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_writes_the_checkpoint_and_exits_with_130(talking: Path, tmp_path: Path) -> None:
     """The command in a process of its own, interrupted once the first evaluation is written."""
     args = [str(talking), "--actor", "ann", "--minutes", "5", "--consent", "a, b, c"]

@@ -183,6 +183,7 @@ def test_clips_that_are_too_short_are_reported(talking: Path) -> None:
     assert frames.fitting(person(talking), [25])[0] == []  # not even the 50 that are tested
 
 
+@pytest.mark.slow
 def test_a_run_is_made_once_and_recorded(
     talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +218,7 @@ def test_frames_leave_page_and_plot(tmp_path: Path) -> None:
     assert (tmp_path / "frames.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_an_actor_is_finished_with_and_without_post_processing(talking: Path, tmp_path: Path) -> None:
     mine, subject = with_prior(tmp_path, "ablation"), person(talking)
     chosen = [Variant("anchor", adapt_config(True, False, steps=1), True)]

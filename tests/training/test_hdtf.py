@@ -188,6 +188,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # the crops were measured in a picture twice as high
 
 
+@pytest.mark.slow
 def test_an_excerpt_is_packed_with_the_face_in_its_crop(pair: Path, tmp_path: Path) -> None:
     made = prepare_dataset([pair], tmp_path / "set", Settings(frames=60))
     assert [(c.name, c.speaker, c.frames) for c in made.clips] == [

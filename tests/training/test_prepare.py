@@ -80,6 +80,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 # ---- what is made ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_clips_are_packed_by_speaker_and_the_rest_is_refused(dataset: Path) -> None:
     found = Dataset(dataset)
     assert [(c.name, c.speaker, c.split, c.frames, c.sound) for c in found.clips] == [
@@ -171,6 +172,7 @@ def test_a_process_that_is_ended_from_outside_says_so() -> None:
         list(workers.run(os._exit, [3], Progress()))
 
 
+@pytest.mark.slow
 def test_cancelled_from_another_thread_it_keeps_what_is_finished(people: Path, tmp_path: Path) -> None:
     clips, folder = tmp_path / "clips", tmp_path / "set"
     clips.mkdir()
@@ -209,6 +211,7 @@ def _vdub(args: list[str]) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(
     people: Path, dataset: Path, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_prior_of_another_network_says_what_differs() -> None:
         check_fits(tiny_prior(), GeneratorConfig(), LossConfig(), "mine")
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_prior_and_is_pulled_back_to_it() -> None:
     prior = tiny_prior()
     free, held = (tiny_trainer(prior=prior, anchor=a, seed=9) for a in (0.0, 300.0))

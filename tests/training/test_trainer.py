@@ -19,6 +19,7 @@ def save(trainer: object, path: Path) -> None:
     save_checkpoint(path, trainer.modules, trainer.optimisers, trainer.rng, {"step": trainer.step_count})  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_all_losses_take_part_and_training_helps() -> None:
     trainer = tiny_trainer(steps=40, random_texture=True)
     before, _ = trainer.measure(tiny_validation())
@@ -29,6 +30,7 @@ def test_all_losses_take_part_and_training_helps() -> None:
     assert after["psnr_mask"] > before["psnr_mask"] and after["psnr_crop"] > after["psnr_mask"]
 
 
+@pytest.mark.slow
 def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
     """Its mean over many windows is the same; windows without it give 0, and so do batches of them
     alone.
@@ -61,6 +63,7 @@ def test_a_batch_of_windows_with_and_without_perceptual_loss_is_their_mean() -> 
     )
 
 
+@pytest.mark.slow
 def test_resume_is_exact(tmp_path: Path) -> None:
     whole, first, second = (tiny_trainer(sound=True, seed=4) for _ in range(3))
     for i in range(4):
