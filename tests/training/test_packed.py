@@ -13,7 +13,8 @@ from safetensors.numpy import save
 
 from training.core.config import VIEW
 from training.data.packed import INDEX, META, RATE, SUFFIX, Dataset, PackedClip, read_whole, thinned
-from training.data.prepare import pack_clip
+from training.data.prepare import Packing, pack_clip
+from training.data.sources import Source
 from training.data.uvmap import pack_uv
 from visualdub.box import Box
 from visualdub.errors import BadInput, NoFace
@@ -29,6 +30,13 @@ from visualdub.media.yuv import frame_rgb
 ALL = Box(0, 0, SIZE, SIZE)
 
 
+TRAIN = Packing("train", 1500, 90)
+
+
+def _source(clip: Path, name: str, listed_ms: float | None = None) -> Source:
+    return Source(clip, name, name, "portrait", av_offset_ms=listed_ms)
+
+
 @pytest.fixture(scope="module")
 def track(talking: Path) -> Track:
     return track_clip(talking)
@@ -37,7 +45,7 @@ def track(talking: Path) -> Track:
 @pytest.fixture(scope="module")
 def shard(talking: Path, track: Track, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packed")
-    facts = pack_clip(talking, track, folder, "talking", "portrait", "train", 1500, 90, True)
+    facts = pack_clip(_source(talking, "talking"), track, folder, TRAIN)
     assert facts.av_offset_ms is None  # it hums
     assert (facts.frames, facts.usable, facts.sound, facts.source_hash) == (
         40,
@@ -54,7 +62,7 @@ def test_the_sound_is_packed_where_the_pictures_show_it(
     """Nobody speaks in the clip, so that the listed offset stands: pictures one frame late show the sound of
     a frame earlier.
     """
-    facts = pack_clip(talking, track, tmp_path, "late", "portrait", "train", 1500, 90, True, listed_ms=40)
+    facts = pack_clip(_source(talking, "late", 40), track, tmp_path, TRAIN)
     late, plain = PackedClip(tmp_path / f"late{SUFFIX}", ALL).mel, PackedClip(shard, ALL).mel
     assert facts.av_offset_ms == 40 and late is not None and plain is not None
     assert np.array_equal(late[10:], plain[9:-1]) and not np.array_equal(late[10:], plain[10:])
@@ -117,7 +125,7 @@ def test_frames_stay_in_memory_where_asked(shard: Path) -> None:
 def test_a_clip_with_hardly_a_face_is_refused(talking: Path, track: Track, tmp_path: Path) -> None:
     rare = replace(track, confidence=np.where(np.arange(40) < 24, track.confidence, 0).astype(np.float32))
     with pytest.raises(NoFace, match="24 frames with a usable face; expected 25"):
-        pack_clip(talking, rare, tmp_path, "rare", "portrait", "train", 1500, 90, True)
+        pack_clip(_source(talking, "rare"), rare, tmp_path, TRAIN)
     assert not list(tmp_path.iterdir())
 
 
@@ -245,7 +253,7 @@ def test_thinned_takes_the_frame_on_screen(
 
 def test_a_shard_keeps_its_tracks_camera(talking: Path, track: Track, tmp_path: Path) -> None:
     near = replace(track, camera=Camera(900.0, (160.0, 188.0)))
-    pack_clip(talking, near, tmp_path, "near", "portrait", "train", 1500, 90, True)
+    pack_clip(_source(talking, "near"), near, tmp_path, TRAIN)
     clip = PackedClip(tmp_path / f"near{SUFFIX}", ALL)
     assert clip.track.camera == near.camera
     expected = frame_geometry(near, stable_crop(near), Performance.of_track(near), 3).mask

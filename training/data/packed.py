@@ -59,12 +59,19 @@ class ClipFacts:
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class ShardPictures:
+    """The pictures of a shard and where they lie."""
+
+    crops: Iterable[NDArray[np.uint8]]  # n of (S, S, 3) R'G'B'
+    affine: NDArray[np.float64]  # (n, 2, 3) clip to crop pixels
+    mouth: NDArray[np.int32]  # (n, 4) the lips' boxes
+
+
 def write_shard(
     path: Path,
     track: Track,
-    affine: NDArray[np.float64],
-    crops: Iterable[NDArray[np.uint8]],
-    mouth: NDArray[np.int32],
+    frames: ShardPictures,
     mel: NDArray[np.float32] | None,
     quality: int,
     recipe: str = "",
@@ -72,22 +79,21 @@ def write_shard(
 ) -> None:
     """Write the shard of the frames of `track`, which is already at `RATE`; the file is whole or absent.
 
-    affine: (n, 2, 3) clip to crop pixels. crops: n of (S, S, 3) R'G'B'. mouth: (n, 4) the lips' boxes. mel:
-    (n, 80, 16), or None. quality: of WebP, 1..100. recipe: everything else that the shard's bytes depend on.
-    av_offset_ms: ms by which the audio led the video, corrected in `mel`. Raises `OutputError` where the file
-    cannot be written.
+    mel: (n, 80, 16), or None. quality: of WebP, 1..100. recipe: everything else that the shard's bytes
+    depend on. av_offset_ms: ms by which the audio led the video, corrected in `mel`. Raises `OutputError`
+    where the file cannot be written.
     """
     pictures = [
         cv2.imencode(".webp", np.ascontiguousarray(c[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
-        for c in crops
+        for c in frames.crops
     ]
     ends = np.cumsum([0, *(len(p) for p in pictures)]).astype(np.int64)
     tensors: dict[str, NDArray[Any]] = {k: np.ascontiguousarray(getattr(track, k)) for k in PARAMETERS}
     tensors |= {
         "pictures": np.concatenate([p.ravel() for p in pictures]),
         "ends": ends,
-        "affine": affine,
-        "mouth": mouth,
+        "affine": frames.affine,
+        "mouth": frames.mouth,
     }
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)

@@ -30,6 +30,7 @@ from training.data.packed import (
     SUFFIX,
     ClipFacts,
     Dataset,
+    ShardPictures,
     read_whole,
     thinned,
     write_shard,
@@ -94,29 +95,28 @@ class PreparedDataset:
 # ---- one clip ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Packing:
+    """How a clip becomes a shard."""
+
+    split: str  # "train" or "validation"
+    most: int  # frames to pack
+    quality: int  # of WebP, 1..100
+    recipe: str = ""  # see `write_shard`
+
+
 def pack_clip(
-    path: Path,
-    track: Track,
-    folder: Path,
-    name: str,
-    speaker: str,
-    split: str,
-    most: int,
-    quality: int,
-    speaker_audible: bool,
-    recipe: str = "",
-    progress: Progress | None = None,
-    listed_ms: float | None = None,
+    source: Source, track: Track, folder: Path, packing: Packing, progress: Progress | None = None
 ) -> ClipFacts:
     """Write the shard of one clip and return its entry of the index.
 
-    track: of consecutive frames of `path`. most: frames to pack. speaker_audible: False where the clip's
-    sound is not the speaker's. recipe: see `write_shard`. listed_ms: ms by which the audio leads the video
-    according to a list, used where that cannot be measured (lists are rounded, and made with decoders that
-    start the sound elsewhere). Raises `NoFace` where fewer than `LEAST` frames are usable.
+    track: of consecutive frames of the source. Its listed A/V offset is used where none can be measured
+    (lists are rounded, and made with decoders that start the sound elsewhere). Raises `NoFace` where fewer
+    than `LEAST` frames are usable.
     """
+    path, audible = source.path, source.speaker_audible
     crop = stable_crop(track)
-    thin, rows = thinned(track, most)
+    thin, rows = thinned(track, packing.most)
     if thin.usable.sum() < LEAST:
         raise NoFace(
             f"{path.name}: {int(thin.usable.sum())} frames with a usable face; expected {LEAST} or more"
@@ -125,12 +125,22 @@ def pack_clip(
     mouth = np.zeros((len(rows), 4), np.int32)
     for i in np.flatnonzero(thin.usable):
         mouth[i] = lips_box(thin.landmarks[i], affine[i], SIZE)
-    offset_ms = _av_offset(path, track, listed_ms) if speaker_audible else None
-    mels = clip_mels(path, track, (offset_ms or 0.0) / 1000) if speaker_audible else None
+    offset_ms = _av_offset(path, track, source.av_offset_ms) if audible else None
+    mels = clip_mels(path, track, (offset_ms or 0.0) / 1000) if audible else None
     mel = None if mels is None else mels[rows]
-    crops = _crops(path, track, thin.usable, affine, rows, progress)
-    write_shard(folder / f"{name}{SUFFIX}", thin, affine, crops, mouth, mel, quality, recipe, offset_ms)
-    return _facts(name, speaker, split, track.source_hash, thin.usable, affine, mel is not None, offset_ms)
+    pictures = ShardPictures(_crops(path, track, thin.usable, affine, rows, progress), affine, mouth)
+    shard = folder / f"{source.name}{SUFFIX}"
+    write_shard(shard, thin, pictures, mel, packing.quality, packing.recipe, offset_ms)
+    return _facts(
+        source.name,
+        source.speaker,
+        packing.split,
+        track.source_hash,
+        thin.usable,
+        affine,
+        mel is not None,
+        offset_ms,
+    )
 
 
 def _av_offset(path: Path, track: Track, listed_ms: float | None) -> float | None:
@@ -299,18 +309,11 @@ def _make(job: ShardJob) -> Outcome:
     try:
         track = _track(job, Progress(work.tracked))
         facts = pack_clip(
-            source.path,
+            source,
             track,
             job.folder,
-            source.name,
-            source.speaker,
-            job.split,
-            job.most,
-            job.quality,
-            source.speaker_audible,
-            job.recipe(),
+            Packing(job.split, job.most, job.quality, job.recipe()),
             Progress(lambda _, done, total: work.done(0.5 + done / total / 2)),
-            source.av_offset_ms,
         )
         return Outcome(facts)
     except BadInput as e:
