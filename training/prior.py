@@ -68,7 +68,7 @@ def train_prior(
     Raises `BadInput` for a dataset that cannot be used, `OutputError` where the prior cannot be written,
     `Interrupted` once `progress` was cancelled and the checkpoint is written.
     """
-    world, config, progress = start_world(), job.config, progress or Progress()
+    world, config, progress = start_world(job.workers), job.config, progress or Progress()
     require_writable(job.output)
     weights = config.losses.vgg_weights
     protect([job.dataset, job.start, Path(weights) if weights else None], [job.output, job.run_folder])
@@ -85,9 +85,7 @@ def train_prior(
     sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
     starts = _starts(sampler, config, world, device, progress)
     with enough_memory(config):
-        trainer = Trainer(
-            config, sampler, starts, device, choose_dtype(device, world), earlier, world, job.workers
-        )
+        trainer = Trainer(config, sampler, starts, device, choose_dtype(device, world), earlier, world)
     held_out = _open(dataset, "validation", job, 0).values() if world.first else []
     validation = [_validation_batch(c, config) for c in held_out]
     log = Curves(job.run_folder) if world.first else None
@@ -100,9 +98,8 @@ def train_prior(
         sheet_batch,
         time.monotonic(),
         log,
-        CHECKPOINT_SECONDS,
     )
-    run.train(progress, on_status if world.first else None)
+    run.train(progress, on_status if world.first else None, CHECKPOINT_SECONDS)
     facts = describe(dataset, people, run, earlier) if world.first else {}
     if world.first:
         run.save()

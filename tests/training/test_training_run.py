@@ -51,8 +51,8 @@ def test_never_worse_than_where_it_started(tmp_path: Path) -> None:
 
 def test_it_ends_early_when_the_held_out_frames_stop_gaining(tmp_path: Path) -> None:
     trainer = tiny_trainer(steps=500, learning_rate=5.0, ema=0.0, patience=2)
-    run = Run(tmp_path, trainer, "a", [tiny_validation()], save_seconds=0.0)
-    run.train(Progress())
+    run = Run(tmp_path, trainer, "a", [tiny_validation()])
+    run.train(Progress(), save_seconds=0.0)
     assert run.settled and trainer.step_count < 20
 
 

@@ -17,6 +17,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    workers: int = 0  # processes that prepare windows ahead, for each of them
 
     @property
     def first(self) -> bool:
@@ -58,16 +59,19 @@ class World:
         return float(shared)
 
 
-def start_world() -> World:
-    """Join the other processes where `torchrun` started this one: with NCCL on GPUs, gloo on CPUs."""
+def start_world(workers: int = 0) -> World:
+    """Join the other processes where `torchrun` started this one: with NCCL on GPUs, gloo on CPUs.
+
+    workers: see `World`.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World()
+        return World(workers=workers)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return World(dist.get_rank(), size)
+    return World(dist.get_rank(), size, workers)
 
 
 def end_world() -> None:

@@ -96,12 +96,11 @@ class Run:
         sheet_batch: ValidationBatch | None = None,
         began: float | None = None,
         log: Log | None = None,
-        save_seconds: float = SAVE_SECONDS,
     ) -> None:
         """folder: of checkpoint, curves and sheet. fingerprint: of everything that decides the result.
         validation: held-out frames, one batch for each person. sheet_batch: what the contact sheet shows
         where nothing is held out. began: `time.monotonic()` at which the budget's clock started, by default
-        now. log: gets every evaluation. save_seconds: longest time between evaluations.
+        now. log: gets every evaluation.
 
         Raises `BadInput` where the checkpoint in `folder` cannot be read, and where it is of another run: it
         is never written over.
@@ -115,8 +114,6 @@ class Run:
         self.best_step, self.without_gain = 0, 0
         self.resumed_at = 0
         self._spent_before, self._began = 0.0, time.monotonic() if began is None else began
-        budget = 60 * (trainer.config.minutes or float("inf"))
-        self._pause = min(save_seconds, max(1.0, budget / EVALUATIONS))
         self._checkpoint = folder / CHECKPOINT
         require_own_run(folder, fingerprint)
         if trainer.world.first:
@@ -147,18 +144,21 @@ class Run:
         mine = min(1.0, self.seconds / (60 * (config.minutes or 1)))
         return self.trainer.world.agree(mine, self.trainer.device)
 
-    def train(self, progress: Progress, on_status: OnStatus | None = None) -> None:
+    def train(
+        self, progress: Progress, on_status: OnStatus | None = None, save_seconds: float = SAVE_SECONDS
+    ) -> None:
         """Train until the budget is spent or the held-out frames stop gaining; leave the best averaged
         weights.
 
         progress: gets the stage "training" after every step; the run stops between two steps once it is
-        cancelled in any process. on_status: gets the losses and the PSNR besides.
+        cancelled in any process. on_status: gets the losses and the PSNR besides. save_seconds: longest time
+        between evaluations; shorter in a run of few minutes.
 
         Raises `Interrupted` once `progress` was cancelled and the checkpoint is written, `VisualDubError`
         where the memory does not suffice.
         """
         try:
-            self._train(progress, on_status)
+            self._train(progress, on_status, save_seconds)
         except Interrupted:
             self.save()
             raise Interrupted(
@@ -175,8 +175,10 @@ class Run:
             self.save()
             raise
 
-    def _train(self, progress: Progress, on_status: OnStatus | None) -> None:
+    def _train(self, progress: Progress, on_status: OnStatus | None, save_seconds: float) -> None:
         saved = started = time.monotonic()
+        budget = 60 * (self.trainer.config.minutes or float("inf"))
+        pause = min(save_seconds, max(1.0, budget / EVALUATIONS))
         if self.trainer.step_count == 0:
             self.evaluate()
             self.started = self.metrics.get("psnr_mask", self.started)
@@ -185,7 +187,7 @@ class Run:
         while (share := self.share_done) < 1 and not world.any(self.settled, device):
             for name, value in self.trainer.step(share).items():
                 self.means[name] = 0.95 * self.means.get(name, value) + 0.05 * value
-            if time.monotonic() - saved > self._pause and world.first:
+            if time.monotonic() - saved > pause and world.first:
                 self.evaluate()
                 self.save()
                 saved = time.monotonic()

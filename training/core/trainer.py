@@ -116,14 +116,13 @@ class Trainer:
         dtype: torch.dtype,
         prior: Prior | None = None,
         world: World | None = None,
-        workers: int = 0,
     ) -> None:
         """starts: each person's starting textures (P, C, S, S), one for each segment; None: random ones.
 
-        prior: weights to start from. world: the processes that train together. workers: see `feed`.
+        prior: weights to start from. world: the processes that train together, by default this one.
         """
         self.config, self.sampler, self.device, self.dtype = config, sampler, device, dtype
-        self.world, self.workers = world or World(), workers
+        self.world = world or World()
         self.rng = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed)
         g = config.generator
@@ -188,7 +187,7 @@ class Trainer:
         self._set_rates(progress)
         if self._feed is None:
             first = self.step_count * self.windows_per_step
-            self._feed = feed(self.sampler, first, self.world.rank, self.world.size, self.workers)
+            self._feed = feed(self.sampler, first, self.world.rank, self.world.size, self.world.workers)
         adversarial = progress >= self.config.adversarial_start and self.config.losses.adversarial > 0
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
