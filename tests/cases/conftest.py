@@ -1,0 +1,35 @@
+"""Small inputs that broke things, and the actor that their commands name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Callable[[str], Path]:
+    """A function that copies the inputs of the case NAME into a folder of the test and returns it; skips
+    where shared/cases is not beside the checkout.
+    """
+
+    def copied(name: str) -> Path:
+        if not CASES.is_dir():
+            pytest.skip("shared/cases is not beside the checkout; it holds inputs that broke things")
+        return Path(shutil.copytree(CASES / name, tmp_path / name, copy_function=shutil.copyfile))
+
+    return copied
+
+
+@pytest.fixture(scope="session")
+def demo_actor(demo_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The actor of the demo's portrait, whom most cases show, with a renderer that paints flat skin."""
+    from helpers import write_flat_actor
+
+    from visualdub.face.tracker import track_clip
+
+    return write_flat_actor(tmp_path_factory.mktemp("actor") / "portrait.actor", track_clip(demo_clip))
