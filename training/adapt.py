@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from training.actor_network import ActorNetwork, save_network
 from training.core.config import WIDTHS, AdaptConfig, run_folder
-from training.core.precision import choose_dtype
 from training.core.run import CONFIG, LOSSES, SHEET, OnStatus, Run, enough_memory
-from training.core.trainer import Trainer, ValidationBatch, texture_of
+from training.core.trainer import ValidationBatch, adaptation_trainer
 from training.data.frames import Frames, FrameSet, read_frame_set
 from training.data.packed import Dataset
 from training.data.segments import Start
-from training.data.windows import WindowSampler, has_window, hold_out, pick_references, still_windows
+from training.data.windows import has_window, hold_out, pick_references, still_windows
 from training.prior_file import Prior, check_fits, load_prior
 from training.renderer.sharpening import choose_sharpening_gain
 from training.speech.adapter import source_style
@@ -41,7 +40,6 @@ from visualdub.storage import protect
 
 MOST_PREPARATION = 0.5  # share of the budget in minutes that tracking and reading may take from the training
 REHEARSED = 8  # most people of a dataset whose data are mixed in
-REHEARSAL_FRAMES = 25  # most frames that make the starting texture of each of them
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def adapt(
     footage = _footage(job, tracks, progress, note)
     with torch.random.fork_rng(devices=[]):
         with enough_memory(job.config):
-            trainer = make_trainer(job.config, [f.frames for f in footage], people, prior)
+            trainer = adaptation_trainer(job.config, [f.frames for f in footage], people, prior)
         began = max(began, time.monotonic() - 60 * MOST_PREPARATION * (job.config.minutes or 0))
         validation, sheet_batch = _batches(job, footage, trainer.sampler.frames[0])
         fingerprint = _fingerprint(job, footage, prior)
@@ -152,23 +150,6 @@ def rehearsal_people(folder: Path, config: AdaptConfig, actor_hashes: Set[str]) 
     if not chosen:
         raise BadInput(f"{folder} holds nobody to rehearse with; expected a dataset with people to train on")
     return chosen
-
-
-def make_trainer(
-    config: AdaptConfig, sets: Sequence[Frames], others: Sequence[Sequence[Frames]], prior: Prior | None
-) -> Trainer:
-    """A trainer for the person in `sets`. others: clips of other people to mix in, one list for each person.
-    prior: the weights to start from; None: random ones.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    held_out = hold_out(sets, config.generator.window, config.held_out)
-    sampler = WindowSampler([sets, *others], config, held_out, mixed=bool(others))
-    starts: list[torch.Tensor | None] = [None] * (1 + len(others))
-    if not config.random_texture:
-        starts[0] = texture_of(sets, sampler.frames[0], config)
-        for i, clips in enumerate(others, 1):
-            starts[i] = texture_of(clips, sampler.frames[i], config, REHEARSAL_FRAMES)
-    return Trainer(config, sampler, starts, device, choose_dtype(device), prior)
 
 
 def _batches(

@@ -11,10 +11,13 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training.core.config import PriorConfig, run_folder
 from training.core.curves import Curves
@@ -22,14 +25,18 @@ from training.core.distributed import World, end_world, start_world
 from training.core.precision import choose_dtype
 from training.core.run import LOSSES, OnStatus, Run, enough_memory, require_own_run
 from training.core.trainer import Trainer, ValidationBatch, texture_of
+from training.data.frames import Frames
 from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
+from training.data.resident import ResidentSampler, fits_on_device
+from training.data.segments import Start
 from training.data.windows import WindowSampler, has_window, still_windows
+from training.data.workers import Workers
 from training.prior_file import Prior, check_fits, load_prior, save_prior
 from training.renderer.losses import Perceptual
 from visualdub.errors import BadInput, Interrupted
-from visualdub.measure.evaluate import MARGIN
 from visualdub.stages import Progress
 from visualdub.storage import protect, require_writable
+from visualdub.timing import MARGIN
 
 LEAST_PEOPLE = 2
 # Validation: frames before the first number make texture and references, those from the second up to the
@@ -82,8 +89,9 @@ def train_prior(
             read_whole(clip.path)  # a damaged shard is named now, not hours later
     job.run_folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    sampler = WindowSampler(clips, config, weights=[_detail(c) for c in clips])
-    starts = _starts(sampler, config, world, device, progress)
+    with _pool(job.workers if world.size == 1 else 0) as pool:
+        sampler = _sampler(clips, config, device, world, pool, progress)
+        starts = _starts(sampler, config, world, device, progress, pool)
     with enough_memory(config):
         trainer = Trainer(config, sampler, starts, device, choose_dtype(device, world), earlier, world)
     held_out = _open(dataset, "validation", job, 0).values() if world.first else []
@@ -154,8 +162,35 @@ def _open(dataset: Dataset, split: str, job: PriorJob, keep: int) -> dict[str, l
     return people
 
 
+def _pool(workers: int) -> contextlib.AbstractContextManager[Workers | None]:
+    """Processes that prepare frames and textures before the first step; none where `workers` is 0."""
+    return Workers(workers) if workers else contextlib.nullcontext()
+
+
+def _sampler(
+    clips: Sequence[Sequence[PackedClip]],
+    config: PriorConfig,
+    device: torch.device,
+    world: World,
+    pool: Workers | None,
+    progress: Progress,
+) -> WindowSampler:
+    """A sampler of all people's windows; where a single GPU has room for all frames, they stay there."""
+    weights = [_detail(c) for c in clips]
+    if world.size > 1 or not fits_on_device(clips, config, device):
+        return WindowSampler(clips, config, weights=weights)
+    sampler = ResidentSampler(clips, config, device, weights)
+    sampler.load(progress, pool)
+    return sampler
+
+
 def _starts(
-    sampler: WindowSampler, config: PriorConfig, world: World, device: torch.device, progress: Progress
+    sampler: WindowSampler,
+    config: PriorConfig,
+    world: World,
+    device: torch.device,
+    progress: Progress,
+    pool: Workers | None,
 ) -> Sequence[torch.Tensor | None]:
     """The starting textures of all people, one for each segment, so that the network learns to render frames
     that the texture was not made of.
@@ -166,12 +201,14 @@ def _starts(
     people, g = len(sampler.people), config.generator
     if config.random_texture:
         return [None] * people
+    if pool is not None:
+        return starts_of(sampler, config, pool, progress)
     starts: list[torch.Tensor | None] = []
     for turn in range(0, people, world.size):
         if world.any(progress.cancelled, device):
             raise Interrupted("stopped before the first step")
         mine = turn + world.rank
-        made = _textures(sampler, mine, config) if mine < people else None
+        made = _textures(_known(sampler, mine), config) if mine < people else None
         for person in range(turn, min(turn + world.size, people)):
             shape = (len(sampler.segments[person]), g.texture_channels, g.texture_size, g.texture_size)
             starts.append(world.share(made if person == mine else None, person - turn, shape, device))
@@ -181,10 +218,45 @@ def _starts(
     return starts
 
 
-def _textures(sampler: WindowSampler, person: int, config: PriorConfig) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Known:
+    """What makes the starting textures of one person."""
+
+    number: int
+    clips: Sequence[Frames]
+    pools: Sequence[Sequence[Start]]  # of each segment
+
+
+def _known(sampler: WindowSampler, person: int) -> _Known:
+    return _Known(person, sampler.people[person], [s.reference_pool for s in sampler.segments[person]])
+
+
+def _textures(known: _Known, config: PriorConfig) -> torch.Tensor:
     """(P, C, S, S) one starting texture for each segment of a person."""
-    clips, most = sampler.people[person], config.texture_frames
-    return torch.cat([texture_of(clips, s.reference_pool, config, most) for s in sampler.segments[person]])
+    most = config.texture_frames
+    return torch.cat([texture_of(known.clips, pool, config, most) for pool in known.pools])
+
+
+def starts_of(
+    sampler: WindowSampler, config: PriorConfig, pool: Workers, progress: Progress
+) -> list[torch.Tensor | None]:
+    """The starting textures (P, C, S, S) of each person's segments, made by the processes of `pool`.
+
+    progress: gets the stage "textures", in people. Raises `Interrupted` once it was cancelled.
+    """
+    work = [_known(sampler, person) for person in range(len(sampler.people))]
+    starts: list[torch.Tensor | None] = [None] * len(work)
+    made = pool.run(partial(_numpy_textures, config=config), work, progress)
+    for done, (known, textures) in enumerate(made, 1):
+        starts[known.number] = torch.from_numpy(textures)
+        progress.report("textures", done, len(work))
+    return starts
+
+
+def _numpy_textures(known: _Known, config: PriorConfig) -> NDArray[np.float32]:
+    """`_textures` as an array, which travels between processes without shared memory; on one thread."""
+    torch.set_num_threads(1)
+    return np.asarray(_textures(known, config).numpy(), np.float32)
 
 
 def _detail(clips: Sequence[PackedClip]) -> float:

@@ -14,6 +14,8 @@ from visualdub.errors import BadInput
 
 # ---- frame ranges ------------------------------------------------------------------------------------------
 
+MARGIN = 20  # frames; nearer to the frames of the adaptation, a measure tests nothing
+
 
 @dataclass(frozen=True)
 class FrameRange:

@@ -13,7 +13,7 @@ from training_scene import TINY, disc_frames, tiny_config, tiny_trainer
 from training.core.trainer import texture_of
 from training.data.augment import (
     LUMA,
-    augmented_texture,
+    augmented_textures,
     mirrored_texture,
     mirrored_uv,
     random_colouring,
@@ -48,7 +48,7 @@ def test_a_mirrored_texture_draws_the_mirrored_frame(scene: tuple[Batch, Tensor]
     batch, texture = scene
     seen = mirrored(batch)
     assert not torch.allclose(seen.frames, batch.frames) and bool(seen.mirrored.all())
-    drawn = composite(seen, augmented_texture(texture, True, AS_FILMED))
+    drawn = composite(seen, augmented_textures(texture, torch.tensor([True]), AS_FILMED[None]))
     assert torch.allclose(drawn.flip(-1), composite(batch, texture), atol=1e-4)  # worst measured 3e-6
     x0, _, x1, _ = seen.boxes[0, 0].tolist()
     assert torch.equal(seen.mouth[0, 0].any(0).nonzero().flatten(), torch.arange(x0, x1))
@@ -86,18 +86,20 @@ def test_mirrored_twice_is_as_filmed(scene: tuple[Batch, Tensor]) -> None:
     back = mirrored(mirrored(batch))
     assert torch.equal(back.frames, batch.frames) and torch.allclose(back.uv, batch.uv, atol=1e-6)
     assert torch.equal(back.boxes, batch.boxes) and not bool(back.mirrored.any())
-    assert torch.equal(augmented_texture(texture, False, AS_FILMED), texture)
+    assert torch.equal(augmented_textures(texture, torch.tensor([False]), AS_FILMED[None]), texture)
 
 
 def test_a_recoloured_texture_draws_the_recoloured_frame(scene: tuple[Batch, Tensor]) -> None:
     batch, texture = scene
     colouring = torch.from_numpy(random_colouring(np.random.default_rng(1), 2.0))
-    drawn = composite(recoloured(batch, colouring), augmented_texture(texture, False, colouring))
+    drawn = composite(
+        recoloured(batch, colouring), augmented_textures(texture, torch.tensor([False]), colouring[None])
+    )
     assert torch.allclose(
         drawn, recolour(composite(batch, texture), colouring), atol=0.02
     )  # light weighs outliers by size
     assert float((drawn - composite(batch, texture)).abs().mean()) > 0.02
-    layers = augmented_texture(texture, False, colouring)[0, 4:].reshape(-1, 3, 32, 32)
+    layers = changed[0, 4:].reshape(-1, 3, 32, 32)
     mixed = recolour(
         texture[0, 4:].reshape(-1, 3, 32, 32), torch.cat([colouring[:, :3], torch.zeros(3, 1)], 1)
     )

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.core.config import RunConfig
+from training.core.config import AdaptConfig, RunConfig
 from training.core.distributed import World
-from training.data.augment import augmented_texture
+from training.core.precision import choose_dtype
+from training.data.augment import augmented_textures
 from training.data.frames import Frames
+from training.data.resident import ResidentSampler
 from training.data.segments import Start
 from training.data.uvmap import unpack_uv
-from training.data.windows import Batch, WindowSampler, feed, picture_tensor
+from training.data.windows import Batch, WindowSampler, feed, hold_out, picture_tensor
 from training.prior_file import Prior, load_weights
 from training.renderer.discriminator import (
     Discriminator,
@@ -38,13 +40,14 @@ from training.renderer.losses import (
     weighted_l1,
     weighted_l2,
 )
-from training.renderer.texture import NeuralTexture
+from training.renderer.texture import NeuralTexture, sum_levels
 from training.renderer.unwrap import starting_texture
 
 Module = TypeVar("Module", bound=nn.Module)
 
 WARM_UP = 20  # steps over which the learning rate rises
 STARTING_FRAMES = 150  # most frames that make a starting texture
+REHEARSAL_FRAMES = 25  # most frames that make that of somebody whose data are mixed in
 COOL_FROM = 0.5  # share of the run from which the learning rate falls, along a cosine
 COOL_TO = 0.05  # share of the full rate at the end
 
@@ -187,7 +190,7 @@ class Trainer:
         self._set_rates(progress)
         if self._feed is None:
             first = self.step_count * self.windows_per_step
-            self._feed = feed(self.sampler, first, self.world.rank, self.world.size, self.world.workers)
+            self._feed = self._batches(first)
         adversarial = progress >= self.config.adversarial_start and self.config.losses.adversarial > 0
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
@@ -200,6 +203,12 @@ class Trainer:
         self.step_count += 1
         return sums
 
+    def _batches(self, first: int) -> Iterator[Batch]:
+        """Batches from window `first` of the run on."""
+        if isinstance(self.sampler, ResidentSampler):
+            return self.sampler.feed(first, self.world.workers)
+        return feed(self.sampler, first, self.world.rank, self.world.size, self.world.workers)
+
     def _add_gradients(self, batch: Batch, progress: float, adversarial: bool) -> dict[str, float]:
         """Run one batch forward and backward; its gradients are added to those that are there. Returns the
         losses.
@@ -210,7 +219,8 @@ class Trainer:
         if adversarial:
             losses["critic"] = self._critic_loss(batch, rendered)
             (losses["critic"] / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
-        return {name: float(value.detach()) for name, value in losses.items()}
+        values = torch.stack([v.detach() for v in losses.values()]).tolist()  # the device is waited for once
+        return dict(zip(losses, values, strict=True))
 
     def _set_rates(self, progress: float) -> None:
         config, factor = self.config, rate_factor(self.step_count, progress)
@@ -239,8 +249,7 @@ class Trainer:
 
     def render(self, batch: Batch, progress: float) -> Rendered:
         """Run the network on a batch, with gradients. progress: 0..1 of the run."""
-        textures = torch.cat([self._texture(batch, n, progress) for n in range(len(batch))])
-        sampled = sample_texture(textures, batch.uv)
+        sampled = sample_texture(self._textures(batch, progress), batch.uv)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             rgb = self.network(
                 batch.frames,
@@ -252,14 +261,15 @@ class Trainer:
             )
         return Rendered(rgb.float(), sampled)
 
-    def _texture(self, batch: Batch, n: int, progress: float) -> Tensor:
-        """The texture that window `n` samples: the person's, augmented as the window's frames are, with the
-        UV embedding.
+    def _textures(self, batch: Batch, progress: float) -> Tensor:
+        """(N, C + E, S, S) the texture that each window samples: the person's, augmented as the window's
+        frames are, with the UV embedding.
         """
-        texture = self.textures[int(batch.person[n])](progress, int(batch.segment[n]))
+        people, segments = batch.person.tolist(), batch.segment.tolist()
+        textures = sum_levels([self.textures[p] for p in people], progress, segments)
         if self.config.mirrored or self.config.recoloured:
-            texture = augmented_texture(texture, bool(batch.mirrored[n]), batch.colouring[n])
-        return self.network.with_uv_embedding(texture)
+            textures = augmented_textures(textures, batch.mirrored, batch.colouring)
+        return self.network.with_uv_embedding(textures)
 
     def _audio(self, batch: Batch) -> Tensor:
         """(N, style) the audio codes; the null code for silent windows."""
@@ -361,3 +371,20 @@ class Trainer:
             "psnr_crop": inside - 10 * math.log10(max(share, 1e-6)),
             "mask_share": share,
         }, rendered
+
+
+def adaptation_trainer(
+    config: AdaptConfig, sets: Sequence[Frames], others: Sequence[Sequence[Frames]], prior: Prior | None
+) -> Trainer:
+    """A trainer for the person in `sets`. others: clips of other people to mix in, one list for each person.
+    prior: the weights to start from; None: random ones.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    held_out = hold_out(sets, config.generator.window, config.held_out)
+    sampler = WindowSampler([sets, *others], config, held_out, mixed=bool(others))
+    starts: list[torch.Tensor | None] = [None] * (1 + len(others))
+    if not config.random_texture:
+        starts[0] = texture_of(sets, sampler.frames[0], config)
+        for i, clips in enumerate(others, 1):
+            starts[i] = texture_of(clips, sampler.frames[i], config, REHEARSAL_FRAMES)
+    return Trainer(config, sampler, starts, device, choose_dtype(device), prior)

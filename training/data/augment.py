@@ -48,32 +48,33 @@ def mirrored_uv(uv: Tensor) -> Tensor:
 
 
 def mirrored_texture(texture: Tensor) -> Tensor:
-    """The texture (1, C, S, S) of the mirrored face. Whole columns are moved, which costs half a texel at the
-    sheets of the mouth.
+    """The textures (N, C, S, S) of the mirrored face. Whole columns are moved, which costs half a texel at
+    the sheets of the mouth.
     """
     size = texture.shape[-1]
     rows = round(STRIP * size)
     centres = (torch.arange(size) + 0.5) / size
-    strip = mirrored_uv(torch.stack([centres, torch.full_like(centres, 1.0)], -1))[:, 0]
+    strip = mirrored_uv(torch.stack([centres, torch.full_like(centres, 1.0)], -1))[:, 0].to(texture.device)
     columns = (strip * size).long().clamp(0, size - 1)
     return torch.cat([texture[..., :rows, :].flip(-1), texture[..., rows:, columns]], -2)
 
 
-def augmented_texture(texture: Tensor, mirror: bool, colouring: Tensor) -> Tensor:
-    """A person's texture (1, C, S, S) for frames that are mirrored, where `mirror` is set, and recoloured by
-    `colouring` (3, 4): its colours and basis layers change, its confidence does not.
+def augmented_textures(textures: Tensor, mirrored: Tensor, colouring: Tensor) -> Tensor:
+    """The textures (N, C, S, S) for frames that are mirrored, where `mirrored` (N,) is set, and recoloured by
+    `colouring` (N, 3, 4): their colours and basis layers change, their confidence does not.
     """
-    if mirror:
-        texture = mirrored_texture(texture)
-    colours, confidence, basis = texture[:, :3], texture[:, 3:4], texture[:, 4:]
+    if bool(mirrored.any()):
+        flags = mirrored[:, None, None, None]
+        textures = torch.where(flags, mirrored_texture(textures), textures)
+    colours, confidence, basis = textures[:, :3], textures[:, 3:4], textures[:, 4:]
     basis = basis.reshape(len(basis), -1, 3, *basis.shape[-2:])
-    recoloured = torch.einsum("ij,nljhw->nlihw", colouring[:, :3], basis).flatten(1, 2)
+    recoloured = torch.einsum("nij,nljhw->nlihw", colouring[..., :3], basis).flatten(1, 2)
     return torch.cat([recolour(colours, colouring), confidence, recoloured], 1)
 
 
 def recolour(pictures: Tensor, colouring: Tensor) -> Tensor:
-    """Pictures (..., 3, H, W) in other colours, which may leave 0..1. colouring: (3, 4), see
-    `random_colouring`.
+    """Pictures (..., 3, H, W) in other colours, which may leave 0..1. colouring: (..., 3, 4), whose leading
+    dimensions are the pictures' or broadcast to them, see `random_colouring`.
     """
-    mixed = torch.einsum("ij,...jhw->...ihw", colouring[:, :3], pictures)
-    return mixed + colouring[:, 3, None, None]
+    mixed = torch.einsum("...ij,...jhw->...ihw", colouring[..., :3], pictures)
+    return mixed + colouring[..., 3, None, None]

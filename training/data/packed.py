@@ -231,7 +231,7 @@ class PackedClip:
         return {k: v for k, v in self.__dict__.items() if k not in ("_file", "_cache")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _file=_open(self.path), _cache=None)
+        self.__dict__.update(state, _file=_open(state["path"]), _cache=None)
 
     def view(self, rows: Sequence[int]) -> View:
         """The frames `rows`, cut to the view. Raises `BadInput` where one is damaged."""
@@ -245,7 +245,7 @@ class PackedClip:
         part = self.view_box.slices()
         geometry = frame_geometry(self.track, self.crop, self._performance, i)
         made = View(
-            self._picture(i)[part].copy(),
+            self.picture(i)[part].copy(),
             pack_uv(geometry.uv[part]),
             (geometry.mask[part] > 0.5).astype(np.uint8),
         )
@@ -255,7 +255,7 @@ class PackedClip:
             frames.crops[i], frames.uv[i], frames.mask[i] = made
         return made
 
-    def _picture(self, i: int) -> NDArray[np.uint8]:
+    def picture(self, i: int) -> NDArray[np.uint8]:
         """Crop `i`, (S, S, 3) R'G'B'. Raises `BadInput` where it is damaged."""
         data = self._file.get_slice("pictures")[int(self._ends[i]) : int(self._ends[i + 1])]
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None

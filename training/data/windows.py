@@ -147,7 +147,7 @@ class WindowSampler:
         share = np.sqrt([len(f) for f in self.frames])  # between all people alike and all frames alike
         share *= 1.0 if weights is None else np.asarray(weights)
         share[0] *= not mixed
-        self._share = share / share.sum()
+        self.shares = share / share.sum()
 
     def _segments(self, person: int) -> list[Segment]:
         """The segments of a person, each of which makes a starting texture; a single one of all frames where
@@ -166,15 +166,11 @@ class WindowSampler:
     def _person(self, number: int, rng: np.random.Generator) -> int:
         if self.mixed and number % 2 == 0:
             return 0
-        return int(rng.choice(len(self._share), p=self._share))
+        return int(rng.choice(len(self.shares), p=self.shares))
 
     def plan(self, number: int) -> Window:
-        """Window `number` of the run.
-
-        A share of `scattered` of the windows holds any T frames of a clip instead of neighbours: T different
-        mouths teach more than one mouth T times.
-        """
-        config, t = self.config, self.window
+        """Window `number` of the run."""
+        config = self.config
         rng = np.random.default_rng((config.seed, number))
         person = self._person(number, rng)
         k = int(rng.integers(len(self.segments[person])))
@@ -182,19 +178,36 @@ class WindowSampler:
         outside = rng.random() < OUTSIDE_SHARE
         frames = segment.targets if outside else self.frames[person]
         starts = segment.starts if outside else self.starts[person]
+        window = self.plan_among(rng, person, k, frames, starts)
+        mirror = bool(rng.random() < config.mirrored)
+        colouring = random_colouring(rng, config.recoloured) if config.recoloured else None
+        return replace(window, mirror=mirror, colouring=colouring)
+
+    def plan_among(
+        self,
+        rng: np.random.Generator,
+        person: int,
+        segment: int,
+        frames: Sequence[Start],
+        starts: Sequence[Start],
+    ) -> Window:
+        """A window of a person that shows some of `frames`, rendered from a segment.
+
+        A share of `scattered` of the windows holds any T frames of a clip instead of neighbours: T different
+        mouths teach more than one mouth T times. starts: first frames of T neighbours among `frames`.
+        """
+        config, t = self.config, self.window
         clip, first = starts[rng.integers(len(starts))]
         rows = list(range(first, first + t))
         if rng.random() < config.scattered:
             of_clip = [f for c, f in frames if c == clip]
             rows = [of_clip[i] for i in rng.integers(len(of_clip), size=t)]
-        pool = segment.reference_pool
+        pool = self.segments[person][segment].reference_pool
         references = [pool[i] for i in rng.integers(len(pool), size=config.generator.references)]
         shift = (rng.standard_normal((t, 2)) * config.uv_jitter).astype(np.float32)
         silent = bool(self.people[person][clip].mel is None or rng.random() < config.null_share)
         perceptual = int(rng.integers(t)) if rng.random() < config.losses.perceptual_share else -1
-        mirror = bool(rng.random() < config.mirrored)
-        colouring = random_colouring(rng, config.recoloured) if config.recoloured else None
-        return Window(person, clip, rows, references, shift, perceptual, silent, k, mirror, colouring)
+        return Window(person, clip, rows, references, shift, perceptual, silent, segment)
 
     def draw(self, numbers: Sequence[int]) -> Batch:
         """A batch of the windows `numbers`."""

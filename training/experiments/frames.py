@@ -34,8 +34,7 @@ from training.experiments.tables import (
     write_page,
 )
 from visualdub.face.tracker import cached_track
-from visualdub.measure.evaluate import MARGIN
-from visualdub.timing import FrameRange
+from visualdub.timing import MARGIN, FrameRange
 
 # by number of frames: FID of the baseline and with the prior
 PAPER = {100: (17.71, 11.37), 250: (12.33, 11.88), 500: (11.84, 11.74), 1000: (11.78, 11.21)}

@@ -11,9 +11,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from training.adapt import make_trainer, rehearsal_people
+from training.adapt import rehearsal_people
 from training.core.config import AdaptConfig
-from training.core.trainer import Trainer, ValidationBatch
+from training.core.trainer import Trainer, ValidationBatch, adaptation_trainer
 from training.data.frames import FrameSet, read_frame_set
 from training.data.windows import still_windows
 from training.prior_file import Prior
@@ -94,7 +94,7 @@ def adapt_and_measure(
     frames = subject.frame_set(FrameRange(0, subject.learned), config)
     actor_hashes = {subject.track(subject.tested).source_hash}
     others = rehearsal_people(rehearsal, config, actor_hashes) if rehearsal is not None else []
-    trainer = make_trainer(config, [frames], others, prior)
+    trainer = adaptation_trainer(config, [frames], others, prior)
     tested, t = subject.frame_set(subject.tested, config), config.generator.window
     blocks = [(0, i) for i in range(0, len(tested) - t + 1, t) if tested.usable[i : i + t].all()]
     if not blocks:

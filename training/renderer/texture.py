@@ -4,6 +4,8 @@ actor's mean unwrapped frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,10 +43,20 @@ class NeuralTexture(nn.Module):
 
         progress: 0..1 of the run; levels that are still too fine for it take no gradient.
         """
-        total = self.base[segment : segment + 1]
-        for i, level in enumerate(self.levels):
-            learned = level if progress >= UNLOCKED_BY * i / (LEVELS - 1) else level.detach()
-            if level.shape[-1] != total.shape[-1]:
-                learned = F.interpolate(learned, size=total.shape[-2:], mode="bilinear", align_corners=False)
-            total = total + learned
-        return total
+        return sum_levels([self], progress, [segment])
+
+
+def sum_levels(textures: Sequence[NeuralTexture], progress: float, segments: Sequence[int]) -> Tensor:
+    """The textures (N, channels, size, size) of N windows, each of which starts from a segment.
+
+    progress: as in `NeuralTexture.forward`. All levels are summed for the whole batch at once.
+    """
+    total = torch.cat([t.base[s : s + 1] for t, s in zip(textures, segments, strict=True)])
+    for i in range(LEVELS):
+        learned = torch.cat([t.levels[i] for t in textures])
+        if progress < UNLOCKED_BY * i / (LEVELS - 1):
+            learned = learned.detach()
+        if learned.shape[-1] != total.shape[-1]:
+            learned = F.interpolate(learned, size=total.shape[-2:], mode="bilinear", align_corners=False)
+        total = total + learned
+    return total

@@ -25,9 +25,9 @@ def command(
     """Measure self re-enactment, control, leak and silence on frames of a clip."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.measure.evaluate import MARGIN, evaluate
+    from visualdub.measure.evaluate import evaluate
     from visualdub.storage import protect, require_writable, write_json
-    from visualdub.timing import FrameRange
+    from visualdub.timing import MARGIN, FrameRange
 
     span = FrameRange.parse(frames)
     segment = FrameRange.parse(performance_from) if performance_from else None

@@ -28,9 +28,7 @@ from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRen
 from visualdub.speech.performance import blend_performance
 from visualdub.speech.predict import predict_motion
 from visualdub.stages import Progress, StageClock, peak_memory_mib
-from visualdub.timing import FrameRange
-
-MARGIN = 20  # frames; nearer to the frames of the adaptation, a measure tests nothing
+from visualdub.timing import MARGIN, FrameRange
 
 
 def evaluate(
