@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.core.config import PriorConfig, run_folder
+from training.core.config import PriorConfig, RunConfig, run_folder
 from training.core.curves import Curves
 from training.core.distributed import World, end_world, start_world
 from training.core.precision import choose_dtype
 from training.core.run import LOSSES, OnStatus, Run, enough_memory, require_own_run
-from training.core.trainer import Trainer, ValidationBatch, texture_of
+from training.core.trainer import STARTING_FRAMES, Trainer, ValidationBatch, texture_of
 from training.data.frames import Frames
 from training.data.packed import ClipFacts, Dataset, PackedClip, read_whole
 from training.data.resident import ResidentSampler, fits_on_device
@@ -92,10 +92,10 @@ def train_prior(
     with _pool(job.workers if world.size == 1 else 0) as pool:
         sampler = _sampler(clips, config, device, world, pool, progress)
         starts = _starts(sampler, config, world, device, progress, pool)
+        held_out = _open(dataset, "validation", job, 0).values() if world.first else []
+        validation = _validation(list(held_out), config, pool, progress)
     with enough_memory(config):
         trainer = Trainer(config, sampler, starts, device, choose_dtype(device, world), earlier, world)
-    held_out = _open(dataset, "validation", job, 0).values() if world.first else []
-    validation = [_validation_batch(c, config) for c in held_out]
     log = Curves(job.run_folder) if world.first else None
     sheet_batch = ValidationBatch(still_windows(clips[0], sampler.starts[0][:1], config.generator), None)
     run = Run(
@@ -225,16 +225,18 @@ class _Known:
     number: int
     clips: Sequence[Frames]
     pools: Sequence[Sequence[Start]]  # of each segment
+    most: int  # frames of each
 
 
 def _known(sampler: WindowSampler, person: int) -> _Known:
-    return _Known(person, sampler.people[person], [s.reference_pool for s in sampler.segments[person]])
+    pools = [s.reference_pool for s in sampler.segments[person]]
+    most = sampler.config.texture_frames if isinstance(sampler.config, PriorConfig) else STARTING_FRAMES
+    return _Known(person, sampler.people[person], pools, most)
 
 
-def _textures(known: _Known, config: PriorConfig) -> torch.Tensor:
+def _textures(known: _Known, config: RunConfig) -> torch.Tensor:
     """(P, C, S, S) one starting texture for each segment of a person."""
-    most = config.texture_frames
-    return torch.cat([texture_of(known.clips, pool, config, most) for pool in known.pools])
+    return torch.cat([texture_of(known.clips, pool, config, known.most) for pool in known.pools])
 
 
 def starts_of(
@@ -244,8 +246,12 @@ def starts_of(
 
     progress: gets the stage "textures", in people. Raises `Interrupted` once it was cancelled.
     """
-    work = [_known(sampler, person) for person in range(len(sampler.people))]
-    starts: list[torch.Tensor | None] = [None] * len(work)
+    return list(_made([_known(sampler, p) for p in range(len(sampler.people))], config, pool, progress))
+
+
+def _made(work: Sequence[_Known], config: RunConfig, pool: Workers, progress: Progress) -> list[torch.Tensor]:
+    """The textures of several people, whose numbers are 0 and up."""
+    starts = [torch.empty(0)] * len(work)
     made = pool.run(partial(_numpy_textures, config=config), work, progress)
     for done, (known, textures) in enumerate(made, 1):
         starts[known.number] = torch.from_numpy(textures)
@@ -253,7 +259,7 @@ def starts_of(
     return starts
 
 
-def _numpy_textures(known: _Known, config: PriorConfig) -> NDArray[np.float32]:
+def _numpy_textures(known: _Known, config: RunConfig) -> NDArray[np.float32]:
     """`_textures` as an array, which travels between processes without shared memory; on one thread."""
     torch.set_num_threads(1)
     return np.asarray(_textures(known, config).numpy(), np.float32)
@@ -266,19 +272,31 @@ def _detail(clips: Sequence[PackedClip]) -> float:
     return min(1.0, max(c.face_pixels for c in clips) / clips[0].crop.size)
 
 
-def _validation_batch(clips: Sequence[PackedClip], config: PriorConfig) -> ValidationBatch:
-    """A person who is not trained on, as an adaptation would start: texture and references come from early
+def _validation(
+    people: Sequence[Sequence[PackedClip]], config: PriorConfig, pool: Workers | None, progress: Progress
+) -> list[ValidationBatch]:
+    """People who are not trained on, as an adaptation would start: texture and references come from early
     frames, later ones are measured.
     """
+    work, windows = [], []
+    for number, clips in enumerate(people):
+        early, late = _early_and_late(clips[0], config)
+        work.append(_Known(number, [clips[0]], [early], STARTING_FRAMES))
+        windows.append(still_windows([clips[0]], late, config.generator, early))
+    textures = [_textures(w, config) for w in work] if pool is None else _made(work, config, pool, progress)
+    return [ValidationBatch(w, t) for w, t in zip(windows, textures, strict=True)]
+
+
+def _early_and_late(clip: PackedClip, config: PriorConfig) -> tuple[list[Start], list[Start]]:
+    """Frames to know a person from, and first frames of later windows."""
     pool_end, first, last = VALIDATION_FRAMES
-    clip, window = clips[0], config.generator.window
     first = min(first, len(clip) // 2)
     pool_end = min(pool_end, max(1, first - MARGIN))
     sampler = WindowSampler([[clip]], replace(config, segments=0))
     early = [(c, f) for c, f in sampler.frames[0] if f < pool_end] or sampler.frames[0]
-    late = [(c, f) for c, f in sampler.starts[0] if first <= f < last and (f - first) % (2 * window) == 0]
-    windows = still_windows([clip], late or sampler.starts[0][-1:], config.generator, early)
-    return ValidationBatch(windows, texture_of([clip], early, config))
+    step = 2 * config.generator.window
+    late = [(c, f) for c, f in sampler.starts[0] if first <= f < last and (f - first) % step == 0]
+    return early, late or sampler.starts[0][-1:]
 
 
 def _fingerprint(job: PriorJob, processes: int, start: Prior | None) -> str:

@@ -92,9 +92,8 @@ def test_mirrored_twice_is_as_filmed(scene: tuple[Batch, Tensor]) -> None:
 def test_a_recoloured_texture_draws_the_recoloured_frame(scene: tuple[Batch, Tensor]) -> None:
     batch, texture = scene
     colouring = torch.from_numpy(random_colouring(np.random.default_rng(1), 2.0))
-    drawn = composite(
-        recoloured(batch, colouring), augmented_textures(texture, torch.tensor([False]), colouring[None])
-    )
+    changed = augmented_textures(texture, torch.tensor([False]), colouring[None])
+    drawn = composite(recoloured(batch, colouring), changed)
     assert torch.allclose(
         drawn, recolour(composite(batch, texture), colouring), atol=0.02
     )  # light weighs outliers by size

@@ -76,7 +76,7 @@ def later_windows(clip: PackedClip, first: int, window: int) -> list[tuple[int, 
 def curve(
     clip: PackedClip, frames: int, prior: Prior | None, config: AdaptConfig, steps: Sequence[int]
 ) -> dict[int, float]:
-    """PSNR in dB inside the mask after each number of `steps` of an adaptation to the first frames of a clip."""
+    """PSNR in dB inside the mask after each number of `steps` of an adaptation to a clip's first `frames`."""
     known: Frames = FirstFrames(clip, frames)  # type: ignore[assignment]
     trainer: Trainer = adaptation_trainer(config, [known], [], prior)
     pool = trainer.sampler.frames[0]
