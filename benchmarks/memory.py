@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from visualdub.demo.portrait import Portrait
 from visualdub.demo.run import ENGLISH, counting_motion, portrait_picture
 from visualdub.measure.reenact import ping_pong
 from visualdub.measure.result import Finding, table, write_result
-from visualdub.media.movie_writer import AudioSource, Codec, MovieWriter, picture_info, rgb_frame
+from visualdub.media.movie_writer import Codec, MovieWriter, picture_info, rgb_frame
 
 RATE, LOOP = Fraction(25), 125  # frames per second; frames of the portrait that are repeated
 WIDTH, HEIGHT = 1920, 1080
@@ -81,14 +82,34 @@ def loop_pictures() -> list[NDArray[np.uint8]]:
 
 
 def make_clip(path: Path, seconds: int, pictures: list[NDArray[np.uint8]]) -> None:
-    """Encode a 1920 x 1080 movie of so many seconds, in which `pictures` (H, W, 3) play ping-pong."""
-    info = picture_info(path, WIDTH, HEIGHT, RATE, seconds * int(RATE))
+    """Encode a 1920 x 1080 movie of so many seconds, in which `pictures` (H, W, 3) play ping-pong. One round
+    is encoded, and its packets are repeated.
+    """
+    once = path.with_name("once.mp4")
+    info = picture_info(once, WIDTH, HEIGHT, RATE, min(seconds * int(RATE), 2 * len(pictures)))
     left = (WIDTH - pictures[0].shape[1]) // 2
-    with MovieWriter(path, info, Codec("h264", crf=20, preset="ultrafast"), AudioSource(ENGLISH)) as writer:
+    with MovieWriter(once, info, Codec("h264", crf=20, preset="ultrafast"), None) as writer:
         for i, k in enumerate(ping_pong(len(pictures), info.frame_count)):
             wide = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
             wide[:, left : left + pictures[k].shape[1]] = pictures[k]
             writer.write(rgb_frame(wide, info.image, i))
+    repeat_packets(once, path, seconds * int(RATE) // info.frame_count)
+
+
+def repeat_packets(once: Path, path: Path, times: int) -> None:
+    """Write the packets of the movie `once` so many times in a row, without encoding them again."""
+    with av.open(str(path), "w") as output:
+        for turn in range(times):
+            with av.open(str(once)) as source:
+                video = source.streams.video[0]
+                stream = output.streams.video[0] if turn else output.add_stream_from_template(video)
+                for packet in source.demux(video):
+                    if packet.dts is None:
+                        continue
+                    shift = turn * int(video.duration or 0)
+                    packet.pts, packet.dts = int(packet.pts or 0) + shift, packet.dts + shift
+                    packet.stream = stream
+                    output.mux(packet)
 
 
 def make_dialogue(path: Path, seconds: int) -> None:
