@@ -45,3 +45,24 @@ def test_without_a_figure_of_the_system_every_stage_is_a_sample(
         assert stages.peak_memory_mib() > before + 200
     finally:
         stages._peak_is_sampled.cache_clear()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps freed pictures")
+def test_the_memory_of_freed_pictures_is_returned_though_something_small_lies_behind_them() -> None:
+    code = (
+        "import sys, psutil, numpy as np\n"
+        "from visualdub.stages import return_large_blocks\n"
+        "asked = sys.argv[1] == 'asked' and return_large_blocks()\n"
+        f"np.ones(6 * {MIB}, np.uint8)\n"  # freed: from now on glibc would keep blocks of this size
+        "before = psutil.Process().memory_info().rss\n"
+        f"pictures = [np.ones(6 * {MIB}, np.uint8) for _ in range(30)]\n"
+        "landmarks = [np.ones(5736, np.uint8) for _ in range(2000)]\n"
+        "del pictures\n"
+        f"print((psutil.Process().memory_info().rss - before) // {MIB}, asked)"
+    )
+    kept, returned = (
+        subprocess.run([sys.executable, "-c", code, a], capture_output=True, text=True, check=True).stdout
+        for a in ("never", "asked")
+    )
+    assert int(kept.split()[0]) > 100, "glibc no longer keeps them: the function can go"
+    assert returned.split()[1] == "True" and int(returned.split()[0]) < 40

@@ -33,6 +33,7 @@ from visualdub.cli import entry_points
 from visualdub.console import Notes
 from visualdub.errors import BadInput, InternalError, Interrupted, OutputError, VisualDubError
 from visualdub.log import setup
+from visualdub.stages import return_large_blocks
 
 OWN = (
     "demo",
@@ -115,6 +116,7 @@ def run(args: list[str], native: bool = False) -> int:
 
     native: what C++ libraries write to descriptor 2 goes to the log, see `visualdub.log.setup`.
     """
+    return_large_blocks()
     try:
         args, traceback, log_file = log_options(args)
         session = setup(log_file, Notes(), native)

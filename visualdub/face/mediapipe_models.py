@@ -35,6 +35,19 @@ def mesh_edges() -> list[tuple[int, int]]:
     return sorted(FACEMESH_TESSELATION)
 
 
+def run_net(net: Any, picture: Rgb, output: str) -> Any:
+    """What a network of MediaPipe gives for a picture under the name `output`; None where it found nothing.
+
+    Each call makes a class of its own for its results (0.10.21), which only the cyclic garbage collector can
+    free. The results are taken out of it, or a long clip would hold gigabytes of them until it runs.
+    """
+    results = net.process(np.ascontiguousarray(picture))
+    found = getattr(results, output)
+    for name in results._fields:
+        setattr(results, name, None)
+    return found
+
+
 class Detector:
     """MediaPipe's full-range face detector: finds faces too small for the mesh's own."""
 
@@ -49,7 +62,7 @@ class Detector:
         """Faces of one picture, largest first."""
         h, w = rgb.shape[:2]
         found = []
-        for d in self._net.process(rgb).detections or ():
+        for d in run_net(self._net, rgb, "detections") or ():
             r = d.location_data.relative_bounding_box
             box = np.array([r.xmin * w, r.ymin * h, (r.xmin + r.width) * w, (r.ymin + r.height) * h])
             if min(box[2] - box[0], box[3] - box[1]) >= MIN_FACE_PIXELS:
@@ -100,7 +113,7 @@ class MeshTracker:
         shrink = WINDOW_PIXELS / max(h, w)
         if shrink < 1:
             view = cv2.resize(view, (round(w * shrink), round(h * shrink)), interpolation=cv2.INTER_AREA)
-        found = self._net.process(np.ascontiguousarray(view)).multi_face_landmarks
+        found = run_net(self._net, view, "multi_face_landmarks")
         if not found:
             return None
         points: NDArray[np.float32] = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
@@ -138,7 +151,7 @@ class Segmenter:
 
     def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(S, S) probability 0..1 of "person", with clothes and hair, for each pixel of a crop (S, S, 3)."""
-        found: NDArray[np.float32] = self._net.process(np.ascontiguousarray(crop)).segmentation_mask
+        found: NDArray[np.float32] = run_net(self._net, crop, "segmentation_mask")
         return np.array(found, dtype=np.float32)
 
     def close(self) -> None:
