@@ -100,17 +100,15 @@ def planes_of(picture: av.VideoFrame, image: ImageSpec) -> tuple[NDArray[np.gene
     coded = [_array(plane, sample_type(image.pix_fmt)) for plane in picture.planes]
     for plane in coded:
         plane.flags.writeable = False
-    return turned(_named_order(coded, image.pix_fmt), image.rotation)
+    return displayed(_named_order(coded, image.pix_fmt), image)
 
 
 def picture_of(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> av.VideoFrame:
     """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against
     the format.
     """
-    coded = turned(planes, -image.rotation)
-    width, height = (
-        (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
-    )
+    coded = as_coded(planes, image)
+    width, height = coded_size(image)
     picture = av.VideoFrame(width, height, image.pix_fmt)
     targets = _named_order([_array(p, sample_type(image.pix_fmt)) for p in picture.planes], image.pix_fmt)
     if len(targets) != len(coded):
@@ -125,9 +123,29 @@ def picture_of(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> av.Vi
     return picture
 
 
-def turned(planes: Sequence[NDArray[np.generic]], degrees: int) -> tuple[NDArray[np.generic], ...]:
-    """Views of the planes turned clockwise by a multiple of 90 degrees."""
-    return tuple(np.rot90(p, -(degrees // 90)) if degrees else p for p in planes)
+# ---- coded and displayed orientation -----------------------------------------------------------------------
+
+
+def displayed(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> tuple[NDArray[np.generic], ...]:
+    """Views of planes in coded orientation, (H, W) or (H, W, C) each, as a viewer sees them: turned
+    clockwise, then mirrored.
+    """
+    turned = (np.rot90(p, -(image.rotation // 90)) if image.rotation else p for p in planes)
+    return tuple(p[:, ::-1] if image.mirrored else p for p in turned)
+
+
+def as_coded(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> tuple[NDArray[np.generic], ...]:
+    """Views in coded orientation of planes as a viewer sees them, the inverse of `displayed`."""
+    turned = (p[:, ::-1] if image.mirrored else p for p in planes)
+    return tuple(np.rot90(p, image.rotation // 90) if image.rotation else p for p in turned)
+
+
+def coded_size(image: ImageSpec) -> tuple[int, int]:
+    """Width and height of the coded picture in pixels."""
+    return (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
+
+
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _array(plane: av.video.plane.VideoPlane, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
