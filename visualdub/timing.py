@@ -164,7 +164,7 @@ def find_rate(
 
 
 def _losses(steps: NDArray[np.int64], rate: Fraction) -> str:
-    """How many frames are missing and after which, for a message. steps: (n-1,) periods between neighbours."""
+    """Which frames are missing, for a message. steps: (n-1,) periods between neighbours."""
     gaps = np.flatnonzero(steps > 1)
     count = int((steps - 1).sum())
     at = np.concatenate([[0], np.cumsum(steps)])

@@ -14,7 +14,8 @@ from media.conftest import image_of, info_of, make_movie, noise_frames, number_o
 
 from visualdub.errors import BadInput, InternalError, OutputError
 from visualdub.media.frame import ClipInfo, ColourTags, Frame
-from visualdub.media.movie_writer import Codec, MovieWriter, choose_codec, display_size
+from visualdub.media.matroska import display_size
+from visualdub.media.movie_writer import Codec, MovieWriter, choose_codec
 from visualdub.media.pixel_format import bit_depth
 from visualdub.media.source import open_source, probe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -11,7 +12,8 @@ import av
 import av.container
 import av.video.codeccontext
 import av.video.stream
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
+from av.subtitles.stream import SubtitleStream
 
 from visualdub.errors import MediaError
 from visualdub.media.frame import ColourTags, Companions, HdrMetadata, ImageSpec
@@ -71,15 +73,23 @@ def decoder_of(stream: av.video.stream.VideoStream) -> av.video.codeccontext.Vid
 
 def companions(container: av.container.InputContainer, captions: bool) -> Companions:
     """What lies beside pictures and sound. captions: whether the pictures' stream holds some."""
+    chapters = container.chapters()
+    titles = ("bin_data", None) if chapters else ()  # QuickTime keeps the names of chapters in such a stream
     data = [s for s in container.streams.data if _tag(s.metadata, "timecode") is None]
-    others = [s.name or "data" for s in data]
+    others = [s.name or "data" for s in data if s.name not in titles]
     others += [_tag(s.metadata, "filename") or "attachment" for s in container.streams.attachments]
     return Companions(
-        subtitles=tuple(s.codec_context.name for s in container.streams.subtitles),
-        chapters=len(container.chapters()),
+        subtitles=tuple(subtitle_codec(s) for s in container.streams.subtitles),
+        chapters=len(chapters),
         captions=captions,
         others=tuple(others),
     )
+
+
+def subtitle_codec(stream: SubtitleStream) -> str:
+    """FFmpeg's name of a subtitle stream's codec."""
+    context = stream.codec_context
+    return context.codec.canonical_name if context is not None else stream.name or "unknown"
 
 
 def timecode(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> str | None:
@@ -184,6 +194,7 @@ def hdr_metadata(first: av.VideoFrame) -> HdrMetadata | None:
 def _side_data(picture: av.VideoFrame, kind: Type) -> bytes | None:
     """What FFmpeg attached to a picture, as its C structure's bytes."""
     try:
-        return bytes(picture.side_data[kind])
+        found = cast(Mapping[Type, SideData], picture.side_data)
+        return bytes(found[kind])
     except (KeyError, ValueError):  # ValueError: a kind that PyAV has no name for hides all the others
         return None

@@ -145,6 +145,20 @@ def coded_size(image: ImageSpec) -> tuple[int, int]:
     return (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
 
 
+def padded(
+    planes: Sequence[NDArray[np.generic]], image: ImageSpec, larger: ImageSpec
+) -> tuple[NDArray[np.generic], ...]:
+    """The planes of `image` in the size of `larger`, which is as large in whole chroma samples: luma repeats
+    its last column and row in coded orientation.
+    """
+    if (image.width, image.height) == (larger.width, larger.height):
+        return tuple(planes)
+    width, height = coded_size(larger)
+    luma, *others = as_coded(planes, image)
+    rows, columns = height - luma.shape[0], width - luma.shape[1]
+    return displayed([np.pad(luma, ((0, rows), (0, columns)), mode="edge"), *others], image)
+
+
 # ------------------------------------------------------------------------------------------------------------
 
 
