@@ -220,8 +220,8 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
     dubbed = sum(o.command == "dub" for o in outcomes)
     text = [
         "Ten small movies were made of a clip and damaged by cuts, replaced bytes, packets that change places"
-        " or come twice and clocks set anew, with fixed seeds. Each damaged file was read to its end and written again in a"
-        f" process of its own; {dubbed} were dubbed by `vdub dub` too.",
+        " or come twice and clocks set anew, with fixed seeds. Each damaged file was read to its end and"
+        f" written again in a process of its own; {dubbed} were dubbed by `vdub dub` too.",
         summary(outcomes),
         *(f"Fault: {o.file}, {o.command}: {o.result}" for o in faults),
     ]

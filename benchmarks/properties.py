@@ -106,7 +106,7 @@ def _alpha(info: ClipInfo) -> object:
     if not info.image.pix_fmt.startswith(("yuva", "gbrap")):
         return None
     top = float((1 << 8 * frame.planes[-1].itemsize) - 1 if frame.planes[-1].itemsize == 1 else 1023)
-    return round(float(frame.planes[-1].mean()) / top, 2)  # type: ignore[union-attr]
+    return round(float(frame.planes[-1].mean()) / top, 2)
 
 
 def _size(info: ClipInfo) -> object:

@@ -179,7 +179,7 @@ def subtitles(text: str, kind: str) -> Callable[[av.container.OutputContainer], 
     """Adds the subtitles of a file of `kind` ("srt", "ass") in French."""
 
     def added(container: av.container.OutputContainer) -> Callable[[], None]:
-        given = av.open(io.BytesIO(text.encode()), format=kind)
+        given = av.open(io.BytesIO(text.encode()), "r", format=kind)
         stream = container.add_stream_from_template(given.streams.subtitles[0])
         stream.metadata["language"] = "fre"
 
@@ -221,7 +221,7 @@ def second_video(size: tuple[int, int]) -> Callable[[av.container.OutputContaine
     """Adds another video stream of 12 pictures."""
 
     def added(container: av.container.OutputContainer) -> Callable[[], None]:
-        stream = cast(av.video.stream.VideoStream, container.add_stream("libx264", rate=25))
+        stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
 

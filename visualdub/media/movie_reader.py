@@ -204,7 +204,7 @@ def _clock_notes(info: ClipInfo, packets: Packets, index: ClipIndex) -> list[str
         missing = sum(n for _, n in info.repeated)
         notes.append(
             f"{name} has lost {missing} frame{'s' * (missing > 1)} (after frame"
-            f" {_listed([f for f, _ in info.repeated])}); the frame before stays on screen as long"
+            f" {_listed([f for f, _ in info.repeated])}); the frame before it stays on screen as long"
         )
     return notes
 
