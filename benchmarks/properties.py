@@ -24,6 +24,7 @@ from visualdub.media.carried import CompanionSource
 from visualdub.media.delivery import choose_codec, viewer_notes
 from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_writer import AudioSource, MovieWriter
+from visualdub.media.pixel_format import bit_depth
 from visualdub.media.source import open_source, probe
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "properties.md"
@@ -41,6 +42,7 @@ class Property:
     clip: str  # its file name
     make: Sample | Callable[[Path], Path]
     fact: Fact
+    unseen: str = ""  # why a change of it is nothing that a viewer has to be told
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def _fate(given: Property, clip: Path, out: Path) -> Fate:
         raise SystemExit(f"{clip.name} does not have what it was made for: {given.name}")
     if before == after:
         return Fate("kept", notes)
+    notes = notes or ((given.unseen,) if given.unseen else ())
     return Fate("LOST" if not notes else "converted" if after else "left out", notes)
 
 
@@ -105,8 +108,7 @@ def _alpha(info: ClipInfo) -> object:
         frame = next(source.frames())
     if not info.image.pix_fmt.startswith(("yuva", "gbrap")):
         return None
-    top = float((1 << 8 * frame.planes[-1].itemsize) - 1 if frame.planes[-1].itemsize == 1 else 1023)
-    return round(float(frame.planes[-1].mean()) / top, 2)
+    return round(float(frame.planes[-1].mean()) / ((1 << bit_depth(info.image.pix_fmt)) - 1), 2)
 
 
 def _size(info: ClipInfo) -> object:
@@ -168,11 +170,9 @@ PROPERTIES = (
     Property("a clock that wraps at 33 bit", "wrap.ts", _wrapping, _frames),
     Property("10 bit 4:2:2", "deep.mkv", Sample("ffv1", "yuv422p10le"), _depth),
     Property("8 bit RGB", "rgb.mkv", Sample("ffv1", "bgr0"), _depth),
+    Property("full range", "full.mp4", Sample(context={"color_range": 2}), lambda i: i.image.colour.range),
     Property(
-        "colour tags, full range",
-        "full.mp4",
-        Sample(context={**HDR, "color_range": 2, "color_trc": 1}),
-        _colour,
+        "colour tags", "p3.mp4", Sample(context={**HDR, "color_primaries": 12, "color_trc": 1}), _colour
     ),
     Property(
         "10 bit of PQ", "pq.mkv", Sample("libx265", "yuv420p10le", context=HDR, options=X265), _hdr_depth
@@ -213,12 +213,13 @@ PROPERTIES = (
         "sited.mp4",
         Sample(options={"chroma_sample_location": "topleft"}),
         lambda i: i.image.siting,
+        "nothing: ProRes means the left, chroma is moved there and the picture stays what it was",
     ),
     Property(
         "a second video stream",
         "two.mkv",
         Sample(streams=movies.second_video((48, 32))),
-        lambda i: len(_videos(i)),
+        lambda i: len(_videos(i)) - 1,
     ),
     Property("chapters", "chapters.mkv", Sample(before=movies.chapters), _chapters),
     Property("subtitles, SubRip", "srt.mkv", Sample(streams=movies.subtitles(movies.SRT, "srt")), _subtitles),
@@ -231,7 +232,7 @@ PROPERTIES = (
         lambda i: i.companions.captions,
     ),
     Property(
-        "an attached font", "font.mkv", Sample(streams=movies.attachment), lambda i: i.companions.others
+        "an attached font", "font.mkv", Sample(streams=movies.attachment), lambda i: i.companions.attachments
     ),
 )
 
@@ -261,15 +262,20 @@ def try_all(properties: Sequence[Property] = PROPERTIES) -> dict[str, dict[str, 
     return found
 
 
-def page(fates: dict[str, dict[str, Fate]]) -> str:
+def row(name: str, fates: dict[str, Fate]) -> str:
+    """The line of the table."""
+    return f"| {name} | {' | '.join(fates[out].word for out in OUTPUTS)} |"
+
+
+def sentences(name: str, fates: dict[str, Fate]) -> list[str]:
+    """What the user is told of a property, a line of the list each."""
+    return [f"- {name}: {note}." for note in dict.fromkeys(n for out in OUTPUTS for n in fates[out].notes)]
+
+
+def page(found: dict[str, dict[str, Fate]]) -> str:
     """docs/properties.md."""
-    lines = ["| property | .mkv | .mov | .mp4 |", "|---|---|---|---|"]
-    for name, fate in fates.items():
-        lines.append(f"| {name} | {' | '.join(fate[out].word for out in OUTPUTS)} |")
-    told = []
-    for name, fate in fates.items():
-        sentences = dict.fromkeys(n for out in OUTPUTS for n in fate[out].notes)
-        told += [f"- {name}: {sentence}." for sentence in sentences]
+    lines = ["| property | .mkv | .mov | .mp4 |", "|---|---|---|---|", *(row(n, f) for n, f in found.items())]
+    told = [line for name, fates in found.items() for line in sentences(name, fates)]
     return "\n".join([HEAD, *lines, "", "What the command says:", "", *told, ""])
 
 

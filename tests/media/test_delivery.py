@@ -13,7 +13,7 @@ from conftest import image_of, info_of, noise_frames
 
 from benchmarks.samples import movies
 from benchmarks.samples.movies import Sample
-from visualdub.errors import MediaError
+from visualdub.errors import BadInput, MediaError
 from visualdub.media.carried import CompanionSource
 from visualdub.media.clip_facts import display_matrix
 from visualdub.media.delivery import choose_codec, viewer_notes
@@ -59,7 +59,7 @@ def write(
     ],
 )
 def test_an_hdr_clip_stays_one(name: str, codec: str | None, pix_fmt: str, tmp_path: Path) -> None:
-    image = image_of("yuv420p10le", colour=PQ, sample_aspect=Fraction(4, 3))
+    image = image_of("yuv420p10le", colour=PQ, sample_aspect=Fraction(4, 3), width=96, height=64)
     info = info_of(image, hdr=GRADED)
     back = write(tmp_path / name, info, noise_frames(image), codec)
     assert back.hdr == GRADED
@@ -68,24 +68,36 @@ def test_an_hdr_clip_stays_one(name: str, codec: str | None, pix_fmt: str, tmp_p
 
 
 def test_half_of_the_metadata_is_kept_too(tmp_path: Path) -> None:
-    image = image_of("yuv420p10le", colour=PQ)
+    image = image_of("yuv420p10le", colour=PQ, width=96, height=64)
     for name in ("a.mkv", "a.mov", "a.mp4"):
-        back = write(tmp_path / name, info_of(image, hdr=HdrMetadata((), None, 600, 0)), noise_frames(image))
-        assert back.hdr == HdrMetadata((), None, 600, 0)
+        back = write(
+            tmp_path / name, info_of(image, hdr=HdrMetadata((), None, 600, 300)), noise_frames(image)
+        )
+        assert back.hdr == HdrMetadata((), None, 600, 300)
 
 
 def test_the_default_codec_knows_the_pictures() -> None:
     names = [
-        choose_codec(Path(f"a{suffix}"), image=image_of(pix_fmt, colour=ColourTags(1, 9, 9, transfer))).name
-        for suffix, pix_fmt, transfer in (
-            (".mov", "yuva444p10le", 1),
-            (".mov", "yuv422p10le", 16),
-            (".mp4", "yuv420p10le", 18),
-            (".mp4", "yuv420p10le", 14),
-            (".mkv", "yuva420p", 1),
+        choose_codec(
+            Path(f"a{suffix}"),
+            image=image_of(pix_fmt, colour=ColourTags(1, 9, 9, transfer), width=width, height=64),
+        ).name
+        for suffix, pix_fmt, transfer, width in (
+            (".mov", "yuva444p10le", 1, 64),
+            (".mov", "yuv422p10le", 16, 64),
+            (".mp4", "yuv420p10le", 18, 64),
+            (".mp4", "yuv420p10le", 18, 62),
+            (".mp4", "yuv420p10le", 14, 64),
+            (".mkv", "yuva420p", 1, 64),
         )
     ]
-    assert names == ["prores4444", "prores", "hevc", "h264", "ffv1"]
+    assert names == ["prores4444", "prores", "hevc", "h264", "h264", "ffv1"]
+
+
+def test_x265_gets_no_picture_that_it_crashes_on(tmp_path: Path) -> None:
+    image = image_of("yuv420p")
+    with pytest.raises(BadInput, match="hevc is not written in 48 x 32 pixels; expected 64 or more"):
+        write(tmp_path / "a.mp4", info_of(image), [], "hevc")
 
 
 # ---- fields and orientation --------------------------------------------------------------------------------
@@ -175,7 +187,7 @@ def test_subtitles_and_chapters_of_a_part(tmp_path: Path) -> None:
                 for p in container.demux(stream)
                 if p.size > 2
             ]
-            assert stream.language == "fre"
+            assert stream.language == ("fra" if name == "a.mov" else "fre")
         assert chapters == [("one", 0), ("two", Fraction(8, 100))]
         assert shown[0][:2] == (0, Fraction(4, 100)) and shown[1] == (Fraction(8, 100), Fraction(2, 10), text)
 
@@ -203,19 +215,26 @@ def test_what_is_lost_is_named(tmp_path: Path) -> None:
     assert "out.mp4 has no alpha" in said and "out.mp4 is 8 bit 4:2:0, the clip 10 bit 4:2:2" in said
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "hevc.mp4"])
+@pytest.mark.parametrize("name", ["a.mp4", "hevc.mp4", "prores.mov", "prores4444.mov"])
 @pytest.mark.parametrize("rotation", [0, 90, 180])
 def test_odd_sizes_are_padded(name: str, rotation: int, tmp_path: Path) -> None:
     """In coded orientation the last column and row are repeated; chroma stays where it was."""
-    image: ImageSpec = image_of("yuv420p", width=47, height=31, rotation=rotation)
-    y, x = np.mgrid[:31, :47]
-    luma = (16 + 4 * y + x).astype(np.uint8)
-    chroma = np.full((16, 24), 128, np.uint8)
+    image: ImageSpec = image_of("yuv420p", width=95, height=65, rotation=rotation)
+    y, x = np.mgrid[:65, :95]
+    luma = (16 + 2 * y + x).astype(np.uint8)
+    chroma = np.full((33, 48), 128, np.uint8)
     frames = [Frame(i, (luma, chroma, chroma), image) for i in range(3)]
-    codec = "hevc" if name.startswith("hevc") else None
+    codec = None if name == "a.mp4" else Path(name).stem
     back = write(tmp_path / name, info_of(image), frames, codec)
-    assert (back.image.width, back.image.height) == (48, 32)
-    assert back.image.pix_fmt in ("yuv420p", "yuv420p10le")
-    got = np.asarray(next(open_source(back.path).frames()).planes[0], float) / (4 if codec else 1)
-    inner = got[:31, :47] if rotation == 0 else got[-31:, -47:] if rotation == 180 else got[:31, -47:]
-    assert np.abs(inner - luma).mean() < 1.5
+    columns, rows = (96, 66) if name.endswith("mp4") else (95, 66) if rotation == 90 else (96, 65)
+    assert (back.image.width, back.image.height) == (columns, rows)
+    got = np.asarray(next(open_source(back.path).frames()).planes[0], float) / {
+        None: 1,
+        "prores4444": 16,
+    }.get(codec, 4)
+    down, right = slice(0, 65), slice(0, 95)
+    if rotation in (90, 180):
+        right = slice(columns - 95, columns)
+    if rotation == 180:
+        down = slice(rows - 65, rows)
+    assert np.abs(got[down, right] - luma).mean() < 1.5

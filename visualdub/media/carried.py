@@ -1,4 +1,4 @@
-"""What a written movie takes over from its clip beside pictures and sound: subtitles and chapters."""
+"""What a written movie takes over from its clip beside pictures and sound: subtitles, chapters, fonts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,20 @@ _COPIED = {  # muxer -> FFmpeg's names of the subtitles that are copied into it
     "mov": {"mov_text"},
     "mp4": {"mov_text"},
 }
+ATTACHING = ("matroska",)  # muxers that take attached files
 _TEXT = {"subrip", "webvtt", "ass", "mov_text"}  # what is rewritten as the muxer's own text
 _OWN_TEXT = {"matroska": "subrip", "mov": "mov_text", "mp4": "mov_text"}
 _TAG = re.compile(r"<[^>]*>|\{[^}]*\}")
 _TICK = Fraction(1, 1000)
+_QUICKTIME_NAMES = {  # of the two names that a language has, the one that FFmpeg writes to QuickTime
+    "fre": "fra",
+    "deu": "ger",
+    "nld": "dut",
+    "swe": "sve",
+    "ell": "gre",
+    "isl": "ice",
+    "zho": "chi",
+}
 
 
 def subtitles_kept(codec: str, muxer: str) -> str:
@@ -51,8 +61,8 @@ class CompanionSource:
 
 
 class CarriedStreams:
-    """Adds the subtitle streams and the chapters of `source` to `output`, which is `until` seconds long, and
-    feeds their packets.
+    """Adds the subtitle streams, the chapters and (to Matroska) the attached files of `source` to `output`,
+    which is `until` seconds long, and feeds the subtitles' packets.
 
     Text is rewritten as the container's own kind of text, its styles left out; what the container has no
     place for is left out (see `subtitles_kept`). Raises `MediaError` where the clip cannot be read.
@@ -74,6 +84,10 @@ class CarriedStreams:
                 for s in container.streams.subtitles
                 if subtitles_kept(subtitle_codec(s), output.format.name) != "left out"
             }
+            if output.format.name in ATTACHING:
+                for file in container.streams.attachments:
+                    mime = file.mimetype or "application/octet-stream"
+                    output.add_attachment(file.name or "attachment", mime, file.data)
             self._packets = self._moved(container, targets, origin)
             with reading(self._path):
                 self._next = next(self._packets, None)
@@ -159,8 +173,10 @@ def _added(
             return write(text) if text else b""
 
     target.time_base = _TICK
-    kept = ("language", "title")
-    target.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() in kept})
+    target.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() == "title"})
+    language = stream.language
+    if language is not None:
+        target.metadata["language"] = _QUICKTIME_NAMES.get(language, language) if muxer == "mov" else language
     return target, rewrite
 
 

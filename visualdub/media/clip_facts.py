@@ -76,13 +76,12 @@ def companions(container: av.container.InputContainer, captions: bool) -> Compan
     chapters = container.chapters()
     titles = ("bin_data", None) if chapters else ()  # QuickTime keeps the names of chapters in such a stream
     data = [s for s in container.streams.data if _tag(s.metadata, "timecode") is None]
-    others = [s.name or "data" for s in data if s.name not in titles]
-    others += [_tag(s.metadata, "filename") or "attachment" for s in container.streams.attachments]
     return Companions(
         subtitles=tuple(subtitle_codec(s) for s in container.streams.subtitles),
         chapters=len(chapters),
         captions=captions,
-        others=tuple(others),
+        data=tuple(s.name or "data" for s in data if s.name not in titles),
+        attachments=tuple(s.name or "attachment" for s in container.streams.attachments),
     )
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visualdub.errors import BadInput
-from visualdub.media.carried import subtitles_kept
+from visualdub.media.carried import ATTACHING, subtitles_kept
 from visualdub.media.frame import ChromaSiting, ClipInfo, HdrMetadata, ImageSpec
-from visualdub.media.pixel_format import bit_depth, has_alpha, is_float, is_rgb
+from visualdub.media.pixel_format import bit_depth, coded_size, has_alpha, is_float, is_rgb
 from visualdub.media.transfer import HLG, PQ
-from visualdub.media.yuv import chroma_factors, delivered_as
+from visualdub.media.yuv import chroma_factors, delivered_as, full_range
 
 CODECS = {  # name -> suffixes it may be written to
     "ffv1": (".mkv",),
@@ -28,6 +28,7 @@ _NAMES = {
     "h264": "H.264",
     "hevc": "HEVC",
 }
+SMALLEST_HEVC = 64  # pixels either way; x265 writes past the end of its own memory below 64
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _default_codec(suffix: str, image: ImageSpec | None) -> str:
     name = _BY_SUFFIX[suffix]
     if name == "prores" and image is not None and has_alpha(image.pix_fmt):
         return "prores4444"
-    if name == "h264" and image is not None and is_hdr(image):
+    if name == "h264" and image is not None and is_hdr(image) and _large_enough(image):
         return "hevc"
     return name
 
@@ -76,11 +77,13 @@ def is_hdr(image: ImageSpec) -> bool:
 
 
 def delivered(image: ImageSpec, codec: str, path: Path) -> ImageSpec:
-    """What pictures like `image` are in the file `path` of `codec`, before `even_size`. Raises `BadInput`
-    where it cannot hold them.
+    """What pictures like `image` are in the file `path` of `codec`, before `even_size`. ProRes says neither
+    range nor siting and means limited range and the left. Raises `BadInput` where it cannot hold them.
     """
     target = delivered_as(image, _delivery_format(image, codec, path))
-    return replace(target, siting=ChromaSiting.LEFT) if codec.startswith("prores") else target
+    if not codec.startswith("prores"):
+        return target
+    return replace(target, siting=ChromaSiting.LEFT, colour=replace(target.colour, range=1))
 
 
 def _delivery_format(image: ImageSpec, codec: str, path: Path) -> str:
@@ -92,14 +95,31 @@ def _delivery_format(image: ImageSpec, codec: str, path: Path) -> str:
         return "yuv422p10le"
     if codec == "prores4444":
         return "yuva444p10le" if has_alpha(image.pix_fmt) else "yuv444p10le"
+    if codec == "hevc" and not _large_enough(image):
+        raise BadInput(
+            f"{path}: hevc is not written in {image.width} x {image.height} pixels; expected"
+            f" {SMALLEST_HEVC} or more either way"
+        )
     return "yuv420p10le" if codec == "hevc" or is_hdr(image) else "yuv420p"
 
 
+def _large_enough(image: ImageSpec) -> bool:
+    return min(image.width, image.height) >= SMALLEST_HEVC
+
+
 def even_size(image: ImageSpec, codec: str) -> ImageSpec:
-    """`image` as large as the codec's pictures are: H.264 and HEVC in 4:2:0 have even sizes alone."""
-    if codec not in ("h264", "hevc"):
-        return image
-    return replace(image, width=image.width + image.width % 2, height=image.height + image.height % 2)
+    """`image` as large as the codec's pictures are: H.264 and HEVC in 4:2:0 have even sizes alone, ProRes
+    even widths.
+    """
+    width, height = coded_size(image)
+    if codec != "ffv1":
+        width += width % 2
+    if codec in ("h264", "hevc"):
+        height += height % 2
+    turned = image.rotation in (90, 270)
+    return (
+        replace(image, width=height, height=width) if turned else replace(image, width=width, height=height)
+    )
 
 
 # ---- what a viewer loses -----------------------------------------------------------------------------------
@@ -127,11 +147,14 @@ def _picture_notes(info: ClipInfo, target: ImageSpec, path: Path, codec: str) ->
     padded = even_size(target, codec)
     if (padded.width, padded.height) != (image.width, image.height):
         sizes = f"{padded.width} x {padded.height}, the clip {image.width} x {image.height}"
+        odd = "widths" if codec.startswith("prores") else "sizes"
         notes.append(
-            f"{path.name} is {sizes}: {name} in 4:2:0 has even sizes, so the last row or column is repeated"
+            f"{path.name} is {sizes}: {name} has no odd {odd}, so the last row or column is repeated"
         )
     if _poorer(image, target):
         notes.append(f"{path.name} is {_described(target)}, the clip {_described(image)}")
+    if full_range(image) and not full_range(target) and not is_rgb(image.pix_fmt):
+        notes.append(f"{path.name} is in limited range, the clip in full range")
     if is_hdr(image) and codec == "h264":
         notes.append(f"{path.name} is 10 bit H.264, which few players show; hevc is the usual codec of HDR")
     if info.field_order in (2, 3, 4, 5) and codec == "hevc":
@@ -171,11 +194,10 @@ def _companion_notes(info: ClipInfo, path: Path) -> list[str]:
             notes.append(f"{path.name} {words} {count} of the clip ({', '.join(those)})")
     if found.captions:
         notes.append(f"{path.name} has no closed captions: those inside the clip's pictures are left out")
-    if found.others:
-        others = ", ".join(found.others)
-        notes.append(
-            f"{path.name} leaves out {_counted(len(found.others), 'data stream')} of the clip ({others})"
-        )
+    others = [*found.data, *(() if muxer in ATTACHING else found.attachments)]
+    if others:
+        count = _counted(len(others), "other stream")
+        notes.append(f"{path.name} leaves out {count} of the clip ({', '.join(others)})")
     return notes
 
 

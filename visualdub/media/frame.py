@@ -95,7 +95,8 @@ class Companions:
     subtitles: tuple[str, ...] = ()  # FFmpeg's names of the codecs of its subtitle streams, in their order
     chapters: int = 0
     captions: bool = False  # CEA-608 or CEA-708 captions inside the pictures' own stream
-    others: tuple[str, ...] = ()  # FFmpeg's names of other data streams and of attachments; no timecode
+    data: tuple[str, ...] = ()  # FFmpeg's names of its data streams; a timecode is none
+    attachments: tuple[str, ...] = ()  # names of attached files
 
 
 @dataclass(frozen=True)

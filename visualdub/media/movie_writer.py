@@ -42,7 +42,7 @@ from visualdub.media.frame import (
     SampleEncoding,
 )
 from visualdub.media.matroska import RESERVED_NAME, display_size, write_picture_facts
-from visualdub.media.pixel_format import coded_size, padded, picture_of
+from visualdub.media.pixel_format import coded_size, picture_of
 from visualdub.media.quicktime import write_hdr_boxes
 from visualdub.media.sink import FrameSink
 from visualdub.media.soundtrack import AudioSource, Soundtrack
@@ -143,7 +143,7 @@ class MovieWriter(FrameSink):
                 f"{self.path}: more than the {self._info.frame_count} frames promised were written"
             )
         planes = convert_planes(frame.planes, self._info.image, self._target)
-        picture = picture_of(padded(planes, self._target, self._coded), self._coded)
+        picture = picture_of(planes, self._target, self._coded)
         _tag(picture, self._target)
         with self._writing():
             picture.pts, picture.time_base = self._stamp, 1 / self._info.rate

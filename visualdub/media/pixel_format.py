@@ -103,23 +103,27 @@ def planes_of(picture: av.VideoFrame, image: ImageSpec) -> tuple[NDArray[np.gene
     return displayed(_named_order(coded, image.pix_fmt), image)
 
 
-def picture_of(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> av.VideoFrame:
+def picture_of(
+    planes: Sequence[NDArray[np.generic]], image: ImageSpec, larger: ImageSpec | None = None
+) -> av.VideoFrame:
     """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against
-    the format.
+    the format. larger: as `image`, a row or a column larger; the last ones of the coded picture are repeated.
     """
-    coded = as_coded(planes, image)
-    width, height = coded_size(image)
-    picture = av.VideoFrame(width, height, image.pix_fmt)
+    picture = av.VideoFrame(*coded_size(image), image.pix_fmt)
+    shapes = [(p.height, p.width) for p in picture.planes]
+    if larger is not None and coded_size(larger) != coded_size(image):
+        picture = av.VideoFrame(*coded_size(larger), image.pix_fmt)
     targets = _named_order([_array(p, sample_type(image.pix_fmt)) for p in picture.planes], image.pix_fmt)
+    coded = as_coded(planes, image)
     if len(targets) != len(coded):
         raise InternalError(f"{image.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
-    for target, plane in zip(targets, coded, strict=True):
-        if target.shape != plane.shape or target.dtype != plane.dtype:
+    for target, plane, shape in zip(targets, coded, shapes, strict=True):  # R, G, B and A are all as large
+        if plane.shape != shape or target.dtype != plane.dtype:
             raise InternalError(
-                f"a plane of {image.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype}"
-                f" {target.shape}"
+                f"a plane of {image.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype} {shape}"
             )
-        target[...] = plane
+        rows, columns = target.shape[0] - plane.shape[0], target.shape[1] - plane.shape[1]
+        target[...] = np.pad(plane, ((0, rows), (0, columns)), mode="edge") if rows or columns else plane
     return picture
 
 
@@ -143,20 +147,6 @@ def as_coded(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> tuple[N
 def coded_size(image: ImageSpec) -> tuple[int, int]:
     """Width and height of the coded picture in pixels."""
     return (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
-
-
-def padded(
-    planes: Sequence[NDArray[np.generic]], image: ImageSpec, larger: ImageSpec
-) -> tuple[NDArray[np.generic], ...]:
-    """The planes of `image` in the size of `larger`, which is as large in whole chroma samples: luma repeats
-    its last column and row in coded orientation.
-    """
-    if (image.width, image.height) == (larger.width, larger.height):
-        return tuple(planes)
-    width, height = coded_size(larger)
-    luma, *others = as_coded(planes, image)
-    rows, columns = height - luma.shape[0], width - luma.shape[1]
-    return displayed([np.pad(luma, ((0, rows), (0, columns)), mode="edge"), *others], image)
 
 
 # ------------------------------------------------------------------------------------------------------------
