@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from benchmarks.samples.damage import BASES, WAYS, damaged, write_bases
 from visualdub.errors import VisualDubError
@@ -26,6 +29,9 @@ from visualdub.measure.result import Finding, table, write_result
 ROOT = Path(__file__).resolve().parents[1]
 WHOLE, REFUSED = "whole result", "one line"
 WORKER = "--worker"
+# Processes that have the project's modules already, where the system can; each runs one file.
+PROCESSES: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+PROCESSES.set_forkserver_preload(["visualdub.media.movie_writer", "visualdub.media.audio"])
 
 
 @dataclass(frozen=True)
@@ -73,20 +79,29 @@ def read_and_write(path: Path, out: Path) -> int:
     return count
 
 
+def attempt(path: Path) -> dict[str, object]:
+    """What became of one file, for JSON. An error that is not one of the project's ends the process."""
+    started = time.monotonic()
+    out = path.with_name(f"{path.stem}.out.mkv")
+    try:
+        frames, line = read_and_write(path, out), ""
+    except VisualDubError as e:
+        frames, line = 0, str(e)
+    finally:
+        out.unlink(missing_ok=True)
+    seconds = time.monotonic() - started
+    return {"file": path.name, "frames": frames, "line": line, "seconds": seconds}
+
+
+def child(path: Path, answer: Connection) -> None:
+    """Send what `attempt` says."""
+    answer.send(attempt(path))
+
+
 def worker(files: Iterable[str]) -> None:
-    """Read and write each file; print a JSON line of its result. Any other error ends the process."""
+    """Print a JSON line of what became of each file."""
     for name in files:
-        path = Path(name)
-        started = time.monotonic()
-        out = path.with_name(f"{path.stem}.out.mkv")
-        try:
-            frames, line = read_and_write(path, out), ""
-        except VisualDubError as e:
-            frames, line = 0, str(e)
-        finally:
-            out.unlink(missing_ok=True)
-        seconds = time.monotonic() - started
-        print(json.dumps({"file": path.name, "frames": frames, "line": line, "seconds": seconds}), flush=True)
+        print(json.dumps(attempt(Path(name))), flush=True)
 
 
 # ---- outside -----------------------------------------------------------------------------------------------
@@ -94,15 +109,19 @@ def worker(files: Iterable[str]) -> None:
 
 def run_read(path: Path, limit_s: float) -> tuple[str, str]:
     """(result, line) of reading and writing a file in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.fuzz", WORKER, str(path)]
-    try:
-        done = _run(command, limit_s)
-    except subprocess.TimeoutExpired:
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=child, args=(path, sender), daemon=True)
+    process.start()
+    sender.close()
+    process.join(limit_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
         return f"no end after {limit_s:g} s", ""
-    if done.returncode:
-        return _fault(done), ""
-    found = json.loads(done.stdout.splitlines()[-1])
-    return _judged(found["line"], whole=found["frames"] > 0)
+    if process.exitcode:
+        return (f"signal {-process.exitcode}" if process.exitcode < 0 else f"status {process.exitcode}"), ""
+    found = receiver.recv()
+    return _judged(str(found["line"]), whole=found["frames"] > 0)
 
 
 def run_dub(path: Path, actor: Path, dialogue: Path, limit_s: float) -> tuple[str, str]:
@@ -179,6 +198,7 @@ def main() -> None:
     parser.add_argument("--actor", type=Path, help="actor package for vdub dub of every tenth file")
     parser.add_argument("--dialogue", type=Path, help="recording for it")
     parser.add_argument("--limit", type=float, default=60, help="seconds that a file may take")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write a JSON line for each run")
     parser.add_argument("--keep", type=Path, help="folder for the files of faults")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
@@ -187,6 +207,8 @@ def main() -> None:
     faults = [o for o in outcomes if not o.good]
     for o in faults:
         print(json.dumps(asdict(o)))
+    if args.log:
+        args.log.write_text("".join(json.dumps(asdict(o)) + "\n" for o in outcomes), encoding="utf-8")
     if args.json:
         _write(args.json, outcomes)
     sys.exit(1 if faults else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -171,7 +172,8 @@ def _remuxed(
         form = "mpeg" if form == "mpg" else form
         packets = [p for p in source.demux() if p.size]
         contents = change([bytes(p) for p in packets])
-        with av.open(out, "w", format=form) as target:
+        # a trailer that cannot be written leaves what was written so far
+        with suppress(av.FFmpegError, ValueError), av.open(out, "w", format=form) as target:
             streams = {s.index: target.add_stream_from_template(cast(Any, s)) for s in source.streams}
             for number, (packet, content) in enumerate(zip(packets, contents, strict=True)):
                 moved = ticks if number >= start * len(packets) else 0
