@@ -43,11 +43,13 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
 
 
 def stream_notes(container: av.container.InputContainer, path: Path) -> list[str]:
-    """What the user should know of the video streams that are not read."""
+    """What the user should know of the video streams that are not read, and of alpha that is not."""
     clips = _video_streams(container)
+    chosen = video_stream(container, path)
+    if decoder_of(chosen) is chosen.codec_context and _tag(chosen.metadata, "alpha_mode") == "1":
+        return [f"{path.name} has alpha, which is left out: the PyAV that is installed has no decoder for it"]
     if len(clips) < 2:
         return []
-    chosen = video_stream(container, path)
     why = "marked as the default" if int(chosen.disposition) & _DEFAULT else "the largest"
     if len({(int(s.disposition) & _DEFAULT, s.width * s.height) for s in clips}) == 1:
         why = "the first"
@@ -65,8 +67,8 @@ def _video_streams(container: av.container.InputContainer) -> list[av.video.stre
 
 def decoder_of(stream: av.video.stream.VideoStream) -> av.video.codeccontext.VideoCodecContext:
     """The decoder of a stream: its own, or the one that gives the alpha of VP8 and VP9 too."""
-    name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
-    if name is None or _tag(stream.metadata, "alpha_mode") != "1":
+    name = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name, "")
+    if name not in av.codecs_available or _tag(stream.metadata, "alpha_mode") != "1":
         return stream.codec_context
     return cast(av.video.codeccontext.VideoCodecContext, av.CodecContext.create(name, "r"))
 

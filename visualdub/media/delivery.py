@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
+
 from visualdub.errors import BadInput
 from visualdub.media.carried import ATTACHING, subtitles_kept
 from visualdub.media.frame import ChromaSiting, ClipInfo, HdrMetadata, ImageSpec
@@ -63,7 +65,7 @@ def _default_codec(suffix: str, image: ImageSpec | None) -> str:
     name = _BY_SUFFIX[suffix]
     if name == "prores" and image is not None and has_alpha(image.pix_fmt):
         return "prores4444"
-    if name == "h264" and image is not None and is_hdr(image) and _large_enough(image):
+    if name == "h264" and image is not None and is_hdr(image) and _large_enough(image) and _has_hevc():
         return "hevc"
     return name
 
@@ -95,12 +97,18 @@ def _delivery_format(image: ImageSpec, codec: str, path: Path) -> str:
         return "yuv422p10le"
     if codec == "prores4444":
         return "yuva444p10le" if has_alpha(image.pix_fmt) else "yuv444p10le"
+    if codec == "hevc" and not _has_hevc():
+        raise BadInput(f"{path}: the PyAV that is installed has no encoder for hevc; choose another codec")
     if codec == "hevc" and not _large_enough(image):
         raise BadInput(
             f"{path}: hevc is not written in {image.width} x {image.height} pixels; expected"
             f" {SMALLEST_HEVC} or more either way"
         )
     return "yuv420p10le" if codec == "hevc" or is_hdr(image) else "yuv420p"
+
+
+def _has_hevc() -> bool:
+    return "libx265" in av.codecs_available
 
 
 def _large_enough(image: ImageSpec) -> bool:
