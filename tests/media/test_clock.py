@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_movie, number_of
+from media.conftest import make_movie, number_of
 
 from benchmarks.samples.movies import shifted_ts
 from visualdub.errors import MediaError
@@ -56,6 +56,16 @@ def test_every_frame_of_two_joined_streams(first: int, second: int, transport: b
     assert "the clock of two.ts jumps once (at frame 40)" in info.notes[0]
     assert numbers(path) == [*range(40), *range(40)]
     assert numbers(path, FrameRange(65, 70)) == [25, 26, 27, 28, 29]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
+def test_a_jump_between_frames_that_change_places(share: float, transport: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "inside.ts"
+    at = int(share * len(transport)) // 188 * 188
+    path.write_bytes(shifted_ts(transport[:at], 90000 * 500) + shifted_ts(transport[at:], 90000 * 10))
+    info = probe(path)
+    assert (info.frame_count, info.rate) == (40, 25) and "jumps once" in info.notes[0]
+    assert numbers(path) == list(range(40))
 
 
 @pytest.mark.parametrize("seconds_before", [1, 30, 3600])

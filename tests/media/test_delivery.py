@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import image_of, info_of, noise_frames
+from media.conftest import image_of, info_of, noise_frames
 
 from benchmarks.samples import movies
 from benchmarks.samples.movies import Sample

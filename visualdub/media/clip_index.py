@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,7 @@ PACKETS_SEARCHED = 500  # for captions; they come with every frame or not at all
 _CAPTION_MARK = b"GA94"  # ATSC A/53's identifier of user data, in MPEG-2, H.264 and HEVC alike
 _CAPTION_CODECS = ("h264", "hevc", "mpeg2video")
 _BROADCAST = ("mpegts", "mpeg")  # containers whose clock may jump anywhere (FFmpeg's AVFMT_TS_DISCONT)
+_REORDERED = 20  # frames on either side of a jump that may change places, at most
 _LONGEST_GAP = 10  # seconds; a broadcast clock that goes on later than this was set anew
 
 
@@ -136,25 +138,46 @@ def clock_shifts(
 
     The clock jumped where a decoding stamp falls behind the one before and, with `longest_gap` (ticks), where
     it is further ahead than that. Without `decoding_stamps` (FFmpeg guesses them where a container has none)
-    it jumped where a key frame is not presented after everything before it. The frame after a jump follows
-    the last one before it by the usual period.
+    it jumped where a key frame is not presented after everything before it. After a jump decoding goes on by
+    the usual period, so that frames may still change places across it; where that leaves a gap or two frames
+    at one time, the first frame follows the last one before the jump.
     """
     starts = _decoding_jumps(packets, longest_gap) if decoding_stamps else _presentation_jumps(packets)
     bounds = [0, *starts, len(packets)]
     runs = [packets[a:b] for a, b in pairwise(bounds)]
     period = _usual_period(runs) if starts else 1
     shifts: list[int] = []
-    end = None  # presentation stamp of the last frame so far, on the clock that runs on
     shift = 0
+    before: tuple[PacketStamps, ...] = ()
     for run in runs:
-        stamps = [p.pts if p.pts is not None else p.dts for p in run]
-        known = [s for s in stamps if s is not None]
-        if known and end is not None:
-            shift = end + period - min(known)
-        if known:
-            end = max(known) + shift
+        if before:
+            shift = _shift(before, shift, run, period, decoding_stamps)
+        before = run
         shifts += [shift] * len(run)
     return shifts
+
+
+def _shift(
+    before: tuple[PacketStamps, ...],
+    shift: int,
+    run: tuple[PacketStamps, ...],
+    period: int,
+    decoding_stamps: bool,
+) -> int:
+    """Ticks to add to the stamps of `run`, which follows the run `before`, to which `shift` was added."""
+    shown = [p.pts + shift for p in before if p.pts is not None]
+    new = [p.pts for p in run if p.pts is not None]
+    if not shown or not new:
+        return shift
+    decoded, next_decoded = before[-1].dts, run[0].dts
+    if decoding_stamps and decoded is not None and next_decoded is not None:
+        by_decoding = decoded + shift + period - next_decoded
+        joined = sorted(
+            [*heapq.nlargest(_REORDERED, shown), *(n + by_decoding for n in heapq.nsmallest(_REORDERED, new))]
+        )
+        if all(0.5 * period < later - earlier < 1.5 * period for earlier, later in pairwise(joined)):
+            return by_decoding
+    return max(shown) + period - min(new)
 
 
 def _decoding_jumps(packets: tuple[PacketStamps, ...], longest_gap: Fraction | None) -> list[int]:

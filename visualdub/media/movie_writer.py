@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 import av
 import av.container
@@ -20,7 +20,7 @@ import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput, InternalError, OutputError, VisualDubError
+from visualdub.errors import BadInput, InternalError, MediaError, OutputError, VisualDubError
 from visualdub.media.carried import CarriedStreams, CompanionSource
 from visualdub.media.clip_facts import display_matrix
 from visualdub.media.delivery import (
@@ -226,10 +226,21 @@ class MovieWriter(FrameSink):
 
     def _feed_sound(self, time: Fraction | None) -> None:
         """Mux sound and subtitles up to `time` seconds, all that is left where it is None."""
-        for feed in (self._sound, self._companions):
-            for packet in feed.feed(time) if feed is not None else ():
-                with self._writing():
+        if self._sound is not None and self._audio is not None:
+            self._mux_copied(self._sound.feed(time), self._audio.path, "sound")
+        if self._companions is not None and self._carried is not None:
+            self._mux_copied(self._companions.feed(time), self._carried.path, "subtitles")
+
+    def _mux_copied(self, packets: Iterator[av.Packet[Any]], source: Path, what: str) -> None:
+        for packet in packets:
+            with self._writing():
+                try:
                     self._container.mux(packet)
+                except av.error.ArgumentError as e:  # stamps that go back
+                    raise MediaError(
+                        f"{source}: the clock of its {what} jumps, or it is damaged; expected {what} that can"
+                        f" be copied to {self.path.name}"
+                    ) from e
 
     def _write_facts(self) -> None:
         """Put what FFmpeg leaves out into the finished file."""
