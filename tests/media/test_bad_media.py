@@ -126,3 +126,9 @@ def test_a_title_that_is_not_utf_8(tmp_path: Path) -> None:
     movie.write_bytes(movie.read_bytes().replace(b"Cafe!", b"Caf\xe9!"))
     assert b"Caf\xe9!" in movie.read_bytes()
     assert probe(movie).frame_count == 12
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    movie = Sample("ffv1").write(tmp_path / "odd.mkv")
+    movie.write_bytes(movie.read_bytes().replace(b"V_FFV1", b"V_XXXX"))
+    assert "no video stream that can be decoded" in refused(lambda: probe(movie))

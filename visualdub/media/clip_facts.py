@@ -34,6 +34,11 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
     the largest of several, the first of several as large. Raises `MediaError` where there is none.
     """
     clips = _video_streams(container)
+    if not clips and container.streams.video:
+        raise MediaError(
+            f"{path} has no video stream that can be decoded: its codec is not known or it is cover art;"
+            " expected a clip with pictures"
+        )
     if not clips:
         found = ", ".join(sorted({s.type for s in container.streams})) or "no"
         raise MediaError(
@@ -62,7 +67,9 @@ def stream_notes(container: av.container.InputContainer, path: Path) -> list[str
 
 
 def _video_streams(container: av.container.InputContainer) -> list[av.video.stream.VideoStream]:
-    return [s for s in container.streams.video if not int(s.disposition) & _NO_CLIP]
+    """Those that are clips, in a codec that FFmpeg knows."""
+    known = [s for s in container.streams.video if s.codec_context is not None]
+    return [s for s in known if not int(s.disposition) & _NO_CLIP]
 
 
 def decoder_of(stream: av.video.stream.VideoStream) -> av.video.codeccontext.VideoCodecContext:
