@@ -103,6 +103,4 @@ def test_one_lost_frame_is_a_note(tmp_path: Path) -> None:
     stamps = [i + (i > 20) for i in range(40)]
     info = probe(make_movie(tmp_path / "gap.mp4", stamps=stamps))
     assert info.repeated == ((20, 1),)
-    assert info.notes == (
-        "gap.mp4 has lost 1 frame (after frame 20); the frame before it stays on screen as long",
-    )
+    assert info.notes == ("gap.mp4 has lost 1 frame (after frame 20); what comes before it is shown longer",)

@@ -23,7 +23,7 @@ _REORDERED = 20  # frames on either side of a jump that may change places, at mo
 _LONGEST_GAP = 10  # seconds; a broadcast clock that goes on later than this was set anew
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KeyFrame:
     """A frame that a decoder can start at. Stamps are on the clock that runs on."""
 
@@ -49,7 +49,7 @@ class ClipIndex:
         return next((ticks for first, ticks in reversed(self.jumps) if packet >= first), 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PacketStamps:
     """Stamps of one packet with data, as the container has them."""
 

@@ -202,9 +202,10 @@ def _clock_notes(info: ClipInfo, packets: Packets, index: ClipIndex) -> list[str
         )
     if info.repeated:
         missing = sum(n for _, n in info.repeated)
+        after = _listed([f for f, _ in info.repeated])
+        lost, they = ("1 frame", "it") if missing == 1 else (f"{missing} frames", "them")
         notes.append(
-            f"{name} has lost {missing} frame{'s' * (missing > 1)} (after frame"
-            f" {_listed([f for f, _ in info.repeated])}); the frame before it stays on screen as long"
+            f"{name} has lost {lost} (after frame {after}); what comes before {they} is shown longer"
         )
     return notes
 
