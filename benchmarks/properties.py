@@ -132,6 +132,15 @@ def _orientation(info: ClipInfo) -> object:
     return (info.image.rotation, info.image.mirrored) if info.image.rotation or info.image.mirrored else None
 
 
+def _layout(info: ClipInfo) -> object:
+    return any("stereo 3D" in note for note in info.notes)
+
+
+def _videos(info: ClipInfo) -> list[int]:
+    with av.open(str(info.path)) as container:
+        return [s.index for s in container.streams.video]
+
+
 def _frames(info: ClipInfo) -> object:
     with open_source(info.path) as source:
         return sum(1 for _ in source.frames()), info.rate
@@ -189,6 +198,7 @@ PROPERTIES = (
         Sample("libx265", "yuv420p10le", context=HDR, options=X265),
         lambda i: i.hdr,
     ),
+    Property("a stereo 3D layout", "stereo.mp4", Sample(options={"x264-params": "frame-packing=3"}), _layout),
     Property("alpha of FFV1", "alpha.mkv", Sample("ffv1", "yuva420p"), _alpha),
     Property("alpha of ProRes 4444", "alpha.mov", Sample("prores_ks", "yuva444p10le"), _alpha),
     Property("alpha of VP9", "alpha.webm", Sample("libvpx-vp9", "yuva420p"), _alpha),
@@ -235,11 +245,6 @@ PROPERTIES = (
         "an attached font", "font.mkv", Sample(streams=movies.attachment), lambda i: i.companions.attachments
     ),
 )
-
-
-def _videos(info: ClipInfo) -> list[int]:
-    with av.open(str(info.path)) as container:
-        return [s.index for s in container.streams.video]
 
 
 # ---- the page ----------------------------------------------------------------------------------------------

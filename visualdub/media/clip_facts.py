@@ -25,6 +25,15 @@ _DEFAULT = 0x1  # AV_DISPOSITION_DEFAULT
 _NO_CLIP = 0x400 | 0x800 | 0x100000  # AV_DISPOSITION_ATTACHED_PIC, _TIMED_THUMBNAILS, _STILL_IMAGE: cover art
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders leave alpha out
 _ONE = 1 << 16  # of a display matrix
+_NAMED = {  # what FFmpeg may attach to a picture and the written movie leaves out
+    Type.DYNAMIC_HDR_PLUS: "HDR10+",
+    Type.DYNAMIC_HDR_VIVID: "HDR Vivid",
+    Type.DOVI_METADATA: "Dolby Vision",
+    Type.DOVI_RPU_BUFFER: "Dolby Vision",
+    Type.STEREO3D: "a stereo 3D layout",
+    Type.SPHERICAL: "a spherical projection",
+    Type.ICC_PROFILE: "an ICC profile",
+}
 
 # ---- streams -----------------------------------------------------------------------------------------------
 
@@ -197,6 +206,12 @@ def hdr_metadata(first: av.VideoFrame) -> HdrMetadata | None:
             luminance = (values[8], values[9])
     most, average = (0, 0) if light is None else struct.unpack("=2I", light[:8])
     return HdrMetadata(primaries, luminance, most, average)
+
+
+def picture_notes(path: Path, first: av.VideoFrame) -> list[str]:
+    """What the user should know of what a decoded picture carries beside its samples."""
+    found = dict.fromkeys(name for kind, name in _NAMED.items() if _side_data(first, kind) is not None)
+    return [f"{path.name} has {', '.join(found)}, which is left out of what is written"] if found else []
 
 
 def _side_data(picture: av.VideoFrame, kind: Type) -> bytes | None:

@@ -23,6 +23,7 @@ from visualdub.media.clip_facts import (
     decoder_of,
     hdr_metadata,
     image_of,
+    picture_notes,
     stream_notes,
     timecode,
     video_stream,
@@ -169,7 +170,7 @@ def _scan(path: Path, _mtime: int, size: int, watcher: _Watcher) -> tuple[ClipIn
             repeated=repeated,
             hdr=hdr_metadata(first),
             companions=companions(container, packets.captions),
-            notes=tuple(stream_notes(container, path)),
+            notes=(*stream_notes(container, path), *picture_notes(path, first)),
         )
     return replace(info, notes=(*info.notes, *_clock_notes(info, packets, index))), index
 
