@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 EXTRAS := training,exporters
 
-.PHONY: demo test lint types results clean
+.PHONY: demo test lint types results properties clean
 
 demo: .venv/.installed
 	$(BIN)/vdub demo
@@ -26,6 +26,9 @@ types: .venv/.installed-dev  # the second run sees what Windows does not have
 
 results:  # docs/results.md from docs/results/*.json
 	$(PYTHON) benchmarks/results.py
+
+properties: .venv/.installed-dev  # docs/properties.md from small clips
+	$(BIN)/python -m benchmarks.properties
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or 3.12 found; install one, or: make PYTHON=/path/to/python3.11"; exit 2; }

@@ -55,9 +55,9 @@ JsonFile = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Codec = Annotated[
     str | None,
-    typer.Option("--codec", help="ffv1, prores, prores4444 or h264; by the output's suffix otherwise."),
+    typer.Option("--codec", help="ffv1, prores, prores4444, h264 or hevc; by the output's suffix otherwise."),
 ]
-Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of h264, lower is better.")]
+Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of h264 and hevc, lower is better.")]
 Matte = Annotated[
     Path | None,
     typer.Option("--matte", metavar="FILE", help="Write where pixels were changed as a second, grey movie."),

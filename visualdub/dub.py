@@ -19,9 +19,11 @@ from visualdub.errors import BadInput
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
+from visualdub.media.delivery import viewer_notes
 from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_writer import (
     AudioSource,
+    CompanionSource,
     MovieWriter,
     choose_codec,
     gray_frame,
@@ -172,7 +174,7 @@ def write_performance(
         report = make_report(
             tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
         )
-        report.notes += notes or []
+        report.notes += [*output_notes(tracked.shot.info, output), *(notes or [])]
         write_report(report, output.path, files)
         write_provenance(output.path, _provenance(renderer, report, bounds, edited), files)
     return report
@@ -321,15 +323,21 @@ def soundtrack(shot: Shot) -> AudioSource | None:
     return AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None
 
 
+def output_notes(info: ClipInfo, output: Output) -> list[str]:
+    """What a viewer of the clip `info` misses or finds changed in the result, a sentence each."""
+    return viewer_notes(info, output.path, choose_codec(output.path, output.codec, output.crf, info.image))
+
+
 @contextlib.contextmanager
 def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[RenderedFrame], None]]:
     """A function that writes a finished frame to the movie and, where asked for, its matte, which `files`
     takes over on a good end.
     """
     info = shot.part
-    codec = choose_codec(output.path, output.codec, output.crf)
+    codec = choose_codec(output.path, output.codec, output.crf, info.image)
+    carried = CompanionSource(shot.source, shot.start_s)
     with contextlib.ExitStack() as stack:
-        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot), files))
+        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot), files, carried))
         matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(
             MovieWriter(output.matte, matte_info, choose_codec(output.matte), None, files)

@@ -113,10 +113,19 @@ STANDARD_RATES = tuple(
 )
 _COARSE = Fraction(1, 1000)  # seconds; a clock that cannot tell NTSC rates from their neighbours
 _REPEATED_SHARE = 100  # at most one frame in so many may be shown longer, and always one
+_MOSTLY_WHOLE = 3  # so many times more neighbours one period apart than further: frames were lost
 
 
 class VariableRate(ValueError):
-    """The timestamps follow no constant rate. Its message says how they vary."""
+    """The timestamps follow no constant rate. Its message says how they vary, or which frames are missing.
+
+    rate: frames/s that a constant copy would have; None where nothing tells. lost: whether the frames that
+    are there keep to `rate` and others are missing.
+    """
+
+    def __init__(self, text: str, rate: Fraction | None = None, lost: bool = False) -> None:
+        super().__init__(text)
+        self.rate, self.lost = rate, lost
 
 
 def find_rate(
@@ -147,7 +156,23 @@ def find_rate(
     for rate, steps in exact:
         if steps is not None and 0 < (steps > 1).sum() <= allowed and (steps == 1).sum() > 0:
             return rate, tuple((int(i), int(steps[i]) - 1) for i in np.flatnonzero(steps > 1))
-    return _jittered(seconds, known), ()
+    try:
+        return _jittered(seconds, known), ()
+    except VariableRate as e:
+        for rate, steps in exact:
+            if steps is not None and (steps == 1).sum() >= _MOSTLY_WHOLE * (steps > 1).sum():
+                raise VariableRate(_losses(steps, rate), rate, lost=True) from e
+        raise
+
+
+def _losses(steps: NDArray[np.int64], rate: Fraction) -> str:
+    """Which frames are missing, for a message. steps: (n-1,) periods between neighbours."""
+    gaps = np.flatnonzero(steps > 1)
+    count = int((steps - 1).sum())
+    at = np.concatenate([[0], np.cumsum(steps)])
+    places = [f"{steps[i] - 1} after frame {i} ({float(at[i] / rate):.2f} s)" for i in gaps[:5]]
+    more = f" and at {len(gaps) - 5} more places" if len(gaps) > 5 else ""
+    return f"{count} of {int(at[-1]) + 1} frames at {rate} frames/s: {', '.join(places)}{more}"
 
 
 def _readings(rate: Fraction, time_base: Fraction) -> tuple[Fraction, ...]:
@@ -187,4 +212,6 @@ def _jittered(seconds: NDArray[np.float64], known: Sequence[Fraction]) -> Fracti
         if spread(rate) < 1.0:
             return rate
     gaps = np.diff(seconds) * 1000
-    raise VariableRate(f"frames last from {gaps.min():.1f} to {gaps.max():.1f} ms")
+    usual = 1000 / max(float(np.median(gaps)), 1e-3)
+    rate = min(STANDARD_RATES, key=lambda r: abs(float(r) / usual - 1))
+    raise VariableRate(f"frames last from {gaps.min():.1f} to {gaps.max():.1f} ms", rate)

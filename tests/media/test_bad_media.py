@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from media.conftest import make_movie, tone, write_sound
 
+from benchmarks.samples.movies import Sample
 from visualdub.errors import MediaError
 from visualdub.media.audio import read_audio
 from visualdub.media.source import open_source, probe
@@ -118,3 +119,16 @@ def test_a_changed_file_is_probed_again(tmp_path: Path) -> None:
     assert (first.frame_count, probe(movie).frame_count) == (3, 5)
     assert first_hash != content_hash(movie)
     assert len(first_hash) == 32
+
+
+def test_a_title_that_is_not_utf_8(tmp_path: Path) -> None:
+    movie = Sample(metadata={"title": "Cafe!"}).write(tmp_path / "title.mkv")
+    movie.write_bytes(movie.read_bytes().replace(b"Cafe!", b"Caf\xe9!"))
+    assert b"Caf\xe9!" in movie.read_bytes()
+    assert probe(movie).frame_count == 12
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    movie = Sample("ffv1").write(tmp_path / "odd.mkv")
+    movie.write_bytes(movie.read_bytes().replace(b"V_FFV1", b"V_XXXX"))
+    assert "no video stream that can be decoded" in refused(lambda: probe(movie))

@@ -197,7 +197,7 @@ def _providers() -> str:
 def _encoders() -> str:
     import av
 
-    missing = [name for name in ("ffv1", "prores_ks", "libx264") if name not in av.codecs_available]
+    missing = [name for name in ("ffv1", "prores_aw", "libx264") if name not in av.codecs_available]
     if missing:
         raise RuntimeError(f"PyAV lacks {', '.join(missing)}")
     return f"ffv1, prores, h264 in PyAV {av.__version__}"

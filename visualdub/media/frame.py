@@ -64,6 +64,7 @@ class ImageSpec:
     sample_aspect: Fraction = Fraction(1)  # width / height of a displayed pixel, 1 when square
     siting: ChromaSiting = ChromaSiting.LEFT  # in coded orientation; says nothing where chroma is full size
     encoding: SampleEncoding = SampleEncoding.CODES
+    mirrored: bool = False  # whether the picture, once turned, is shown left for right
 
     def __post_init__(self) -> None:
         if (self.pix_fmt in FLOAT_FORMATS) == (self.encoding is SampleEncoding.CODES):
@@ -73,6 +74,29 @@ class ImageSpec:
 
 
 # ---- facts of a clip ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HdrMetadata:
+    """What a clip declares of the display it was graded on and of its brightest light (SMPTE ST 2086, CTA
+    861.3).
+    """
+
+    primaries: tuple[tuple[Fraction, Fraction], ...] = ()  # CIE x, y of red, green, blue, white; () unknown
+    luminance: tuple[Fraction, Fraction] | None = None  # of the display's black and white, in cd/m2
+    max_content: int = 0  # MaxCLL, the brightest pixel of the clip in cd/m2; 0 unknown
+    max_frame_average: int = 0  # MaxFALL, the brightest frame's mean in cd/m2; 0 unknown
+
+
+@dataclass(frozen=True)
+class Companions:
+    """What a clip holds beside its pictures and its sound."""
+
+    subtitles: tuple[str, ...] = ()  # FFmpeg's names of the codecs of its subtitle streams, in their order
+    chapters: int = 0
+    captions: bool = False  # CEA-608 or CEA-708 captions inside the pictures' own stream
+    data: tuple[str, ...] = ()  # FFmpeg's names of its data streams; a timecode is none
+    attachments: tuple[str, ...] = ()  # names of attached files
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,9 @@ class ClipInfo:
     has_audio: bool = False
     field_order: int = 0  # AVFieldOrder: 0 unknown, 1 progressive, 2 .. 5 interlaced
     repeated: tuple[tuple[int, int], ...] = ()  # (frame, n): it is shown n frame periods longer
+    hdr: HdrMetadata | None = None
+    companions: Companions = Companions()
+    notes: tuple[str, ...] = ()  # what the user should know of how the clip is read, a sentence each
 
     def frame_times(self) -> NDArray[np.float64]:
         """Presentation time of every frame in seconds after the first, (frame_count,): `i / rate`, later

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -18,29 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import MediaError, VisualDubError
-from visualdub.media.frame import ClipInfo, ColourTags, Frame, ImageSpec
+from visualdub.media.clip_facts import (
+    companions,
+    decoder_of,
+    hdr_metadata,
+    image_of,
+    picture_notes,
+    stream_notes,
+    timecode,
+    video_stream,
+)
+from visualdub.media.clip_index import ClipIndex, KeyFrame, Packets, data_packets, index_packets, read_packets
+from visualdub.media.frame import ClipInfo, Frame
 from visualdub.media.open import open_media, reading
-from visualdub.media.pixel_format import is_rgb, planar_format, planes_of
-from visualdub.media.siting import picture_siting
-from visualdub.media.yuv import colour_matrix
+from visualdub.media.pixel_format import planes_of
 from visualdub.stages import Progress
 from visualdub.storage import MIB
 from visualdub.timing import FrameRange, VariableRate, find_rate
-
-PACKETS_PER_REPORT = 250
-_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
-
-
-@dataclass(frozen=True)
-class ClipIndex:
-    """Where the frames of a clip are. n frames."""
-
-    stamps: (
-        NDArray[np.int64] | None
-    )  # (n,) presentation stamps in order, unique; None where the container has none
-    keys: tuple[
-        tuple[int, int], ...
-    ]  # (presentation stamp, decoding stamp) of the frames a decoder can start at, in order
 
 
 class MovieReader:
@@ -130,15 +124,6 @@ def scan(path: Path, progress: Progress | None = None) -> tuple[ClipInfo, ClipIn
     return _scan(path, stat.st_mtime_ns, stat.st_size, _Watcher(progress))
 
 
-def video_stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
-    """The first video stream that is not cover art. Raises `MediaError` where there is none."""
-    for stream in container.streams.video:
-        if not int(stream.disposition) & _ATTACHED_PICTURE:
-            return stream
-    found = ", ".join(sorted({s.type for s in container.streams})) or "no"
-    raise MediaError(f"{path} has no video stream (found: {found} streams); expected a clip with pictures")
-
-
 # ------------------------------------------------------------------------------------------------------------
 
 
@@ -160,27 +145,34 @@ def _scan(path: Path, _mtime: int, size: int, watcher: _Watcher) -> tuple[ClipIn
     first = _first_picture(path)
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
-        seeks = (
-            container.format.name != "mpeg"
-        )  # a program stream gives wrong stamps to the first packets after a seek
-        ordered = (
-            container.format.name != "avi"
-        )  # AVI has decoding stamps only; FFmpeg's guesses at the others are wrong
-        report = partial(watcher.read, size=size)
-        visible, keys = _packets(container, stream, first.pts if ordered else None, report)
-        report(size)
-        declared_frames, time_base = stream.frames, stream.time_base or Fraction(1, 1000)
+        packets = read_packets(container, stream, partial(watcher.read, size=size))
+        watcher.read(size, size)
+        time_base = stream.time_base or Fraction(1, 1000)
+        index, timing, count = index_packets(packets.stamps, container.format.name, time_base, first.pts)
+        if not count:
+            raise MediaError(
+                f"{path} has a video stream without a single frame; expected a clip with pictures"
+            )
+        if stream.frames and count < stream.frames // 2:
+            raise MediaError(f"{path} is truncated: {count} frames found, {stream.frames} expected")
         rates = (stream.base_rate, stream.average_rate, stream.guessed_rate)
-        info = _info(path, container, stream, first, len(visible))
-    if not visible:
-        raise MediaError(f"{path} has a video stream without a single frame; expected a clip with pictures")
-    stamps = _unique([pts for pts, _ in visible]) if ordered else None
-    timing = stamps if stamps is not None else _unique([dts for _, dts in visible])
-    rate, repeated = _rate(path, timing, time_base, rates)
-    if declared_frames and len(visible) < declared_frames // 2:
-        raise MediaError(f"{path} is truncated: {len(visible)} frames found, {declared_frames} expected")
-    info = replace(info, rate=rate, repeated=repeated)
-    return info, ClipIndex(stamps, keys if seeks else ())
+        rate, repeated = _rate(path, timing, time_base, rates)
+        info = ClipInfo(
+            path=path,
+            container=container.format.name,
+            codec=stream.codec_context.codec.canonical_name,
+            rate=rate,
+            frame_count=count,
+            image=image_of(path, stream, first),
+            timecode=timecode(container, stream),
+            has_audio=bool(container.streams.audio),
+            field_order=int(stream.codec_context.field_order),
+            repeated=repeated,
+            hdr=hdr_metadata(first),
+            companions=companions(container, packets.captions),
+            notes=(*stream_notes(container, path), *picture_notes(path, first)),
+        )
+    return replace(info, notes=(*info.notes, *_clock_notes(info, packets, index))), index
 
 
 def _rate(
@@ -192,121 +184,50 @@ def _rate(
     try:
         return find_rate(timing, time_base, declared)
     except VariableRate as e:
-        raise MediaError(
-            f"{path} has a variable frame rate ({e}); expected a constant one: convert it first, for instance"
-            " ffmpeg -i IN -fps_mode cfr -r 30 OUT"
-        ) from e
+        found, expected = f"has a variable frame rate ({e})", "a constant one"
+        if e.lost:
+            found, expected = f"has lost {e}", "a clip without gaps"
+        if e.rate:
+            expected += f": convert it first, for instance ffmpeg -i IN -fps_mode cfr -r {e.rate} OUT"
+        raise MediaError(f"{path} {found}; expected {expected}") from e
+
+
+def _clock_notes(info: ClipInfo, packets: Packets, index: ClipIndex) -> list[str]:
+    """What the user should know of a clock that was set anew and of frames that are missing."""
+    name, notes = info.path.name, []
+    if index.jumps:
+        frames = [sum(p.visible for p in packets.stamps[:packet]) for packet, _ in index.jumps]
+        notes.append(
+            f"the clock of {name} jumps {_times(len(frames))} (at frame {_listed(frames)}); its frames are"
+            " taken one after the other, without a gap"
+        )
+    if info.repeated:
+        missing = sum(n for _, n in info.repeated)
+        after = _listed([f for f, _ in info.repeated])
+        lost, they = ("1 frame", "it") if missing == 1 else (f"{missing} frames", "them")
+        notes.append(
+            f"{name} has lost {lost} (after frame {after}); what comes before {they} is shown longer"
+        )
+    return notes
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _listed(numbers: list[int]) -> str:
+    """The first few numbers of a list, for a message."""
+    return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
 
 
 def _first_picture(path: Path) -> av.VideoFrame:
     with open_media(path) as container, reading(path):
         stream = video_stream(container, path)
-        for picture in container.decode(stream):
-            return picture
+        decoder = decoder_of(stream)
+        for packet in container.demux(stream):
+            for picture in decoder.decode(packet if packet.size else None):
+                return picture
     raise MediaError(f"{path}: no picture could be decoded; expected a clip with pictures")
-
-
-def _packets(
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    first: int | None,
-    report: Callable[[int | None], None],
-) -> tuple[list[tuple[int | None, int | None]], tuple[tuple[int, int], ...]]:
-    """(presentation, decoding) stamps of every packet that becomes a visible frame, and of those a decoder
-    can start at. report: gets the position in the file, now and then.
-    """
-    visible: list[tuple[int | None, int | None]] = []
-    keys: list[tuple[int, int]] = []
-    hides = stream.codec_context.name in ("vp8", "libvpx")
-    for number, packet in enumerate(container.demux(stream)):
-        if number % PACKETS_PER_REPORT == 0:
-            report(packet.pos)
-        if not packet.size:
-            continue
-        if packet.is_keyframe and packet.pts is not None and packet.dts is not None:
-            keys.append((packet.pts, packet.dts))
-        undecodable = first is not None and packet.pts is not None and packet.pts < first
-        hidden = hides and not bytes(packet)[0] & 0x10  # VP8's show_frame bit
-        if not (packet.is_discard or undecodable or hidden):
-            visible.append((packet.pts, packet.dts))
-    return visible, tuple(sorted(keys))
-
-
-def _unique(stamps: list[int | None]) -> NDArray[np.int64] | None:
-    """The stamps in order; None where one is missing or comes twice."""
-    if any(s is None for s in stamps):
-        return None
-    ordered = np.unique(np.array(stamps, np.int64))
-    return ordered if len(ordered) == len(stamps) else None
-
-
-def _info(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    first: av.VideoFrame,
-    count: int,
-) -> ClipInfo:
-    return ClipInfo(
-        path=path,
-        container=container.format.name,
-        codec=stream.codec_context.codec.canonical_name,
-        rate=Fraction(0),
-        frame_count=count,
-        image=_image(path, stream, first),
-        timecode=_timecode(container, stream),
-        has_audio=bool(container.streams.audio),
-        field_order=int(stream.codec_context.field_order),
-    )
-
-
-def _image(path: Path, stream: av.video.stream.VideoStream, first: av.VideoFrame) -> ImageSpec:
-    pix_fmt = planar_format(first.format.name)
-    if pix_fmt is None:
-        raise MediaError(
-            f"{path} has pixel format {first.format.name}; expected 8 to 16 bit Y'CbCr, grey or RGB"
-        )
-    rotation = _clockwise(path, first.rotation)
-    width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
-    aspect = Fraction(stream.sample_aspect_ratio or 1)
-    image = ImageSpec(
-        width,
-        height,
-        pix_fmt,
-        _colour(first, pix_fmt),
-        rotation,
-        1 / aspect if rotation in (90, 270) else aspect,
-        picture_siting(first, stream.codec_context.codec.canonical_name),
-    )
-    if pix_fmt.startswith("yuv"):
-        try:
-            colour_matrix(image)
-        except MediaError as e:
-            raise MediaError(f"{path}: {e}") from e
-    return image
-
-
-def _clockwise(path: Path, counter_clockwise: int) -> int:
-    degrees = -counter_clockwise % 360
-    if degrees % 90:
-        raise MediaError(f"{path} is displayed turned by {degrees} degrees; expected a multiple of 90")
-    return degrees
-
-
-def _colour(first: av.VideoFrame, pix_fmt: str) -> ColourTags:
-    full = first.format.name.startswith("yuvj") or is_rgb(pix_fmt)
-    matrix = 0 if is_rgb(pix_fmt) else int(first.colorspace)
-    return ColourTags(
-        int(first.color_range) or (2 if full else 0), matrix, int(first.color_primaries), int(first.color_trc)
-    )
-
-
-def _timecode(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> str | None:
-    for metadata in (stream.metadata, container.metadata, *(s.metadata for s in container.streams)):
-        for key, value in metadata.items():
-            if key.lower() == "timecode":
-                return value
-    return None
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------
@@ -332,52 +253,61 @@ def _read(info: ClipInfo, index: ClipIndex, wanted: FrameRange) -> Generator[Fra
     )
 
 
-def _starts(index: ClipIndex, first: int) -> list[int | None]:
-    """Where to start decoding, best first: the decoding stamp of the key frame before frame `first`, then the
-    beginning.
-    """
+def _starts(index: ClipIndex, first: int) -> list[KeyFrame | None]:
+    """Where to start decoding, best first: the key frame before frame `first`, then the beginning."""
     if index.stamps is None or first == 0:
         return [None]
-    before = [key for key in index.keys if key[0] <= index.stamps[first]]
-    return [before[-1][1], None] if len(before) > 1 else [None]
+    before = [key for key in index.keys if key.pts <= index.stamps[first]]
+    return [before[-1], None] if len(before) > 1 else [None]
 
 
 def _numbered(
-    info: ClipInfo, index: ClipIndex, key: int | None, end: int
+    info: ClipInfo, index: ClipIndex, key: KeyFrame | None, end: int
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decoded pictures with their frame numbers, from the key frame of decoding stamp `key` (None: from the
-    beginning).
-    """
+    """Decoded pictures with their frame numbers, from `key` on (None: from the beginning)."""
     with open_media(info.path) as container, reading(info.path):
         stream = video_stream(container, info.path)
-        stream.thread_type = "AUTO"
+        decoder = decoder_of(stream)
+        decoder.thread_type = "AUTO"
         number = -1
-        for picture in _pictures(container, stream, key):
-            if index.stamps is None or picture.pts is None:
-                number += 1
-            elif picture.pts < index.stamps[0]:
-                continue
-            else:
-                number = int(np.searchsorted(index.stamps, picture.pts))
-            if number >= end:
+        for packet in _packets(container, stream, index, key):
+            for picture in decoder.decode(packet):
+                if index.stamps is None or picture.pts is None:
+                    number += 1
+                elif picture.pts < index.stamps[0]:
+                    continue
+                else:
+                    number = int(np.searchsorted(index.stamps, picture.pts))
+                if number >= end:
+                    return
+                yield number, picture
+
+
+def _packets(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    index: ClipIndex,
+    key: KeyFrame | None,
+) -> Iterator[av.Packet[av.video.stream.VideoStream] | None]:
+    """The stream's packets from the key frame on, their stamps on the clock that runs on, then None to empty
+    the decoder; none at all where a seek lands behind the key frame.
+    """
+    if key is not None and not index.jumps:
+        container.seek(key.dts, stream=stream, backward=True)
+    found = key is None
+    for number, packet in enumerate(data_packets(container, stream)):
+        if key is not None and not found:
+            if index.jumps:  # stamps that come again say nothing of where a seek would land
+                found = number == key.packet
+            elif packet.dts is not None and packet.dts > key.dts:
                 return
-            yield number, picture
-
-
-def _pictures(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, key: int | None
-) -> Iterator[av.VideoFrame]:
-    """Pictures from the key frame of decoding stamp `key` on; none at all where a seek lands behind it."""
-    if key is None:
-        yield from container.decode(stream)
-        return
-    container.seek(key, stream=stream, backward=True)
-    found = False
-    for packet in container.demux(stream):
-        if not found and packet.dts is not None and packet.dts > key:
-            return
-        # Without an index a seek lands anywhere before the key frame, between pictures that cannot be
-        # decoded.
-        found = found or (packet.dts == key and packet.is_keyframe)
+            else:  # a seek may land anywhere before the key frame, between pictures that cannot be decoded
+                found = packet.dts == key.dts and packet.is_keyframe
         if found:
-            yield from packet.decode()
+            shift = index.shift_at(number) if index.jumps else 0
+            if shift:
+                packet.pts = None if packet.pts is None else packet.pts + shift
+                packet.dts = None if packet.dts is None else packet.dts + shift
+            yield packet
+    if found:
+        yield None

@@ -1,92 +1,82 @@
-"""Movies written with PyAV (FFV1, ProRes, H.264): the source's rate, timecode, colour, shape and sound, whole
-or not at all.
+"""Movies written with PyAV (FFV1, ProRes, H.264, HEVC): the source's rate, timecode, colour, shape and sound,
+whole or not at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 import av
 import av.container
 import av.error
+import av.filter
 import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput, InternalError, OutputError, VisualDubError
+from visualdub.errors import BadInput, InternalError, MediaError, OutputError, VisualDubError
+from visualdub.media.carried import CarriedStreams, CompanionSource
+from visualdub.media.clip_facts import display_matrix
+from visualdub.media.delivery import (
+    CODECS,
+    MUXERS,
+    Codec,
+    carried_hdr,
+    choose_codec,
+    delivered,
+    even_size,
+)
 from visualdub.media.frame import (
-    ChromaSiting,
     ClipInfo,
     ColourTags,
+    Companions,
     Frame,
+    HdrMetadata,
     ImageSpec,
     SampleEncoding,
 )
-from visualdub.media.pixel_format import has_alpha, is_float, picture_of
+from visualdub.media.matroska import RESERVED_NAME, display_size, write_picture_facts
+from visualdub.media.pixel_format import coded_size, picture_of
+from visualdub.media.quicktime import write_hdr_boxes
 from visualdub.media.sink import FrameSink
 from visualdub.media.soundtrack import AudioSource, Soundtrack
 from visualdub.media.source import probe
-from visualdub.media.yuv import chroma_factors, convert_planes, delivered_as, rgb_to_planes, to_samples
+from visualdub.media.yuv import chroma_factors, convert_planes, rgb_to_planes, to_samples
 from visualdub.storage import Together, atomic_path
 
-__all__ = ["CODECS", "AudioSource", "Codec", "MovieWriter", "choose_codec"]
+__all__ = ["CODECS", "AudioSource", "Codec", "CompanionSource", "MovieWriter", "choose_codec"]
 
-CODECS = {  # name -> suffixes it may be written to
-    "ffv1": (".mkv",),
-    "prores": (".mov",),
-    "prores4444": (".mov",),
-    "h264": (".mp4", ".m4v", ".mov", ".mkv"),
-}
-_BY_SUFFIX = {".mkv": "ffv1", ".mov": "prores", ".mp4": "h264", ".m4v": "h264"}
-_MUXERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m4v": "mp4"}
 # FFmpeg's other ProRes encoder, prores_ks, takes three times as long for a mean error of 0.14 instead of 0.19
 # codes of 1023.
-_ENCODERS = {"ffv1": "ffv1", "prores": "prores_aw", "prores4444": "prores_aw", "h264": "libx264"}
+_ENCODERS = {
+    "ffv1": "ffv1",
+    "prores": "prores_aw",
+    "prores4444": "prores_aw",
+    "h264": "libx264",
+    "hevc": "libx265",
+}
 _FFV1_ONLY_PACKED = {"gbrp": "bgr0", "gbrap": "bgra"}  # FFV1 holds 8 bit RGB in these
-
-
-@dataclass(frozen=True)
-class Codec:
-    """How pictures are encoded."""
-
-    name: str  # one of CODECS
-    crf: int = 16  # h264 only: quality, 0 lossless .. 51, lower is better
-    preset: str = "medium"  # h264 only: x264's speed preset
-
-
-def choose_codec(path: Path, name: str | None = None, crf: int = 16) -> Codec:
-    """The codec for an output: `name`, or the one its suffix stands for. Raises `BadInput` where they do not
-    fit together.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in _MUXERS:
-        raise BadInput(
-            f"{path} ends in {suffix or 'no suffix'!r}; expected .mkv (FFV1), .mov (ProRes) or .mp4 (H.264)"
-        )
-    name = name or _BY_SUFFIX[suffix]
-    if name not in CODECS:
-        raise BadInput(f"codec {name!r} is not known; expected one of {', '.join(CODECS)}")
-    if suffix not in CODECS[name]:
-        raise BadInput(f"{path}: {name} is not written to {suffix}; expected {' or '.join(CODECS[name])}")
-    return Codec(name, crf)
+_TOP_FIRST, _BOTTOM_FIRST = (2, 5), (3, 4)  # AVFieldOrder by which field is shown first
 
 
 class MovieWriter(FrameSink):
     """A movie file: `info.frame_count` frames to `path`, under a temporary name until they are all there;
     `together` renames it with other files.
 
-    info: exact rate, timecode, repeated frames, and the `image` of the frames to come, in display orientation
-    as `probe` gives them. Colour tags, rotation and sample aspect are written, and the chroma siting where
-    codec or container has a place for it (H.264 in any, Matroska all but the two on the bottom row); ProRes
-    has none and means the left, so that chroma sited elsewhere is moved there. "ffv1" keeps every sample in
-    the source's own pixel format; "prores" is 422 HQ and "prores4444" 4444 (with alpha where there is some),
-    10 bit; "h264" is 8 bit 4:2:0 (4:4:4 for odd sizes). audio: None writes no sound.
+    info: exact rate, timecode, repeated frames, field order, HDR metadata, and the `image` of the frames to
+    come, in display orientation as `probe` gives them. Colour tags, rotation, mirror and sample aspect are
+    written, and the chroma siting where codec or container has a place for it (H.264 and HEVC in any,
+    Matroska all but the two on the bottom row); ProRes has none and means the left, so that chroma sited
+    elsewhere is moved there. "ffv1" keeps every sample in the source's own pixel format; "prores" is 422 HQ
+    and "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 4:2:0 in 8 bit, in 10 bit where
+    the source is PQ or HLG; "hevc" is 4:2:0 in 10 bit; odd sizes are padded in these two. codec: None is
+    `choose_codec`'s. audio: None writes no sound. carried: None writes no subtitles and no chapters.
 
     Raises `OutputError` where the file cannot be written (the temporary is removed), `InternalError`
     for frames that do not fit and where fewer or more frames came than promised. Any error in the `with`
@@ -100,13 +90,18 @@ class MovieWriter(FrameSink):
         codec: Codec | str | None = None,
         audio: AudioSource | None = None,
         together: Together | None = None,
+        carried: CompanionSource | None = None,
     ) -> None:
         self.path = Path(path)
         self._info = info
-        self._codec = codec if isinstance(codec, Codec) else choose_codec(self.path, codec)
+        image = info.image
+        self._codec = codec if isinstance(codec, Codec) else choose_codec(self.path, codec, image=image)
         choose_codec(self.path, self._codec.name)
-        self._audio = audio
-        self._target = delivered(info.image, self._codec.name, self.path)
+        self._audio, self._carried = audio, carried
+        self._target = delivered(image, self._codec.name, self.path)
+        self._coded = even_size(self._target, self._codec.name)
+        self._hdr = carried_hdr(info, self._target)
+        self._fields = _field_marker(info, self._coded)
         self._together = together
         self._repeated = dict(info.repeated)
         self._written = 0
@@ -118,19 +113,24 @@ class MovieWriter(FrameSink):
             temporary = undo.enter_context(atomic_path(self.path, self._together))
             self._file: BinaryIO = temporary.open("w+b", buffering=1 << 20)
             undo.callback(_close_quietly, self._file)
-            muxer = _MUXERS[self.path.suffix.lower()]
-            self._anamorphic = muxer == "matroska" and self._target.sample_aspect != 1
-            options = {"write_crc32": "0"} if self._anamorphic else {}
+            muxer = MUXERS[self.path.suffix.lower()]
+            anamorphic = self._target.sample_aspect != 1
+            self._rewritten = muxer == "matroska" and (anamorphic or self._hdr is not None)
+            options = {"write_crc32": "0"} if self._rewritten else {}
             self._container = av.open(
                 self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options
             )
             undo.callback(_close_quietly, self._container)
             self._stream = self._video_stream()
-            if self._anamorphic:
+            if self._rewritten:
                 self._stream.metadata["title"] = RESERVED_NAME
             self._sound = self._open_sound()
             if self._sound is not None:
                 undo.callback(self._sound.close)
+            self._companions: CarriedStreams | None = None
+            if self._carried is not None:
+                self._companions = CarriedStreams(self._carried, self._container, self._length)
+                undo.callback(self._companions.close)
             self._open = undo.pop_all()
         return self
 
@@ -142,12 +142,16 @@ class MovieWriter(FrameSink):
             raise InternalError(
                 f"{self.path}: more than the {self._info.frame_count} frames promised were written"
             )
-        picture = picture_of(convert_planes(frame.planes, self._info.image, self._target), self._target)
+        planes = convert_planes(frame.planes, self._info.image, self._target)
+        picture = picture_of(planes, self._target, self._coded)
         _tag(picture, self._target)
         with self._writing():
+            picture.pts, picture.time_base = self._stamp, 1 / self._info.rate
+            if self._fields is not None:
+                self._fields.vpush(picture)
+                picture = self._fields.vpull()
             if picture.format.name != self._stream.codec_context.pix_fmt:
                 picture = picture.reformat(format=self._stream.codec_context.pix_fmt)
-            picture.pts, picture.time_base = self._stamp, 1 / self._info.rate
             self._container.mux(self._stream.encode(picture))
         self._stamp += 1 + self._repeated.get(self._written, 0)
         self._written += 1
@@ -172,23 +176,22 @@ class MovieWriter(FrameSink):
             self._feed_sound(None)
             with self._writing():
                 self._container.close()
-                if self._anamorphic:
-                    context = self._stream.codec_context
-                    shape = display_size(
-                        context.width, context.height, context.sample_aspect_ratio or Fraction(1)
-                    )
-                    write_display_size(self._file, *shape)
+                self._write_facts()
                 self._file.close()
 
     def _video_stream(self) -> av.video.stream.VideoStream:
-        info, image, codec = self._info, self._target, self._codec
+        info, image, codec = self._info, self._coded, self._codec
         stream = cast(
             av.video.stream.VideoStream,
-            self._container.add_stream(_ENCODERS[codec.name], rate=info.rate, options=_options(codec, image)),
+            self._container.add_stream(
+                _ENCODERS[codec.name], rate=info.rate, options=_options(codec, image, info, self._hdr)
+            ),
         )
         turned = image.rotation in (90, 270)
         context = stream.codec_context
-        context.width, context.height = (image.height, image.width) if turned else (image.width, image.height)
+        if codec.name == "hevc" and self._container.format.name != "matroska":
+            context.codec_tag = "hvc1"  # what QuickTime looks for
+        context.width, context.height = coded_size(image)
         context.pix_fmt = (
             _FFV1_ONLY_PACKED.get(image.pix_fmt, image.pix_fmt) if codec.name == "ffv1" else image.pix_fmt
         )
@@ -203,26 +206,52 @@ class MovieWriter(FrameSink):
         context.color_primaries, context.color_trc = image.colour.primaries, image.colour.transfer
         context.field_order = info.field_order
         context.thread_type = "AUTO"
-        if image.rotation:
-            stream.set_display_rotation(-image.rotation)
+        if image.rotation or image.mirrored:
+            stream.set_display_matrix(display_matrix(image))
         if info.timecode:
             drops = round(info.rate) % 30 == 0  # QuickTime refuses a drop-frame timecode at any other rate
             stream.metadata["timecode"] = info.timecode if drops else info.timecode.replace(";", ":")
         return stream
 
+    @property
+    def _length(self) -> Fraction:
+        """Of the movie, in seconds."""
+        return (self._info.frame_count + sum(self._repeated.values())) / self._info.rate
+
     def _open_sound(self) -> Soundtrack | None:
         if self._audio is None:
             return None
-        periods = self._info.frame_count + sum(self._repeated.values())
         whole = self._audio.start == 0 and _frames_of(self._audio.path) == self._info.frame_count
-        return Soundtrack(self._audio, self._container, periods / self._info.rate, whole)
+        return Soundtrack(self._audio, self._container, self._length, whole)
 
     def _feed_sound(self, time: Fraction | None) -> None:
-        if self._sound is None:
-            return
-        for packet in self._sound.feed(time):
+        """Mux sound and subtitles up to `time` seconds, all that is left where it is None."""
+        if self._sound is not None and self._audio is not None:
+            self._mux_copied(self._sound.feed(time), self._audio.path, "sound")
+        if self._companions is not None and self._carried is not None:
+            self._mux_copied(self._companions.feed(time), self._carried.path, "subtitles")
+
+    def _mux_copied(self, packets: Iterator[av.Packet[Any]], source: Path, what: str) -> None:
+        for packet in packets:
             with self._writing():
-                self._container.mux(packet)
+                try:
+                    self._container.mux(packet)
+                except av.error.ArgumentError as e:  # stamps that go back
+                    raise MediaError(
+                        f"{source}: the clock of its {what} jumps, or it is damaged; expected {what} that can"
+                        f" be copied to {self.path.name}"
+                    ) from e
+
+    def _write_facts(self) -> None:
+        """Put what FFmpeg leaves out into the finished file."""
+        if self._rewritten:
+            context, shape = self._stream.codec_context, None
+            if self._target.sample_aspect != 1:
+                aspect = context.sample_aspect_ratio or Fraction(1)
+                shape = display_size(context.width, context.height, aspect)
+            write_picture_facts(self._file, shape, self._hdr)
+        elif self._hdr is not None and self._container.format.name != "matroska":
+            write_hdr_boxes(self._file, self._hdr)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -238,33 +267,57 @@ class MovieWriter(FrameSink):
 # ------------------------------------------------------------------------------------------------------------
 
 
-def delivered(image: ImageSpec, codec: str, path: Path) -> ImageSpec:
-    """What pictures like `image` are in the file `path` of `codec`. Raises `BadInput` where it cannot hold
-    them.
-    """
-    target = delivered_as(image, _delivery_format(image, codec, path))
-    return replace(target, siting=ChromaSiting.LEFT) if codec.startswith("prores") else target
-
-
-def _delivery_format(image: ImageSpec, codec: str, path: Path) -> str:
-    if codec == "ffv1":
-        if is_float(image.pix_fmt):
-            raise BadInput(f"{path}: ffv1 holds no float samples ({image.pix_fmt}); choose another codec")
-        return image.pix_fmt
-    if codec == "prores":
-        return "yuv422p10le"
-    if codec == "prores4444":
-        return "yuva444p10le" if has_alpha(image.pix_fmt) else "yuv444p10le"
-    return "yuv444p" if image.width % 2 or image.height % 2 else "yuv420p"
-
-
-def _options(codec: Codec, image: ImageSpec) -> dict[str, str]:
+def _options(codec: Codec, image: ImageSpec, info: ClipInfo, hdr: HdrMetadata | None) -> dict[str, str]:
+    """The encoder's options."""
     siting = {} if chroma_factors(image) == (1, 1) else {"chroma_sample_location": image.siting.value}
+    interlaced = info.field_order in (*_TOP_FIRST, *_BOTTOM_FIRST)
     if codec.name == "ffv1":
         return siting | {"level": "3", "slicecrc": "1", "g": "1"}
     if codec.name == "h264":
-        return siting | {"crf": str(codec.crf), "preset": codec.preset}
-    return siting | {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"}
+        params = _hdr_params(hdr, "mastering-display", "cll")
+        fields = {"flags": "+ildct+ilme"} if interlaced else {}
+        if interlaced:
+            params.append("bff=1" if info.field_order in _BOTTOM_FIRST else "tff=1")
+        more = {"x264-params": ":".join(params)} if params else {}
+        return siting | {"crf": str(codec.crf), "preset": codec.preset} | fields | more
+    if codec.name == "hevc":
+        params = ["log-level=none", *_hdr_params(hdr, "master-display", "max-cll")]
+        more = {"x265-params": ":".join(params)}
+        return siting | {"crf": str(codec.crf), "preset": codec.preset} | more
+    fields = {"flags": "+ildct"} if interlaced else {}
+    return siting | {"profile": "4" if codec.name == "prores4444" else "3", "vendor": "apl0"} | fields
+
+
+def _hdr_params(hdr: HdrMetadata | None, display: str, light: str) -> list[str]:
+    """HDR metadata in the words of x264 and x265, whose names for its two halves differ."""
+    params = []
+    if hdr is not None and hdr.primaries and hdr.luminance is not None:
+        red, green, blue, white = ([round(v * 50000) for v in pair] for pair in hdr.primaries)
+        places = zip(["G", "B", "R", "WP"], (green, blue, red, white), strict=True)
+        least, most = (round(v * 10000) for v in hdr.luminance)
+        params.append(f"{display}={''.join(f'{n}({x},{y})' for n, (x, y) in places)}L({most},{least})")
+    if hdr is not None and (hdr.max_content or hdr.max_frame_average):
+        params.append(f"{light}={hdr.max_content},{hdr.max_frame_average}")
+    return params
+
+
+def _field_marker(info: ClipInfo, image: ImageSpec) -> av.filter.Graph | None:
+    """A filter that marks pictures like the coded ones of `image` as interlaced, as encoders ask for; None
+    where they are not.
+    """
+    if info.field_order not in (*_TOP_FIRST, *_BOTTOM_FIRST):
+        return None
+    width, height = coded_size(image)
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=width, height=height, format=av.VideoFormat(image.pix_fmt), time_base=1 / info.rate
+    )
+    mark = graph.add("setfield", f"mode={'bff' if info.field_order in _BOTTOM_FIRST else 'tff'}")
+    sink = graph.add("buffersink")
+    source.link_to(mark)
+    mark.link_to(sink)
+    graph.configure()
+    return graph
 
 
 def _tag(picture: av.VideoFrame, image: ImageSpec) -> None:
@@ -284,100 +337,6 @@ def _close_quietly(thing: BinaryIO | av.container.OutputContainer) -> None:
     """Close what is being thrown away anyway; on a full disk closing fails too."""
     with suppress(OSError, av.error.FFmpegError, ValueError):
         thing.close()
-
-
-# ---- Matroska's display size -------------------------------------------------------------------------------
-
-RESERVED_NAME = "display size to come " + "." * 20  # a track name that leaves its room to the display size
-_SEGMENT, _TRACKS, _TRACK, _TYPE, _NAME, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0x536E, 0xE0
-_DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT, _VOID = 0x54B0, 0x54BA, 0x54B2, 0xEC
-_HEAD = 1 << 16  # bytes; the track headers lie in front of the pictures
-
-
-def display_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """Display width and height whose ratio to the coded ones is exactly `aspect`, in whole pixels."""
-    if width * aspect.numerator % aspect.denominator == 0:
-        return width * aspect.numerator // aspect.denominator, height
-    if height * aspect.denominator % aspect.numerator == 0:
-        return width, height * aspect.denominator // aspect.numerator
-    return width * aspect.numerator, height * aspect.denominator
-
-
-def write_display_size(file: BinaryIO, width: int, height: int) -> None:
-    """Put the display size into the video track of `file`, made with `RESERVED_NAME` and without checksums,
-    in place.
-    """
-    file.seek(0)
-    data = file.read(_HEAD)
-    for start, end in _tracks(data):
-        parts = [(ident, data[a:c]) for ident, a, _, c in _elements(data, start, end)]
-        kinds = dict(parts)
-        if _NAME in kinds and _VIDEO in kinds and kinds.get(_TYPE, b"\0")[-1] == 1:
-            file.seek(start)
-            file.write(_resized(parts, end - start, width, height))
-            return
-    raise VisualDubError("the Matroska header has no room for a display size")
-
-
-def _tracks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Content of every track entry: (start, end) in `data`."""
-    for ident, _, start, end in _elements(data, 0, len(data)):
-        if ident != _SEGMENT:
-            continue
-        for inner, _, inner_start, inner_end in _elements(data, start, min(end, len(data))):
-            if inner == _TRACKS:
-                yield from (
-                    (a, b) for kind, _, a, b in _elements(data, inner_start, inner_end) if kind == _TRACK
-                )
-                return
-
-
-def _resized(parts: list[tuple[int, bytes]], size: int, width: int, height: int) -> bytes:
-    """The track entry's elements with the display size in place of the reserved name, exactly `size`
-    bytes.
-    """
-    out = b""
-    for ident, raw in parts:
-        if ident == _VIDEO:
-            ((_, _, start, end),) = _elements(raw, 0, len(raw))
-            kept = [
-                raw[a:c]
-                for inner, a, _, c in _elements(raw, start, end)
-                if inner not in (_DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT)
-            ]
-            shape = [
-                _element(_DISPLAY_WIDTH, width.to_bytes(4, "big")),
-                _element(_DISPLAY_HEIGHT, height.to_bytes(4, "big")),
-            ]
-            out += _element(_VIDEO, b"".join(kept + shape))
-        elif ident != _NAME:
-            out += raw
-    room = size - len(out)
-    if room < 9:
-        raise VisualDubError("the Matroska header has no room for a display size")
-    return out + _element(_VOID, bytes(room - 9))
-
-
-def _elements(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(identity, start, start of content, end) of the elements in data[start:end]; one of unknown length runs
-    to the end.
-    """
-    at = start
-    while at < end:
-        n = 9 - data[at].bit_length()
-        ident = int.from_bytes(data[at : at + n], "big")
-        m = 9 - data[at + n].bit_length()
-        length = int.from_bytes(data[at + n : at + n + m], "big") & ((1 << 7 * m) - 1)
-        content = at + n + m
-        stop = end if length == (1 << 7 * m) - 1 else content + length
-        yield ident, at, content, stop
-        at = stop
-
-
-def _element(ident: int, content: bytes) -> bytes:
-    """One element, its length written in eight bytes."""
-    name = ident.to_bytes((ident.bit_length() + 7) // 8, "big")
-    return name + ((1 << 56) | len(content)).to_bytes(8, "big") + content
 
 
 # ---- generated pictures ------------------------------------------------------------------------------------
@@ -403,10 +362,12 @@ def rgb_frame(rgb: NDArray[np.uint8], image: ImageSpec, index: int) -> Frame:
 
 
 def gray_info(info: ClipInfo) -> ClipInfo:
-    """Facts of the matte beside a movie: full-range 8 bit grey at the same size, rate and timecode."""
-    colour = replace(info.image.colour, range=2, matrix=2)
+    """Facts of the matte beside a movie: full-range 8 bit grey at the same size, rate and timecode; it is no
+    light, so it has no transfer curve.
+    """
+    colour = replace(info.image.colour, range=2, matrix=2, transfer=2)
     image = replace(info.image, pix_fmt="gray", colour=colour, encoding=SampleEncoding.CODES)
-    return replace(info, image=image, has_audio=False)
+    return replace(info, image=image, has_audio=False, hdr=None, companions=Companions(), notes=())
 
 
 def gray_frame(picture: NDArray[np.uint8], image: ImageSpec, index: int) -> Frame:

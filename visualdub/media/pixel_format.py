@@ -100,34 +100,56 @@ def planes_of(picture: av.VideoFrame, image: ImageSpec) -> tuple[NDArray[np.gene
     coded = [_array(plane, sample_type(image.pix_fmt)) for plane in picture.planes]
     for plane in coded:
         plane.flags.writeable = False
-    return turned(_named_order(coded, image.pix_fmt), image.rotation)
+    return displayed(_named_order(coded, image.pix_fmt), image)
 
 
-def picture_of(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> av.VideoFrame:
+def picture_of(
+    planes: Sequence[NDArray[np.generic]], image: ImageSpec, larger: ImageSpec | None = None
+) -> av.VideoFrame:
     """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against
-    the format.
+    the format. larger: as `image`, a row or a column larger; the last ones of the coded picture are repeated.
     """
-    coded = turned(planes, -image.rotation)
-    width, height = (
-        (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
-    )
-    picture = av.VideoFrame(width, height, image.pix_fmt)
+    picture = av.VideoFrame(*coded_size(image), image.pix_fmt)
+    shapes = [(p.height, p.width) for p in picture.planes]
+    if larger is not None and coded_size(larger) != coded_size(image):
+        picture = av.VideoFrame(*coded_size(larger), image.pix_fmt)
     targets = _named_order([_array(p, sample_type(image.pix_fmt)) for p in picture.planes], image.pix_fmt)
+    coded = as_coded(planes, image)
     if len(targets) != len(coded):
         raise InternalError(f"{image.pix_fmt} has {len(targets)} planes, {len(coded)} were given")
-    for target, plane in zip(targets, coded, strict=True):
-        if target.shape != plane.shape or target.dtype != plane.dtype:
+    for target, plane, shape in zip(targets, coded, shapes, strict=True):  # R, G, B and A are all as large
+        if plane.shape != shape or target.dtype != plane.dtype:
             raise InternalError(
-                f"a plane of {image.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype}"
-                f" {target.shape}"
+                f"a plane of {image.pix_fmt} is {plane.dtype} {plane.shape}; expected {target.dtype} {shape}"
             )
-        target[...] = plane
+        rows, columns = target.shape[0] - plane.shape[0], target.shape[1] - plane.shape[1]
+        target[...] = np.pad(plane, ((0, rows), (0, columns)), mode="edge") if rows or columns else plane
     return picture
 
 
-def turned(planes: Sequence[NDArray[np.generic]], degrees: int) -> tuple[NDArray[np.generic], ...]:
-    """Views of the planes turned clockwise by a multiple of 90 degrees."""
-    return tuple(np.rot90(p, -(degrees // 90)) if degrees else p for p in planes)
+# ---- coded and displayed orientation -----------------------------------------------------------------------
+
+
+def displayed(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> tuple[NDArray[np.generic], ...]:
+    """Views of planes in coded orientation, (H, W) or (H, W, C) each, as a viewer sees them: turned
+    clockwise, then mirrored.
+    """
+    turned = (np.rot90(p, -(image.rotation // 90)) if image.rotation else p for p in planes)
+    return tuple(p[:, ::-1] if image.mirrored else p for p in turned)
+
+
+def as_coded(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> tuple[NDArray[np.generic], ...]:
+    """Views in coded orientation of planes as a viewer sees them, the inverse of `displayed`."""
+    turned = (p[:, ::-1] if image.mirrored else p for p in planes)
+    return tuple(np.rot90(p, image.rotation // 90) if image.rotation else p for p in turned)
+
+
+def coded_size(image: ImageSpec) -> tuple[int, int]:
+    """Width and height of the coded picture in pixels."""
+    return (image.height, image.width) if image.rotation in (90, 270) else (image.width, image.height)
+
+
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _array(plane: av.video.plane.VideoPlane, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:

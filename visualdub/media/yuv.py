@@ -17,7 +17,15 @@ from scipy.sparse import csr_array
 
 from visualdub.errors import MediaError
 from visualdub.media.frame import ChromaSiting, Frame, ImageSpec, SampleEncoding
-from visualdub.media.pixel_format import bit_depth, has_alpha, is_float, is_rgb, picture_of, sample_type
+from visualdub.media.pixel_format import (
+    bit_depth,
+    displayed,
+    has_alpha,
+    is_float,
+    is_rgb,
+    picture_of,
+    sample_type,
+)
 from visualdub.media.transfer import LINEAR, TransferFunction, signed, transfer_function
 
 # ---- siting and size of chroma -----------------------------------------------------------------------------
@@ -124,8 +132,8 @@ def frame_rgb(frame: Frame, fast: bool = False) -> NDArray[np.uint8]:
         interpolation=Interpolation.BILINEAR if fast else _ACCURATE,
         threads=1,
     )
-    rgb = picture.to_ndarray()
-    return np.ascontiguousarray(np.rot90(rgb, -(image.rotation // 90))) if image.rotation else rgb
+    (rgb,) = displayed([picture.to_ndarray()], image)
+    return np.ascontiguousarray(rgb, np.uint8)
 
 
 def planes_to_rgb(planes: Sequence[NDArray[np.generic]], image: ImageSpec) -> NDArray[np.float32]:
@@ -209,7 +217,8 @@ def chroma_siting(image: ImageSpec) -> Siting:
     last.
     """
     x, y = _PLACES[image.siting]
-    return {0: (x, y), 90: (1 - y, x), 180: (1 - x, 1 - y), 270: (y, 1 - x)}[image.rotation]
+    across, down = {0: (x, y), 90: (1 - y, x), 180: (1 - x, 1 - y), 270: (y, 1 - x)}[image.rotation]
+    return (1 - across, down) if image.mirrored else (across, down)
 
 
 def full_range(image: ImageSpec) -> bool:

@@ -1,0 +1,1 @@
+"""Small movies made by FFmpeg's libraries alone, for benchmarks and tests."""
