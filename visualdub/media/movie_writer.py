@@ -214,7 +214,8 @@ class MovieWriter(FrameSink):
         if self._audio is None:
             return None
         periods = self._info.frame_count + sum(self._repeated.values())
-        whole = self._audio.start == 0 and _frames_of(self._audio.path) == self._info.frame_count
+        clip = self._audio.beside or self._audio
+        whole = clip.start == 0 and _frames_of(clip.path) == self._info.frame_count
         return Soundtrack(self._audio, self._container, periods / self._info.rate, whole)
 
     def _feed_sound(self, time: Fraction | None) -> None:
