@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.media.sound_decoder import AudioMissing, DecodedSound, Samples
+from visualdub.media.sound_decoder import AudioMissing, DecodedSound, Samples, at_rate
 
 __all__ = ["AudioMissing", "read_audio"]
 
@@ -57,23 +56,10 @@ def _mixed(
         for block in sound.blocks():
             if statistics is not None:
                 statistics.add(block)
-            yield block @ weights
+            yield (block @ weights)[:, None]
 
-    pieces = list(_resampled(mixed(), sound.rate, rate))
+    pieces = [piece[:, 0] for piece in at_rate(mixed(), "mono", sound.rate, rate)]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-
-
-def _resampled(pieces: Iterator[Samples], given: int, rate: int) -> Iterator[Samples]:
-    """Mono pieces (n,) at `given` Hz at `rate` Hz; sample 0 stays where it is."""
-    if given == rate:
-        yield from pieces
-        return
-    resampler = av.AudioResampler("fltp", "mono", rate)
-    for piece in pieces:
-        block = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece[None]), format="fltp", layout="mono")
-        block.sample_rate = given
-        yield from (b.to_ndarray()[0] for b in resampler.resample(block))
-    yield from (b.to_ndarray()[0] for b in resampler.resample(None))
 
 
 class _ChannelStatistics:

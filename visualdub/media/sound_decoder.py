@@ -185,10 +185,10 @@ class _Blocks:
         self.deep = self._first.format.bits > 16
         name = self._first.layout.name
         self._source_layout = f"{count} channels" if _is_list(name) else name
-        fits = self._order is not None and len(self._order) == count
-        self._order = self._order if fits else None
         self.layout = self._source_layout
-        if self._order:
+        if self._order is not None and name != f"{len(self._order)} channels":
+            self._order = None  # the decoder knows better
+        if self._order is not None:
             self.layout = av.AudioLayout("+".join(sorted(self._order, key=_NATIVE_ORDER.index))).name
         self.first_time = _time(self._first) or Fraction(0)
 
@@ -203,7 +203,7 @@ class _Blocks:
 
     def _samples(self, frame: av.audio.frame.AudioFrame) -> Samples:
         """The samples of a block (n, C), in the order of `layout`."""
-        count = frame.layout.nb_channels
+        count, time = frame.layout.nb_channels, _time(frame)
         other = (frame.sample_rate, count) != (self.rate, self.channels)
         unreadable = frame.format.packed.name not in _FULL_SCALE
         if other or unreadable or (frame.format.is_planar and count > MOST_PLANES):
@@ -211,11 +211,11 @@ class _Blocks:
         else:
             data = _as_float(frame.to_ndarray(), frame.format, count)
         if not (np.abs(data) < LOUDEST).all():  # false for NaN, too
-            at = f" at {float(time):.2f} s" if (time := _time(frame)) is not None else ""
+            at = "" if time is None else f" at {float(time):.2f} s"
             raise MediaError(
                 f"{self._path} holds samples that are not numbers (NaN or infinite){at}; expected -1..1"
             )
-        if self._order:
+        if self._order is not None:
             data = data[:, [self._order.index(n) for n in sorted(self._order, key=_NATIVE_ORDER.index)]]
         return data
 
@@ -223,15 +223,12 @@ class _Blocks:
         """A block brought to the first one's rate and channels by FFmpeg, whose packed frames have one
         plane.
         """
-        count = self.channels
         frame.pts = None
         for _ in range(2):  # a new resampler where the kind of the blocks has changed since the last one
             self._packed = self._packed or av.AudioResampler("flt", self._source_layout, self.rate)
             try:
-                blocks = self._packed.resample(frame)
-                return np.concatenate(
-                    [np.zeros((0, count), np.float32), *(b.to_ndarray().reshape(-1, count) for b in blocks)]
-                )
+                blocks = _unpacked(self._packed.resample(frame))
+                return np.concatenate([np.zeros((0, self.channels), np.float32), *blocks])
             except (ValueError, av.error.FFmpegError):
                 self._packed = None
         raise MediaError(
@@ -249,9 +246,45 @@ def _as_float(data: NDArray[np.generic], kind: av.AudioFormat, channels: int) ->
     data = data.T if kind.is_planar else data.reshape(-1, channels)
     scale = _FULL_SCALE[kind.packed.name]
     if scale == 1.0:
-        return np.asarray(data, np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+            return np.asarray(data, np.float32)
     middle = np.float32(scale if data.dtype == np.uint8 else 0)
     return (data.astype(np.float32) - middle) * np.float32(1 / scale)
+
+
+# ---- packed frames and other rates -------------------------------------------------------------------------
+
+
+def packed_frame(samples: Samples, kind: str, layout: str, rate: int) -> av.AudioFrame:
+    """A frame of samples (n, C), clipped and rounded to `kind`: "s16", "s32" or, as they are, "flt".
+
+    Its channels are interleaved in one plane.
+    """
+    row = np.ascontiguousarray(samples, np.float32).reshape(1, -1)
+    if kind == "flt":
+        frame = av.AudioFrame.from_ndarray(row, format=kind, layout=layout)
+    else:
+        dtype, scale = (np.int16, 1 << 15) if kind == "s16" else (np.int32, 1 << 31)
+        whole = np.clip(np.rint(row.astype(np.float64) * scale), -scale, scale - 1)
+        frame = av.AudioFrame.from_ndarray(whole.astype(dtype), format=kind, layout=layout)
+    frame.sample_rate = rate
+    return frame
+
+
+def at_rate(blocks: Iterator[Samples], layout: str, given: int, rate: int) -> Iterator[Samples]:
+    """Blocks (n, C) of `given` samples per second as such of `rate`; the first sample stays where it is."""
+    if given == rate:
+        yield from blocks
+        return
+    resampler = av.AudioResampler("flt", layout, rate)
+    for samples in blocks:
+        yield from _unpacked(resampler.resample(packed_frame(samples, "flt", layout, given)))
+    yield from _unpacked(resampler.resample(None))
+
+
+def _unpacked(frames: list[av.AudioFrame]) -> Iterator[Samples]:
+    for frame in frames:
+        yield np.asarray(frame.to_ndarray(), np.float32).reshape(-1, frame.layout.nb_channels)
 
 
 # ---- layouts in an order of their own ----------------------------------------------------------------------
@@ -298,14 +331,14 @@ def _continuous(blocks: _Blocks, start: Fraction) -> Iterator[Samples]:
     tolerance = CLOCK_TOLERANCE_S * rate
     at = round((blocks.first_time - start) * rate)  # samples from `start` to the next one
     jumped = 0  # samples that the clock was set back by
-    yield from _silence(at, channels)
+    yield from silence(at, channels)
     for time, samples, following in _with_following(blocks):
         stamp = at if time is None else round((time - start) * rate) + jumped
         if abs(stamp - at) > tolerance:
             after = (time or start) + Fraction(len(samples), rate)
             confirmed = following is None or abs(following - after) <= CLOCK_TOLERANCE_S
             if confirmed and 0 < stamp - at <= LONGEST_GAP_S * rate:
-                yield from _silence(stamp - max(at, 0), channels)
+                yield from silence(stamp - max(at, 0), channels)
                 at = stamp
             else:
                 jumped -= stamp - at
@@ -325,7 +358,7 @@ def _with_following(blocks: _Blocks) -> Iterator[tuple[Fraction | None, Samples,
         yield *waiting, None
 
 
-def _silence(count: int, channels: int) -> Iterator[Samples]:
+def silence(count: int, channels: int) -> Iterator[Samples]:
     """Silence of `count` samples, none where that is negative, in blocks."""
     for first in range(0, count, SILENCE_BLOCK):
         yield np.zeros((min(SILENCE_BLOCK, count - first), channels), np.float32)

@@ -16,18 +16,20 @@ import av.audio.stream
 import av.container
 import av.error
 import av.stream
-import numpy as np
-from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.media.open import open_media, reading
 from visualdub.media.sound_decoder import (
-    SILENCE_BLOCK,
+    CLOCK_TOLERANCE_S,
+    LONGEST_GAP_S,
     DecodedSound,
     Samples,
+    at_rate,
     decodable_audio,
     main_audio,
+    packed_frame,
     picture_start,
+    silence,
 )
 
 AudioPacket: TypeAlias = "av.Packet[av.audio.stream.AudioStream]"
@@ -276,20 +278,32 @@ def _describe(
 def _moved(
     clip: Path, targets: dict[int, av.audio.stream.AudioStream], until: Fraction | None
 ) -> Generator[AudioPacket, None, None]:
-    """The packets of the audio streams whose numbers are the keys of `targets`, time 0 at the first frame."""
+    """The packets of the audio streams whose numbers are the keys of `targets`, time 0 at the first frame.
+
+    Where the clock of a stream jumps, its packets follow each other without a gap.
+    """
     origin = picture_start(clip) or Fraction(0)
     with open_media(clip) as container:
         streams = {container.streams.audio[n].index: t for n, t in targets.items()}
+        following: dict[int, int] = {}  # stamp expected of the next packet, by stream
+        jumped = dict.fromkeys(streams, 0)
         for packet in container.demux(*(container.streams.audio[n] for n in targets)):
             base = packet.time_base
             if not packet.size or base is None or packet.pts is None:
                 continue
-            shift = round(origin / base)
-            packet.pts -= shift
-            packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+            number = packet.stream.index
+            shift = round(origin / base) - jumped[number]
+            stamp = (packet.pts if packet.dts is None else packet.dts) - shift
+            late = stamp - following.get(number, stamp)
+            if late * base < -CLOCK_TOLERANCE_S or late * base > LONGEST_GAP_S:
+                jumped[number] -= late
+                shift += late
+                stamp -= late
+            following[number] = stamp + (packet.duration or 0)
+            packet.pts, packet.dts = packet.pts - shift, stamp
             if until is not None and packet.pts * base >= until:
                 continue
-            packet.stream = streams[packet.stream.index]
+            packet.stream = streams[number]
             yield cast(AudioPacket, packet)
 
 
@@ -314,9 +328,9 @@ def _encoder(sound: DecodedSound, path: Path, muxer: str) -> _Encoder:
         layout = {1: "mono", 2: "stereo"}.get(sound.channels, sound.layout)
         return _Encoder(codec, kind, kind, sound.rate, layout)
     rate = sound.rate if sound.rate in _AAC_RATES else 48000
-    for layout in (sound.layout, _AAC_LAYOUTS.get(sound.channels)):
-        if layout is not None and _aac_takes(layout, rate):
-            return _Encoder("aac", "fltp", "flt", rate, layout)
+    for name in (sound.layout, _AAC_LAYOUTS.get(sound.channels)):
+        if name is not None and _aac_takes(name, rate):
+            return _Encoder("aac", "fltp", "flt", rate, name)
     raise BadInput(
         f"{path} has {sound.channels} channels of sound; expected at most 8, or 16, for AAC in an .mp4; write"
         " an .mkv or .mov, or give a recording of fewer channels"
@@ -324,7 +338,7 @@ def _encoder(sound: DecodedSound, path: Path, muxer: str) -> _Encoder:
 
 
 def _aac_takes(layout: str, rate: int) -> bool:
-    context = cast(av.AudioCodecContext, av.CodecContext.create("aac", "w"))
+    context = av.CodecContext.create("aac", "w")
     context.rate, context.layout, context.format = rate, layout, "fltp"
     try:
         context.open()
@@ -338,25 +352,13 @@ def _encoded(
 ) -> Generator[AudioPacket, None, None]:
     """Packets of exactly `count` samples, silence after an early end."""
     written = 0
-    for samples in _exactly(_at_rate(sound, encoder), sound.channels, count):
-        block = _block(_as_integers(samples, encoder.given), encoder)
+    blocks = at_rate(sound.blocks(), encoder.layout, sound.rate, encoder.rate)
+    for samples in _exactly(blocks, sound.channels, count):
+        block = packed_frame(samples, encoder.given, encoder.layout, encoder.rate)
         block.pts, block.time_base = written, Fraction(1, encoder.rate)
         written += len(samples)
         yield from target.encode(block)
     yield from target.encode(None)
-
-
-def _at_rate(sound: DecodedSound, encoder: _Encoder) -> Iterator[Samples]:
-    """The samples (n, C) at the encoder's rate."""
-    if sound.rate == encoder.rate:
-        yield from sound.blocks()
-        return
-    resampler = av.AudioResampler("flt", encoder.layout, encoder.rate)
-    for samples in sound.blocks():
-        block = _block(np.asarray(samples, np.float32), encoder)
-        block.sample_rate = sound.rate
-        yield from (b.to_ndarray().reshape(-1, sound.channels) for b in resampler.resample(block))
-    yield from (b.to_ndarray().reshape(-1, sound.channels) for b in resampler.resample(None))
 
 
 def _exactly(blocks: Iterator[Samples], channels: int, count: int) -> Iterator[Samples]:
@@ -366,21 +368,4 @@ def _exactly(blocks: Iterator[Samples], channels: int, count: int) -> Iterator[S
             return
         yield samples[:count]
         count -= len(samples)
-    for first in range(0, count, SILENCE_BLOCK):
-        yield np.zeros((min(SILENCE_BLOCK, count - first), channels), np.float32)
-
-
-def _as_integers(samples: Samples, kind: str) -> NDArray[np.generic]:
-    """Samples in -1..1 as whole numbers of 16 or 32 bits, clipped, or as they are for "flt"."""
-    if kind == "flt":
-        return samples
-    scale, dtype = (32768, np.int16) if kind == "s16" else (1 << 31, np.int32)
-    return np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1).astype(dtype)
-
-
-def _block(samples: NDArray[np.generic], encoder: _Encoder) -> av.AudioFrame:
-    """A frame of samples (n, C), packed: PyAV fails on planes of eight channels and more."""
-    packed = np.ascontiguousarray(samples).reshape(1, -1)
-    block = av.AudioFrame.from_ndarray(packed, format=encoder.given, layout=encoder.layout)
-    block.sample_rate = encoder.rate
-    return block
+    yield from silence(count, channels)

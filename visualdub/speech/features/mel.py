@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
+from scipy.ndimage import minimum_filter1d
 
 from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
@@ -28,6 +29,8 @@ CONTEXT = 8  # features of audio on either side that one feature depends on, rou
 FAINT = -0.9  # mean over the bands below which a feature is silence
 LOUD = 3.0  # nepers of power: frames this close to the loudest ones make the mean
 SAMPLED_SECONDS = 60  # at most this much of a recording is read to measure its level
+SUSTAINED_STEPS = 5  # 0.1 s, longer than a click
+RARE_DB, STEADY_DB = 15.0, 10.0
 SILENT_DB = -65.0  # a recording whose loud frames lie below this holds no speech
 
 
@@ -75,12 +78,13 @@ class Level:
 def recording_level(audio: NDArray[np.float32]) -> Level | None:
     """The level of a recording (n,); None where nothing in it is loud enough to be speech.
 
-    It is measured on `SAMPLED_SECONDS` at most, single seconds spread evenly over the recording, so that
-    memory stays bounded.
+    It is measured on `SAMPLED_SECONDS` at most, so that memory stays bounded: single seconds spread evenly
+    over the recording or, where a few words stand in a long silence, over the seconds that hold them.
     """
     per_second = RATE // HOP
-    seconds = max(1, feature_count(len(audio)) // per_second)
-    starts = np.unique(np.linspace(0, seconds - 1, min(seconds, SAMPLED_SECONDS)).astype(int)) * per_second
+    seconds = _seconds_with_sound(audio)
+    spread = np.linspace(0, len(seconds) - 1, min(len(seconds), SAMPLED_SECONDS)).astype(int)
+    starts = seconds[np.unique(spread)] * per_second
     mel = np.concatenate([log_mel(audio, int(s), per_second) for s in starts])
     loudness = np.log(np.exp(mel).sum(1))
     top = np.percentile(loudness, 98)
@@ -102,6 +106,27 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
         float(samples.mean(dtype=np.float64)),
         float(samples.std(dtype=np.float64)),
     )
+
+
+def _seconds_with_sound(audio: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The seconds of a recording whose level counts: all, or those with the only sound in a long silence.
+
+    Speech that fills less than two hundredths of a recording is not among its loud frames. It is known by a
+    level that lasts for SUSTAINED_STEPS and lies RARE_DB above them, while they are hardly louder than the
+    quiet ones.
+    """
+    per_second = RATE // HOP
+    seconds = np.arange(max(1, feature_count(len(audio)) // per_second))
+    steps = audio[: len(audio) // HOP * HOP].reshape(-1, HOP)
+    if len(steps) < SUSTAINED_STEPS:
+        return seconds
+    power = np.einsum("ij,ij->i", steps, steps, dtype=np.float64) / HOP
+    levels = minimum_filter1d(10 * np.log10(np.maximum(power, POWER_FLOOR)), SUSTAINED_STEPS)
+    loud, quiet = np.percentile(levels, [98, 10])
+    if levels.max() - loud < RARE_DB or loud - quiet > STEADY_DB:
+        return seconds
+    holding = np.unique(np.flatnonzero(levels > levels.max() - STEADY_DB) // per_second)
+    return holding[holding < len(seconds)] if holding[0] < len(seconds) else seconds
 
 
 def scaled_piece(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
