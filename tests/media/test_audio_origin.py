@@ -45,13 +45,13 @@ def test_mouth_and_soundtrack_have_one_origin(
     origin: ModuleType,
     tmp_path: Path,
 ) -> None:
-    """The mouth's sound follows the signal by the priming that the file does not declare; in Matroska within
-    its whole milliseconds.
+    """The mouth's sound follows the signal by the priming that the file does not declare, and where it starts
+    late by less than the millisecond that containers round it to.
     """
     case = origin.Case(suffix, codec, sound_s, picture_s)
     lags = origin.measure_recording(tmp_path, case, origin.known_signal())
     assert {k: v for k, v in lags.items() if k != "signal"} == {".mkv": 0, ".mov": 0, ".mp4": 0}
-    assert lags["signal"] == pytest.approx(undeclared, abs=48 if suffix == ".mka" else 1)
+    assert lags["signal"] == pytest.approx(undeclared, abs=48 if sound_s else 1)
 
 
 @pytest.mark.parametrize(

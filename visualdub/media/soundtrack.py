@@ -81,6 +81,11 @@ _AAC_LAYOUTS = {
     8: "octagonal",
     16: "hexadecagonal",
 }
+# Three-letter codes that FFmpeg has another of for QuickTime, which numbers its languages.
+_QUICKTIME_LANGUAGES = {
+    **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi"},
+    **{"swe": "sve", "hrv": "hr ", "fas": "per", "sqi": "alb"},
+}
 _DEFAULT = 1  # AV_DISPOSITION_DEFAULT
 
 
@@ -144,7 +149,7 @@ class Soundtrack:
         with open_media(track.path) as container, reading(track.path):
             source = container.streams.audio[track.number]
             target = output.add_stream_from_template(source)
-            _describe(target, source, track.default)
+            _describe(target, source, track.default, output.format.name)
         return target
 
     def _encoded_stream(self, track: _Track, output: av.container.OutputContainer, until: Fraction) -> None:
@@ -157,10 +162,11 @@ class Soundtrack:
         if encoder.codec == "aac":
             target.bit_rate = 128000 * sound.channels
         if not track.named:
-            _describe(target, None, track.default)
+            _describe(target, None, track.default, output.format.name)
         else:
             with open_media(track.path) as container, reading(track.path):
-                _describe(target, container.streams.audio[track.number], track.default)
+                source = container.streams.audio[track.number]
+                _describe(target, source, track.default, output.format.name)
         packets = _encoded(sound, encoder, target, round(until * encoder.rate))
         self._streams.append(self._feed(track.path, packets))
 
@@ -260,12 +266,18 @@ def _number(container: av.container.InputContainer, stream: av.audio.stream.Audi
 
 
 def _describe(
-    target: av.audio.stream.AudioStream, source: av.audio.stream.AudioStream | None, default: bool | None
+    target: av.audio.stream.AudioStream,
+    source: av.audio.stream.AudioStream | None,
+    default: bool | None,
+    muxer: str,
 ) -> None:
     """Language, title and disposition of the track that is written."""
     kind = 0
     if source is not None:
         target.metadata.update({k: v for k, v in source.metadata.items() if k in ("language", "title")})
+        language = target.metadata.get("language", "")
+        if muxer == "mov" and language in _QUICKTIME_LANGUAGES:
+            target.metadata["language"] = _QUICKTIME_LANGUAGES[language]
         kind = int(source.disposition)
     if default is not None:
         kind = kind | _DEFAULT if default else kind & ~_DEFAULT

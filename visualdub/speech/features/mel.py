@@ -15,6 +15,7 @@ from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
 from visualdub.speech.features.mel_filters import bin_hertz, mel_edges, mel_of_hertz, triangles
 from visualdub.speech.features.pocketsphinx import cepstra
+from visualdub.speech.features.typical import CEPSTRA, MEL
 
 RATE = 16000  # samples per second
 HOP = 320  # samples: 50 features per second
@@ -28,6 +29,8 @@ LOUDNESS = -5.5  # nepers of power that the loud frames are brought to, about -2
 CONTEXT = 8  # features of audio on either side that one feature depends on, rounded up
 FAINT = -0.9  # mean over the bands below which a feature is silence
 LOUD = 3.0  # nepers of power: frames this close to the loudest ones make the mean
+ENOUGH = 50  # loud frames, 1 s of speech; a level of fewer is drawn toward the typical one
+TYPICAL_SHARE = 0.6  # of the typical level where there is next to no speech
 SAMPLED_SECONDS = 60  # at most this much of a recording is read to measure its level
 SUSTAINED_STEPS = 5  # 0.1 s, longer than a click
 RARE_DB, STEADY_DB = 15.0, 10.0
@@ -80,6 +83,8 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
 
     It is measured on `SAMPLED_SECONDS` at most, so that memory stays bounded: single seconds spread evenly
     over the recording or, where a few words stand in a long silence, over the seconds that hold them.
+    The mean of a single word is the word, relative to which nothing is left of it: where there is little
+    speech, the level is drawn toward the typical one.
     """
     per_second = RATE // HOP
     seconds = _seconds_with_sound(audio)
@@ -95,14 +100,16 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
     spectra = np.concatenate(
         [cepstra(scaled_piece(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside]
     )
+    typical = np.float32(TYPICAL_SHARE * max(0.0, 1 - (loudness >= top - LOUD).sum() / ENOUGH))
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
     samples = np.concatenate([audio[s * HOP : (s + per_second) * HOP] for s in inside])
     spectra = spectra[: 2 * feature_count(len(audio))]
+    loud, mean = np.maximum(loud, quietest), spectra[spectra[:, 0] > 0].mean(0)
     return Level(
         gain,
-        np.maximum(loud, quietest),
-        spectra[spectra[:, 0] > 0].mean(0),
+        loud + typical * (MEL - loud),
+        mean + typical * (CEPSTRA - mean),
         float(samples.mean(dtype=np.float64)),
         float(samples.std(dtype=np.float64)),
     )
