@@ -29,7 +29,7 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         raise MediaError(f"{path} is not a file; expected a media file")
     require_whole(path)
     with reading(path):
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", metadata_errors="replace")  # titles are not UTF-8 in every file
     with container:
         if container.format.name in _REFUSED_FORMATS:
             raise MediaError(

@@ -293,6 +293,11 @@ def _unpacked(frames: list[av.AudioFrame]) -> Iterator[Samples]:
 # list before it opens, and the objects that saw one are never freed.
 
 
+def has_own_order(stream: av.audio.stream.AudioStream) -> bool:
+    """Whether a stream lists its channels in an order of its own."""
+    return _keep_custom_layout(stream.codec_context.layout)
+
+
 def _forget_custom_layout(stream: av.audio.stream.AudioStream) -> list[str] | None:
     """Where the channels of `stream` are in an order of their own: their names; its decoder then only knows
     their number. None otherwise, and where a name is not among `_NATIVE_ORDER`.

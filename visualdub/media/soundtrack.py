@@ -26,6 +26,7 @@ from visualdub.media.sound_decoder import (
     Samples,
     at_rate,
     decodable_audio,
+    has_own_order,
     main_audio,
     packed_frame,
     picture_start,
@@ -254,6 +255,8 @@ def _tracks_of_clip(clip: AudioSource, muxer: str, replacing: _Track | None) -> 
                 tracks.append(replacing)
                 continue
             copied = stream.codec_context.codec.canonical_name in copyable
+            if muxer != "mov" and has_own_order(stream):  # which no other container can say
+                copied = False
             default = None if replacing is None else False
             tracks.append(
                 _Track(clip.path, _number(container, stream), clip.start, copied, default, named=True)
