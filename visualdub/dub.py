@@ -278,8 +278,9 @@ def track_notes(shot: Shot, keep_audio: bool) -> list[str]:
     others = audio_tracks(shot.source) - 1 if shot.info.has_audio else 0
     if others < 1 or keep_audio:
         return []
-    tracks = "another audio track" if others == 1 else f"{others} more audio tracks"
-    return [f"{shot.source.name} has {tracks}, which are not written; --keep-audio keeps them"]
+    if others == 1:
+        return [f"{shot.source.name} has another audio track, which is not written; --keep-audio keeps it"]
+    return [f"{shot.source.name} has {others} more audio tracks, not written; --keep-audio keeps them"]
 
 
 def save_performance(

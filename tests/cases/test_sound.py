@@ -141,6 +141,43 @@ def test_twelve_channels_for_an_mp4_are_refused_before_tracking(
     assert "twelve.wav has 12 channels of sound; expected" in capsys.readouterr().err
 
 
+# ---- several tracks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_tracks(talking: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip of the speaking portrait with a track of music behind its own."""
+    path = tmp_path_factory.mktemp("tracks") / "two.mkv"
+    with av.open(str(talking)) as given, av.open(str(path), "w") as container:
+        streams = {s.index: container.add_stream_from_template(s) for s in given.streams}
+        music = container.add_stream("flac", rate=48000, layout="stereo")
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                container.mux(packet)
+        tone = 0.2 * np.sin(2 * np.pi * 440 * np.arange(76800) / 48000)
+        row = np.repeat(tone, 2).astype(np.float32)[None]
+        block = av.AudioFrame.from_ndarray(row, format="flt", layout="stereo")
+        block.sample_rate, block.pts, block.time_base = 48000, 0, Fraction(1, 48000)
+        container.mux([*music.encode(block), *music.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "codecs"), [((), ["pcm_s16le"]), (("--keep-audio",), ["pcm_s16le", "flac"])]
+)
+def test_other_tracks_of_the_clip_are_kept_or_named(
+    options: tuple[str, ...], codecs: list[str], two_tracks: Path, flat_actor: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mkv"
+    assert dub(two_tracks, RECORDINGS / "counting_en.wav", flat_actor, out, *options) == 0
+    with av.open(str(out)) as container:
+        assert [s.codec_context.name for s in container.streams.audio] == codecs
+    notes = json.loads(out.with_name("out.mkv.report.json").read_text())["notes"]
+    named = "two.mkv has another audio track, which is not written; --keep-audio keeps it"
+    assert (named in notes) == (not options)
+
+
 # ---- samples -----------------------------------------------------------------------------------------------
 
 
