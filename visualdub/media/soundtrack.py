@@ -22,6 +22,7 @@ from visualdub.media.open import open_media, reading
 from visualdub.media.sound_decoder import (
     CLOCK_TOLERANCE_S,
     LONGEST_GAP_S,
+    AudioMissing,
     DecodedSound,
     Samples,
     at_rate,
@@ -125,7 +126,7 @@ class Soundtrack:
             for track in tracks:
                 if track.copied:
                     copied[track.number] = self._copied_stream(track, output)
-                else:
+                elif track.replacing or _holds_sound(track):
                     self._encoded_stream(track, output, until)
             if copied:
                 clip = next(t.path for t in tracks if t.copied)
@@ -162,7 +163,7 @@ class Soundtrack:
         )
         if encoder.codec == "aac":
             target.bit_rate = 128000 * sound.channels
-        if not track.named:
+        if track.replacing:
             _describe(target, None, track.default, output.format.name)
         else:
             with open_media(track.path) as container, reading(track.path):
@@ -209,7 +210,7 @@ def check_soundtrack(source: AudioSource, output: Path) -> None:
     """
     muxer = {".mp4": "mp4", ".mov": "mov"}.get(output.suffix.lower(), "matroska")
     for track in _tracks(source, muxer):
-        if not track.copied:
+        if not track.copied and (track.replacing or _holds_sound(track)):
             with DecodedSound(track.path, track.number, track.start) as sound:
                 _encoder(sound, track.path, muxer)
 
@@ -226,7 +227,7 @@ class _Track:
     start: Fraction  # seconds after time 0 of that file
     copied: bool  # packet for packet
     default: bool | None  # whether players choose it; None: as in the file
-    named: bool  # has the language and the title that it has in its file
+    replacing: bool  # a recording; False: a track of a clip, with its language and title
 
 
 def _tracks(source: AudioSource, muxer: str) -> list[_Track]:
@@ -234,7 +235,7 @@ def _tracks(source: AudioSource, muxer: str) -> list[_Track]:
     if source.recording:
         with open_media(source.path) as container, reading(source.path):
             number = _number(container, main_audio(container, source.path))
-        replacing = _Track(source.path, number, source.start, copied=False, default=True, named=False)
+        replacing = _Track(source.path, number, source.start, copied=False, default=True, replacing=True)
         if source.beside is None:
             return [replacing]
         return _tracks_of_clip(source.beside, muxer, replacing) or [replacing]
@@ -259,9 +260,18 @@ def _tracks_of_clip(clip: AudioSource, muxer: str, replacing: _Track | None) -> 
                 copied = False
             default = None if replacing is None else False
             tracks.append(
-                _Track(clip.path, _number(container, stream), clip.start, copied, default, named=True)
+                _Track(clip.path, _number(container, stream), clip.start, copied, default, replacing=False)
             )
     return tracks
+
+
+def _holds_sound(track: _Track) -> bool:
+    """Whether a track has samples; a clip's empty one is left out."""
+    try:
+        with DecodedSound(track.path, track.number):
+            return True
+    except AudioMissing:
+        return False
 
 
 def _number(container: av.container.InputContainer, stream: av.audio.stream.AudioStream) -> int:
