@@ -115,7 +115,7 @@ def test_every_channel_is_written_in_its_place(
     channels: int, layout: str | None, suffix: str, tmp_path: Path
 ) -> None:
     t = np.arange(RATE) / RATE
-    # 60 Hz on the last channel but one in steps, so that a channel for low frequencies keeps its tone, too
+    # 100 Hz where the layout has its channel for low frequencies, which AAC cuts off above 120 Hz
     pitches = [100 if layout and c == 3 else 300 + 200 * c for c in range(channels)]
     samples = np.stack([0.2 * np.sin(2 * np.pi * p * t) for p in pitches], 1).astype(np.float32)
     given = write_channels(tmp_path / "many.wav", samples, layout=layout)
@@ -226,6 +226,7 @@ def test_one_wrong_stamp_and_a_clock_that_jumps_put_nothing_in(tmp_path: Path) -
     steady = write_stamped(tmp_path / "steady.mka", range(0, 24000, 4800))
     assert levels_of(restamped(steady, [0, 100, 2000, 300, 400])) == [1, 2, 3, 4, 5]
     assert levels_of(restamped(steady, [9000, 9100, 9200, 0, 100])) == [1, 2, 3, 4, 5]
+    assert levels_of(restamped(steady, [9000, 9100, 0, 400, 500])) == [1, 2, 3, 0, 0, 0, 4, 5]
     hour = 3600 * RATE
     assert levels_of(write_stamped(tmp_path / "c.mka", [0, 4800, hour, hour + 4800])) == [1, 2, 3, 4]
 
