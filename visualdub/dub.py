@@ -29,6 +29,7 @@ from visualdub.media.movie_writer import (
     gray_frame,
     gray_info,
 )
+from visualdub.media.sound_decoder import audio_tracks
 from visualdub.records import (
     SIDECARS,
     ChangedBounds,
@@ -69,6 +70,7 @@ class Output:
     matte: Path | None = None  # a second, grey movie of where pixels were changed
     watermark: bool = True
     performance: Path | None = None  # what the mouth does in each frame, see `speech.performance_file`
+    keep_audio: bool = False  # the clip's audio tracks but the main one, which the dialogue replaces
 
     def files(self) -> list[Path]:
         """Everything that is written: the movie, its matte and performance, and the records beside it."""
@@ -129,7 +131,7 @@ def dub_shot(
     with clock.stage("speech", len(track)):
         audio = shot_audio(shot)
         performance, notes = dialogue_performance(tracked, audio, actor, mouth)
-    notes += audio_notes(audio, shot, cue)
+    notes += audio_notes(audio, shot, cue) + track_notes(shot, output.keep_audio)
     report = write_performance(
         tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
     )
@@ -273,6 +275,16 @@ def audio_notes(audio: NDArray[np.float32], shot: Shot, cue: DialogueCue) -> lis
     return [f"{cue.recording.name} is {beyond_s:.2f} s longer than the clip; its end is not heard"]
 
 
+def track_notes(shot: Shot, keep_audio: bool) -> list[str]:
+    """What the user should know of a clip with several audio tracks."""
+    others = audio_tracks(shot.source) - 1 if shot.info.has_audio else 0
+    if others < 1 or keep_audio:
+        return []
+    if others == 1:
+        return [f"{shot.source.name} has another audio track, which is not written; --keep-audio keeps it"]
+    return [f"{shot.source.name} has {others} more audio tracks, not written; --keep-audio keeps them"]
+
+
 def save_performance(
     path: Path,
     tracked: TrackedShot,
@@ -310,17 +322,20 @@ def check_output(output: Output, *inputs: Path | None) -> None:
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
-def soundtrack(shot: Shot) -> AudioSource | None:
+def soundtrack(shot: Shot, keep_audio: bool = False) -> AudioSource | None:
     """What is heard with the pictures: the shot's dialogue, or the clip's own sound from the shot's first
     frame on.
 
-    Raises `BadInput` for a shot of several cues.
+    keep_audio: the dialogue replaces the clip's main audio track, the others stay beside it. Raises
+    `BadInput` for a shot of several cues.
     """
     if len(shot.cues) > 1:
         raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one recording")
+    clip = AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None
     for cue in shot.cues:
-        return AudioSource(cue.recording, cue.in_point_s - cue.place_s)
-    return AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None
+        start = cue.in_point_s - cue.place_s
+        return AudioSource(cue.recording, start, recording=True, beside=clip if keep_audio else None)
+    return clip
 
 
 def output_notes(info: ClipInfo, output: Output) -> list[str]:
@@ -337,7 +352,8 @@ def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[
     codec = choose_codec(output.path, output.codec, output.crf, info.image)
     carried = CompanionSource(shot.source, shot.start_s)
     with contextlib.ExitStack() as stack:
-        movie = stack.enter_context(MovieWriter(output.path, info, codec, soundtrack(shot), files, carried))
+        sound = soundtrack(shot, output.keep_audio)
+        movie = stack.enter_context(MovieWriter(output.path, info, codec, sound, files, carried))
         matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(
             MovieWriter(output.matte, matte_info, choose_codec(output.matte), None, files)

@@ -109,6 +109,13 @@ OffsetMs = Annotated[
         help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
     ),
 ]
+KeepAudio = Annotated[
+    bool,
+    typer.Option(
+        "--keep-audio",
+        help="Keep the clip's other audio tracks; the dialogue replaces the main one.",
+    ),
+]
 CheckSync = Annotated[
     bool,
     typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
@@ -136,6 +143,7 @@ def command(
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
+    keep_audio: KeepAudio = False,
     check_sync: CheckSync = False,
     profile: Profile = False,
     json: Json = False,
@@ -153,7 +161,7 @@ def command(
     folder = find_actor(actor) if actor else own_actor(clip, output)
     inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
-        (wav, Output(movie, codec, crf, grey, not no_watermark, curves))
+        (wav, Output(movie, codec, crf, grey, not no_watermark, curves, keep_audio))
         for wav, (movie, grey, curves) in zip(
             dialogue, outputs_of(output, matte, performance, dialogue), strict=True
         )
@@ -165,8 +173,8 @@ def command(
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
     mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
     person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
-    for wav in dialogue:
-        check_dialogue(wav)
+    for wav, job in jobs:
+        check_dialogue(wav, job.path, clip if keep_audio else None)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
     shot = tracked_shot(clip, face, span)
     if isinstance(mouth, PerformanceFile):
@@ -232,12 +240,20 @@ def outputs_of(
         yield output.with_stem(f"{output.stem}-{name}"), grey, curves
 
 
-def check_dialogue(wav: Path) -> None:
-    """Fail before tracking and adaptation where a recording cannot be heard. Raises `MediaError`."""
+def check_dialogue(wav: Path, movie: Path, kept: Path | None = None) -> None:
+    """Fail before tracking and adaptation where a recording cannot be heard or written to `movie`.
+
+    kept: the clip whose other audio tracks are written beside it. Raises `MediaError`, and `BadInput` for
+    more channels than the movie's container takes.
+    """
     from visualdub.dub import AUDIO_RATE
     from visualdub.errors import MediaError
     from visualdub.media.audio import read_audio
+    from visualdub.media.sound_decoder import audio_tracks
+    from visualdub.media.soundtrack import AudioSource, check_soundtrack
 
+    beside = AudioSource(kept) if kept is not None and audio_tracks(kept) else None
+    check_soundtrack(AudioSource(wav, recording=True, beside=beside), movie)
     if len(read_audio(wav, AUDIO_RATE)) == 0:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 

@@ -2,113 +2,119 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
-import av
-import av.audio.stream
-import av.container
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import MediaError
-from visualdub.media.open import open_media, reading
+from visualdub.media.sound_decoder import AudioMissing, DecodedSound, Samples, at_rate
 
-# of the loudest channel's power; two unrelated channels of the same power mix to 0.5, one beside silence to
-# 0.25
-WEAK_MIX = 0.3
+__all__ = ["AudioMissing", "read_audio"]
 
-
-class AudioMissing(MediaError):
-    """The file has no audio stream, or one without samples."""
+FRAMES_PER_SECOND = 50  # stretches whose power is measured
+QUIETEST_VOICE = 0.1  # of the loudest channel's power of voice; a quieter channel is left out of the mix
+CANCELLED = 0.6  # of the power that unrelated channels would mix to; below it, they cancel each other
+SLOPE_HZ = 8000  # a difference over one period of it weighs 60 Hz down by 26 dB, 500 Hz by 8 dB
 
 
 def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
-    """Mono samples (n,) in -1..1 at `rate` Hz: all channels mixed evenly, or the loudest alone where the mix
-    would weaken it.
+    """Mono samples (n,) in -1..1 at `rate` Hz: the mean of the channels that carry the voice.
 
-    So a voice on one side keeps its level, and one whose other side is its opposite does not cancel itself.
-    In a clip sample 0 is heard when its first frame is shown: sound before that is cut, a late start is
-    filled with silence. Raises `AudioMissing` without an audio stream or samples, `MediaError` for a file
-    that cannot be read.
+    Channels that are steady (silence, hum, noise, a timecode's tone) or much quieter than the loudest are
+    left out, so that a voice on one of sixteen channels keeps its level; where the rest cancel each other,
+    the loudest is taken alone. Where a layout names a centre and it carries the voice, as in a film's mix,
+    it is taken alone. Sample 0 is at time 0 as `visualdub.media.sound_decoder` has it: in a clip it is heard
+    when the first frame is shown, sound before that is cut, a late start is filled with silence. Raises
+    `AudioMissing` without an audio stream or samples, `MediaError` for a file that cannot be read and for
+    samples that are not numbers.
     """
     path = Path(path)
-    with open_media(path) as container, reading(path):
-        if not container.streams.audio:
-            raise AudioMissing(f"{path} has no audio stream; expected a file with sound")
-        stream = container.streams.audio[0]
-        origin = picture_start(container)
-        found = _decode(container, stream, rate)
-    if found.weak:  # read again, so that never more than one channel is held
-        with open_media(path) as container, reading(path):
-            found = _decode(container, container.streams.audio[0], rate, found.loudest)
-    samples = np.concatenate(found.pieces) if found.pieces else np.zeros(0, np.float32)
-    if not len(samples):
-        raise AudioMissing(f"{path} has an audio stream of zero length; expected a file with sound")
-    if origin is None:
-        return samples
-    shift = round((found.start - origin) * rate)
-    return samples[-shift:] if shift < 0 else np.concatenate([np.zeros(shift, np.float32), samples])
+    with DecodedSound(path) as sound:
+        channels = sound.channels
+        statistics = _ChannelStatistics(sound.rate, sound.channel_names) if channels > 1 else None
+        even = np.full(channels, np.float32(1 / channels), np.float32)
+        mono = _mixed(sound, even, rate, statistics)
+    if statistics is None:
+        return mono
+    weights = statistics.weights()
+    if np.array_equal(weights, even):
+        return mono
+    with DecodedSound(path) as sound:  # read again, so that never more than one channel is held
+        return _mixed(sound, weights, rate)
 
 
-def picture_start(container: av.container.InputContainer) -> Fraction | None:
-    """Presentation time of the first frame in seconds; None for a sound file."""
-    for video in container.streams.video:
-        if (
-            video.start_time is not None
-            and video.time_base is not None
-            and not int(video.disposition) & 0x400
-        ):
-            return video.start_time * video.time_base
-    return None
-
-
-@dataclass
-class _Decoded:
-    """One channel out of a stream, or the mean of all."""
-
-    start: Fraction  # presentation time of the first sample in seconds
-    pieces: list[NDArray[np.float32]]
-    mixed: float = 0.0  # energy of the mean, apart from a constant offset
-    energy: NDArray[np.float64] | None = None  # (C,) of each channel, alike
-
-    @property
-    def weak(self) -> bool:
-        return self.energy is not None and self.mixed < WEAK_MIX * float(self.energy.max())
-
-    @property
-    def loudest(self) -> int:
-        return 0 if self.energy is None else int(self.energy.argmax())
-
-
-def _decode(
-    container: av.container.InputContainer,
-    stream: av.audio.stream.AudioStream,
+def _mixed(
+    sound: DecodedSound,
+    weights: NDArray[np.float32],
     rate: int,
-    channel: int | None = None,
-) -> _Decoded:
-    """The samples of a stream, mixed evenly, or of one `channel`."""
-    found = _Decoded(Fraction(0), [])
-    resampler: av.AudioResampler | None = None
-    for block in container.decode(stream):
-        if resampler is None:
-            resampler = av.AudioResampler("fltp", None, rate)
-            found.start = Fraction(block.pts or 0) * (block.time_base or Fraction(1, block.sample_rate))
-        block.pts = None
-        _collect(found, resampler.resample(block), channel)
-    if resampler is not None:
-        _collect(found, resampler.resample(None), channel)
-    return found
+    statistics: _ChannelStatistics | None = None,
+) -> NDArray[np.float32]:
+    """The channels times `weights`, summed, at `rate`; statistics: learn what the channels hold."""
+
+    def mixed() -> Iterator[Samples]:
+        for block in sound.blocks():
+            if statistics is not None:
+                statistics.add(block)
+            yield (block @ weights)[:, None]
+
+    pieces = [piece[:, 0] for piece in at_rate(mixed(), "mono", sound.rate, rate)]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
-def _collect(found: _Decoded, blocks: list[av.AudioFrame], channel: int | None) -> None:
-    """Append blocks to what was found."""
-    for block in blocks:
-        channels = block.to_ndarray()
-        mono = channels.mean(0, dtype=np.float32) if channel is None else channels[channel].astype(np.float32)
-        found.pieces.append(mono)
-        if channel is None and len(channels) > 1:
-            found.mixed += float(mono.var(dtype=np.float64)) * len(mono)
-            energy = channels.var(1, dtype=np.float64) * len(mono)
-            found.energy = energy if found.energy is None else found.energy + energy
+class _ChannelStatistics:
+    """What each of C channels of a recording holds."""
+
+    def __init__(self, rate: int, names: list[str]) -> None:
+        self._frame = max(1, rate // FRAMES_PER_SECOND)  # samples
+        self._step = max(1, rate // SLOPE_HZ)
+        self._names = names
+        self._rest = np.zeros((0, len(names)), np.float32)
+        self._powers: list[NDArray[np.float32]] = []  # (k, C) of k frames
+        self._covariance = np.zeros((len(names), len(names)))
+
+    def add(self, block: Samples) -> None:
+        """The next samples (n, C)."""
+        samples = np.concatenate([self._rest, block])
+        count = max(0, len(samples) - self._step) // self._frame
+        if not count:
+            self._rest = samples
+            return
+        used = count * self._frame
+        slopes = samples[self._step : self._step + used] - samples[:used]
+        self._learn(slopes.reshape(count, self._frame, -1))
+        self._rest = samples[used:]
+
+    def _learn(self, frames: NDArray[np.float32]) -> None:
+        """frames: (k, samples, C)."""
+        frames = frames - frames.mean(1, keepdims=True)
+        self._powers.append((frames**2).mean(1))
+        flat = frames.reshape(-1, frames.shape[2]).astype(np.float64)
+        self._covariance += flat.T @ flat
+
+    def weights(self) -> NDArray[np.float32]:
+        """(C,) of the mix; their sum is 1."""
+        if not self._powers and len(self._rest) > self._step:
+            self._learn((self._rest[self._step :] - self._rest[: -self._step])[None])
+        voice = self._voice()
+        if not voice.any():
+            return np.full(len(voice), np.float32(1 / len(voice)), np.float32)
+        carries = voice >= QUIETEST_VOICE * voice.max()
+        alone = np.zeros(len(voice), np.float32)
+        if len(voice) > 2 and "FC" in self._names and carries[self._names.index("FC")]:
+            alone[self._names.index("FC")] = 1
+            return alone
+        mix = np.asarray(carries / carries.sum(), np.float32)
+        if mix @ self._covariance @ mix < CANCELLED * (mix**2 @ self._covariance.diagonal()):
+            alone[voice.argmax()] = 1
+            return alone
+        return mix
+
+    def _voice(self) -> NDArray[np.float64]:
+        """(C,) power of what comes and goes, as speech does: of a steady sound little is left."""
+        if not self._powers:
+            return np.zeros(len(self._names))
+        powers = np.concatenate(self._powers).astype(np.float64)
+        mean = powers.mean(0)
+        floor = np.percentile(powers, 10, axis=0) if len(powers) >= FRAMES_PER_SECOND else 0.0 * mean
+        return np.asarray((mean - floor) ** 2 / np.maximum(mean, 1e-30))

@@ -221,7 +221,8 @@ class MovieWriter(FrameSink):
     def _open_sound(self) -> Soundtrack | None:
         if self._audio is None:
             return None
-        whole = self._audio.start == 0 and _frames_of(self._audio.path) == self._info.frame_count
+        clip = self._audio.beside or self._audio
+        whole = clip.start == 0 and _frames_of(clip.path) == self._info.frame_count
         return Soundtrack(self._audio, self._container, self._length, whole)
 
     def _feed_sound(self, time: Fraction | None) -> None:

@@ -9,11 +9,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
+from scipy.ndimage import minimum_filter1d
 
 from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
 from visualdub.speech.features.mel_filters import bin_hertz, mel_edges, mel_of_hertz, triangles
 from visualdub.speech.features.pocketsphinx import cepstra
+from visualdub.speech.features.typical import CEPSTRA, MEL
 
 RATE = 16000  # samples per second
 HOP = 320  # samples: 50 features per second
@@ -27,7 +29,11 @@ LOUDNESS = -5.5  # nepers of power that the loud frames are brought to, about -2
 CONTEXT = 8  # features of audio on either side that one feature depends on, rounded up
 FAINT = -0.9  # mean over the bands below which a feature is silence
 LOUD = 3.0  # nepers of power: frames this close to the loudest ones make the mean
+ENOUGH = 50  # loud frames, 1 s of speech; a level of fewer is drawn toward the typical one
+TYPICAL_SHARE = 0.6  # of the typical level where there is next to no speech
 SAMPLED_SECONDS = 60  # at most this much of a recording is read to measure its level
+SUSTAINED_STEPS = 5  # 0.1 s, longer than a click
+RARE_DB, STEADY_DB = 15.0, 10.0
 SILENT_DB = -65.0  # a recording whose loud frames lie below this holds no speech
 
 
@@ -75,12 +81,15 @@ class Level:
 def recording_level(audio: NDArray[np.float32]) -> Level | None:
     """The level of a recording (n,); None where nothing in it is loud enough to be speech.
 
-    It is measured on `SAMPLED_SECONDS` at most, single seconds spread evenly over the recording, so that
-    memory stays bounded.
+    It is measured on `SAMPLED_SECONDS` at most, so that memory stays bounded: single seconds spread evenly
+    over the recording or, where a few words stand in a long silence, over the seconds that hold them.
+    The mean of a single word is the word, relative to which nothing is left of it: where there is little
+    speech, the level is drawn toward the typical one.
     """
     per_second = RATE // HOP
-    seconds = max(1, feature_count(len(audio)) // per_second)
-    starts = np.unique(np.linspace(0, seconds - 1, min(seconds, SAMPLED_SECONDS)).astype(int)) * per_second
+    seconds = _seconds_with_sound(audio)
+    spread = np.linspace(0, len(seconds) - 1, min(len(seconds), SAMPLED_SECONDS)).astype(int)
+    starts = seconds[np.unique(spread)] * per_second
     mel = np.concatenate([log_mel(audio, int(s), per_second) for s in starts])
     loudness = np.log(np.exp(mel).sum(1))
     top = np.percentile(loudness, 98)
@@ -91,17 +100,40 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
     spectra = np.concatenate(
         [cepstra(scaled_piece(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside]
     )
+    typical = np.float32(TYPICAL_SHARE * max(0.0, 1 - (loudness >= top - LOUD).sum() / ENOUGH))
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
     loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
     samples = np.concatenate([audio[s * HOP : (s + per_second) * HOP] for s in inside])
     spectra = spectra[: 2 * feature_count(len(audio))]
+    loud, mean = np.maximum(loud, quietest), spectra[spectra[:, 0] > 0].mean(0)
     return Level(
         gain,
-        np.maximum(loud, quietest),
-        spectra[spectra[:, 0] > 0].mean(0),
+        loud + typical * (MEL - loud),
+        mean + typical * (CEPSTRA - mean),
         float(samples.mean(dtype=np.float64)),
         float(samples.std(dtype=np.float64)),
     )
+
+
+def _seconds_with_sound(audio: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The seconds of a recording whose level counts: all, or those with the only sound in a long silence.
+
+    Speech that fills less than two hundredths of a recording is not among its loud frames. It is known by a
+    level that lasts for SUSTAINED_STEPS and lies RARE_DB above them, while they are hardly louder than the
+    quiet ones.
+    """
+    per_second = RATE // HOP
+    seconds = np.arange(max(1, feature_count(len(audio)) // per_second))
+    steps = audio[: len(audio) // HOP * HOP].reshape(-1, HOP)
+    if len(steps) < SUSTAINED_STEPS:
+        return seconds
+    power = np.einsum("ij,ij->i", steps, steps, dtype=np.float64) / HOP
+    levels = minimum_filter1d(10 * np.log10(np.maximum(power, POWER_FLOOR)), SUSTAINED_STEPS)
+    loud, quiet = np.percentile(levels, [98, 10])
+    if levels.max() - loud < RARE_DB or loud - quiet > STEADY_DB:
+        return seconds
+    holding = np.unique(np.flatnonzero(levels > levels.max() - STEADY_DB) // per_second)
+    return holding[holding < len(seconds)] if holding[0] < len(seconds) else seconds
 
 
 def scaled_piece(audio: NDArray[np.float32], gain: float, first: int, count: int) -> NDArray[np.float32]:
