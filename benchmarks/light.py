@@ -180,7 +180,7 @@ def main() -> None:
         f"{len(pictures)} frames of {args.clip.name} under each light, drawn with their own performance by"
         f" {actor.record.name}. Ratio: light of the ring inside the mask over that of the face above it, dub"
         " against plate, in linear light; 1 is as the plate. Spread: its standard deviation over frames,"
-        f" channels and {SECTORS} parts of the ring. Error: mean difference of code values inside the mask, as"
+        f" channels and {SECTORS} parts of the ring. Error: mean difference of codes inside the mask, as"
         " a share of the face's.",
         table(("light", "ratio, red", "green", "blue", "spread", "error"), rows),
     ]
