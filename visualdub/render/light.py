@@ -32,20 +32,24 @@ def light_ratio(plate: NDArray[np.float32], reference: NDArray[np.float32]) -> N
 
     plate, reference: (N, 3) linear light of the same N > 0 places, 1.0 = white. The median finds what most
     places agree on, the ratio of weighted sums near it is finer than the plate's codes. Clipped values hardly
-    count where there are others.
+    count where there are others, and a channel of many is taken to be as bright as the one that is clipped
+    least, unless it is known to be brighter.
     """
     if plate.shape != reference.shape or plate.ndim != 2 or plate.shape[1] != 3 or len(plate) == 0:
         raise InternalError(
             f"plate {plate.shape}, reference {reference.shape}; expected (N, 3) twice, N at least 1"
         )
     stops = np.log2(np.maximum(plate, FLOOR)) - np.log2(np.maximum(reference, FLOOR))
-    seen = np.where(plate > CLIPPED, np.float32(CLIPPED_WEIGHT), np.float32(1))
+    clipped = plate > CLIPPED
+    seen = np.where(clipped, np.float32(CLIPPED_WEIGHT), np.float32(1))
     middle = np.array([_weighted_median(stops[:, c], seen[:, c]) for c in range(3)], np.float32)
     weight = seen / (1 + np.square((stops - middle) / np.float32(OUTLIER)).sum(1, keepdims=True))
     sums = (weight * plate).sum(0, dtype=np.float64), (weight * reference).sum(0, dtype=np.float64)
     total = weight.sum(0, dtype=np.float64)
-    ratio = np.maximum(sums[0] / total, FLOOR) / np.maximum(sums[1] / total, FLOOR)
-    return np.asarray(np.log2(ratio).clip(DARKEST, BRIGHTEST), np.float32)
+    ratio = np.log2(np.maximum(sums[0] / total, FLOOR) / np.maximum(sums[1] / total, FLOOR))
+    lost = clipped.mean(0)
+    ratio += lost * np.maximum(ratio[np.argmin(lost)] - ratio, 0)
+    return np.asarray(ratio.clip(DARKEST, BRIGHTEST), np.float32)
 
 
 def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
