@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +18,7 @@ from render_scene import SIZE, affine, ellipse, frame, image_of, picture
 from safetensors.numpy import save_file
 
 from visualdub.actor.package import RENDERER, TEXTURE, Actor, load_actor, seal
-from visualdub.dub import TrackedShot, track_shot
+from visualdub.dub import Output, TrackedShot, track_shot, write_performance
 from visualdub.edit import plan_shot
 from visualdub.errors import InternalError
 from visualdub.face.track import Performance
@@ -228,6 +230,20 @@ def test_a_network_that_paints_one_light_is_brought_to_every_frames(
         assert (off.max() < 0.4) == light, (
             off
         )  # code values within a third; the painted skin is not the face's
+
+
+def test_the_report_names_the_frames_in_another_light(
+    lit_shot: LitShot, flat_actor: Path, tmp_path: Path
+) -> None:
+    gain = np.ones((8, 3), np.float32)
+    gain[4:] = 0.05
+    tracked, actor = lit_shot(gain), with_texture(flat_actor, tmp_path)
+    report = write_performance(
+        tracked, Performance.of_track(tracked.track), actor, Output(tmp_path / "out.mkv")
+    )
+    (note,) = report.notes
+    assert re.search(r"actor was adapted in: frames 4:8 up to [45]\.\d stops darker", note)
+    assert json.loads((tmp_path / "out.mkv.report.json").read_text())["notes"] == [note]
 
 
 def test_a_network_is_shown_the_actors_light_and_its_picture_is_put_back(

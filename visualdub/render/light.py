@@ -77,7 +77,7 @@ def relit(
 
 # ---- the light of a frame ----------------------------------------------------------------------------------
 
-AROUND = 61  # crop pixels: the mask is grown by half of this to find the skin around it
+AROUND = 62  # crop pixels: the mask is grown by half of this to find the skin around it
 STRIDE = 2  # every second pixel of every second row is looked at
 FEWEST = 64  # pixels; with fewer the light is not measured
 # Stops. Within it the network has seen the light, or next to it: four actors' own clips stay below.
@@ -107,8 +107,9 @@ class ActorLight:
         the skin just outside it is looked at.
         """
         part = (slice(None, None, STRIDE), slice(None, None, STRIDE))
-        around = cv2.dilate(mask, np.ones((AROUND, AROUND), np.uint8))[part] > 0
-        where = around & (mask[part] < 0.5) & (uv[part][..., 0] >= 0)
+        inside = np.ascontiguousarray(mask[part] >= 0.5).view(np.uint8)
+        around = cv2.dilate(inside, np.ones((AROUND // STRIDE,) * 2, np.uint8))
+        where = (around > inside) & (uv[part][..., 0] >= 0)
         size = np.array([self._linear.shape[1], self._linear.shape[0]])
         columns, rows = (uv[part][where] * size).astype(np.int64).clip(0, size - 1).T
         known = self._known[rows, columns]
