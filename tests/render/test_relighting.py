@@ -24,7 +24,7 @@ from visualdub.errors import InternalError
 from visualdub.face.track import Performance
 from visualdub.media.transfer import HLG, PQ, transfer_function
 from visualdub.media.yuv import planes_to_rgb
-from visualdub.render.composite import composite, feather
+from visualdub.render.composite import Layer, composite_shot, feather
 from visualdub.render.light import (
     FEWEST,
     ActorLight,
@@ -152,7 +152,8 @@ def test_lips_lose_their_contrast_with_the_light() -> None:
     plate = frame(
         relit(np.full((300, 360, 3), SKIN, np.float32), stops, CURVE), image_of(360, 300, "gbrp10le")
     )
-    done = composite(plate, patch, feather(ellipse()), affine(1.0, 180, 150), with_grain=False)
+    layer = Layer(plate, patch, feather(ellipse()), affine(1.0, 180, 150))
+    ((_, done),) = composite_shot([layer], with_grain=False)
     got = planes_to_rgb(done.frame.planes, plate.image)
     factor = 2 ** (-3 / 2.4)
     assert got[150 + 37, 180] == pytest.approx(SKIN * 0.6 * factor, abs=0.01)  # crop (128, 165), on the lips
