@@ -178,7 +178,8 @@ def with_texture(flat: Path, folder: Path, write: Callable[[Path], None] | None 
 @pytest.fixture(scope="module")
 def portrait() -> list[NDArray[np.uint8]]:
     """The first frames of `talking`."""
-    return portrait_pictures(10)
+    pictures: list[NDArray[np.uint8]] = portrait_pictures(10)
+    return pictures
 
 
 @pytest.fixture
