@@ -77,8 +77,8 @@ def relit(
 
 # ---- the light of a frame ----------------------------------------------------------------------------------
 
-AROUND = 62  # crop pixels: the mask is grown by half of this to find the skin around it
-STRIDE = 2  # every second pixel of every second row is looked at
+AROUND = 63  # crop pixels: the mask is grown by half of this to find the skin around it
+STRIDE = 3  # every third pixel of every third row is looked at
 FEWEST = 64  # pixels; with fewer the light is not measured
 # Stops. Within it the network has seen the light, or next to it: four actors' own clips stay below.
 TOLERANCE = 0.35
