@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from visualdub.face.mediapipe_models import Segmenter
 from visualdub.measure.result import Finding, table, write_result
 from visualdub.media.frame import ColourTags, Frame, ImageSpec
+from visualdub.media.transfer import transfer_function
 from visualdub.media.yuv import rgb_to_planes, to_samples
 from visualdub.render.composite import composite, feather, finish, prepare
+from visualdub.render.light import ActorLight, relit
 from visualdub.render.runtime import Renderer
 from visualdub.render.watermark import Watermark, payload_bits
 
@@ -79,7 +81,7 @@ def row(name: str, ms: float) -> tuple[str, str, str]:
 
 def compositing(alpha: NDArray[np.float32], repeats: int) -> Iterator[tuple[str, str, str]]:
     """Rows of the cost of `composite`, its parts switched on one after another."""
-    patch = np.full((256, 256, 3), 0.5, np.float32)
+    patch = np.full((256, 256, 3), (0.5, 0.4, 0.35), np.float32)  # the light of `made_frame`
     mark = Watermark(payload_bits("benchmark"))
     for name, width, height, pix_fmt, enlarged in CASES:
         frame = made_frame(width, height, pix_fmt)
@@ -103,6 +105,13 @@ def per_frame(mask: NDArray[np.float32], repeats: int) -> Iterator[tuple[str, st
     crop = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)
     yield "**a frame of any size**", "", ""
     yield row("feather of the mask", cost(lambda: feather(mask), repeats))
+    y, x = np.mgrid[:256, :256].astype(np.float32) / 256
+    curve, uv, stops = transfer_function(1), np.stack([x, y], -1), np.array([-2, -3, -1], np.float32)
+    light, drawn = ActorLight(np.full((256, 256, 3), 0.5, np.float32), curve), crop.astype(np.float32) / 255
+    yield row("measure the light on the face", cost(lambda: light.measure(crop, uv, mask), repeats))
+    other = partial(light.normalised, crop, stops)
+    yield row("in another light: take it out for the network", cost(other, repeats))
+    yield row("in another light: put it back", cost(lambda: relit(drawn, stops, curve), repeats))
     with Segmenter() as segmenter:
         yield row("segmentation of one crop (1 or 2 a frame)", cost(lambda: segmenter.person(crop), repeats))
 

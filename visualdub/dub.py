@@ -40,6 +40,7 @@ from visualdub.records import (
     write_provenance,
     write_report,
 )
+from visualdub.render.light import LightReport
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.render.watermark import SCHEME, payload_text
 from visualdub.speech.performance import (
@@ -162,7 +163,7 @@ def write_performance(
     renderer = ShotRenderer(
         tracked.shot, actor, track=tracked.track, performance=performance, options=options, clock=clock
     )
-    bounds = ChangedBounds()
+    bounds, light = ChangedBounds(), LightReport()
     with Together() as files:
         with _writers(tracked.shot, output, files) as write:
             clock.started()
@@ -172,11 +173,13 @@ def write_performance(
                     write(finished)
                 if finished.raw is not None:
                     bounds.add(finished.matte)
+                    light.add(finished.frame.index, finished.inputs.light)
                 progress.report("rendering", done, len(tracked.track))
         report = make_report(
             tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
         )
-        report.notes += [*output_notes(tracked.shot.info, output), *(notes or [])]
+        viewer = output_notes(tracked.shot.info, output)
+        report.notes += [*viewer, *(notes or []), *light.notes()]
         write_report(report, output.path, files)
         write_provenance(output.path, _provenance(renderer, report, bounds, edited), files)
     return report

@@ -70,6 +70,13 @@ class Actor:
 
         return Renderer(self.renderer_path)
 
+    @cached_property
+    def colours(self) -> NDArray[np.float32] | None:
+        """(S, S, 3) R'G'B' 0..1 of the actor's texture by texture coordinates, in the light of the
+        adaptation; NaN where it knows none. None where the package's texture holds no colours.
+        """
+        return _load_colours(self.folder / TEXTURE)
+
 
 # ---- writing -----------------------------------------------------------------------------------------------
 
@@ -263,6 +270,26 @@ def _load_references(folder: Path) -> NDArray[np.uint8]:
         if pictures[-1].shape != (256, 256, 3):
             raise ActorError(f"{path} is {pictures[-1].shape[1]}x{pictures[-1].shape[0]}; expected 256x256")
     return np.stack(pictures)
+
+
+KNOWN_FROM = 0.0  # of the texture's confidence, its channel 3, a logit
+
+
+def _load_colours(path: Path) -> NDArray[np.float32] | None:
+    """The colours of a neural texture (1, C, S, S), its channels 0 to 2."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as f:
+            texture = np.asarray(f.get_tensor("texture"), np.float32)
+    except (SafetensorError, OSError) as e:
+        log.debug("%s holds no texture: %s", path, e)
+        return None
+    if texture.ndim != 4 or texture.shape[0] != 1 or texture.shape[1] < 4:
+        log.debug("%s holds a texture of shape %s", path, texture.shape)
+        return None
+    colours = np.moveaxis(texture[0, :3], 0, -1)
+    return np.where(texture[0, 3, :, :, None] > KNOWN_FROM, colours, np.float32(np.nan))
 
 
 # ---- speech style: numbers as arrays, text as metadata ----------------------------------------------------

@@ -184,12 +184,12 @@ def measured_frame(
     if frame.raw is None:
         return None
     inputs, i = frame.inputs, frame.inputs.index
-    if inputs.crop is None or inputs.mask is None:
+    if inputs.plate is None or inputs.mask is None:
         raise InternalError(f"frame {frame.frame.index} was rendered without its crop and mask")
     mesh = track.model.vertices(track.identity, performance.jaw[i], performance.expression[i])
     return MeasuredFrame(
         number=i,
-        real=inputs.crop,
+        real=inputs.plate,
         raw=np.rint(frame.raw * 255).astype(np.uint8),
         composite=warp_crop(rgb, affine),
         mask=inputs.mask,

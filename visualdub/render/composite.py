@@ -20,8 +20,10 @@ from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
 from visualdub.media.yuv import planes_to_rgb, rgb_to_planes, to_samples, transfer_of
+from visualdub.render.light import relit
 from visualdub.render.match import (
     HALF_OF_FINE,
+    border_light,
     grain,
     lacking,
     noise_level,
@@ -188,6 +190,7 @@ class Match:
 
     offset: NDArray[np.float32]  # (GRID, GRID, 3) R'G'B' to add, on the crop's area
     noise: NDArray[np.float32]  # (planes, 2) around the mask, in units of `_values`, fine and coarse octave
+    light: NDArray[np.float32] | None = None  # (3,) stops of light to add before the offset; None: none
 
 
 @dataclass(frozen=True)
@@ -266,10 +269,12 @@ def _checked(
 def _measure(
     plate: Plate, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
 ) -> Match:
-    field = offset_field(out_of_region(plate.rgb, affine, plate.box, alpha.shape[0]), patch, alpha)
+    shown, curve = out_of_region(plate.rgb, affine, plate.box, alpha.shape[0]), transfer_of(plate.frame.image)
+    light = border_light(shown, patch, alpha, curve)
+    field = offset_field(shown, relit(patch, light, curve) if light.any() else patch, alpha)
     values = _values(plate.rgb, plate.frame.image) if is_float(plate.frame.image.pix_fmt) else plate.planes
     noise = [noise_level(p.astype(np.float32), _at(plate.alpha, p.shape) == 0) for p in values]
-    return Match(field, np.stack(noise))
+    return Match(field, np.stack(noise), light if light.any() else None)
 
 
 def _at(weight: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -324,10 +329,12 @@ def finish(
     matte = np.zeros(frame.planes[0].shape[:2], np.uint8)
     if plate is None or match is None:
         return Composited(frame, matte, plate_scale(affine))
+    image = frame.image
+    if match.light is not None:
+        patch = relit(patch, match.light, transfer_of(image))
     matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + spread_field(
         match.offset, patch.shape[0]
     )
-    image = frame.image
     white = None if is_float(image.pix_fmt) else 1.0
     values = _values(_blend(plate, into_region(matched, affine, plate.box).clip(0.0, white)), image)
     if with_grain:
@@ -482,8 +489,8 @@ def _pending(layer: Layer) -> Pending:
 def _smoothed(pending: list[Pending], i: int) -> Match | None:
     """The match of `pending[i]`, averaged with its neighbours'; None where the frame passes through.
 
-    Only the pattern of the colour offset is averaged. Its mean stays the frame's own, so that a flash in the
-    plate or a drift of the network is corrected where it happens.
+    Only the pattern of the colour offset is averaged. Its mean and the light stay the frame's own, so that a
+    flash in the plate or a drift of the network is corrected where it happens.
     """
     match = pending[i].match
     if match is None:
@@ -496,4 +503,4 @@ def _smoothed(pending: list[Pending], i: int) -> Match | None:
         sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in weighted), np.float32(0)) / total
     )
     noise = sum((np.float32(w) * m.noise for w, m in weighted), np.float32(0)) / total
-    return Match(np.asarray(pattern + level), np.asarray(noise))
+    return Match(np.asarray(pattern + level), np.asarray(noise), match.light)

@@ -1,4 +1,6 @@
-"""Match the plate: its colour along the mask's border, and the grain that the rendered picture lacks."""
+"""Match the plate: its light and colour along the mask's border, and the grain that the rendered picture
+lacks.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.media.transfer import TransferFunction
+from visualdub.render.light import beyond_tolerance, light_ratio
+
 # ---- colour ------------------------------------------------------------------------------------------------
 
 GRID = 32  # cells of the offset field along each side of the crop
@@ -16,6 +21,32 @@ NEAR, FAR = 2.5, 10.0
 FAR_WEIGHT = 0.02  # weight of the far kernel, which decides where the near one does not reach
 OUTLIER = 0.06  # R'G'B' from the border's median at which a difference counts half: a hair, a collar, a chin
 LIMIT = 0.25  # R'G'B': no offset is larger
+LIGHT_TOLERANCE = 0.5  # stops between plate and picture on the border that the offset takes care of alone
+
+
+def border_light(
+    plate: NDArray[np.float32],
+    patch: NDArray[np.float32],
+    alpha: NDArray[np.float32],
+    curve: TransferFunction,
+) -> NDArray[np.float32]:
+    """(3,) stops of light, one for each channel, that `patch` lacks against `plate` along the mask's border.
+
+    Arguments are as in `offset_field`; curve: the plate's. 0 where the two are close, as they are unless a
+    network draws another light than the frame's: an offset alone would leave lips and teeth their contrast.
+    """
+    ys, xs = _border(alpha)
+    if len(ys) == 0:
+        return np.zeros(3, np.float32)
+    lit = (curve.to_linear(picture[ys, xs].clip(0, 1)) for picture in (plate, patch))
+    return beyond_tolerance(light_ratio(*lit), LIGHT_TOLERANCE)
+
+
+def _border(alpha: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the pixels of the feather."""
+    top = float(alpha.max(initial=0.0))
+    ys, xs = np.nonzero((alpha > 0.02 * top) & (alpha < 0.9 * top))
+    return ys, xs
 
 
 def offset_field(
@@ -28,9 +59,7 @@ def offset_field(
     difference, with outliers weighted down, is spread inwards by normalised convolution. Returns zeros where
     there is no feather.
     """
-    top = float(alpha.max(initial=0.0))
-    ring = (alpha > 0.02 * top) & (alpha < 0.9 * top)
-    ys, xs = np.nonzero(ring)
+    ys, xs = _border(alpha)
     field = np.zeros((GRID, GRID, 3), np.float32)
     if len(ys) == 0:
         return field

@@ -82,13 +82,16 @@ class Renderer:
         return list(self._session.get_providers())
 
     def render(
-        self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+        self,
+        frames: NDArray[np.uint8] | NDArray[np.float32],
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Render one window.
 
-        frames: (T, S, S, 3) uint8 full-range R'G'B' crops. uv: (T, S, S, 2) texture coordinates 0..1, u
-        right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw. Returns (T, S, S, 3) float32
-        R'G'B' in 0..1. Raises `InternalError` on other shapes.
+        frames: (T, S, S, 3) full-range R'G'B' crops, code values 0..255, uint8 or float32. uv: (T, S, S, 2)
+        texture coordinates 0..1, u right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw.
+        Returns (T, S, S, 3) float32 R'G'B' in 0..1. Raises `InternalError` on other shapes.
         """
         t, s = self.window, self.size
         wanted = {"frames": (t, s, s, 3), "uv": (t, s, s, 2), "mask": (t, s, s)}

@@ -21,16 +21,18 @@ from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.media.source import open_source
-from visualdub.media.yuv import chroma_factors, frame_rgb
+from visualdub.media.transfer import TransferFunction
+from visualdub.media.yuv import chroma_factors, frame_rgb, transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
+from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.watermark import Watermark, payload_bits
-from visualdub.render.windows import Rendered, frames_needed, render_shot
+from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
-VERSION = 1  # of the picture: raised whenever the same inputs give other pixels
+VERSION = 2  # of the picture: raised whenever the same inputs give other pixels
 ALIGN = 8  # pixels; whole chroma samples of every format
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
@@ -45,6 +47,7 @@ class RenderOptions:
     grain: bool = True  # add the noise that the drawn mouth lacks against the plate
     watermark: bool = True  # an invisible mark inside the mask
     matting: bool = True  # keep the plate where picture and plate both show background
+    light: bool = True  # draw in the light that the actor was adapted in, then in that of the frame
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,22 @@ class FrameInputs:
 
     index: int  # in the shot, from 0
     frame: Frame
-    crop: NDArray[np.uint8] | None  # (256, 256, 3) the real picture, full-range R'G'B'
+    plate: NDArray[np.uint8] | None  # (256, 256, 3) the crop as it was filmed, full-range R'G'B'
     geometry: Geometry | None  # of the commanded performance
     source_silhouette: NDArray[np.bool_] | None  # (256, 256) of the performance that was filmed
     draw: float  # 0 = passes through
+    light: NDArray[np.float32] | None = None  # (3,) stops from the actor's light to this frame's, if known
+    normalised: NDArray[np.float32] | None = None  # (256, 256, 3) codes in the actor's light, if it differs
+
+    @property
+    def crop(self) -> Codes | None:
+        """(256, 256, 3) what the network is shown: the crop in the light that the actor was adapted in."""
+        return self.plate if self.normalised is None else self.normalised
+
+    @property
+    def stops(self) -> NDArray[np.float32] | None:
+        """(3,) stops from the network's picture to the frame's light; None where they are the same."""
+        return None if self.normalised is None or self.light is None else _gain(self.light)
 
     @property
     def uv(self) -> NDArray[np.float32] | None:
@@ -131,13 +146,24 @@ class ShotRenderer:
         self._network = actor.renderer
 
     @cached_property
+    def _curve(self) -> TransferFunction:
+        return transfer_of(self.shot.info.image)
+
+    @cached_property
+    def _light(self) -> ActorLight | None:
+        """Measures the light on the face; None where it is turned off or the package holds no colours."""
+        colours = self.actor.colours if self.options.light else None
+        return None if colours is None else ActorLight(colours, self._curve)
+
+    @cached_property
     def _key(self) -> FrameKey:
         """The key of the shot's first frame."""
         shot = digest(
             self.track.source_hash, str(self.shot.frames), str(self.shot.retime), *_arrays(self.track)
         )
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
-        options = digest(str(VERSION), repr(self.options))
+        colours = self.actor.colours if self.options.light else None
+        options = digest(str(VERSION), repr(self.options), *([] if colours is None else [colours]))
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
 
     def key(self, number: int) -> FrameKey:
@@ -196,11 +222,23 @@ class ShotRenderer:
         """
         if not self.track.usable[i] or not self._in_drawn_window(i):
             return FrameInputs(i, frame, None, None, None, 0.0)
-        crop = crop_of(frame, self.crop.affine[i])
+        plate = crop_of(frame, self.crop.affine[i])
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
         silhouette = self._source_silhouette(i) if draw > 0 else geometry.silhouette
-        return FrameInputs(i, frame, crop, geometry, silhouette, draw)
+        light, normalised = self._normalised(plate, geometry)
+        return FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised)
+
+    def _normalised(
+        self, plate: NDArray[np.uint8], geometry: Geometry
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """The light of a frame, and its crop in the actor's light where the two differ."""
+        if self._light is None:
+            return None, None
+        light = self._light.measure(plate, geometry.uv, geometry.mask)
+        if light is None or not _gain(light).any():
+            return light, None
+        return light, self._light.normalised(plate, _gain(light))
 
     def _source_silhouette(self, i: int) -> NDArray[np.bool_]:
         """(256, 256) where the face of frame `i` lies as it was filmed."""
@@ -221,7 +259,7 @@ class ShotRenderer:
         return render_shot(self._timed_render, self._network.window, waited, len(self.shot.frames), chunk)
 
     def _timed_render(
-        self, frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+        self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         # a window finishes all its frames but the border that it shares with the next
         with self.clock.stage("render", self._network.window - 1):
@@ -237,6 +275,9 @@ class ShotRenderer:
                 continue
             with self.clock.stage("segment"):
                 alpha = blend_weight(inputs, rgb, segmenter if self.options.matting else None)
+            if inputs.stops is not None:
+                with self.clock.stage("light"):
+                    rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
             yield FrameLayer(inputs.frame, rgb, alpha, self.crop.affine[inputs.index], inputs)
 
 
@@ -245,16 +286,22 @@ def blend_weight(
 ) -> NDArray[np.float32]:
     """(256, 256) 0..1: feathered inside the mask, 0 where picture and plate both show background, times
     `draw`.
+
+    rgb: the network's picture, in the light of `inputs.crop`; a plate that is too dark shows no person.
     """
     if inputs.crop is None or inputs.geometry is None or inputs.source_silhouette is None:
         raise InternalError(f"frame {inputs.frame.index} was drawn without its crop and geometry")
     mask, silhouette = inputs.geometry.mask, inputs.geometry.silhouette
     alpha = feather(mask)
     if segmenter is not None:
-        alpha = alpha * background_weight(
-            segmenter, inputs.crop, rgb, mask, inputs.source_silhouette, silhouette
-        )
+        shown = np.asarray(np.rint(inputs.crop.clip(0, 255)), np.uint8)
+        alpha = alpha * background_weight(segmenter, shown, rgb, mask, inputs.source_silhouette, silhouette)
     return alpha * np.float32(inputs.draw)
+
+
+def _gain(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(3,) stops by which a frame in `light` is brought to the actor's: none where the two are close."""
+    return beyond_tolerance(light, TOLERANCE)
 
 
 def _finished(layer: FrameLayer, done: Composited) -> RenderedFrame:

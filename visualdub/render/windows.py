@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from visualdub.errors import InternalError
 from visualdub.timing import FrameRange
 
-RenderWindow = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+Codes = NDArray[Any]  # R'G'B', full range, 0..255: uint8, or float32, which may go further
+RenderWindow = Callable[[Codes, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class WindowInput(Protocol):
     @property
     def index(self) -> int: ...
     @property
-    def crop(self) -> NDArray[np.uint8] | None: ...
+    def crop(self) -> Codes | None: ...
     @property
     def uv(self) -> NDArray[np.float32] | None: ...
     @property
