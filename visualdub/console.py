@@ -26,7 +26,8 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from visualdub.errors import BadInput
-from visualdub.stages import Progress, cancel_on_signals
+from visualdub.stages import Progress
+from visualdub.stops import cancel_on_signals
 
 if TYPE_CHECKING:
     from visualdub.actor.record import Consent

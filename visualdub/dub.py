@@ -162,13 +162,13 @@ def write_performance(
     with Together() as files:
         with _writers(tracked.shot, output, files) as write:
             clock.started()
-            frames = prefetch(renderer.frames(progress=progress), 2)
-            for done, finished in enumerate(clock.each(WAIT, frames), 1):
-                with clock.stage("encode"):
-                    write(finished)
-                if finished.raw is not None:
-                    bounds.add(finished.matte)
-                progress.report("rendering", done, len(tracked.track))
+            with contextlib.closing(prefetch(renderer.frames(progress=progress), 2)) as frames:
+                for done, finished in enumerate(clock.each(WAIT, frames), 1):
+                    with clock.stage("encode"):
+                        write(finished)
+                    if finished.raw is not None:
+                        bounds.add(finished.matte)
+                    progress.report("rendering", done, len(tracked.track))
         report = make_report(
             tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
         )

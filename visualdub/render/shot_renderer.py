@@ -5,6 +5,7 @@ composite.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -161,9 +162,11 @@ class ShotRenderer:
         wanted = self.shot.trim(frames).frames if frames else self.shot.frames
         needed = self.source_frames(wanted)
         progress = progress or Progress()
-        inputs = prefetch(self._inputs(needed, progress), AHEAD)
-        with Segmenter() as segmenter:
-            rendered = prefetch(self._rendered(inputs, frames_to_composite(wanted, self.shot.frames)), AHEAD)
+        with ExitStack() as stack:  # each thread ends before what it uses is closed
+            inputs = stack.enter_context(closing(prefetch(self._inputs(needed, progress), AHEAD)))
+            segmenter = stack.enter_context(Segmenter())
+            pictures = self._rendered(inputs, frames_to_composite(wanted, self.shot.frames))
+            rendered = stack.enter_context(closing(prefetch(pictures, AHEAD)))
             layers = self._layers(rendered, segmenter)
             composited = composite_shot(layers, self.options.grain, self.watermark)
             for layer, done in self.clock.each("composite", composited):
