@@ -42,6 +42,23 @@ ActorName = Annotated[
 Frames = Annotated[
     str | None, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip; all by default.")
 ]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip",
+        metavar="A:B",
+        help="Leave frames A to B-1 of the clip as they are; several times for several.",
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="A:B",
+        help="Touch frames A to B-1 of the clip alone, all others stay as they are; several times for"
+        " several.",
+    ),
+]
 Face = Annotated[
     str | None,
     typer.Option(

@@ -128,12 +128,12 @@ def dub_shot(
         audio = shot_audio(shot)
         performance, notes = dialogue_performance(tracked, audio, actor, mouth)
     notes += audio_notes(audio, shot, cue)
-    report = write_performance(
-        tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
-    )
-    if output.performance is not None:
-        save_performance(output.performance, tracked, performance, audio, actor, mouth)
-    return report
+    with Together() as files:
+        if output.performance is not None:
+            save_performance(output.performance, tracked, performance, audio, actor, mouth, files)
+        return write_performance(
+            tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
+        )
 
 
 def write_performance(
@@ -170,7 +170,13 @@ def write_performance(
                         bounds.add(finished.matte)
                     progress.report("rendering", done, len(tracked.track))
         report = make_report(
-            tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
+            tracked.shot.source,
+            output.path,
+            tracked.track,
+            renderer.performance,
+            clock,
+            tracked.from_cache,
+            tracked.shot.skips(),
         )
         report.notes += notes or []
         write_report(report, output.path, files)
@@ -278,14 +284,18 @@ def save_performance(
     audio: NDArray[np.float32],
     actor: Actor,
     mouth: PerformanceAdjustments | PerformanceFile,
+    files: Together | None = None,
 ) -> None:
-    """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back."""
+    """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back.
+
+    What `Shot.skipped` changes is not in it: read back with the same frames skipped, it gives the same dub.
+    """
     times = tracked.shot.part.frame_times()
     phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
     rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
-    write_performance_file(path, tracked.track, performance, phones, rest, about)
+    write_performance_file(path, tracked.track, performance, phones, rest, about, files)
 
 
 # ---- checks before any work --------------------------------------------------------------------------------

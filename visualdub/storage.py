@@ -14,6 +14,7 @@ import re
 import secrets
 import sys
 import tempfile
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,27 +154,38 @@ def _longest_name(folder: Path) -> int:
         return LONGEST_NAME
 
 
+_innermost = threading.local()  # `group`: the `Together` whose block the thread is in
+
+
 class Together:
     """Context manager for files that belong together: `atomic_path` hands them over, and all get their names
     at the end of the block. Left by an exception, none does and every file that was there stays. Another
     process that ends such a block in the same folder is waited for, so that the files of two runs never mix.
+    A block inside another one of the same thread hands its files over to that.
 
     Raises `OutputError` where one cannot get its name; what was there before all of them is put back.
     """
 
     def __init__(self) -> None:
         self._whole: list[tuple[Path, Path]] = []  # temporary, name
+        self._outer: Together | None = None
 
     def add(self, temporary: Path, path: Path) -> None:
         """Take over a file that is whole."""
         self._whole.append((temporary, path))
 
     def __enter__(self) -> Self:
+        self._outer = getattr(_innermost, "group", None)
+        _innermost.group = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _innermost.group = self._outer
+        if error is None and self._outer is not None:
+            self._outer._whole += self._whole
+            return
         try:
             if error is None and self._whole:
                 with locks.alone_in(path.parent for _, path in self._whole), held():

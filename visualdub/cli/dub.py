@@ -18,7 +18,9 @@ from visualdub.console import (
     Json,
     Matte,
     NoWatermark,
+    Only,
     Profile,
+    Skip,
     err,
     given_consent,
     out,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from visualdub.services import AdaptRequest
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
-    from visualdub.timing import FrameRange
+    from visualdub.timing import FrameChoice, FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
@@ -126,6 +128,8 @@ def command(
     minutes: AdaptMinutes = MINUTES,
     consent: AdaptConsent = None,
     frames: Frames = None,
+    skip: Skip = None,
+    only: Only = None,
     face: Face = None,
     performance: PerformanceOut = None,
     use_performance: PerformanceIn = None,
@@ -147,9 +151,9 @@ def command(
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
     from visualdub.storage import protect
-    from visualdub.timing import FrameRange
+    from visualdub.timing import FrameChoice, FrameRange
 
-    span = FrameRange.parse(frames) if frames else None
+    span, choice = FrameRange.parse(frames) if frames else None, FrameChoice.parse(skip, only)
     folder = find_actor(actor) if actor else own_actor(clip, output)
     inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
@@ -168,7 +172,7 @@ def command(
     for wav in dialogue:
         check_dialogue(wav)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
-    shot = tracked_shot(clip, face, span)
+    shot = tracked_shot(clip, face, span, choice)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if adaptation is not None:
@@ -242,13 +246,22 @@ def check_dialogue(wav: Path) -> None:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 
 
-def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> TrackedShot:
-    """The shot of `frames`, planned and tracked with a progress bar."""
+def tracked_shot(
+    clip: Path,
+    face: str | None,
+    frames: FrameRange | None,
+    choice: FrameChoice,
+    drawn: FrameRange | None = None,
+) -> TrackedShot:
+    """The shot of `frames`, planned and tracked with a progress bar. choice, drawn: as `Shot.choose` takes
+    them.
+    """
     from visualdub.dub import track_shot
     from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress)
+        shot = plan_shot(clip, frames, progress=progress).choose(choice, drawn)
+        tracked = track_shot(shot, face, progress)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
     return tracked

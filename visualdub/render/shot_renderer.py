@@ -28,6 +28,7 @@ from visualdub.render.composite import Composited, Layer, composite_shot, feathe
 from visualdub.render.matting import background_weight
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Rendered, frames_needed, render_shot
+from visualdub.speech.performance import ease_to_skipped
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
@@ -103,7 +104,8 @@ class ShotRenderer:
     """Draws a shot with its actor performing: any range of its frames, on demand.
 
     The bits of a frame depend on what `key` holds alone: not on the range, the order of requests or the
-    machine's cores. track and performance cover exactly the shot's frames.
+    machine's cores. track and performance cover exactly the shot's frames. Frames that the shot skips pass
+    through, and `performance` eases towards them.
     """
 
     def __init__(
@@ -126,7 +128,8 @@ class ShotRenderer:
                 f"{actor.folder} was made with face model {actor.record.face_model}; {shot.source} is tracked"
                 f" with {track.face_model}; adapt the actor again"
             )
-        self.shot, self.actor, self.track, self.performance = shot, actor, track, performance
+        self.shot, self.actor, self.track = shot, actor, track
+        self.performance = ease_to_skipped(track, performance, shot.skips())
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
@@ -135,7 +138,11 @@ class ShotRenderer:
     def _key(self) -> FrameKey:
         """The key of the shot's first frame."""
         shot = digest(
-            self.track.source_hash, str(self.shot.frames), str(self.shot.retime), *_arrays(self.track)
+            self.track.source_hash,
+            str(self.shot.frames),
+            str(self.shot.retime),
+            *map(str, self.shot.skipped),
+            *_arrays(self.track),
         )
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         options = digest(str(VERSION), repr(self.options))
