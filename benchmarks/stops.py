@@ -30,7 +30,7 @@ from visualdub.records import SIDECARS
 FRAMES = 75  # of the clip
 EARLIEST_S = 0.1  # after the start of the process; before, Python itself is loaded
 LIMIT_S = 120.0  # after which a command counts as hanging
-SIGNALS = (
+SIGNALS: tuple[tuple[signal.Signals, ...], ...] = (
     (signal.SIGINT,),
     (signal.SIGTERM,),
     (signal.SIGINT, signal.SIGINT),

@@ -250,7 +250,7 @@ def tracked_shot(
     clip: Path,
     face: str | None,
     frames: FrameRange | None,
-    choice: FrameChoice,
+    choice: FrameChoice | None = None,
     drawn: FrameRange | None = None,
 ) -> TrackedShot:
     """The shot of `frames`, planned and tracked with a progress bar. choice, drawn: as `Shot.choose` takes
@@ -260,7 +260,9 @@ def tracked_shot(
     from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        shot = plan_shot(clip, frames, progress=progress).choose(choice, drawn)
+        shot = plan_shot(clip, frames, progress=progress)
+        if choice is not None:
+            shot = shot.choose(choice, drawn)
         tracked = track_shot(shot, face, progress)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")

@@ -36,15 +36,16 @@ def _kernel(function: Callable[..., Any]) -> Any:
     installation is read-only it is kept in the cache's folder, and where that is too, nowhere.
     """
     compiled = numba.njit(nogil=True)(function)
-    chosen = numba.config.CACHE_DIR  # $NUMBA_CACHE_DIR
+    config: Any = numba.config
+    chosen = config.CACHE_DIR  # $NUMBA_CACHE_DIR
     if not chosen and not os.access(Path(__file__).parent, os.W_OK):
-        numba.config.CACHE_DIR = str(cache_folder() / KERNELS)
+        config.CACHE_DIR = str(cache_folder() / KERNELS)
     try:
         compiled.enable_caching()
     except (AttributeError, RuntimeError):  # compilation is turned off, or no folder can be written to
         pass
     finally:
-        numba.config.CACHE_DIR = chosen
+        config.CACHE_DIR = chosen
     return compiled
 
 

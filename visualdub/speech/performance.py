@@ -156,7 +156,7 @@ def ease_to_skipped(track: Track, performance: Performance, skipped: NDArray[np.
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     distance = frames_to(skipped)
-    weight = smoothstep((distance - fade) / (ease + 1.0))
+    weight = smoothstep((distance - fade) / (ease + 1.0)).astype(np.float64)
 
     def eased(
         drawn: NDArray[np.float64], tracked: NDArray[np.float64], weight: NDArray[np.float64]
