@@ -308,6 +308,14 @@ def write_json(path: Path, values: dict[str, Any], together: Together | None = N
     write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n", together)
 
 
+def name_or_bytes(path: Path) -> str | bytes:
+    """The file for a library that takes UTF-8 names alone: its name, or its content where it has another."""
+    try:
+        return os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return path.read_bytes()
+
+
 # ---- the hash of a file ------------------------------------------------------------------------------------
 
 HASH_BLOCK = 8 * MIB
