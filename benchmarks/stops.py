@@ -57,6 +57,7 @@ class Outcome:
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0  # neither finished nor of the status that the first signal asks for
+    python: int = 0  # Python itself was not loaded yet: no line of ours had run
     left_over: Counter[str] = field(default_factory=Counter)
     damaged: int = 0  # earlier results that are neither whole nor replaced as a whole
     tracebacks: int = 0
@@ -156,11 +157,14 @@ def stop_many(
         status, said = stop_once(command, signals, delay_s, chance.choice((0.001, 0.05, 0.4)), folder)
         outcome = outcomes[signals]
         outcome.statuses[status] += 1
-        outcome.wrong += status not in (0, 128 + signals[0])
-        outcome.tracebacks += "Traceback" in said
+        expected = status in (0, 128 + signals[0])
+        early = not expected and (status == -signals[0] or "Fatal Python error: init_" in said)
+        outcome.python += early
+        outcome.wrong += not (expected or early)
+        outcome.tracebacks += "Traceback" in said and not early
         outcome.left_over.update(left_over(command, folder))
         outcome.damaged += not whole(command, before)
-        if status not in (0, 128 + signals[0]) or "Traceback" in said:
+        if not expected or "Traceback" in said:
             print(f"{command.name}, {signals}, after {delay_s:.2f} s: {status}: {said[-600:]}", flush=True)
         for run in command.runs:
             shutil.rmtree(command.folder / run, ignore_errors=True)
@@ -206,7 +210,7 @@ def rows_of(name: str, outcomes: dict[tuple[int, ...], Outcome]) -> list[tuple[o
     for signals, o in outcomes.items():
         statuses = ", ".join(f"{status}: {n}" for status, n in sorted(o.statuses.items()))
         sent = " ".join(signal.Signals(s).name for s in signals)
-        rows.append((name, sent, statuses, o.wrong, o.left_over.total(), o.damaged, o.tracebacks))
+        rows.append((name, sent, statuses, o.python, o.wrong, o.left_over.total(), o.damaged, o.tracebacks))
     return rows
 
 
@@ -229,10 +233,19 @@ def main() -> None:
                 rows += rows_of(
                     command.name, stop_many(command, args.count, random.Random(args.seed), folder)
                 )
-    columns = ("command", "signals", "statuses", "wrong", "files left over", "damaged", "tracebacks")
+    columns = (
+        "command",
+        "signals",
+        "statuses",
+        "in Python",
+        "wrong",
+        "files left over",
+        "damaged",
+        "tracebacks",
+    )
     text = table(columns, rows)
     print(text)
-    faults = sum(sum(int(str(x)) for x in row[3:]) for row in rows)
+    faults = sum(sum(int(str(x)) for x in row[4:]) for row in rows)
     if args.json:
         measured = f"{faults} faults in {args.count * len(args.commands)} stopped runs"
         summary = Finding("runs that are stopped at any moment", "130 or 143, nothing left over", measured)
