@@ -154,6 +154,7 @@ def stop_many(
         if chance.random() < 0.5:
             shutil.rmtree(folder / "cache", ignore_errors=True)
         delay_s = EARLIEST_S + (i + chance.random()) / count * (seconds - EARLIEST_S)
+        print(f"{command.name} {i}: {len(signals)} x {signals[0].name} after {delay_s:.1f} s", flush=True)
         status, said = stop_once(command, signals, delay_s, chance.choice((0.001, 0.05, 0.4)), folder)
         outcome = outcomes[signals]
         outcome.statuses[status] += 1
@@ -230,9 +231,9 @@ def main() -> None:
         make_source(clip, frame_count=FRAMES)
         for command in commands(clip, args.actor.resolve(), folder):
             if command.name in args.commands:
-                rows += rows_of(
-                    command.name, stop_many(command, args.count, random.Random(args.seed), folder)
-                )
+                outcomes = stop_many(command, args.count, random.Random(args.seed), folder)
+                rows += rows_of(command.name, outcomes)
+                print(f"{command.name}: {args.count} runs stopped", flush=True)
     columns = (
         "command",
         "signals",
