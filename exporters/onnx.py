@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.renderer.actor_renderer import ActorRenderer
 from visualdub.errors import VisualDubError
-from visualdub.storage import atomic_path
+from visualdub.storage import atomic_path, name_or_bytes
 
 OPSET = 17
 SCHEMA = 1  # of inputs, outputs and metadata of renderer.onnx
@@ -70,7 +70,7 @@ def probe_inputs(renderer: ActorRenderer, count: int, seed: int = 0) -> tuple[Te
 
 def check_parity(renderer: ActorRenderer, path: Path) -> Parity:
     """Run both on batches of one and two windows and compare."""
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(name_or_bytes(path), providers=["CPUExecutionProvider"])
     differences = []
     for count in (1, 2):
         inputs = probe_inputs(renderer, count, seed=count)

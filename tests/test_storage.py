@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from visualdub import storage
+from visualdub import locks, storage
 from visualdub.cli import run
 from visualdub.errors import BadInput, Interrupted, MediaError, OutputError
 from visualdub.face import tracker
@@ -522,8 +522,8 @@ def test_threads_of_one_process_wait_too(tmp_path: Path) -> None:
 def test_a_process_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
     path = entry("tracks", HASH, "auto", ".npz")
     code = (
-        "import sys, time; from pathlib import Path; from visualdub.storage import _alone;"
-        "\nwith _alone(Path(sys.argv[1]), None): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from visualdub.locks import alone;"
+        "\nwith alone(Path(sys.argv[1]), None): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
@@ -542,7 +542,7 @@ def test_a_process_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_lock_that_its_holder_removed_meanwhile_is_not_held(
     made_anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = tmp_path / "entry.lock", storage._lock
+    path, real = tmp_path / "entry.lock", locks._lock
 
     def too_late(descriptor: int) -> bool:
         path.unlink()
@@ -550,18 +550,18 @@ def test_a_lock_that_its_holder_removed_meanwhile_is_not_held(
             path.write_bytes(b"")
         return real(descriptor)
 
-    monkeypatch.setattr(storage, "_lock", too_late)
-    assert storage._try(path) is None
+    monkeypatch.setattr(locks, "_lock", too_late)
+    assert locks._try(path) is None
 
 
 def test_waiting_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(storage, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.3)
     path = entry("tracks", HASH, "auto", ".npz")
-    with storage._alone(path, None):
+    with locks.alone(path, None):
         assert cached(path, load_text, lambda: "mine", save_text) == ("mine", False)
     assert "held by another process" in caplog.text
     stopped = Progress()
     stopped.cancel()
     other = entry("tracks", HASH, "other", ".npz")
-    with storage._alone(other, None), pytest.raises(Interrupted):
+    with locks.alone(other, None), pytest.raises(Interrupted):
         cached(other, load_text, lambda: "mine", save_text, stopped)

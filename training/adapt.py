@@ -32,6 +32,7 @@ from visualdub.actor.package import RENDERER, actor_folder, require_package_path
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
+from visualdub.locks import only_writer
 from visualdub.services import AdaptClip, ExportService, Note, export_service
 from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
@@ -84,12 +85,20 @@ def adapt(
     the losses and the PSNR after every step. note: gets lines that the user should read.
 
     Raises `NoFace` and `MediaError` for clips that cannot be used, `BadInput` for impossible ranges and other
-    values, `OutputError` where the package cannot be written, `Interrupted` once `progress` was cancelled;
-    the checkpoint is written then, and the same job resumes from it.
+    values, `OutputError` where the package cannot be written or another run is writing it, `Interrupted` once
+    `progress` was cancelled; the checkpoint is written then, and the same job resumes from it.
     """
     began, progress = time.monotonic(), progress or Progress()
     protect([*(c.path for c in job.clips), job.prior, job.rehearsal], [job.output, job.run_folder])
     require_package_path(job.output)
+    with only_writer(job.output):
+        return _adapt(job, progress, on_status, note, began)
+
+
+def _adapt(
+    job: AdaptJob, progress: Progress, on_status: OnStatus | None, note: Note | None, began: float
+) -> ActorRecord:
+    """`adapt` after its checks."""
     export = export_service()
     prior = _prior(job)
     if job.rehearsal is not None:

@@ -7,6 +7,7 @@ the name is first used, so that importing the package is quick. `logging` is the
 from __future__ import annotations
 
 import logging
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from visualdub.speech.predict import SpeechMotion, predict_motion
     from visualdub.stages import Progress
     from visualdub.timing import FrameRange
+
+# ONNX Runtime would keep a database of its use in the user's cache folder and send it to its maker, from a
+# thread of its own. It asks for this when it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [

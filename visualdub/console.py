@@ -26,7 +26,8 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from visualdub.errors import BadInput
-from visualdub.stages import Progress, cancel_on_signals
+from visualdub.stages import Progress
+from visualdub.stops import cancel_on_signals
 
 if TYPE_CHECKING:
     from visualdub.actor.record import Consent
@@ -40,6 +41,23 @@ ActorName = Annotated[
 ]
 Frames = Annotated[
     str | None, typer.Option("--frames", metavar="A:B", help="Frames A to B-1 of the clip; all by default.")
+]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip",
+        metavar="A:B",
+        help="Leave frames A to B-1 of the clip as they are; several times for several.",
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="A:B",
+        help="Touch frames A to B-1 of the clip alone, all others stay as they are; several times for"
+        " several.",
+    ),
 ]
 Face = Annotated[
     str | None,

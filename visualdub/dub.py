@@ -133,12 +133,12 @@ def dub_shot(
         audio = shot_audio(shot)
         performance, notes = dialogue_performance(tracked, audio, actor, mouth)
     notes += audio_notes(audio, shot, cue) + track_notes(shot, output.keep_audio)
-    report = write_performance(
-        tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
-    )
-    if output.performance is not None:
-        save_performance(output.performance, tracked, performance, audio, actor, mouth)
-    return report
+    with Together() as files:
+        if output.performance is not None:
+            save_performance(output.performance, tracked, performance, audio, actor, mouth, files)
+        return write_performance(
+            tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
+        )
 
 
 def write_performance(
@@ -167,16 +167,22 @@ def write_performance(
     with Together() as files:
         with _writers(tracked.shot, output, files) as write:
             clock.started()
-            frames = prefetch(renderer.frames(progress=progress), 2)
-            for done, finished in enumerate(clock.each(WAIT, frames), 1):
-                with clock.stage("encode"):
-                    write(finished)
-                if finished.raw is not None:
-                    bounds.add(finished.matte)
-                    light.add(finished.frame.index, finished.inputs.light)
-                progress.report("rendering", done, len(tracked.track))
+            with contextlib.closing(prefetch(renderer.frames(progress=progress), 2)) as frames:
+                for done, finished in enumerate(clock.each(WAIT, frames), 1):
+                    with clock.stage("encode"):
+                        write(finished)
+                    if finished.raw is not None:
+                        bounds.add(finished.matte)
+                        light.add(finished.frame.index, finished.inputs.light)
+                    progress.report("rendering", done, len(tracked.track))
         report = make_report(
-            tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
+            tracked.shot.source,
+            output.path,
+            tracked.track,
+            renderer.performance,
+            clock,
+            tracked.from_cache,
+            tracked.shot.skips(),
         )
         viewer = output_notes(tracked.shot.info, output)
         report.notes += [*viewer, *(notes or []), *light.notes()]
@@ -295,14 +301,18 @@ def save_performance(
     audio: NDArray[np.float32],
     actor: Actor,
     mouth: PerformanceAdjustments | PerformanceFile,
+    files: Together | None = None,
 ) -> None:
-    """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back."""
+    """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back.
+
+    What `Shot.skipped` changes is not in it: read back with the same frames skipped, it gives the same dub.
+    """
     times = tracked.shot.part.frame_times()
     phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
     rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
-    write_performance_file(path, tracked.track, performance, phones, rest, about)
+    write_performance_file(path, tracked.track, performance, phones, rest, about, files)
 
 
 # ---- checks before any work --------------------------------------------------------------------------------

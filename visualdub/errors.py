@@ -28,7 +28,9 @@ class OutputError(VisualDubError, OSError):
 
 
 class Interrupted(VisualDubError):
-    """The user stopped the work; what was done so far is kept where the message says. Exit status 130."""
+    """The user stopped the work; what was done so far is kept where the message says. Exit status 130, or 143
+    after SIGTERM.
+    """
 
 
 class InternalError(VisualDubError, RuntimeError):

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from visualdub import temporaries
 from visualdub.errors import BadInput, OutputError
 
 OWN = ("visualdub", "training", "exporters", "daemon")  # loggers whose every word is kept
@@ -54,8 +55,9 @@ class Log:
         with contextlib.suppress(OSError):  # a full disk
             self._stream.close()
         if not self.keep and self.path is not None:
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+            temporaries.remove(self.path)
+        elif self.path is not None:
+            temporaries.forget(self.path)
 
     def __enter__(self) -> Log:
         return self
@@ -114,6 +116,7 @@ def _temporary() -> tuple[Path | None, TextIO]:
         descriptor, name = tempfile.mkstemp(".log", "vdub-")
     except OSError:  # no folder for temporary files, or none that can be written to
         return None, open(os.devnull, "w", encoding="utf-8")
+    temporaries.register(Path(name))
     os.close(descriptor)
     stream = _appending(Path(name))
     stream.write(FIRST_LINE)

@@ -196,15 +196,21 @@ class ChangedBounds:
 # ---- report ------------------------------------------------------------------------------------------------
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
+SKIPPED = "skipped"  # asked for
 REPORT_SUFFIX = ".report.json"
 SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
 
-def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
-    """Why each frame of the shot keeps the source's pixels; None where it is redrawn."""
+def pass_reasons(
+    track: Track, performance: Performance, skipped: NDArray[np.bool_] | None = None
+) -> list[str | None]:
+    """Why each of the shot's n frames keeps the source's pixels; None where it is redrawn. skipped: (n,) True
+    where that was asked for.
+    """
+    asked = np.zeros(len(track), np.bool_) if skipped is None else skipped
     return [
-        None if draw > 0 else BOTH_SILENT if usable else NO_FACE
-        for draw, usable in zip(performance.draw, track.usable, strict=True)
+        None if draw > 0 else SKIPPED if skip else BOTH_SILENT if usable else NO_FACE
+        for draw, usable, skip in zip(performance.draw, track.usable, asked, strict=True)
     ]
 
 
@@ -241,10 +247,16 @@ class DubReport:
 
 
 def make_report(
-    source: Path, output: Path, track: Track, performance: Performance, clock: StageClock, from_cache: bool
+    source: Path,
+    output: Path,
+    track: Track,
+    performance: Performance,
+    clock: StageClock,
+    from_cache: bool,
+    skipped: NDArray[np.bool_] | None = None,
 ) -> DubReport:
-    """The report of one finished output."""
-    passed = passed_runs(track.start, pass_reasons(track, performance))
+    """The report of one finished output. skipped: as `pass_reasons` takes it."""
+    passed = passed_runs(track.start, pass_reasons(track, performance, skipped))
     seconds = clock.elapsed - clock.start_up
     return DubReport(
         str(source),

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 from visualdub.errors import Interrupted
@@ -193,40 +191,18 @@ class Progress:
             raise Interrupted("stopped")
 
 
-@contextlib.contextmanager
-def cancel_on_signals(progress: Progress) -> Iterator[None]:
-    """Within the block the first Ctrl-C or SIGTERM cancels `progress`, a second one raises
-    `KeyboardInterrupt`.
-
-    Outside the main thread, which alone may set signals, nothing is changed.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if progress.cancelled:
-            raise KeyboardInterrupt
-        progress.cancel()
-
-    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 # ---- threads -----------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
+_working: dict[threading.Thread, threading.Event] = {}  # threads of `prefetch`, with what stops each
 
 
-def prefetch(items: Iterable[T], depth: int = 8) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int = 8) -> Generator[T]:
     """Yield `items` in order while a thread produces up to `depth` of them ahead.
 
-    An error of the producer is raised here; closing the iterator early stops the producer and waits for it.
+    An error of the producer is raised here; closing the iterator early stops the producer, waits for it and
+    closes `items`. Close it where an error may end its use: what an error's traceback holds is not closed by
+    itself.
     """
     ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
@@ -242,23 +218,51 @@ def prefetch(items: Iterable[T], depth: int = 8) -> Iterator[T]:
 
     def produce() -> None:
         try:
-            for item in items:
-                if not put("item", item):
-                    return
+            try:
+                for item in items:
+                    if not put("item", item):
+                        return
+            finally:
+                close = getattr(items, "close", None)
+                if close is not None:
+                    close()
             put("end", None)
         except BaseException as e:  # handed over, raised again by the consumer
             put("error", e)
+        finally:
+            _working.pop(thread, None)
 
     thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
+    _working[thread] = stop
     try:
+        thread.start()
         while True:
             kind, value = ready.get()
             if kind == "end":
                 return
             if isinstance(value, BaseException) and kind == "error":
-                raise value
+                try:
+                    raise value
+                finally:
+                    del value  # the error holds this frame, which would hold the error
             yield value  # type: ignore[misc]
     finally:
         stop.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
+
+
+def end_threads(seconds: float) -> bool:
+    """Stop every `prefetch` and wait for its thread, `seconds` at most for all of them; True where no thread
+    but this one is at work any more.
+
+    Called at the end of a program: a thread that comes back from native code after the interpreter was taken
+    down aborts the process.
+    """
+    deadline = time.monotonic() + seconds
+    for stop in tuple(_working.values()):
+        stop.set()
+    for thread in tuple(_working):
+        if thread.ident is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    return all(t is threading.current_thread() for t in threading.enumerate())

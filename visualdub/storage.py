@@ -23,8 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
+from visualdub import locks, temporaries
 from visualdub.errors import BadInput, MediaError, OutputError, VisualDubError
 from visualdub.stages import Progress
+from visualdub.stops import held
 
 T = TypeVar("T")
 MIB = 1 << 20
@@ -152,30 +154,51 @@ def _longest_name(folder: Path) -> int:
         return LONGEST_NAME
 
 
+_innermost = threading.local()  # `group`: the `Together` whose block the thread is in
+
+
 class Together:
     """Context manager for files that belong together: `atomic_path` hands them over, and all get their names
-    at the end of the block. Left by an exception, none does and every file that was there stays.
+    at the end of the block. Left by an exception, none does and every file that was there stays. Another
+    process that ends such a block in the same folder is waited for, so that the files of two runs never mix.
+    A block inside another one of the same thread hands its files over to that.
 
     Raises `OutputError` where one cannot get its name; what was there before all of them is put back.
     """
 
     def __init__(self) -> None:
         self._whole: list[tuple[Path, Path]] = []  # temporary, name
+        self._outer: Together | None = None
 
     def add(self, temporary: Path, path: Path) -> None:
         """Take over a file that is whole."""
         self._whole.append((temporary, path))
 
     def __enter__(self) -> Self:
+        self._outer = getattr(_innermost, "group", None)
+        _innermost.group = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _innermost.group = self._outer
+        if error is None and self._outer is not None:
+            self._outer._whole += self._whole
+            return
+        try:
+            if error is None and self._whole:
+                with locks.alone_in(path.parent for _, path in self._whole), held():
+                    self._rename_all()
+        finally:
+            for temporary, _ in self._whole:
+                _remove(temporary)
+
+    def _rename_all(self) -> None:
         earlier: dict[Path, Path] = {}  # second names of the files that are replaced, to put them back
         new: list[Path] = []  # files that got their name where there was none
         try:
-            for temporary, path in self._whole if error is None else ():
+            for temporary, path in self._whole:
                 was_there = path.exists()
                 earlier[path] = _beside(path)
                 with contextlib.suppress(OSError):  # there is none, or the file system knows no links
@@ -190,8 +213,8 @@ class Together:
                 _remove(path)
             raise
         finally:
-            for path in (*earlier.values(), *(temporary for temporary, _ in self._whole)):
-                _remove(path)
+            for second in earlier.values():
+                _remove(second)
 
 
 @contextlib.contextmanager
@@ -204,6 +227,7 @@ def atomic_path(path: Path, together: Together | None = None) -> Iterator[Path]:
     written.
     """
     temporary = _beside(path)
+    temporaries.register(temporary)
     handed_over = False
     try:
         with _writing(path, temporary):
@@ -267,6 +291,7 @@ def _sync(path: Path) -> None:
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
+    temporaries.forget(path)
 
 
 def write_text(path: Path, text: str, together: Together | None = None) -> None:
@@ -281,6 +306,14 @@ def write_text(path: Path, text: str, together: Together | None = None) -> None:
 def write_json(path: Path, values: dict[str, Any], together: Together | None = None) -> None:
     """`values` as JSON; see `write_text`."""
     write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n", together)
+
+
+def name_or_bytes(path: Path) -> str | bytes:
+    """The file for a library that takes UTF-8 names alone: its name, or its content where it has another."""
+    try:
+        return os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return path.read_bytes()
 
 
 # ---- the hash of a file ------------------------------------------------------------------------------------
@@ -351,7 +384,6 @@ def _known_hash(path: Path, found: os.stat_result) -> str | None:
 MAGIC = b"VDUBCAC1"  # an entry: these bytes, the BLAKE2b (128 bits) of the rest, the rest
 DIGEST_BYTES = 16
 LIMIT_MIB = 2048  # of all entries, where $VISUALDUB_CACHE_LIMIT does not say
-WAIT_SECONDS = 900  # for another process that makes the same entry
 STALE_SECONDS = 3600.0  # age of a temporary file whose process was killed
 _NAME = re.compile(r"[0-9a-f]{32}(-[A-Za-z0-9._-]*)?\.(npz|hash)")
 _LEFT_OVER = re.compile(r"\.?[0-9a-f]{32}[A-Za-z0-9._-]*\.(lock|partial)")
@@ -407,13 +439,13 @@ def cached(
     """What the entry `path` holds, and True; or else what `make` makes, stored there, and False.
 
     An entry that is damaged, or that `load` raises anything for, is made again. While another process makes
-    the same entry this one waits for it (`WAIT_SECONDS` at most, then it makes its own). A cache that cannot
-    be written to is a warning. Errors of `make` are the caller's.
+    the same entry this one waits for it (`locks.WAIT_SECONDS` at most, then it makes its own). A cache that
+    cannot be written to is a warning. Errors of `make` are the caller's.
     """
     value = read_entry(path, load)
     if value is not None:
         return value, True
-    with _alone(path, progress):
+    with locks.alone(path, progress):
         value = read_entry(path, load)
         if value is not None:
             return value, True
@@ -522,73 +554,3 @@ def _remove_left_over() -> None:
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
-
-
-# ---- one process at a time ---------------------------------------------------------------------------------
-
-_held: set[Path] = set()  # locks that threads of this process hold; files tell processes apart, not threads
-_guard = threading.Lock()
-
-
-@contextlib.contextmanager
-def _alone(path: Path, progress: Progress | None) -> Iterator[None]:
-    """Nobody else is in such a block for the same `path`, unless it could not be waited for."""
-    lock = path.with_name(path.name + ".lock").absolute()
-    held = _acquire(lock, progress)
-    try:
-        yield
-    finally:
-        if held is not None:
-            with _guard:
-                _remove(lock)  # before it is let go: who waits for it sees that and makes a new one
-                os.close(held)
-                _held.discard(lock)
-
-
-def _acquire(lock: Path, progress: Progress | None) -> int | None:
-    """A descriptor that holds `lock`; None where it took too long or no lock can be made."""
-    begun = time.monotonic()
-    while (waited := time.monotonic() - begun) < WAIT_SECONDS:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with _guard:
-                held = None if lock in _held else _try(lock)
-                if held is not None:
-                    _held.add(lock)
-                    return held
-        except OSError:  # a read-only cache, or a file system without locks
-            return None
-        if progress is not None:
-            progress.report("waiting for another process", round(waited), WAIT_SECONDS)
-        time.sleep(0.05)
-    log.warning("%s is held by another process for %d s; going on without it", lock, WAIT_SECONDS)
-    return None
-
-
-def _try(lock: Path) -> int | None:
-    """A descriptor that holds `lock`, None where another process does."""
-    held = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        if _lock(held) and os.path.samestat(os.fstat(held), os.stat(lock)):
-            return held
-    except FileNotFoundError:  # removed by the process that held it
-        pass
-    except OSError:
-        os.close(held)
-        raise
-    os.close(held)
-    return None
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether this process has the file for itself now; the system lets it go when the process ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            os.lockf(descriptor, os.F_TLOCK, 0)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

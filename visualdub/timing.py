@@ -55,6 +55,54 @@ class FrameRange:
             raise BadInput(f"{name} has {frame_count} frames; the range {self} runs past its end")
         return self
 
+    def meets(self, other: FrameRange) -> bool:
+        """Whether the two have a frame in common."""
+        return self.start < other.end_exclusive and other.start < self.end_exclusive
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """Which frames of a clip may be touched: those of `only`, or all where it is empty, without those of
+    `skip`.
+    """
+
+    skip: tuple[FrameRange, ...] = ()
+    only: tuple[FrameRange, ...] = ()
+
+    @classmethod
+    def parse(cls, skip: Sequence[str] | None, only: Sequence[str] | None) -> FrameChoice:
+        """Read `A:B` of the options --skip and --only. Raises `BadInput` for anything else."""
+        read: list[tuple[FrameRange, ...]] = []
+        for option, texts in (("--skip", skip), ("--only", only)):
+            try:
+                read.append(tuple(FrameRange.parse(text) for text in texts or ()))
+            except BadInput as e:
+                raise BadInput(f"{option}: {e}") from None
+        return cls(*read)
+
+    def left_out(self, frames: FrameRange, frame_count: int, name: str) -> tuple[FrameRange, ...]:
+        """The runs of `frames` that may not be touched, in order, no two of them neighbours.
+
+        Raises `BadInput` that names the clip `name` for a range past its `frame_count` frames, one that holds
+        none of `frames`, and where no frame is left to touch.
+        """
+        for option, ranges in (("--skip", self.skip), ("--only", self.only)):
+            for wanted in ranges:
+                if not wanted.within(frame_count, f"{option}: {name}").meets(frames):
+                    raise BadInput(f"{option} {wanted} holds none of the frames {frames} of {name}")
+        touched = np.full(len(frames), not self.only)
+        for value, ranges in ((True, self.only), (False, self.skip)):
+            for wanted in ranges:
+                begin = max(0, wanted.start - frames.start)
+                touched[begin : max(0, wanted.end_exclusive - frames.start)] = value
+        if not touched.any():
+            raise BadInput(f"--skip and --only leave none of the frames {frames} of {name} to be redrawn")
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], touched, [True]])))
+        return tuple(
+            FrameRange(frames.start + int(a), frames.start + int(b))
+            for a, b in zip(edges[::2], edges[1::2], strict=True)
+        )
+
 
 # ---- timecode ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from visualdub.console import err
-from visualdub.stages import Progress, cancel_on_signals
+from visualdub.stages import Progress
+from visualdub.stops import cancel_on_signals
 
 if TYPE_CHECKING:
     from training.core.run import OnStatus, Status

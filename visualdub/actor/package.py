@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visualdub import __version__
+from visualdub import __version__, temporaries
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, InternalError, OutputError
+from visualdub.stops import held
 from visualdub.storage import require_short_name, sync_below, write_json
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def actor_folder(path: Path) -> Iterator[Path]:
     require_package_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        with held():
+            partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+            temporaries.register(partial)
     except OSError as e:
         raise OutputError(f"{path.parent}: no actor package can be written here ({e.strerror})") from e
     try:
@@ -100,9 +103,11 @@ def actor_folder(path: Path) -> Iterator[Path]:
         seal(partial)
         partial.chmod(0o755)
         sync_below(partial)
-        _swap(partial, path)
+        with held():
+            _swap(partial, path)
+            temporaries.forget(partial)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        temporaries.remove(partial)
         raise
 
 

@@ -6,7 +6,7 @@ Exit status:
 - 1: a command answers no: `vdub doctor` found something broken, a question was declined
 - 2: wrong usage, bad input, or an output that cannot be written; one line says which
 - 70: a fault of Visual Dub; one line says what and where the log is
-- 130: stopped by the user, by Ctrl-C or SIGTERM
+- 130, 143: stopped, by Ctrl-C or by SIGTERM
 
 `--traceback` shows where in the code a failure arose, `--log-file FILE` keeps the log of the run; both may
 stand before or after the command. Without a file the log is a temporary one that is kept after a fault only.
@@ -14,26 +14,34 @@ stand before or after the command. Without a file the log is a temporary one tha
 
 from __future__ import annotations
 
-import logging
-import shlex
 import signal
 import sys
+
+from visualdub import stops
+
+if sys.argv[0] == "-m" or sys.argv[0].endswith(("/vdub", "\\vdub", "\\vdub.exe")):  # no module: the program
+    for _number in stops.SIGNALS:  # the rest takes a second to load, in which Ctrl-C ends in no traceback
+        if signal.getsignal(_number) is not signal.SIG_IGN:
+            signal.signal(_number, stops.end_while_loading)
+
+import atexit
+import logging
+import shlex
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from traceback import print_exception
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from visualdub import __version__
+from visualdub import __version__, temporaries
 from visualdub.cli import entry_points
 from visualdub.console import Notes
 from visualdub.errors import BadInput, InternalError, Interrupted, OutputError, VisualDubError
 from visualdub.log import setup
-from visualdub.stages import return_large_blocks
+from visualdub.stages import end_threads, return_large_blocks
 
 OWN = (
     "demo",
@@ -51,6 +59,7 @@ ORDER = (
     *("train", "export", "actor", "cache", "doctor"),
 )
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
+LAST_SECONDS = 10.0  # that threads get to end in, before the process ends without them
 TRACEBACK, LOG_FILE = "--traceback", "--log-file"
 log = logging.getLogger(__name__)
 ClickException: Any = next(
@@ -102,10 +111,6 @@ def _root(
     if version:
         print(f"vdub {__version__}")
         raise typer.Exit
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 # ---- one run -----------------------------------------------------------------------------------------------
@@ -169,8 +174,11 @@ def _run(args: list[str], traceback: bool) -> tuple[int, str]:
         e.show()
         return BAD_INPUT, ""
     except (typer.Abort, KeyboardInterrupt, Interrupted) as e:
-        return INTERRUPTED, str(e) or "stopped"
+        return stops.status(), str(e) or "stopped"
     except Exception as e:
+        if stops.received():  # it was raised inside a library, which made another error of it
+            log.info("the command was stopped", exc_info=True)
+            return stops.status(), "stopped"
         log.info("the command failed", exc_info=True)
         if traceback:
             print_exception(e)
@@ -196,7 +204,27 @@ def _complain(message: str) -> None:
 
 def main() -> None:
     """Entry point of the `vdub` program."""
+    stops.install()
     if isinstance(sys.stdout, TextIOWrapper):  # whatever the terminal's encoding, a name in it is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:], native=True))
+    try:
+        status = run(sys.argv[1:], native=True)
+        stops.over(status)
+    except KeyboardInterrupt:  # while the log is opened or closed, or the second one while the first is said
+        status = stops.status()
+        stops.over(status)
+        _complain("stopped")
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process in order: threads, temporary files, the interpreter. A thread that does not end, and a
+    run that was stopped in the middle of anything, end without taking the interpreter down.
+    """
+    ended = end_threads(LAST_SECONDS)
+    if ended and not stops.received():
+        stops.ignore()
+        temporaries.remove_all()
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    stops.end_at_once(status)

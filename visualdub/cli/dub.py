@@ -18,7 +18,9 @@ from visualdub.console import (
     Json,
     Matte,
     NoWatermark,
+    Only,
     Profile,
+    Skip,
     err,
     given_consent,
     out,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from visualdub.services import AdaptRequest
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
-    from visualdub.timing import FrameRange
+    from visualdub.timing import FrameChoice, FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
 
@@ -133,6 +135,8 @@ def command(
     minutes: AdaptMinutes = MINUTES,
     consent: AdaptConsent = None,
     frames: Frames = None,
+    skip: Skip = None,
+    only: Only = None,
     face: Face = None,
     performance: PerformanceOut = None,
     use_performance: PerformanceIn = None,
@@ -155,9 +159,9 @@ def command(
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
     from visualdub.storage import protect
-    from visualdub.timing import FrameRange
+    from visualdub.timing import FrameChoice, FrameRange
 
-    span = FrameRange.parse(frames) if frames else None
+    span, choice = FrameRange.parse(frames) if frames else None, FrameChoice.parse(skip, only)
     folder = find_actor(actor) if actor else own_actor(clip, output)
     inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
@@ -176,7 +180,7 @@ def command(
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
-    shot = tracked_shot(clip, face, span)
+    shot = tracked_shot(clip, face, span, choice)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if adaptation is not None:
@@ -258,13 +262,24 @@ def check_dialogue(wav: Path, movie: Path, kept: Path | None = None) -> None:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 
 
-def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> TrackedShot:
-    """The shot of `frames`, planned and tracked with a progress bar."""
+def tracked_shot(
+    clip: Path,
+    face: str | None,
+    frames: FrameRange | None,
+    choice: FrameChoice | None = None,
+    drawn: FrameRange | None = None,
+) -> TrackedShot:
+    """The shot of `frames`, planned and tracked with a progress bar. choice, drawn: as `Shot.choose` takes
+    them.
+    """
     from visualdub.dub import track_shot
     from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress)
+        shot = plan_shot(clip, frames, progress=progress)
+        if choice is not None:
+            shot = shot.choose(choice, drawn)
+        tracked = track_shot(shot, face, progress)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
     return tracked

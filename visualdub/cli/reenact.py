@@ -17,7 +17,9 @@ from visualdub.console import (
     Json,
     Matte,
     NoWatermark,
+    Only,
     Profile,
+    Skip,
     print_json,
     shown_progress,
 )
@@ -45,6 +47,8 @@ def command(
         ),
     ],
     performance_from: PerformanceFrom = None,
+    skip: Skip = None,
+    only: Only = None,
     face: Face = None,
     matte: Matte = None,
     codec: Codec = None,
@@ -58,14 +62,14 @@ def command(
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, check_output
     from visualdub.measure.reenact import reenact
-    from visualdub.timing import FrameRange
+    from visualdub.timing import FrameChoice, FrameRange
 
-    span = FrameRange.parse(frames)
+    span, choice = FrameRange.parse(frames), FrameChoice.parse(skip, only)
     segment = FrameRange.parse(performance_from) if performance_from else None
     folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
     check_output(written, clip, folder)
     person = load_actor(folder)
-    shot = tracked_shot(clip, face, None)
+    shot = tracked_shot(clip, face, None, choice, span)
     with shown_progress() as progress:
         report = reenact(shot, span, person, written, segment, progress)
     if json:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visualdub.errors import BadInput
 from visualdub.media.frame import ClipInfo
 from visualdub.media.source import probe
 from visualdub.stages import Progress
-from visualdub.timing import FrameRange
+from visualdub.timing import FrameChoice, FrameRange
 
 HANDLE_SECONDS = (
     1  # of frames on either side of a shot that its track is made with, where the source has them
@@ -44,6 +47,7 @@ class Shot:
     frames: FrameRange  # of the clip
     retime: Fraction = Fraction(1)  # source frames per frame of the edit; 1 = as filmed
     cues: tuple[DialogueCue, ...] = ()
+    skipped: tuple[FrameRange, ...] = ()  # runs of `frames` that keep the source's pixels, in order
 
     @property
     def rate(self) -> Fraction:
@@ -75,7 +79,27 @@ class Shot:
         """`frames` of the clip, all within the shot, as a shot of their own. Raises `BadInput` outside it."""
         if frames.start < self.frames.start or frames.end_exclusive > self.frames.end_exclusive:
             raise BadInput(f"{self.source}: frames {frames} were asked for; the shot is {self.frames}")
-        return replace(self, frames=frames)
+        runs = [
+            FrameRange(max(r.start, frames.start), min(r.end_exclusive, frames.end_exclusive))
+            for r in self.skipped
+            if r.meets(frames)
+        ]
+        return replace(self, frames=frames, skipped=tuple(runs))
+
+    def choose(self, choice: FrameChoice, frames: FrameRange | None = None) -> Shot:
+        """The same shot, whose frames are touched as `choice` has it. frames: those that are to be drawn,
+        where they are not all. Raises `BadInput` as `FrameChoice.left_out` does.
+        """
+        wanted = frames.within(self.info.frame_count, str(self.source)) if frames else self.frames
+        skipped = choice.left_out(wanted, self.info.frame_count, str(self.source))
+        return replace(self, skipped=skipped)
+
+    def skips(self) -> NDArray[np.bool_]:
+        """(n,) True for the frames of the shot that keep the source's pixels."""
+        skipped = np.zeros(len(self.frames), np.bool_)
+        for run in self.skipped:
+            skipped[run.start - self.frames.start : run.end_exclusive - self.frames.start] = True
+        return skipped
 
 
 def plan_shot(

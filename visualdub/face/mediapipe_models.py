@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import InternalError
+from visualdub.storage import cache_folder
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's C++ log would end up between our progress bars
+if not os.access(os.path.expanduser("~"), os.W_OK):  # MediaPipe loads Matplotlib, which keeps a list of fonts
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
 
 LANDMARKS = 478  # 468 of the mesh, 10 of the irises
 WINDOW = 2.0  # side of the picture handed to the mesh, in face boxes

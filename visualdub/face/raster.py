@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from visualdub.storage import cache_folder
+
+KERNELS = "kernels"  # folder of the cache for machine code
 
 
 @dataclass(frozen=True)
@@ -24,13 +31,31 @@ class Raster:
         return self.face_index >= 0
 
 
-@numba.njit(cache=True, nogil=True)
+def _kernel(function: Callable[..., Any]) -> Any:
+    """`function` as machine code, which is made when it is first called and kept beside this file. Where the
+    installation is read-only it is kept in the cache's folder, and where that is too, nowhere.
+    """
+    compiled = numba.njit(nogil=True)(function)
+    config: Any = numba.config
+    chosen = config.CACHE_DIR  # $NUMBA_CACHE_DIR
+    if not chosen and not os.access(Path(__file__).parent, os.W_OK):
+        config.CACHE_DIR = str(cache_folder() / KERNELS)
+    try:
+        compiled.enable_caching()
+    except (AttributeError, RuntimeError):  # compilation is turned off, or no folder can be written to
+        pass
+    finally:
+        config.CACHE_DIR = chosen
+    return compiled
+
+
+@_kernel
 def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
     """First and last pixel whose centre a triangle with these coordinates can hold along one axis."""
     return max(0, int(np.ceil(min(a, b, c) - 0.5))), min(size - 1, int(np.floor(max(a, b, c) - 0.5)))
 
 
-@numba.njit(cache=True, nogil=True)
+@_kernel
 def _fill(
     points: NDArray[np.float64],
     triangles: NDArray[np.int32],
@@ -62,7 +87,7 @@ def _fill(
                     barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2] = wa, wb, wc
 
 
-@numba.njit(cache=True, nogil=True)
+@_kernel
 def _interpolate(
     face_index: NDArray[np.int32],
     barycentric: NDArray[np.float32],
@@ -83,7 +108,7 @@ def _interpolate(
                     )
 
 
-@numba.njit(cache=True, nogil=True)
+@_kernel
 def _cover(
     points: NDArray[np.float64],
     triangles: NDArray[np.int32],

@@ -4,6 +4,7 @@ clip.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -75,8 +76,8 @@ def track_clip(
     with open_source(path, progress) as source:
         info = source.info
         frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
-        pictures = prefetch(frame_rgb(f) for f in source.frames(frames))
-        faces, count = find_faces(pictures, progress, len(frames), clock)
+        with closing(prefetch(frame_rgb(f) for f in source.frames(frames))) as pictures:
+            faces, count = find_faces(pictures, progress, len(frames), clock)
     if not faces:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"

@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from visualdub.errors import ActorError, InternalError
+from visualdub.storage import name_or_bytes
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
 OUTPUT = "rgb"
@@ -38,7 +39,7 @@ class Renderer:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [p for p in PREFERRED_PROVIDERS if p in ort.get_available_providers()]
         try:
-            self._session = ort.InferenceSession(str(self.model_path), options, providers=providers)
+            self._session = ort.InferenceSession(name_or_bytes(self.model_path), options, providers=providers)
         except Exception as e:  # ONNX Runtime's own exceptions share no public base
             reason = str(e).splitlines()[0][:160]
             raise ActorError(

@@ -5,6 +5,7 @@ composite.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,7 @@ from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, reli
 from visualdub.render.matting import background_weight
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
+from visualdub.speech.performance import ease_to_skipped
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
@@ -117,7 +119,8 @@ class ShotRenderer:
     """Draws a shot with its actor performing: any range of its frames, on demand.
 
     The bits of a frame depend on what `key` holds alone: not on the range, the order of requests or the
-    machine's cores. track and performance cover exactly the shot's frames.
+    machine's cores. track and performance cover exactly the shot's frames. Frames that the shot skips pass
+    through, and `performance` eases towards them.
     """
 
     def __init__(
@@ -140,7 +143,8 @@ class ShotRenderer:
                 f"{actor.folder} was made with face model {actor.record.face_model}; {shot.source} is tracked"
                 f" with {track.face_model}; adapt the actor again"
             )
-        self.shot, self.actor, self.track, self.performance = shot, actor, track, performance
+        self.shot, self.actor, self.track = shot, actor, track
+        self.performance = ease_to_skipped(track, performance, shot.skips())
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
@@ -159,7 +163,11 @@ class ShotRenderer:
     def _key(self) -> FrameKey:
         """The key of the shot's first frame."""
         shot = digest(
-            self.track.source_hash, str(self.shot.frames), str(self.shot.retime), *_arrays(self.track)
+            self.track.source_hash,
+            str(self.shot.frames),
+            str(self.shot.retime),
+            *map(str, self.shot.skipped),
+            *_arrays(self.track),
         )
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
@@ -187,9 +195,11 @@ class ShotRenderer:
         wanted = self.shot.trim(frames).frames if frames else self.shot.frames
         needed = self.source_frames(wanted)
         progress = progress or Progress()
-        inputs = prefetch(self._inputs(needed, progress), AHEAD)
-        with Segmenter() as segmenter:
-            rendered = prefetch(self._rendered(inputs, frames_to_composite(wanted, self.shot.frames)), AHEAD)
+        with ExitStack() as stack:  # each thread ends before what it uses is closed
+            inputs = stack.enter_context(closing(prefetch(self._inputs(needed, progress), AHEAD)))
+            segmenter = stack.enter_context(Segmenter())
+            pictures = self._rendered(inputs, frames_to_composite(wanted, self.shot.frames))
+            rendered = stack.enter_context(closing(prefetch(pictures, AHEAD)))
             layers = self._layers(rendered, segmenter)
             composited = composite_shot(layers, self.options.grain, self.watermark)
             for layer, done in self.clock.each("composite", composited):

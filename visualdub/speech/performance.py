@@ -146,6 +146,31 @@ def blend_performance(
     return Performance(blended[:, 0].copy(), expression, np.clip(distance / (fade + 1.0), 0.0, 1.0))
 
 
+def ease_to_skipped(track: Track, performance: Performance, skipped: NDArray[np.bool_]) -> Performance:
+    """`performance` of n frames with draw 0 in the `skipped` (n,) ones.
+
+    Towards them the parameters ease to the tracked ones, then draw falls to 0, as at the ends of speech.
+    """
+    if not skipped.any():
+        return performance
+    rate = float(track.rate)
+    ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
+    distance = frames_to(skipped)
+    weight = smoothstep((distance - fade) / (ease + 1.0)).astype(np.float64)
+
+    def eased(
+        drawn: NDArray[np.float64], tracked: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        between = np.where(weight > 0, weight * drawn + (1 - weight) * tracked, tracked)
+        return np.where(weight < 1, between, drawn)
+
+    return Performance(
+        eased(performance.jaw, track.jaw, weight),
+        eased(performance.expression, track.expression, weight[:, None]),
+        np.minimum(performance.draw, np.clip(distance / (fade + 1.0), 0.0, 1.0)),
+    )
+
+
 def passing_frames(
     busy: NDArray[np.bool_], usable: NDArray[np.bool_], margin: int, hold: int
 ) -> NDArray[np.bool_]:

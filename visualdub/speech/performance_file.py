@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.models import FaceModel, face_model
 from visualdub.face.track import Performance, Track
-from visualdub.storage import content_hash, write_text
+from visualdub.storage import Together, content_hash, write_text
 from visualdub.timing import FrameRange
 
 FORMAT, VERSION = "visualdub performance", 1
@@ -93,12 +93,13 @@ def write_performance_file(
     phones: list[str],
     rest: NDArray[np.float64],
     about: dict[str, Any],
+    together: Together | None = None,
 ) -> None:
     """Write the mouth of `performance` over `track`, one line for each frame, whole or not at all.
 
     Numbers are written so that reading them gives the same bits. phones: one for each frame. rest: (1 +
-    n_speech,) the closed mouth. about: further facts for the head of the file. Raises `OutputError` where it
-    cannot be written.
+    n_speech,) the closed mouth. about: further facts for the head of the file. together: as `write_text`.
+    Raises `OutputError` where it cannot be written.
     """
     names = parameter_names(track.model)
     mouth = np.column_stack([performance.jaw, performance.expression[:, : len(names) - 1]])
@@ -120,9 +121,8 @@ def write_performance_file(
             track.frames, phones, performance.draw.tolist(), mouth.tolist(), strict=True
         )
     ]
-    write_text(
-        path, "{\n" + "".join(lines) + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]\n}\n"
-    )
+    body = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    write_text(path, "{\n" + "".join(lines) + body + "\n ]\n}\n", together)
 
 
 # ---- reading -----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.speech import features
 from visualdub.speech.activity import STEP_RATE, closure_envelope, speech_activity_envelope
+from visualdub.storage import name_or_bytes
 
 MODEL = Path(__file__).parent / "data" / "speech.onnx"
 RECORD = MODEL.with_suffix(".json")
@@ -71,7 +72,9 @@ def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.Feature
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            name_or_bytes(path), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as e:  # ONNX Runtime has no common base for its errors
         raise BadInput(f"{path} is not a speech model: {str(e).splitlines()[0]}") from e
     name = session.get_modelmeta().custom_metadata_map.get("features")

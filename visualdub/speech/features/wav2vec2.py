@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.speech.features.mel import HOP, FeatureKind, Level
+from visualdub.storage import name_or_bytes
 
 FOLDER = "VISUALDUB_WAV2VEC2"  # environment variable that names the folder
 NETWORK = "wav2vec2.onnx"  # file in the folder
@@ -79,7 +80,9 @@ def _opened(path: Path, _changed: int) -> Wav2Vec2:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            name_or_bytes(path), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as e:  # ONNX Runtime has no common base for its errors
         raise BadInput(f"{path} is not a wav2vec2 network: {str(e).splitlines()[0]}") from e
     facts = session.get_modelmeta().custom_metadata_map
