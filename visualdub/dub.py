@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
+from visualdub.face.recognise import nearest_person, only_frames_of
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
@@ -90,13 +91,22 @@ class TrackedShot:
 # ---- the pipeline ------------------------------------------------------------------------------------------
 
 
-def track_shot(shot: Shot, face: str | None = None, progress: Progress | None = None) -> TrackedShot:
+def track_shot(
+    shot: Shot, face: str | None = None, progress: Progress | None = None, actor: Actor | None = None
+) -> TrackedShot:
     """The track of a shot's frames, from the cache where they were tracked before.
 
-    The frames are tracked with handles on either side, never the whole of a long clip. face: as `--face`.
-    Raises `NoFace` where no frame of the shot shows a usable face.
+    The frames are tracked with handles on either side, never the whole of a long clip. face: as `--face`; by
+    default the person who is `actor`, or else the most present one. Raises `NoFace` where no frame of the
+    shot shows a usable face.
     """
     track, from_cache = cached_track(shot.source, frames=shot.tracked, face=face, progress=progress)
+    if actor is not None and face is None:
+        number, _ = nearest_person(track.span(shot.frames), actor.likeness)
+        if number not in (None, track.person):
+            track, from_cache = cached_track(
+                shot.source, frames=shot.tracked, face=str(number), progress=progress
+            )
     track = track.span(shot.frames)
     require_face(track, shot.source)
     return TrackedShot(shot, track, from_cache)
@@ -120,8 +130,9 @@ def dub_shot(
     """
     clock = StageClock()
     cue = dialogue if isinstance(dialogue, DialogueCue) else DialogueCue(dialogue)
-    tracked = replace(tracked, shot=tracked.shot.with_cue(cue))
-    shot, track = tracked.shot, tracked.track
+    track = only_frames_of(tracked.track, actor.likeness)
+    tracked = replace(tracked, shot=tracked.shot.with_cue(cue), track=track)
+    shot = tracked.shot
     edited = mouth if isinstance(mouth, PerformanceFile) else None
     check_output(output, shot.source, cue.recording, actor.folder, edited.path if edited else None)
     with clock.stage("speech", len(track)):
@@ -169,9 +180,8 @@ def write_performance(
                 if finished.raw is not None:
                     bounds.add(finished.matte)
                 progress.report("rendering", done, len(tracked.track))
-        report = make_report(
-            tracked.shot.source, output.path, tracked.track, performance, clock, tracked.from_cache
-        )
+        shown = renderer.track, renderer.performance
+        report = make_report(tracked.shot.source, output.path, *shown, clock, tracked.from_cache)
         report.notes += notes or []
         write_report(report, output.path, files)
         write_provenance(output.path, _provenance(renderer, report, bounds, edited), files)

@@ -196,6 +196,7 @@ class ChangedBounds:
 # ---- report ------------------------------------------------------------------------------------------------
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
+ANOTHER_PERSON = "another person"
 REPORT_SUFFIX = ".report.json"
 SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
@@ -203,8 +204,8 @@ SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written b
 def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
     """Why each frame of the shot keeps the source's pixels; None where it is redrawn."""
     return [
-        None if draw > 0 else BOTH_SILENT if usable else NO_FACE
-        for draw, usable in zip(performance.draw, track.usable, strict=True)
+        None if draw > 0 else BOTH_SILENT if usable else ANOTHER_PERSON if other else NO_FACE
+        for draw, usable, other in zip(performance.draw, track.usable, track.others, strict=True)
     ]
 
 

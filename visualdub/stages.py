@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -203,7 +203,7 @@ def cancel_on_signals(progress: Progress) -> Iterator[None]:
 T = TypeVar("T")
 
 
-def prefetch(items: Iterable[T], depth: int = 8) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     """Yield `items` in order while a thread produces up to `depth` of them ahead.
 
     An error of the producer is raised here; closing the iterator early stops the producer and waits for it.

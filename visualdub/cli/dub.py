@@ -28,6 +28,7 @@ from visualdub.console import (
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
+    from visualdub.actor.package import Actor
     from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
     from visualdub.services import AdaptRequest
@@ -168,7 +169,7 @@ def command(
     for wav in dialogue:
         check_dialogue(wav)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
-    shot = tracked_shot(clip, face, span)
+    shot = tracked_shot(clip, face, span, person)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if adaptation is not None:
@@ -242,13 +243,15 @@ def check_dialogue(wav: Path) -> None:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
 
 
-def tracked_shot(clip: Path, face: str | None, frames: FrameRange | None) -> TrackedShot:
-    """The shot of `frames`, planned and tracked with a progress bar."""
+def tracked_shot(
+    clip: Path, face: str | None, frames: FrameRange | None, actor: Actor | None = None
+) -> TrackedShot:
+    """The shot of `frames`, planned and tracked with a progress bar; of `actor` where no face is chosen."""
     from visualdub.dub import track_shot
     from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress)
+        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress, actor)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
     return tracked

@@ -65,7 +65,7 @@ def command(
     folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
     check_output(written, clip, folder)
     person = load_actor(folder)
-    shot = tracked_shot(clip, face, None)
+    shot = tracked_shot(clip, face, None, person)
     with shown_progress() as progress:
         report = reenact(shot, span, person, written, segment, progress)
     if json:

@@ -56,6 +56,17 @@ class Detector:
                 found.append(box)
         return sorted(found, key=lambda b: -float((b[2] - b[0]) * (b[3] - b[1])))
 
+    def score(self, rgb: Rgb, near: Box) -> float:
+        """0..1 how sure a face lies around the centre of `near` in a picture (H, W, 3), upright; 0: none."""
+        h, w = rgb.shape[:2]
+        x, y = (near[:2] + near[2:]) / 2 / (w, h)
+        best = 0.0
+        for d in self._net.process(np.ascontiguousarray(rgb)).detections or ():
+            r = d.location_data.relative_bounding_box
+            if r.xmin <= x <= r.xmin + r.width and r.ymin <= y <= r.ymin + r.height:
+                best = max(best, float(d.score[0]))
+        return best
+
     def close(self) -> None:
         self._net.close()
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from visualdub import storage
 from visualdub.errors import MediaError, NoFace
-from visualdub.face.detect import DETECTOR_VERSION, choose_face, find_faces
+from visualdub.face.detect import DETECTOR_VERSION, choose_face
 from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
+from visualdub.face.people import PEOPLE_VERSION, find_people, shifted
 from visualdub.face.track import FORMAT, Track
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
@@ -63,7 +64,7 @@ def track_clip(
     model: str = DEFAULT_FACE_MODEL,
     source_hash: str | None = None,
 ) -> Track:
-    """Track one face of a clip (`face` as in `choose_face`), streaming.
+    """Track one person of a clip through all its shots (`face` as in `choose_face`), streaming.
 
     clock: takes the time of the stages "mediapipe" and "fit". model: name of the face model that is fitted.
     source_hash: the clip's `content_hash` where it is known.
@@ -76,15 +77,18 @@ def track_clip(
         info = source.info
         frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
         pictures = prefetch(frame_rgb(f) for f in source.frames(frames))
-        faces, count = find_faces(pictures, progress, len(frames), clock)
-    if not faces:
+        seen_faces = find_people(pictures, progress, len(frames), clock, fitted)
+    count, people = seen_faces.count, seen_faces.people
+    if not people:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
             " wide"
         )
-    landmarks = choose_face(faces, face, path.name).dense(count)
+    chosen = choose_face(people, face, path.name)
+    person = next(number for number, one in enumerate(people) if one is chosen)
+    landmarks, cuts = people[person].dense(count), seen_faces.cuts(person)
     with (clock or StageClock()).stage("fit", count):
-        fit = fit_shot(fitted, landmarks)
+        fit = fit_shot(fitted, landmarks, cuts)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         path.name,
@@ -101,6 +105,9 @@ def track_clip(
         fit.jaw,
         fit.expression,
         fitted.name,
+        cuts=tuple(frames.start + cut for cut in cuts),
+        faces=tuple(shifted(face, frames.start) for face in seen_faces.faces),
+        person=person,
     )
 
 
@@ -145,7 +152,7 @@ def cached_track(
 
 def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
     """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track."""
-    versions = f"{DETECTOR_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
+    versions = f"{DETECTOR_VERSION}.{PEOPLE_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
     return f"{model}-{face or 'auto'}-{frames or 'all'}-{versions}"
 
 
