@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
+from visualdub.face.appearance import Likeness
 from visualdub.face.recognise import nearest_person, only_frames_of
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
@@ -92,17 +93,17 @@ class TrackedShot:
 
 
 def track_shot(
-    shot: Shot, face: str | None = None, progress: Progress | None = None, actor: Actor | None = None
+    shot: Shot, face: str | None = None, progress: Progress | None = None, who: Likeness | None = None
 ) -> TrackedShot:
     """The track of a shot's frames, from the cache where they were tracked before.
 
     The frames are tracked with handles on either side, never the whole of a long clip. face: as `--face`; by
-    default the person who is `actor`, or else the most present one. Raises `NoFace` where no frame of the
-    shot shows a usable face.
+    default the person who is `who`, an actor's likeness, or else the most present one. Raises `NoFace` where
+    no frame of the shot shows a usable face.
     """
     track, from_cache = cached_track(shot.source, frames=shot.tracked, face=face, progress=progress)
-    if actor is not None and face is None:
-        number, _ = nearest_person(track.span(shot.frames), actor.likeness)
+    if who is not None and face is None:
+        number, _ = nearest_person(track.span(shot.frames), who)
         if number not in (None, track.person):
             track, from_cache = cached_track(
                 shot.source, frames=shot.tracked, face=str(number), progress=progress

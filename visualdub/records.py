@@ -196,17 +196,16 @@ class ChangedBounds:
 # ---- report ------------------------------------------------------------------------------------------------
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
-ANOTHER_PERSON = "another person"
+ANOTHER_PERSON, TURNED = "another person", "the face is upside down or lies"
 REPORT_SUFFIX = ".report.json"
 SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
 
 def pass_reasons(track: Track, performance: Performance) -> list[str | None]:
     """Why each frame of the shot keeps the source's pixels; None where it is redrawn."""
-    return [
-        None if draw > 0 else BOTH_SILENT if usable else ANOTHER_PERSON if other else NO_FACE
-        for draw, usable, other in zip(performance.draw, track.usable, track.others, strict=True)
-    ]
+    why = np.where(track.others, ANOTHER_PERSON, np.where(track.turned, TURNED, NO_FACE))
+    why = np.where(track.usable, BOTH_SILENT, why)
+    return [None if draw > 0 else str(reason) for draw, reason in zip(performance.draw, why, strict=True)]
 
 
 @dataclass

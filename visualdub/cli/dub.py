@@ -251,7 +251,8 @@ def tracked_shot(
     from visualdub.edit import plan_shot
 
     with shown_progress() as progress:
-        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress, actor)
+        who = actor.likeness if actor is not None and face is None else None
+        tracked = track_shot(plan_shot(clip, frames, progress=progress), face, progress, who)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
     return tracked

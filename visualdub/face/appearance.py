@@ -67,7 +67,7 @@ def face_texels(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating[Any]]) ->
     shrink = min(1.0, FACE_PIXELS / float(max(high - low)))
     size = (max(1, round((x1 - x0) * shrink)), max(1, round((y1 - y0) * shrink)))
     if shrink < 1:
-        view = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
+        view = np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_AREA), np.uint8)
     scale = np.array([view.shape[1] / (x1 - x0), view.shape[0] / (y1 - y0)], np.float32)
     at = np.einsum("tk,tkc->tc", grid.weights, points[grid.corners])
     at = (at - np.array([x0, y0], np.float32)) * scale - 0.5

@@ -62,7 +62,10 @@ class FaceFinder:
             boxes = self._detector.boxes(rgb)
             for k in lost:
                 self._retry(k, i, rgb, boxes)
-            self._meet(i, rgb, boxes)
+            faces: Sequence[tuple[Box, int | None]] = [(box, None) for box in boxes]
+            if not boxes and not self._meshes and (new_shot or i % DETECT_EVERY == 0):
+                faces = self._detector.turned_boxes(rgb)
+            self._meet(i, rgb, faces)
 
     def _follow(self, k: int, mesh: MeshTracker, i: int, rgb: Rgb) -> bool:
         points = mesh.landmarks(rgb)
@@ -87,9 +90,11 @@ class FaceFinder:
                 return
         self._idle.append(self._meshes.pop(k))
 
-    def _meet(self, i: int, rgb: Rgb, boxes: list[Box]) -> None:
-        """Start to track new faces; a face that was lost in the same place is continued."""
-        for box in boxes:
+    def _meet(self, i: int, rgb: Rgb, faces: Sequence[tuple[Box, int | None]]) -> None:
+        """Start to track new faces, whose turn is looked for where it is None; a face that was lost in the
+        same place is continued.
+        """
+        for box, turn in faces:
             if len(self._meshes) >= MAX_FACES:
                 return
             if any(iou(box, self.faces[k].box) > 0.2 for k in self._meshes):
@@ -101,7 +106,7 @@ class FaceFinder:
             ]
             k = max(lost, key=lambda k: iou(box, self.faces[k].box)) if lost else len(self.faces)
             mesh = self._idle.pop() if self._idle else MeshTracker()
-            mesh.look_at(box, rgb.shape)
+            mesh.look_at(box, rgb.shape, self._detector.turn_of(rgb, box) if turn is None else turn)
             if k == len(self.faces):
                 self.faces.append(FaceTrack(box=box, shot=self._shot))
             self._meshes[k] = mesh

@@ -19,7 +19,7 @@ from visualdub.face.appearance import (
     texel_count,
 )
 from visualdub.face.detect import FaceFinder, FaceTrack, presence
-from visualdub.face.landmarks import LANDMARK_COUNT
+from visualdub.face.landmarks import LANDMARK_COUNT, face_width
 from visualdub.face.mediapipe_models import Rgb, landmark_box
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.shots import CUT_FOR_SURE, Change, with_changes
@@ -196,20 +196,22 @@ def _seen(run: _Run, likeness: Likeness, person: int) -> SeenFace:
 
 # ---- cuts --------------------------------------------------------------------------------------------------
 
-STILL = 0.06  # face widths or share of its size that a face moves at most in one frame of one shot
-LEAP = 0.1  # that it moves where a shot begins though the picture around it hardly changes ...
-LEAP_OVER_MOTION = 5.0  # ... so many times what face and picture change in the frames beside
-BESIDE = (-2, -1, 1, 2)
+STILL = 0.02  # face widths, or share of its size, that a face which stays where it is moves in one frame
+LEAP = 0.03  # that it moves where a shot begins though the picture around it hardly changes ...
+LEAP_OVER_MOTION = 5.0  # ... so many times what the face moves in the frames beside
+CHANGE_OVER_MOTION = 2.0  # ... and so many times what the picture changes in them
+BESIDE = (-3, -2, -1, 1, 2, 3)
+ANCHORS = (33, 133, 362, 263, 168, 6, 10, 151)  # landmarks of eyes, bridge and forehead, which no mouth moves
 
 
 def _step(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """How far a face moves between landmarks (478, 3) of two frames: in widths of its box, or the change of
-    the box's size as a share of it, whichever is more.
+    """How far a face moves between landmarks (478, 3) of two frames: in widths of it, or the change of its
+    size as a share of it, whichever is more.
     """
-    p, q = landmark_box(a), landmark_box(b)
-    side_a, side_b = (float(np.hypot(*(box[2:] - box[:2]))) for box in (p, q))
-    moved = float(np.hypot(*(p[:2] + p[2:] - q[:2] - q[2:]))) / 2
-    return max(moved / min(side_a, side_b), abs(float(np.log(side_b / side_a))))
+    p, q = a[ANCHORS, :].astype(np.float64), b[ANCHORS, :].astype(np.float64)
+    moved = float(np.hypot(*(p.mean(0) - q.mean(0))[:2])) / float(min(face_width(a), face_width(b)))
+    sizes = [np.linalg.norm(points - points.mean(0)) for points in (p, q)]
+    return max(moved, abs(float(np.log(sizes[0] / sizes[1]))))
 
 
 def _leaps(found: Mapping[int, NDArray[np.float32]], changes: Sequence[Change], i: int) -> bool:
@@ -222,7 +224,10 @@ def _leaps(found: Mapping[int, NDArray[np.float32]], changes: Sequence[Change], 
     near = [i + k for k in BESIDE if 0 < i + k < len(changes)]
     steps = [_step(found[j - 1], found[j]) for j in near if j in found and j - 1 in found]
     calm = max((changes[j].difference for j in near), default=0.0)
-    return leap > LEAP_OVER_MOTION * max(steps, default=0.0) and changes[i].difference > 2 * calm
+    return (
+        leap > LEAP_OVER_MOTION * max(steps, default=0.0)
+        and changes[i].difference > CHANGE_OVER_MOTION * calm
+    )
 
 
 def shifted(face: SeenFace, frames: int) -> SeenFace:

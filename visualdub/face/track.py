@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose, roll
 from visualdub.face.models import FaceModel, face_model
 from visualdub.face.people import SeenFace, faces_to_arrays, read_faces
 from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
 FORMAT = 3  # 1 had no camera: every track was weak perspective; 2 knew neither shots nor other people
+
+
+LIES_FROM = 60.0  # degrees by which a face is tilted in the picture that lies, or stands on its head
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,13 @@ class Track:
         for face in self.faces:
             if face.person != self.person:
                 out[max(0, face.start - self.start) : max(0, face.end_exclusive - self.start)] = True
-        return out & np.isnan(self.landmarks[:, 0, 0])
+        return np.asarray(out & np.isnan(self.landmarks[:, 0, 0]))
+
+    @property
+    def turned(self) -> NDArray[np.bool_]:
+        """(n,) frames in which this person's face lies or stands on its head."""
+        seen = ~np.isnan(self.landmarks[:, 0, 0])
+        return np.asarray(seen & (roll(self.rotation) > LIES_FROM))
 
     @property
     def usable(self) -> NDArray[np.bool_]:

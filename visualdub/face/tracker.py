@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from visualdub import storage
 from visualdub.errors import MediaError, NoFace
+from visualdub.face.camera import roll
 from visualdub.face.detect import DETECTOR_VERSION, choose_face
 from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.people import PEOPLE_VERSION, find_people, shifted
-from visualdub.face.track import FORMAT, Track
+from visualdub.face.track import FORMAT, LIES_FROM, Track
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
@@ -28,9 +29,10 @@ RESIDUAL_LIMIT = (
     0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence
 )
 YAW_FULL, YAW_NONE = 40.0, 70.0  # degrees off the camera: full confidence up to, none from
+ROLL_FULL = 40.0  # degrees of tilt in the picture, full confidence up to; none from LIES_FROM
 WIDTH_NONE, WIDTH_FULL = 20.0, 48.0  # face width in pixels
 LEAST_CONFIDENCE = 0.15
-CONFIDENCE_VERSION = 1  # changes with every change of what comes out of `confidence_of`
+CONFIDENCE_VERSION = 2  # changes with every change of what comes out of `confidence_of`
 
 
 def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -41,14 +43,15 @@ def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def confidence_of(model: FaceModel, fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(n,) 0..1: fit residual, head angle and size, each falling linearly; below a floor it is 0 and the
-    frame passes through.
+    """(n,) 0..1: fit residual, head angle, tilt and size, each falling linearly; below a floor it is 0 and
+    the frame passes through.
     """
     angles = np.abs(yaw_pitch(fit.pose.rotation)).max(1)
     width = fit.pose.scale * float(face_width(model.landmarks(fit.identity)))
     parts = [
         1 - np.nan_to_num(fit.residual, nan=1.0) / RESIDUAL_LIMIT,
         (YAW_NONE - angles) / (YAW_NONE - YAW_FULL),
+        (LIES_FROM - roll(fit.pose.rotation)) / (LIES_FROM - ROLL_FULL),
         (width - WIDTH_NONE) / (WIDTH_FULL - WIDTH_NONE),
     ]
     value = np.where(seen, np.prod(np.clip(parts, 0, 1), axis=0), 0)
