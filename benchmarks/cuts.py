@@ -1,6 +1,6 @@
 """Cuts between people and cuts inside one person's clips: who is drawn, and how wide the jaw is beside a cut.
 
-python benchmarks/cuts.py CLIPS --work FOLDER [--part own|pairs|cuts]... [--json FILE]
+python -m benchmarks.cuts CLIPS --work FOLDER [--part own|pairs|cuts]... [--json FILE]
 
 CLIPS is a folder with `clips.json`, which names the speaker of every clip. Every measured row is appended to
 a file in FOLDER, and is not measured again when the command is repeated. Joined clips are written as movies
@@ -312,8 +312,8 @@ def cuts_text(rows: list[Row]) -> tuple[str, Finding]:
     text = (
         f"{len(rows)} cuts inside one person's clip: as many frames are drawn on both sides as without the"
         f" cut in {len(both)}. The mesh's jaw is at most {jaws.max():.2f} % wider or narrower than the"
-        f" plate's on the {2 * BESIDE} frames beside a cut; median over cuts {np.median(jaws):.2f} %, within 2 % in"
-        f" {int((jaws <= 2).sum())} of {len(jaws)}."
+        f" plate's on the {2 * BESIDE} frames beside a cut; median over cuts {np.median(jaws):.2f} %, within"
+        f" 2 % in {int((jaws <= 2).sum())} of {len(jaws)}."
     )
     return text, Finding("jaw's width against the plate's beside a cut", "2 %", f"{jaws.max():.2f} %")
 

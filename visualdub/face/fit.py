@@ -97,13 +97,21 @@ def shown_parts(weights: Vector, parts: tuple[slice, ...]) -> list[slice]:
     return shown
 
 
-def held_rows(count: int, shown: list[slice]) -> NDArray[np.int64]:
-    """(count,) for every frame itself where it lies in one of the slices, otherwise the nearest that does."""
+def held_rows(parts: tuple[slice, ...], shown: list[slice]) -> NDArray[np.int64]:
+    """(n,) for each of the frames that `parts` cover itself, or the nearest frame of its part that lies in
+    one of `shown`; for a part without one the nearest frame of another.
+    """
     rows = np.concatenate([np.arange(part.start, part.stop) for part in shown])
-    after = np.searchsorted(rows, np.arange(count)).clip(0, len(rows) - 1)
+    frames = np.arange(parts[-1].stop)
+    after = np.searchsorted(rows, frames).clip(0, len(rows) - 1)
     before = (after - 1).clip(0)
-    nearer = np.abs(rows[before] - np.arange(count)) < np.abs(rows[after] - np.arange(count))
-    return np.asarray(np.where(nearer, rows[before], rows[after]))
+    nearer = np.abs(rows[before] - frames) < np.abs(rows[after] - frames)
+    nearest = np.where(nearer, rows[before], rows[after])
+    for part in parts:
+        for inner in shown:
+            if part.start <= inner.start < part.stop:
+                nearest[part] = frames[part].clip(inner.start, inner.stop - 1)
+    return np.asarray(nearest)
 
 
 def smooth_parts(values: Vector, weights: Vector, penalty: float, parts: tuple[slice, ...]) -> Vector:
@@ -113,7 +121,7 @@ def smooth_parts(values: Vector, weights: Vector, penalty: float, parts: tuple[s
     shown, out = shown_parts(weights, parts), values.copy()
     for part in shown:
         out[part] = whittaker(values[part], weights[part], penalty)
-    return out[held_rows(len(values), shown)] if shown else out
+    return out[held_rows(parts, shown)] if shown else out
 
 
 # ---- one face ----------------------------------------------------------------------------------------------
@@ -265,7 +273,7 @@ def _shot_pose(face: Mesh, stable: NDArray[np.int32], shot: _Seen) -> Pose:
         smooth = smooth_pose(full[part], centre, weights[part], POSE_SMOOTHING)
         full.scale[part], full.rotation[part] = smooth.scale, smooth.rotation
         full.translation[part] = smooth.translation
-    return full[held_rows(n, shown)]
+    return full[held_rows(shot.parts, shown)]
 
 
 def _assemble(
