@@ -1,6 +1,6 @@
 """Cuts between people and cuts inside one person's clips: who is drawn, and how wide the jaw is beside a cut.
 
-python -m benchmarks.cuts CLIPS --work FOLDER [--part own|pairs|cuts]... [--json FILE]
+python benchmarks/cuts.py CLIPS --work FOLDER [--part own|pairs|cuts]... [--json FILE]
 
 CLIPS is a folder with `clips.json`, which names the speaker of every clip. Every measured row is appended to
 a file in FOLDER, and is not measured again when the command is repeated. Joined clips are written as movies
@@ -13,7 +13,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,54 +25,27 @@ from visualdub.edit import plan_shot
 from visualdub.errors import NoFace
 from visualdub.face.appearance import Likeness
 from visualdub.face.camera import project
-from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.landmarks import LANDMARK_COUNT
-from visualdub.face.recognise import likeness_of, only_frames_of
+from visualdub.face.recognise import only_frames_of
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.measure.result import Finding, table, write_result
+from visualdub.measure.speakers import Clip, actor_likeness, pictures, read_clips
 from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
-from visualdub.media.source import open_source, probe
-from visualdub.media.yuv import frame_rgb
+from visualdub.media.source import probe
 from visualdub.timing import FrameRange
 
 SECONDS = 1.5  # on either side of a cut
-REFERENCES = 3  # crops that an actor is recognised by, as many as a package holds
 JAW = (172, 397)  # landmarks at the angles of the jaw
 BESIDE = 2  # frames on either side of a cut whose jaw is measured
 KINDS = ("jump", "punch-in", "moved")
 PAIRS, CUTS = 200, 100
+ADAPTED = 150  # frames of a clip that its actor knows
 Rgb = NDArray[np.uint8]
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One clip of the list."""
-
-    path: Path
-    speaker: str
-    frames: int
-
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return self.path.name
-
-
 # ---- clips and movies --------------------------------------------------------------------------------------
-
-
-def read_clips(folder: Path) -> list[Clip]:
-    """The clips that `clips.json` of the folder names."""
-    listed = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
-    return [Clip(folder / c["file"], c["speaker"], c["frames"]) for c in listed]
-
-
-def pictures(clip: Clip, frames: FrameRange) -> list[Rgb]:
-    """Frames of a clip, (H, W, 3) each."""
-    with open_source(clip.path) as source:
-        return [frame_rgb(frame) for frame in source.frames(frames)]
 
 
 def stretch(clip: Clip, rng: np.random.Generator, seconds: float = SECONDS) -> FrameRange:
@@ -105,15 +77,10 @@ def fitted(picture: Rgb, shape: tuple[int, ...]) -> Rgb:
     return out
 
 
-def likeness(clip: Clip, track: Track) -> Likeness:
-    """What an actor adapted to a track's frames would be recognised by: its identity and some crops."""
-    usable, crop = np.flatnonzero(track.usable), stable_crop(track)
-    rows = usable[np.linspace(0, len(usable) - 1, min(REFERENCES, len(usable))).astype(int)]
-    crops = []
-    for i in rows.tolist():
-        (rgb,) = pictures(clip, FrameRange(track.start + i, track.start + i + 1))
-        crops.append(warp_crop(rgb, crop.affine[i]))
-    return likeness_of(track.face_model, track.identity, np.stack(crops))
+def own_actor(clip: Clip) -> Likeness:
+    """What an actor adapted to the first ADAPTED frames of a clip would be recognised by."""
+    part = FrameRange(0, min(ADAPTED, clip.frames))
+    return actor_likeness(clip, cached_track(clip.path, frames=part)[0])
 
 
 def drawn_of(movie: Path, who: Likeness) -> tuple[Track, NDArray[np.bool_]]:
@@ -126,21 +93,14 @@ def drawn_of(movie: Path, who: Likeness) -> tuple[Track, NDArray[np.bool_]]:
 
 
 def own_rows(clips: list[Clip], done: set[str]) -> Iterator[Row]:
-    """Every clip against its own actor, who was adapted to all of it, or to the other half of it."""
+    """Every clip against its own actor."""
     for clip in clips:
         if clip.name in done:
             continue
         whole, _ = cached_track(clip.path)
-        row: Row = {"key": clip.name, "frames": len(whole), "before": int(whole.usable.sum())}
-        row["after"] = int(only_frames_of(whole, likeness(clip, whole)).usable.sum())
-        middle = len(whole) // 2
-        halves = [FrameRange(0, middle), FrameRange(middle, len(whole))]
-        tracks = [cached_track(clip.path, frames=half)[0] for half in halves]
-        row["before_halves"] = sum(int(t.usable.sum()) for t in tracks)
-        row["after_halves"] = sum(
-            int(only_frames_of(mine, likeness(clip, other)).usable.sum())
-            for mine, other in (tracks, tracks[::-1])
-        )
+        kept = only_frames_of(whole, own_actor(clip))
+        row: Row = {"key": clip.name, "frames": len(whole), "people": len({f.person for f in whole.faces})}
+        row |= {"cuts": list(whole.cuts), "before": int(whole.usable.sum()), "after": int(kept.usable.sum())}
         yield row
 
 
@@ -156,7 +116,7 @@ def pair_rows(clips: list[Clip], done: set[str]) -> Iterator[Row]:
         if key in done:
             continue
         a, b = (pictures(clip, frames) for clip, frames in parts)
-        who = likeness(first, cached_track(first.path)[0])
+        who = own_actor(first)
         with tempfile.TemporaryDirectory() as folder:
             movie = write_movie(Path(folder) / "pair.mkv", a + [fitted(p, a[0].shape) for p in b], first)
             try:
@@ -179,23 +139,24 @@ def cut_rows(clips: list[Clip], done: set[str]) -> Iterator[Row]:
         key = f"{n}: {kind} {clip.name} {frames}"
         if key in done:
             continue
-        whole, _ = cached_track(clip.path)
         middle = frames.start + len(frames) // 2
-        a = pictures(clip, FrameRange(frames.start, middle))
-        later = skipped if kind == "jump" else 0
-        start = min(middle + later, clip.frames - 8)
-        b = pictures(clip, FrameRange(start, min(clip.frames, start + len(a))))
-        change = changed(kind, whole, start, factor, float(shift))
+        start = min(middle + (skipped if kind == "jump" else 0), clip.frames - 8)
+        end = min(clip.frames, start + middle - frames.start)
+        uncut, _ = cached_track(clip.path, frames=FrameRange(frames.start, end))
+        a, b = pictures(clip, FrameRange(frames.start, middle)), pictures(clip, FrameRange(start, end))
+        change = changed(kind, uncut.span(FrameRange(start, end)), factor, float(shift))
         joined = a + [change(p) for p in b]
         with tempfile.TemporaryDirectory() as folder:
+            movie = write_movie(Path(folder) / "cut.mkv", joined, clip)
             try:
-                track, usable = drawn_of(
-                    write_movie(Path(folder) / "cut.mkv", joined, clip), likeness(clip, whole)
-                )
+                track, usable = drawn_of(movie, own_actor(clip))
             except NoFace:
                 yield {"key": key, "kind": kind, "lost": len(joined), "jaw_percent": None}
                 continue
-        expected = np.concatenate([whole.usable[frames.start : middle], whole.usable[start : start + len(b)]])
+        drawn_uncut = [
+            uncut.span(FrameRange(*part)).usable for part in ((frames.start, middle), (start, end))
+        ]
+        expected = np.concatenate(drawn_uncut)
         wrong = jaw_errors(track)[len(a) - BESIDE : len(a) + BESIDE]
         row = {"key": key, "kind": kind, "factor": round(factor, 3), "cut": len(a), "cuts": list(track.cuts)}
         row |= {"before": [int(expected[: len(a)].sum()), int(expected[len(a) :].sum())]}
@@ -204,16 +165,16 @@ def cut_rows(clips: list[Clip], done: set[str]) -> Iterator[Row]:
         yield row | {"jaw_percent": None if worst is None else round(100 * worst, 2)}
 
 
-def changed(kind: str, whole: Track, frame: int, factor: float, shift: float) -> Callable[[Rgb], Rgb]:
-    """What is done to the pictures after a cut of this kind."""
+def changed(kind: str, track: Track, factor: float, shift: float) -> Callable[[Rgb], Rgb]:
+    """What is done to the pictures after a cut of this kind. track: of these pictures."""
     if kind == "jump":
         return lambda picture: picture
-    points = whole.landmarks[frame : frame + 30, :LANDMARK_COUNT, :2]
-    x, y = np.nanmean(points, (0, 1)) if np.isfinite(points).any() else (whole.size[0] / 2, whole.size[1] / 2)
+    points = track.landmarks[:30, :LANDMARK_COUNT, :2]
+    x, y = np.nanmean(points, (0, 1)) if np.isfinite(points).any() else (track.size[0] / 2, track.size[1] / 2)
     if kind == "punch-in":
         matrix = np.array([[factor, 0, (1 - factor) * x], [0, factor, (1 - factor) * y]])
     else:
-        matrix = np.array([[1, 0, shift * whole.size[0]], [0, 1, abs(shift) / 2 * whole.size[1]]])
+        matrix = np.array([[1, 0, shift * track.size[0]], [0, 1, abs(shift) / 2 * track.size[1]]])
     return lambda picture: np.asarray(
         cv2.warpAffine(
             picture, matrix, picture.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
@@ -265,26 +226,19 @@ def measured(part: str, clips: list[Clip], folder: Path) -> list[Row]:
 def own_text(rows: list[Row]) -> tuple[str, Finding]:
     """What became of every clip's own actor."""
     before, after = (sum(r[k] for r in rows) for k in ("before", "after"))
-    halves, kept = (sum(r[k] for r in rows) for k in ("before_halves", "after_halves"))
-    lost = [r["key"] for r in rows if r["after"] < r["before"] or r["after_halves"] < r["before_halves"]]
+    lost = [r["key"] for r in rows if r["after"] < r["before"]]
     text = (
-        f"{len(rows)} clips and their own actor: {before} frames are drawn without the identity check and"
-        f" {after} with it. Against an actor of the other half of the clip: {halves} and {kept}. Clips that"
-        f" lose a frame: {', '.join(lost) or 'none'}."
+        f"{len(rows)} clips and their own actor, adapted to the first {ADAPTED} frames: {before} frames are"
+        f" drawn without the identity check and {after} with it. Clips that lose a frame:"
+        f" {', '.join(lost) or 'none'}."
     )
+    columns = ("clip", "frames", "before", "after", "people", "cuts")
+    cells = [
+        (r["key"], r["frames"], r["before"], r["after"], r["people"], ", ".join(map(str, r["cuts"])))
+        for r in rows
+    ]
     finding = Finding("frames of its own actor that a clip loses", "0", str(before - after))
-    return "\n\n".join(
-        [
-            text,
-            table(
-                ("clip", "frames", "before", "after", "halves before", "halves after"),
-                [
-                    (r["key"], r["frames"], r["before"], r["after"], r["before_halves"], r["after_halves"])
-                    for r in rows
-                ],
-            ),
-        ]
-    ), finding
+    return "\n\n".join([text, table(columns, cells)]), finding
 
 
 def pairs_text(rows: list[Row]) -> tuple[str, Finding]:

@@ -1,6 +1,6 @@
 """How well shape and looks tell people apart: distances of one person against those of others.
 
-python -m benchmarks.identity CLIPS [--plot PNG] [--json FILE]
+python benchmarks/identity.py CLIPS [--plot PNG] [--json FILE]
 
 CLIPS is a folder with `clips.json`, which names the speaker of every clip. Each clip is tracked in two
 halves; what an actor adapted to one half would be recognised by is held against the faces of all halves.
@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cuts import Clip, likeness, read_clips
 from visualdub.errors import NoFace
 from visualdub.face.appearance import Likeness, distance
 from visualdub.face.tracker import cached_track
 from visualdub.measure.result import Finding, table, write_result
+from visualdub.measure.speakers import Clip, actor_likeness, read_clips
 from visualdub.timing import FrameRange
 
 KINDS = ("same clip", "same person, another clip", "another person")
@@ -44,7 +44,7 @@ def halves(clip: Clip) -> list[Half]:
         except NoFace:
             continue
         face = max((f for f in track.faces if f.person == track.person), key=lambda f: f.count)
-        found.append(Half(clip, likeness(clip, track), face.likeness))
+        found.append(Half(clip, actor_likeness(clip, track), face.likeness))
     return found
 
 
@@ -72,7 +72,9 @@ def plot(path: Path, found: dict[str, NDArray[np.float64]]) -> None:
     for kind, colour in zip(KINDS, ("tab:green", "tab:blue", "tab:red"), strict=True):
         values = found[kind].clip(0, BINS[-1])
         weights = np.full(len(values), 100 / max(len(values), 1))
-        axes.hist(values, BINS, weights=weights, alpha=0.55, color=colour, label=f"{kind} ({len(values)})")
+        axes.hist(
+            values, BINS.tolist(), weights=weights, alpha=0.55, color=colour, label=f"{kind} ({len(values)})"
+        )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlabel("distance; from 1 on it is another person")
     axes.set_ylabel("% of the pairs")

@@ -17,7 +17,7 @@ from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
 from visualdub.face.appearance import Likeness
-from visualdub.face.recognise import nearest_person, only_frames_of
+from visualdub.face.recognise import only_frames_of, people_like
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
@@ -103,12 +103,11 @@ def track_shot(
     """
     track, from_cache = cached_track(shot.source, frames=shot.tracked, face=face, progress=progress)
     if who is not None and face is None:
-        number, _ = nearest_person(track.span(shot.frames), who)
-        if number not in (None, track.person):
-            track, from_cache = cached_track(
-                shot.source, frames=shot.tracked, face=str(number), progress=progress
-            )
-    track = track.span(shot.frames)
+        numbers = people_like(track.span(shot.frames), who)
+        if numbers and numbers != [track.person]:
+            chosen = "+".join(map(str, numbers))
+            track, from_cache = cached_track(shot.source, frames=shot.tracked, face=chosen, progress=progress)
+    track = replace(track.span(shot.frames), named=face is not None)
     require_face(track, shot.source)
     return TrackedShot(shot, track, from_cache)
 

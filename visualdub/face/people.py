@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from visualdub.face.appearance import (
     shape_of,
     texel_count,
 )
-from visualdub.face.detect import FaceFinder, FaceTrack, presence
+from visualdub.face.detect import FaceFinder, FaceTrack, iou, presence
 from visualdub.face.landmarks import LANDMARK_COUNT, face_width
 from visualdub.face.mediapipe_models import Rgb, landmark_box
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
@@ -27,9 +27,11 @@ from visualdub.stages import Progress, StageClock
 
 PEOPLE_VERSION = 1  # changes with every change of who is told apart, and of the cuts
 LONGEST_GAP = 12  # frames a face may be missed and still be taken for the same because of its place
+MEETS = 0.1  # intersection over union of boxes that lie in the same place
 SHARED = 2  # frames at most in which two faces of one person are found, where a tracker hands over to another
 SAMPLED = 8, 5  # the first frames of a face are all looked at, later every so many
-SHAPE_FRAMES = 48  # of a face are fitted for its shape
+LENIENT = 1.6  # distance from which on a face is somebody else though it is where the person was
+SHAPE_FRAMES = 24  # of a face are fitted for its shape
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class _Run:
             self.looked_at += 1
         self.found[i], self.last = landmarks, i
 
+    def meets(self, other: _Run) -> bool:
+        """Whether one of the two is found, in the same shot, where the other was lost."""
+        first, then = sorted((self, other), key=lambda run: run.start)
+        if first is then or first.shot != then.shot or then.start <= first.last:
+            return False
+        lost, found = first.found[first.last], then.found[then.start]
+        return iou(landmark_box(lost), landmark_box(found)) > MEETS
+
     def likeness(self, model: FaceModel) -> Likeness:
         """Of all its frames."""
         rows = sorted(self.found)
@@ -90,6 +100,16 @@ class ClipFaces:
     def dense(self, person: int) -> NDArray[np.float32]:
         """(count, 478, 3) landmarks of a person, NaN where they are not seen."""
         return self.people[person].dense(self.count)
+
+    def merged(self, numbers: Sequence[int]) -> ClipFaces:
+        """The same where the people of these numbers are one, who has the first of them; nobody else's number
+        changes.
+        """
+        first, people = numbers[0], list(self.people)
+        found = {i: points for number in reversed(numbers) for i, points in self.people[number].found.items()}
+        people[first] = FaceTrack(dict(sorted(found.items())))
+        faces = tuple(replace(f, person=first) if f.person in numbers else f for f in self.faces)
+        return replace(self, people=tuple(people), faces=faces)
 
     def cuts(self, person: int) -> tuple[int, ...]:
         """The frames with which a new shot begins, as far as they concern a person: where they stay in their
@@ -150,7 +170,8 @@ def _run_of(runs: list[_Run], shot: int, i: int) -> _Run:
 
 def _told_apart(runs: list[_Run], changes: tuple[Change, ...], model: FaceModel) -> ClipFaces:
     likenesses = [run.likeness(model) for run in runs]
-    groups = join_faces([set(run.found) for run in runs], likenesses)
+    beside = {(j, k) for j, a in enumerate(runs) for k, b in enumerate(runs) if a.meets(b)}
+    groups = join_faces([set(run.found) for run in runs], likenesses, beside)
     tracks = []
     for group in groups:
         group.sort(key=lambda k: runs[k].start)
@@ -162,20 +183,23 @@ def _told_apart(runs: list[_Run], changes: tuple[Change, ...], model: FaceModel)
     return ClipFaces(len(changes), changes, tuple(tracks[g] for g in order), tuple(faces))
 
 
-def join_faces(frames: Sequence[set[int]], likenesses: Sequence[Likeness]) -> list[list[int]]:
-    """Groups of faces, by number, each of one person. frames: where each face is found.
+def join_faces(
+    frames: Sequence[set[int]], likenesses: Sequence[Likeness], beside: Set[tuple[int, int]] = frozenset()
+) -> list[list[int]]:
+    """Groups of faces, by number, each of one person. frames: where each face is found. beside: pairs of
+    faces of one shot of which one is found again where the other was lost.
 
     The face that is seen longest is the first person. Every other one, the longest first, is the person that
-    it is most like, if it is like them at all and they are not seen beside it; otherwise somebody new.
+    it is most like, if it is like them at all and they are not seen together; otherwise somebody new.
     """
     groups: list[list[int]] = []
     looks: list[Likeness] = []
     for k in sorted(range(len(frames)), key=lambda k: -len(frames[k])):
-        near = [
-            (distance(looks[g], likenesses[k]), g)
-            for g, group in enumerate(groups)
-            if all(len(frames[k] & frames[j]) <= SHARED for j in group)
-        ]
+        near = []
+        for g, group in enumerate(groups):
+            if all(len(frames[k] & frames[j]) <= SHARED for j in group):
+                limit = LENIENT if any((j, k) in beside for j in group) else 1.0
+                near.append((distance(looks[g], likenesses[k]) / limit, g))
         apart, g = min(near, default=(np.inf, 0))
         if apart < 1:
             groups[g].append(k)

@@ -54,6 +54,7 @@ class Track:
     cuts: tuple[int, ...] = ()  # numbers in the clip of the frames with which a new shot begins, ascending
     faces: tuple[SeenFace, ...] = ()  # whoever is seen in the tracked frames, this person too
     person: int = 0  # the number of the tracked person in `faces`
+    named: bool = False  # somebody said that this is the actor; it is not kept in files
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -134,6 +135,7 @@ class Track:
             tuple(c for c in self.cuts if frames.start < c < frames.end_exclusive),
             tuple(f for f in self.faces if f.start < frames.end_exclusive and f.end_exclusive > frames.start),
             self.person,
+            self.named,
         )
 
     def save(self, path: Path) -> None:

@@ -4,6 +4,7 @@ clip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from visualdub import storage
 from visualdub.errors import MediaError, NoFace
 from visualdub.face.camera import roll
-from visualdub.face.detect import DETECTOR_VERSION, choose_face
+from visualdub.face.detect import DETECTOR_VERSION, FaceTrack, choose_face
 from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
@@ -87,9 +88,9 @@ def track_clip(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
             " wide"
         )
-    chosen = choose_face(people, face, path.name)
-    person = next(number for number, one in enumerate(people) if one is chosen)
-    landmarks, cuts = people[person].dense(count), seen_faces.cuts(person)
+    numbers = choose_people(people, face, path.name)
+    seen_faces, person = seen_faces.merged(numbers), numbers[0]
+    landmarks, cuts = seen_faces.dense(person), seen_faces.cuts(person)
     with (clock or StageClock()).stage("fit", count):
         fit = fit_shot(fitted, landmarks, cuts)
     seen = ~np.isnan(landmarks[:, 0, 0])
@@ -112,6 +113,20 @@ def track_clip(
         faces=tuple(shifted(face, frames.start) for face in seen_faces.faces),
         person=person,
     )
+
+
+def choose_people(people: Sequence[FaceTrack], wanted: str | None, name: str) -> list[int]:
+    """The numbers of the people whom a user means by `--face`: one, or with `0+2` several who are one person.
+
+    Raises `BadInput` for somebody who is not there.
+    """
+    found = []
+    for one in [None] if wanted is None else wanted.split("+"):
+        chosen = choose_face(people, one, name)
+        number = next(k for k, person in enumerate(people) if person is chosen)
+        if number not in found:
+            found.append(number)
+    return found
 
 
 # ---- tracks from the cache ---------------------------------------------------------------------------------
@@ -160,8 +175,8 @@ def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
 
 
 def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:
-    """Raise `NoFace` where no frame (of `frames`) is usable."""
+    """Raise `NoFace` where no frame (of `frames`) is usable, nor shows a face that lies or is upside down."""
     part = track if frames is None else track.span(frames)
-    if not part.usable.any():
+    if not (part.usable | part.turned).any():
         where = f"frames {frames}" if frames else f"{len(part)} frames"
         raise NoFace(f"{clip}: no usable face in {where}; expected one in at least one frame")
