@@ -63,6 +63,15 @@ def test_black_frames_are_all_alike_and_a_fade_is_no_cut() -> None:
     assert cuts(fade) == []
 
 
+def test_where_all_moves_a_large_change_is_left_open() -> None:
+    moving = scene(1, 30, motion=6)
+    changes = [change for _, change in with_changes(moving)][1:]
+    assert not any(change.cut for change in changes)
+    assert [c.unsure for c in changes] == [c.difference > 0.25 for c in changes]
+    assert any(change.unsure for change in changes)
+    assert cuts(moving[:15] + scene(2, 10, motion=6)) == [15]
+
+
 def test_difference_by_hand() -> None:
     a = np.zeros((64, 64), np.float32)
     a[:, :32] = 200

@@ -149,20 +149,16 @@ def find_people(
             changes.append(change)
             for k, face in enumerate(finder.faces):
                 if face.last_seen == i:
-                    _run_of(runs.setdefault(k, []), face.shot, i).add(i, face.found[i], rgb)
+                    several = runs.setdefault(k, [])
+                    if not several or change.unsure or i - several[-1].last > LONGEST_GAP:
+                        several.append(_Run(face.shot))
+                    several[-1].add(i, face.found[i], rgb)
             if progress is not None:
                 progress.report("tracking", i + 1, max(total, i + 1))
     finally:
         finder.close()
     found = [run for several in runs.values() for run in several]
     return _told_apart(found, tuple(changes), model or face_model(DEFAULT_FACE_MODEL))
-
-
-def _run_of(runs: list[_Run], shot: int, i: int) -> _Run:
-    """The run that frame `i` of a face continues, or a new one after too long an absence."""
-    if not runs or i - runs[-1].last > LONGEST_GAP:
-        runs.append(_Run(shot))
-    return runs[-1]
 
 
 # ---- who is who --------------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ SHORT_SIDE = 128  # pixels the shorter side keeps when a picture is thinned out
 FLAT = 9.0  # square of the code values below which two pictures are equally flat
 CUT_FROM = 0.05  # difference of two neighbouring frames that may be a cut ...
 CUT_OVER_MOTION = 4.0  # ... where it is so many times the differences before and after it
-CUT_FOR_SURE = 0.6  # difference that is a cut whatever moves around it
+LARGE = 0.45, 1.5  # difference that no camera reaches that shakes, and the times that are enough for it
+CUT_FOR_SURE = 0.8  # difference that is a cut whatever moves around it
+UNSURE = 0.25  # difference that may be a cut even where everything moves
 MEMORY = 8  # frames before a cut whose motion counts
 FLASH_RETURNS = 0.25  # a frame is a flash where those around it differ by less than this share of the jump
 
@@ -45,6 +47,7 @@ class Change:
 
     difference: float  # 0 for the first frame
     cut: bool  # whether a shot may begin with this frame; faces have the last word, see `people`
+    unsure: bool = False  # not taken for a cut, but too large to take a face for the same without looking
 
 
 class CutDetector:
@@ -81,10 +84,11 @@ class CutDetector:
             self._flashed = True
             return Change(step, False)
         motion = max([*self._motion, after])
-        cut = step > CUT_FROM and (step > CUT_FOR_SURE or step > CUT_OVER_MOTION * motion)
+        times = 0.0 if step > CUT_FOR_SURE else LARGE[1] if step > LARGE[0] else CUT_OVER_MOTION
+        cut = step > max(CUT_FROM, times * motion)
         if not cut:
             self._motion.append(step)
-        return Change(step, cut)
+        return Change(step, cut, unsure=step > UNSURE and not cut)
 
 
 def with_changes(frames: Iterable[Rgb]) -> Iterator[tuple[Rgb, Change]]:
