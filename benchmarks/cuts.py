@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from visualdub.dub import track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import NoFace
-from visualdub.face.appearance import Likeness
 from visualdub.face.camera import project
 from visualdub.face.landmarks import LANDMARK_COUNT
 from visualdub.face.recognise import only_frames_of
+from visualdub.face.seen import Likeness
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.measure.result import Finding, table, write_result

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import NoFace
-from visualdub.face.appearance import Likeness, distance
+from visualdub.face.appearance import distance
+from visualdub.face.seen import Likeness
 from visualdub.face.tracker import cached_track
 from visualdub.measure.result import Finding, table, write_result
 from visualdub.measure.speakers import Clip, actor_likeness, read_clips

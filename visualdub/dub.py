@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
-from visualdub.face.appearance import Likeness
 from visualdub.face.recognise import only_frames_of, people_like
+from visualdub.face.seen import Likeness
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio

@@ -26,7 +26,7 @@ from visualdub.errors import ActorError, InternalError, OutputError
 from visualdub.storage import require_short_name, sync_below, write_json
 
 if TYPE_CHECKING:
-    from visualdub.face.appearance import Likeness
+    from visualdub.face.seen import Likeness
     from visualdub.render.runtime import Renderer
     from visualdub.speech.style import SpeechStyle
 

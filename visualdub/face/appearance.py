@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.fit import fit_shot
 from visualdub.face.landmarks import LANDMARK_COUNT
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
-from visualdub.face.raster import rasterise
+from visualdub.face.seen import Likeness
 
 WIDTH, HEIGHT = 48, 58  # texels of the face seen from the front
 DARK = 8.0  # code values added before the logarithm, against noise in the dark
@@ -38,6 +37,8 @@ class TexelGrid:
 @cache
 def texel_grid() -> TexelGrid:
     """The texels of a face, without eyes' and mouth's openings, on the mean face seen from the front."""
+    from visualdub.face.raster import rasterise  # loads numba
+
     model = face_model(DEFAULT_FACE_MODEL)
     face = model.landmarks(model.template)
     low, high = face[:, :2].min(0), face[:, :2].max(0)
@@ -88,15 +89,6 @@ def face_texels(rgb: NDArray[np.uint8], landmarks: NDArray[np.floating[Any]]) ->
 # ---- likeness ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Likeness:
-    """What a person is known by, from `count` frames."""
-
-    shape: NDArray[np.float32]  # (468, 3) neutral face, mouth closed, in face widths
-    texels: NDArray[np.float32] | None  # (T, 3) mean of `plain_texels`; None: the looks are not known
-    count: int
-
-
 def plain_texels(texels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Logarithms of texels (T, 3) without what the light makes of a face: level, tint, and a shade that
     changes smoothly over it.
@@ -117,6 +109,8 @@ def _shades() -> NDArray[np.float32]:
 
 def shape_of(model: FaceModel, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """(468, 3) the neutral face of one person seen in n frames, landmarks (n, 478, 3)."""
+    from visualdub.face.fit import fit_shot
+
     return np.asarray(model.landmarks(fit_shot(model, landmarks).identity), np.float32)
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.appearance import (
-    Likeness,
     distance,
     face_texels,
     joined_likeness,
     plain_texels,
     shape_of,
-    texel_count,
 )
 from visualdub.face.detect import FaceFinder, FaceTrack, iou, presence
-from visualdub.face.landmarks import LANDMARK_COUNT, face_width
+from visualdub.face.landmarks import face_width
 from visualdub.face.mediapipe_models import Rgb, landmark_box
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
+from visualdub.face.seen import Likeness, SeenFace
 from visualdub.face.shots import CUT_FOR_SURE, Change, with_changes
 from visualdub.stages import Progress, StageClock
 
@@ -32,19 +30,6 @@ SHARED = 2  # frames at most in which two faces of one person are found, where a
 SAMPLED = 8, 5  # the first frames of a face are all looked at, later every so many
 LENIENT = 1.6  # distance from which on a face is somebody else though it is where the person was
 SHAPE_FRAMES = 24  # of a face are fitted for its shape
-
-
-@dataclass(frozen=True)
-class SeenFace:
-    """One face from where it comes into view to where it is lost, within one shot."""
-
-    start: int  # first frame of the clip that it is found in
-    end_exclusive: int
-    count: int  # frames between them in which it is found
-    person: int  # 0 is the most present person of the tracked frames
-    best: int  # frame of the clip in which it is largest
-    box: tuple[float, float, float, float]  # of its landmarks there: left, top, right, bottom in pixels
-    likeness: Likeness
 
 
 @dataclass
@@ -248,34 +233,3 @@ def _leaps(found: Mapping[int, NDArray[np.float32]], changes: Sequence[Change], 
         leap > LEAP_OVER_MOTION * max(steps, default=0.0)
         and changes[i].difference > CHANGE_OVER_MOTION * calm
     )
-
-
-def shifted(face: SeenFace, frames: int) -> SeenFace:
-    """The same face where the numbers of all frames are larger by `frames`."""
-    start, end, best = face.start + frames, face.end_exclusive + frames, face.best + frames
-    return replace(face, start=start, end_exclusive=end, best=best)
-
-
-# ---- in files ----------------------------------------------------------------------------------------------
-
-
-def faces_to_arrays(faces: Sequence[SeenFace]) -> dict[str, NDArray[Any]]:
-    """Arrays by name that `read_faces` reads; F faces, T texels."""
-    rows = [(f.start, f.end_exclusive, f.count, f.person, f.best) for f in faces]
-    return {
-        "faces": np.array(rows, np.int64).reshape(-1, 5),
-        "face_boxes": np.array([f.box for f in faces], np.float64).reshape(-1, 4),
-        "face_shapes": np.array([f.likeness.shape for f in faces], np.float32).reshape(-1, LANDMARK_COUNT, 3),
-        "face_texels": np.array([f.likeness.texels for f in faces], np.float32).reshape(-1, texel_count(), 3),
-    }
-
-
-def read_faces(arrays: Mapping[str, NDArray[Any]]) -> tuple[SeenFace, ...]:
-    """What `faces_to_arrays` gave."""
-    columns = [arrays[name] for name in ("faces", "face_boxes", "face_shapes", "face_texels")]
-    faces = []
-    for (start, end, count, person, best), box, shape, texels in zip(*columns, strict=True):
-        left, top, right, bottom = box.tolist()
-        numbers = (int(start), int(end), int(count), int(person), int(best))
-        faces.append(SeenFace(*numbers, (left, top, right, bottom), Likeness(shape, texels, int(count))))
-    return tuple(faces)

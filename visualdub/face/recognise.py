@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.appearance import Likeness, distance, face_texels, joined_likeness, plain_texels
+from visualdub.face.appearance import distance, face_texels, joined_likeness, plain_texels
 from visualdub.face.mediapipe_models import MeshTracker
 from visualdub.face.models import face_model
 from visualdub.face.people import SHARED
+from visualdub.face.seen import Likeness
 from visualdub.face.track import Track
 
 ONE_FACE = 1.3  # times the limit for a person: what one face of theirs may be unlike the actor

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.people import SeenFace
+from visualdub.face.seen import SeenFace
 from visualdub.face.track import Track
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose, roll
 from visualdub.face.models import FaceModel, face_model
-from visualdub.face.people import SeenFace, faces_to_arrays, read_faces
+from visualdub.face.seen import SeenFace, faces_to_arrays, read_faces
 from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 

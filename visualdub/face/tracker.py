@@ -19,7 +19,8 @@ from visualdub.face.detect import DETECTOR_VERSION, FaceTrack, choose_face
 from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
-from visualdub.face.people import PEOPLE_VERSION, find_people, shifted
+from visualdub.face.people import PEOPLE_VERSION, find_people
+from visualdub.face.seen import shifted
 from visualdub.face.track import FORMAT, LIES_FROM, Track
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb

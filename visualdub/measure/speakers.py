@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.appearance import Likeness
 from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.recognise import likeness_of
+from visualdub.face.seen import Likeness
 from visualdub.face.track import Track
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
