@@ -89,7 +89,7 @@ def test_two_faces_of_one_moment_are_two_people() -> None:
 
 
 def test_a_face_found_where_it_was_lost_is_judged_mildly() -> None:
-    frames, faces = [set(range(20)), set(range(40, 44))], [somebody(1), somebody(1, 1, moves=1.7)]
+    frames, faces = [set(range(20)), set(range(40, 44))], [somebody(1), somebody(1, 1, moves=2.4)]
     assert 1 < distance(*faces) < 1.6
     assert join_faces(frames, faces) == [[0], [1]]
     assert join_faces(frames, faces, beside={(0, 1)}) == [[0, 1]]
@@ -169,7 +169,7 @@ def test_one_face_that_was_joined_wrongly_is_taken_out_alone() -> None:
 
 
 def test_a_named_person_may_be_lit_otherwise() -> None:
-    other_light = somebody(1, 1, moves=1.7)
+    other_light = somebody(1, 1, moves=2.4)
     track = track_of(seen(10, 40, 0, other_light))
     assert 1 < distance(somebody(1), other_light) < 1.6
     assert not only_frames_of(track, somebody(1)).usable.any()

@@ -125,14 +125,18 @@ def joined_likeness(several: Sequence[Likeness]) -> Likeness:
     return Likeness(shape.astype(np.float32), texels, int(weights.sum()))
 
 
+def colours(texels: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(T, 3) brightness, red against green, blue against green of plain texels (T, 3)."""
+    red, green, blue = (texels[:, i].astype(np.float64) for i in range(3))
+    return np.stack([(red + green + blue) / 3, red - green, blue - green], 1)
+
+
 def traits(texels: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(T, 3) in what plain texels (T, 3) differ from the mean of many people, in units of what differs from
-    one moment to another of the same person: brightness, red against green, blue against green.
+    """(T, 3) in what the colours of plain texels (T, 3) differ from the mean of many people, in units of what
+    differs from one moment to another of the same person.
     """
     mean, scale = _statistics()
-    red, green, blue = (texels[:, i].astype(np.float64) for i in range(3))
-    values = np.stack([(red + green + blue) / 3, red - green, blue - green], 1)
-    return np.asarray((values - mean) * scale)
+    return np.asarray((colours(texels) - mean) * scale)
 
 
 @cache
