@@ -83,9 +83,10 @@ def only_frames_of(track: Track, who: Likeness) -> Track:
     mine = [face for face in track.faces if face.person == track.person]
     if not mine:
         return track
-    limit = NAMED if track.named else 1.0
+    limit = NAMED if track.named and who.texels is not None else 1.0
     apart = _distances(track, who)
-    if apart[track.person] >= limit or (who.texels is None and apart[track.person] > min(apart.values())):
+    nearest = track.named or who.texels is not None or apart[track.person] <= min(apart.values())
+    if apart[track.person] >= limit or not nearest:
         strangers = mine
     else:
         strangers = [f for f in mine if distance(who, f.likeness) >= ONE_FACE * limit]
