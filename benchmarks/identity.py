@@ -108,7 +108,9 @@ def main() -> None:
         lost, taken = int((found[KINDS[0]] >= 1).sum()), int((found[KINDS[2]] < 1).sum())
         measured = f"{lost} of {len(found[KINDS[0]])}; {taken} of {len(found[KINDS[2]])}"
         what = "halves of one clip taken for two people; two people taken for one"
-        picture = [f"![distances]({args.plot.name})"] if args.plot else []
+        picture = (
+            [f"![distances](results/{args.plot.name})"] if args.plot else []
+        )  # seen from docs/results.md
         write_result(args.json, "Who is who", [text, *picture], [Finding(what, "0; 0", measured)])
 
 
