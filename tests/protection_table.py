@@ -35,10 +35,12 @@ DUB = "dub {clip} --dialogue {voice} --actor {actor}"
 REENACT = "reenact {clip} --actor {actor} --frames 0:5"
 ADAPT = "adapt {clip} --actor ada --steps 1 --consent a,b,c"
 PRIOR = "train prior {dataset} --steps 1 --prior {prior} --vgg {vgg}"
-REPORT, RECORD = ".mkv.report.json", ".mkv.provenance.json"
+REPORT, RECORD, PEOPLE = ".mkv.report.json", ".mkv.provenance.json", ".people.png"
 TABLE = (  # command, its output option, the output's ending, inputs
     ("track {clip} -o {out}", "-o", ".npz", "clip"),
     ("track {clip} -o {spare}.npz --overlay {out}", "--overlay", ".mkv", "clip"),
+    ("track {clip} -o {spare}.npz --people-sheet {out}", "--people-sheet", ".png", "clip"),
+    ("track {clip} -o {track} --people", "people of -o", PEOPLE, "clip"),
     ("track {clip} -o {spare}.npz --log-file {out}", "--log-file", ".log", "clip"),
     ("sync {clip} --json {out}", "--json", ".json", "clip"),
     ("sync {clip} --plot {out}", "--plot", ".png", "clip"),
@@ -110,6 +112,7 @@ def lay_out(row: Row, material: Path, folder: Path) -> list[str]:
         "several": str(out).removesuffix("-voice.mkv") + ".mkv",
         "package": str(out).removesuffix(".run") + ".actor",
         "weights": str(out).removesuffix(".run") + ".safetensors",
+        "track": str(out).removesuffix(PEOPLE) + ".npz",
         "model": str(out).removesuffix(".json") + ".onnx",
     }
     return [token.format(**words) for token in row.command.split()]

@@ -68,6 +68,17 @@ def test_track_2() -> None:
     np.testing.assert_allclose(track.jaw, [0.093726, 0.107883], atol=1e-6)
 
 
+def test_track_3() -> None:
+    """A track of format 3 knows shots and people."""
+    track = Track.load(FORMATS / "track-3.npz")
+    assert (len(track), track.start, track.cuts, track.person) == (2, 4, (5,), 0)
+    assert [(f.start, f.end_exclusive, f.count, f.person, f.best) for f in track.faces] == [(4, 6, 2, 0, 5)]
+    (face,) = track.faces
+    assert face.likeness.texels is not None and face.likeness.texels.shape == (2290, 3)
+    assert face.likeness.shape.shape == (468, 3) and face.box[0] == pytest.approx(104.3, abs=1)
+    assert Track.load(FORMATS / "track-2.npz").faces == () and not Track.load(FORMATS / "track-1.npz").cuts
+
+
 def test_actor_1(tmp_path: Path) -> None:
     actor = load_actor(unzipped("1", tmp_path / "old.actor"))
     assert actor.record.name == "portrait" and actor.record.consent.when == "1984-01-01"

@@ -64,7 +64,8 @@ Face = Annotated[
     typer.Option(
         "--face",
         metavar="N|X,Y",
-        help="Which face: its number, or a point in it. The most present by default.",
+        help="Which person: a number of track --people (0+2: both are one), or a point in the face. By"
+        " default the actor, where one is given, or else the most present.",
     ),
 ]
 JsonFile = Annotated[

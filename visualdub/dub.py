@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput
+from visualdub.face.recognise import only_frames_of, people_like
+from visualdub.face.seen import Likeness
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
@@ -95,14 +97,22 @@ class TrackedShot:
 # ---- the pipeline ------------------------------------------------------------------------------------------
 
 
-def track_shot(shot: Shot, face: str | None = None, progress: Progress | None = None) -> TrackedShot:
+def track_shot(
+    shot: Shot, face: str | None = None, progress: Progress | None = None, who: Likeness | None = None
+) -> TrackedShot:
     """The track of a shot's frames, from the cache where they were tracked before.
 
-    The frames are tracked with handles on either side, never the whole of a long clip. face: as `--face`.
-    Raises `NoFace` where no frame of the shot shows a usable face.
+    The frames are tracked with handles on either side, never the whole of a long clip. face: as `--face`; by
+    default the person who is `who`, an actor's likeness, or else the most present one. Raises `NoFace` where
+    no frame of the shot shows a usable face.
     """
     track, from_cache = cached_track(shot.source, frames=shot.tracked, face=face, progress=progress)
-    track = track.span(shot.frames)
+    if who is not None and face is None:
+        numbers = people_like(track.span(shot.frames), who)
+        if numbers and numbers != [track.person]:
+            chosen = "+".join(map(str, numbers))
+            track, from_cache = cached_track(shot.source, frames=shot.tracked, face=chosen, progress=progress)
+    track = replace(track.span(shot.frames), named=face is not None)
     require_face(track, shot.source)
     return TrackedShot(shot, track, from_cache)
 
@@ -125,8 +135,9 @@ def dub_shot(
     """
     clock = StageClock()
     cue = dialogue if isinstance(dialogue, DialogueCue) else DialogueCue(dialogue)
-    tracked = replace(tracked, shot=tracked.shot.with_cue(cue))
-    shot, track = tracked.shot, tracked.track
+    track = only_frames_of(tracked.track, actor.likeness)
+    tracked = replace(tracked, shot=tracked.shot.with_cue(cue), track=track)
+    shot = tracked.shot
     edited = mouth if isinstance(mouth, PerformanceFile) else None
     check_output(output, shot.source, cue.recording, actor.folder, edited.path if edited else None)
     with clock.stage("speech", len(track)):
@@ -178,7 +189,7 @@ def write_performance(
         report = make_report(
             tracked.shot.source,
             output.path,
-            tracked.track,
+            renderer.track,
             renderer.performance,
             clock,
             tracked.from_cache,

@@ -197,6 +197,7 @@ class ChangedBounds:
 
 NO_FACE, BOTH_SILENT = "no usable face", "neither the dialogue nor the actor speaks"
 SKIPPED = "skipped"  # asked for
+ANOTHER_PERSON, TURNED = "another person", "the face is upside down or lies"
 REPORT_SUFFIX = ".report.json"
 SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written beside every movie
 
@@ -207,11 +208,11 @@ def pass_reasons(
     """Why each of the shot's n frames keeps the source's pixels; None where it is redrawn. skipped: (n,) True
     where that was asked for.
     """
-    asked = np.zeros(len(track), np.bool_) if skipped is None else skipped
-    return [
-        None if draw > 0 else SKIPPED if skip else BOTH_SILENT if usable else NO_FACE
-        for draw, usable, skip in zip(performance.draw, track.usable, asked, strict=True)
-    ]
+    why = np.where(track.others, ANOTHER_PERSON, np.where(track.turned, TURNED, NO_FACE))
+    why = np.where(track.usable, BOTH_SILENT, why)
+    if skipped is not None:
+        why = np.where(skipped, SKIPPED, why)
+    return [None if draw > 0 else str(reason) for draw, reason in zip(performance.draw, why, strict=True)]
 
 
 @dataclass

@@ -197,7 +197,7 @@ T = TypeVar("T")
 _working: dict[threading.Thread, threading.Event] = {}  # threads of `prefetch`, with what stops each
 
 
-def prefetch(items: Iterable[T], depth: int = 8) -> Generator[T]:
+def prefetch(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     """Yield `items` in order while a thread produces up to `depth` of them ahead.
 
     An error of the producer is raised here; closing the iterator early stops the producer, waits for it and

@@ -23,6 +23,8 @@ from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRen
 from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 
+UNMARKED = RenderOptions(watermark=False)
+
 
 def mixing_actor(flat: Path, folder: Path) -> Actor:
     """The flat actor with a network whose every frame shows the mean of its whole window."""
@@ -112,6 +114,32 @@ def test_source_frames_are_whole_windows_around_the_compositors_reach(
     assert renderer.source_frames(FrameRange(12, 15)) == FrameRange(6, 19)
     assert renderer.source_frames(FrameRange(2, 3)) == FrameRange(2, 7)
     assert renderer.source_frames(FrameRange(37, 38)) == FrameRange(34, 38)
+
+
+def test_what_lies_between_two_cuts_is_drawn_as_if_it_were_alone(
+    scene: tuple[TrackedShot, Performance, Actor],
+) -> None:
+    """Windows, crop, colour and grain know nothing of the other shots, and any range is the whole run's."""
+    tracked, performance, actor = scene
+    tracked = replace(tracked, track=replace(tracked.track, cuts=(15, 26)))
+    renderer = renderer_of((tracked, performance, actor), UNMARKED)
+    whole = {f.frame.index: f for f in renderer.frames()}
+    assert list(whole) == list(range(2, 38))
+    for part in (FrameRange(2, 15), FrameRange(15, 26), FrameRange(26, 38)):
+        rows = slice(part.start - 2, part.end_exclusive - 2)
+        acted = Performance(performance.jaw[rows], performance.expression[rows], performance.draw[rows])
+        alone = renderer_of((tracked.trim(part), acted, actor), UNMARKED)
+        assert all(same(f, whole[f.frame.index]) for f in alone.frames())
+    uncut = renderer_of(
+        (replace(tracked, track=replace(tracked.track, cuts=())), performance, actor), UNMARKED
+    )
+    assert not same(next(uncut.frames(FrameRange(26, 27))), whole[26])
+    for wanted in (FrameRange(14, 16), FrameRange(26, 27), FrameRange(13, 29), FrameRange(37, 38)):
+        drawn = list(renderer.frames(wanted))
+        assert [f.frame.index for f in drawn] == list(wanted)
+        assert all(same(f, whole[f.frame.index]) for f in drawn), wanted
+    assert renderer.source_frames(FrameRange(14, 16)) == FrameRange(10, 20)
+    assert renderer.key(5) != uncut.key(5)
 
 
 def test_keys_tell_jobs_and_frames_apart(scene: tuple[TrackedShot, Performance, Actor]) -> None:

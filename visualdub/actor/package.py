@@ -27,6 +27,7 @@ from visualdub.stops import held
 from visualdub.storage import require_short_name, sync_below, write_json
 
 if TYPE_CHECKING:
+    from visualdub.face.seen import Likeness
     from visualdub.render.runtime import Renderer
     from visualdub.speech.style import SpeechStyle
 
@@ -63,6 +64,13 @@ class Actor:
     def renderer_hash(self) -> str:
         """SHA-256 of the ONNX renderer, which holds network, texture and references."""
         return file_hash(self.renderer_path)
+
+    @cached_property
+    def likeness(self) -> Likeness:
+        """What the actor is recognised by; made on first use."""
+        from visualdub.face.recognise import likeness_of
+
+        return likeness_of(self.record.face_model, self.identity, self.references)
 
     @cached_property
     def renderer(self) -> Renderer:

@@ -30,6 +30,7 @@ from visualdub.console import (
 from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
+    from visualdub.actor.package import Actor
     from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
     from visualdub.services import AdaptRequest
@@ -180,7 +181,7 @@ def command(
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
-    shot = tracked_shot(clip, face, span, choice)
+    shot = tracked_shot(clip, face, span, choice=choice, actor=person)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if adaptation is not None:
@@ -266,11 +267,13 @@ def tracked_shot(
     clip: Path,
     face: str | None,
     frames: FrameRange | None,
+    *,
+    actor: Actor | None = None,
     choice: FrameChoice | None = None,
     drawn: FrameRange | None = None,
 ) -> TrackedShot:
-    """The shot of `frames`, planned and tracked with a progress bar. choice, drawn: as `Shot.choose` takes
-    them.
+    """The shot of `frames`, planned and tracked with a progress bar; of `actor` where no face is chosen.
+    choice, drawn: as `Shot.choose` takes them.
     """
     from visualdub.dub import track_shot
     from visualdub.edit import plan_shot
@@ -279,7 +282,8 @@ def tracked_shot(
         shot = plan_shot(clip, frames, progress=progress)
         if choice is not None:
             shot = shot.choose(choice, drawn)
-        tracked = track_shot(shot, face, progress)
+        who = actor.likeness if actor is not None and face is None else None
+        tracked = track_shot(shot, face, progress, who)
     if tracked.from_cache:
         err.print(f"{clip.name}: track read from the cache")
     return tracked

@@ -69,7 +69,7 @@ def command(
     folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
     check_output(written, clip, folder)
     person = load_actor(folder)
-    shot = tracked_shot(clip, face, None, choice, span)
+    shot = tracked_shot(clip, face, None, actor=person, choice=choice, drawn=span)
     with shown_progress() as progress:
         report = reenact(shot, span, person, written, segment, progress)
     if json:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from visualdub.console import Clip, Face, Frames, Json, out, print_json, shown_progress
 from visualdub.stages import Progress
@@ -60,10 +61,19 @@ def command(
             "--overlay", metavar="MOVIE", help="Also write a movie that shows mesh, box, mask and confidence."
         ),
     ] = None,
+    people: Annotated[
+        bool,
+        typer.Option("--people", help="List who is where, and write a PNG with a picture of each."),
+    ] = False,
+    people_sheet: Annotated[
+        Path | None,
+        typer.Option("--people-sheet", metavar="PNG", help="Where --people writes its pictures."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Track the face of a clip: landmarks, pose, identity, expression, jaw and confidence for every frame."""
     from visualdub.face.quality import track_figures
+    from visualdub.face.sheet import people_of
     from visualdub.face.tracker import track_clip
     from visualdub.media.movie_writer import choose_codec
     from visualdub.stages import StageClock
@@ -71,9 +81,11 @@ def command(
     from visualdub.timing import FrameRange
 
     target = output or Path(f"{clip.stem}.track.npz")
-    protect([clip], [target, overlay])
-    for path in (target, *([overlay] if overlay else [])):
-        require_writable(path)
+    pictures = people_sheet or (sheet_beside(target) if people else None)
+    protect([clip], [target, overlay, pictures])
+    for path in (target, overlay, pictures):
+        if path is not None:
+            require_writable(path)
     if overlay is not None:
         choose_codec(overlay)
     pace, clock = Pace(time.perf_counter()), StageClock()
@@ -85,8 +97,10 @@ def command(
     track.save(target)
     if overlay is not None:
         write_overlay(clip, track, overlay)
+    if pictures is not None:
+        write_sheet(clip, track, pictures)
     figures = track_figures(track)
-    values = {
+    values: dict[str, object] = {
         "track": str(target),
         "overlay": str(overlay) if overlay else None,
         "frames": len(track),
@@ -94,8 +108,11 @@ def command(
         "start_up_seconds": round(start_up, 2),
         "frames_per_second": round(rate, 1),
         "mediapipe_alone_frames_per_second": clock.as_dict()["mediapipe"]["fps"],
+        "cuts": list(track.cuts),
         **figures,
     }
+    if pictures is not None:
+        values |= {"people_sheet": str(pictures), "people": [p.as_dict() for p in people_of(track)]}
     if json:
         print_json(values)
         return
@@ -106,8 +123,41 @@ def command(
     out.print(
         f"  MediaPipe alone, its start-up included: {values['mediapipe_alone_frames_per_second']} frames/s"
     )
+    if track.cuts:
+        out.print(f"  cuts before frames {', '.join(map(str, track.cuts))}")
     for key, value in figures.items():
         out.print(f"  {key.replace('_', ' ')}: {value}")
+    if pictures is not None:
+        out.print(people_table(track))
+        out.print(f"{pictures}: a picture of each; --face takes their numbers")
+
+
+def sheet_beside(target: Path) -> Path:
+    """Where the pictures of the people of the track `target` go."""
+    return target.with_name(f"{target.name.removesuffix('.npz').removesuffix('.track')}.people.png")
+
+
+def write_sheet(clip: Path, track: Track, path: Path) -> None:
+    """Write a picture of everybody in `track` as one PNG, whole or not at all."""
+    from PIL import Image
+
+    from visualdub.face.sheet import people_of, people_sheet
+    from visualdub.storage import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        Image.fromarray(people_sheet(clip, people_of(track))).save(file, "PNG")
+
+
+def people_table(track: Track) -> Table:
+    """Who is where in a track, one row for each person."""
+    from visualdub.face.sheet import people_of
+
+    table = Table("person", "frames", "share", "where", box=None)
+    for person in people_of(track):
+        tracked = " (tracked)" if person.number == track.person else ""
+        share = f"{100 * person.share:.1f} %"
+        table.add_row(f"{person.number}{tracked}", str(person.frames), share, ", ".join(person.ranges))
+    return table
 
 
 def write_overlay(clip: Path, track: Track, output: Path) -> None:

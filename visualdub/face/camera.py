@@ -136,3 +136,11 @@ def procrustes(points: Vector, mesh: Vector) -> Pose:
     rotation = np.einsum("nik,nk,nkj->nij", u, d, vt)
     scale = (s * d).sum(1) / (m**2).sum((1, 2))
     return Pose(scale, rotation, cp - scale[:, None] * np.einsum("nij,nj->ni", rotation, cm))
+
+
+def roll(rotation: Vector) -> Vector:
+    """(n,) degrees, 0 to 180, by which a face is tilted in the picture, from rotations (n, 3, 3); 180 is
+    upside down.
+    """
+    down = rotation[..., :2, 1]
+    return np.asarray(np.degrees(np.abs(np.arctan2(down[..., 0], down[..., 1]))))

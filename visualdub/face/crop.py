@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.camera import project
-from visualdub.face.fit import whittaker
+from visualdub.face.fit import smooth_parts
 from visualdub.face.models import BLOCK, FaceModel
 from visualdub.face.track import Track
 
@@ -44,13 +44,14 @@ def extreme_meshes(model: FaceModel, identity: NDArray[np.float64]) -> NDArray[n
 
 
 def stable_crop(track: Track) -> Crop:
-    """The crop by the box around the projected closed and open mesh, with a margin, smoothed in time.
+    """The crop by the box around the projected closed and open mesh, with a margin, smoothed in time within
+    every shot.
 
     It is the same for every performance.
     """
     low, high = _extents(track)
     box = np.concatenate([(low + high) / 2, np.log((high - low).max(1, keepdims=True) * (1 + 2 * MARGIN))], 1)
-    smooth = whittaker(box, np.where(track.usable, 1.0, 1e-3), BOX_SMOOTHING)
+    smooth = smooth_parts(box, np.where(track.usable, 1.0, 1e-3), BOX_SMOOTHING, track.parts)
     scale = SIZE / np.exp(smooth[:, 2])
     affine = np.zeros((len(track), 2, 3))
     affine[:, 0, 0] = affine[:, 1, 1] = scale

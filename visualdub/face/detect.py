@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from visualdub.stages import Progress, StageClock
 
 DETECT_EVERY = 10  # frames between two searches for new faces
 MAX_FACES = 4
-DETECTOR_VERSION = 1  # changes with every change of the landmarks that `find_faces` gives
+DETECTOR_VERSION = 2  # changes with every change of the landmarks that `find_faces` gives
 
 
 def iou(a: Box, b: Box) -> float:
@@ -26,11 +26,12 @@ def iou(a: Box, b: Box) -> float:
 
 @dataclass
 class FaceTrack:
-    """One face through the shot: landmarks by frame offset from the shot's first frame."""
+    """One face through a shot: landmarks by frame offset from the first frame that was looked at."""
 
     found: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     box: Box = field(default_factory=lambda: np.zeros(4))
     last_seen: int = -1
+    shot: int = 0  # how many shots began before the one it was seen in
 
     def dense(self, count: int) -> NDArray[np.float32]:
         """(count, 478, 3), NaN where the face was not found."""
@@ -41,24 +42,30 @@ class FaceTrack:
 
 
 class FaceFinder:
-    """Tracks all faces of a shot: add its frames in order, then read `faces`."""
+    """Follows all faces through a clip, each within one shot: add the frames in order, then read `faces`."""
 
     def __init__(self) -> None:
         self.faces: list[FaceTrack] = []
         self._detector = Detector()
         self._meshes: dict[int, MeshTracker] = {}  # by index into faces, the ones being followed
         self._idle: list[MeshTracker] = []
-        self._count = 0
+        self._count = self._shot = 0
 
-    def add(self, rgb: Rgb) -> None:
-        """Take the next frame (H, W, 3) uint8."""
+    def add(self, rgb: Rgb, *, new_shot: bool = False) -> None:
+        """Take the next frame (H, W, 3) uint8. new_shot: no face of the frames before is followed into it."""
         i, self._count = self._count, self._count + 1
+        if new_shot:
+            self._idle += self._meshes.values()
+            self._meshes, self._shot = {}, self._shot + 1
         lost = [k for k, mesh in self._meshes.items() if not self._follow(k, mesh, i, rgb)]
         if lost or not self._meshes or i % DETECT_EVERY == 0:
             boxes = self._detector.boxes(rgb)
             for k in lost:
                 self._retry(k, i, rgb, boxes)
-            self._meet(i, rgb, boxes)
+            faces: Sequence[tuple[Box, int | None]] = [(box, None) for box in boxes]
+            if not boxes and not self._meshes and (new_shot or i % DETECT_EVERY == 0):
+                faces = self._detector.turned_boxes(rgb)
+            self._meet(i, rgb, faces)
 
     def _follow(self, k: int, mesh: MeshTracker, i: int, rgb: Rgb) -> bool:
         points = mesh.landmarks(rgb)
@@ -83,19 +90,25 @@ class FaceFinder:
                 return
         self._idle.append(self._meshes.pop(k))
 
-    def _meet(self, i: int, rgb: Rgb, boxes: list[Box]) -> None:
-        """Start to track new faces; a face that was lost in the same place is continued."""
-        for box in boxes:
+    def _meet(self, i: int, rgb: Rgb, faces: Sequence[tuple[Box, int | None]]) -> None:
+        """Start to track new faces, whose turn is looked for where it is None; a face that was lost in the
+        same place is continued.
+        """
+        for box, turn in faces:
             if len(self._meshes) >= MAX_FACES:
                 return
             if any(iou(box, self.faces[k].box) > 0.2 for k in self._meshes):
                 continue
-            lost = [k for k, f in enumerate(self.faces) if k not in self._meshes and iou(box, f.box) > 0.1]
+            lost = [
+                k
+                for k, f in enumerate(self.faces)
+                if f.shot == self._shot and k not in self._meshes and iou(box, f.box) > 0.1
+            ]
             k = max(lost, key=lambda k: iou(box, self.faces[k].box)) if lost else len(self.faces)
             mesh = self._idle.pop() if self._idle else MeshTracker()
-            mesh.look_at(box, rgb.shape)
+            mesh.look_at(box, rgb.shape, self._detector.turn_of(rgb, box) if turn is None else turn)
             if k == len(self.faces):
-                self.faces.append(FaceTrack(box=box))
+                self.faces.append(FaceTrack(box=box, shot=self._shot))
             self._meshes[k] = mesh
             if not self._follow(k, mesh, i, rgb):
                 self._idle.append(self._meshes.pop(k))
@@ -131,17 +144,18 @@ def find_faces(
     return finder.faces, count
 
 
-def choose_face(faces: list[FaceTrack], wanted: str | None, name: str) -> FaceTrack:
+def presence(face: FaceTrack) -> float:
+    """The area of a face's boxes, summed over its frames."""
+    return float(sum(np.prod(landmark_box(p)[2:] - landmark_box(p)[:2]) for p in face.found.values()))
+
+
+def choose_face(faces: Sequence[FaceTrack], wanted: str | None, name: str) -> FaceTrack:
     """The face that a user means by `--face`.
 
     wanted: an index, 0 being the most present face; a point `x,y` in pixels; None for the most present.
 
     Presence is the summed area of its boxes over the shot. Raises `BadInput` for a face that is not there.
     """
-
-    def presence(f: FaceTrack) -> float:
-        return float(sum(np.prod(landmark_box(p)[2:] - landmark_box(p)[:2]) for p in f.found.values()))
-
     ranked = sorted((f for f in faces if f.found), key=presence, reverse=True)
     if wanted is None:
         return ranked[0]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from visualdub.face.camera import Pose, procrustes, project, unproject
 from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
 from visualdub.face.models import FaceModel, Mesh
 
-FIT_VERSION = 1  # changes with every change of what comes out of `fit_shot`
+FIT_VERSION = 2  # changes with every change of what comes out of `fit_shot`
 BLOCK = 1500  # frames that are fitted at once; their meshes take about 100 KiB each
 POSE_SMOOTHING = 8.0  # penalty on second differences against one frame's evidence
 UPPER_SMOOTHING = 1.0
@@ -82,6 +83,47 @@ def smooth_pose(pose: Pose, centre: Vector, weights: Vector, penalty: float) -> 
     return Pose(scale, rotation, smooth[:, 4:] - scale[:, None] * np.einsum("nij,j->ni", rotation, centre))
 
 
+def shown_parts(weights: Vector, parts: tuple[slice, ...]) -> list[slice]:
+    """Of every part of (n,) frames the stretch from the first to the last of weight above 0; parts without
+    one are left out. A single part is returned whole: its ends are bridged like its gaps.
+    """
+    if len(parts) == 1:
+        return list(parts)
+    shown = []
+    for part in parts:
+        seen = part.start + np.flatnonzero(weights[part] > 0)
+        if len(seen):
+            shown.append(slice(int(seen[0]), int(seen[-1]) + 1))
+    return shown
+
+
+def held_rows(parts: tuple[slice, ...], shown: list[slice]) -> NDArray[np.int64]:
+    """(n,) for each of the frames that `parts` cover itself, or the nearest frame of its part that lies in
+    one of `shown`; for a part without one the nearest frame of another.
+    """
+    rows = np.concatenate([np.arange(part.start, part.stop) for part in shown])
+    frames = np.arange(parts[-1].stop)
+    after = np.searchsorted(rows, frames).clip(0, len(rows) - 1)
+    before = (after - 1).clip(0)
+    nearer = np.abs(rows[before] - frames) < np.abs(rows[after] - frames)
+    nearest = np.where(nearer, rows[before], rows[after])
+    for part in parts:
+        for inner in shown:
+            if part.start <= inner.start < part.stop:
+                nearest[part] = frames[part].clip(inner.start, inner.stop - 1)
+    return np.asarray(nearest)
+
+
+def smooth_parts(values: Vector, weights: Vector, penalty: float, parts: tuple[slice, ...]) -> Vector:
+    """`whittaker` of each of the parts by itself, which cover (n, C) values; nothing is carried from one into
+    another. Frames of a part before its first and after its last of weight above 0 repeat that one.
+    """
+    shown, out = shown_parts(weights, parts), values.copy()
+    for part in shown:
+        out[part] = whittaker(values[part], weights[part], penalty)
+    return out[held_rows(parts, shown)] if shown else out
+
+
 # ---- one face ----------------------------------------------------------------------------------------------
 
 
@@ -140,8 +182,10 @@ def _blocks(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 class _Seen:
     """The landmarks of the frames that show the face, block by block: m frames of n."""
 
-    def __init__(self, landmarks: NDArray[np.float32]) -> None:
+    def __init__(self, landmarks: NDArray[np.float32], cuts: tuple[int, ...]) -> None:
         self.landmarks = landmarks
+        ends = [0, *cuts, len(landmarks)]
+        self.parts = tuple(slice(a, b) for a, b in pairwise(ends))  # between two cuts
         self.seen = ~np.isnan(landmarks[:, 0, 0])  # (n,)
         self.blocks = _blocks(np.flatnonzero(self.seen))
 
@@ -157,8 +201,11 @@ class _Seen:
         return out
 
 
-def fit_shot(model: FaceModel, landmarks: NDArray[np.float32]) -> Fit:
+def fit_shot(model: FaceModel, landmarks: NDArray[np.float32], cuts: tuple[int, ...] = ()) -> Fit:
     """Fit n frames of landmarks (n, 478, 3) in pixels, NaN where unseen; at least one frame must be seen.
+
+    cuts: the frames, ascending, with which another shot of the same person begins. All shots share the
+    identity; nothing is smoothed from one into another.
 
     Pose and identity alternate (the identity starts at the template); then jaw and expression under the
     smoothed pose. There is one identity for the shot, the smoothing runs over all its frames at once, and
@@ -168,7 +215,7 @@ def fit_shot(model: FaceModel, landmarks: NDArray[np.float32]) -> Fit:
     with threadpool_limits(
         1, "blas"
     ):  # matrices too small to share: on a busy machine BLAS threads wait for each other
-        return _fit_shot(model, _Seen(landmarks))
+        return _fit_shot(model, _Seen(landmarks, cuts))
 
 
 def _fit_shot(model: FaceModel, shot: _Seen) -> Fit:
@@ -220,17 +267,26 @@ def _shot_pose(face: Mesh, stable: NDArray[np.int32], shot: _Seen) -> Pose:
         raw = procrustes(points[:, stable], face[stable])
         full.scale[rows], full.rotation[rows] = raw.scale, raw.rotation
         full.translation[rows] = raw.translation
-    return smooth_pose(full, face[stable].mean(0), shot.seen.astype(np.float64), POSE_SMOOTHING)
+    weights, centre = shot.seen.astype(np.float64), face[stable].mean(0)
+    shown = shown_parts(weights, shot.parts)
+    for part in shown:
+        smooth = smooth_pose(full[part], centre, weights[part], POSE_SMOOTHING)
+        full.scale[part], full.rotation[part] = smooth.scale, smooth.rotation
+        full.translation[part] = smooth.translation
+    return full[held_rows(shot.parts, shown)]
 
 
 def _assemble(
     model: FaceModel, pose: Pose, identity: Mesh, jaw: Vector, expression: Vector, shot: _Seen
 ) -> Fit:
     weights = shot.seen.astype(np.float64)
-    speech = whittaker(
-        np.concatenate([jaw[:, None], expression[:, : model.n_speech]], 1), weights, SPEECH_SMOOTHING
+    speech = smooth_parts(
+        np.concatenate([jaw[:, None], expression[:, : model.n_speech]], 1),
+        weights,
+        SPEECH_SMOOTHING,
+        shot.parts,
     )
-    upper = whittaker(expression[:, model.n_speech :], weights, UPPER_SMOOTHING)
+    upper = smooth_parts(expression[:, model.n_speech :], weights, UPPER_SMOOTHING, shot.parts)
     jaw, expression = speech[:, 0], np.concatenate([speech[:, 1:], upper], 1)
     distance = np.zeros(len(jaw))
     for rows in _blocks(np.arange(len(jaw))):

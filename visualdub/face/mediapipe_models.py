@@ -21,6 +21,7 @@ LANDMARKS = 478  # 468 of the mesh, 10 of the irises
 WINDOW = 2.0  # side of the picture handed to the mesh, in face boxes
 WINDOW_PIXELS = 384  # the mesh reads 192 pixels of face; more only aliases
 MIN_FACE_PIXELS = 24
+TURN_MARGIN = 0.15  # by how much more certain the detector must be of a turned face
 
 Box = NDArray[np.float64]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 Rgb = NDArray[np.uint8]  # (H, W, 3)
@@ -42,13 +43,23 @@ def run_net(net: Any, picture: Rgb, output: str) -> Any:
     """What a network of MediaPipe gives for a picture under the name `output`; None where it found nothing.
 
     Each call makes a class of its own for its results (0.10.21), which only the cyclic garbage collector can
-    free. The results are taken out of it, or a long clip would hold gigabytes of them until it runs.
+    free. The results are taken out of it, or a long clip would hold many of them until it runs.
     """
     results = net.process(np.ascontiguousarray(picture))
     found = getattr(results, output)
     for name in results._fields:
         setattr(results, name, None)
     return found
+
+
+def turned_back(points: NDArray[Any], turn: int, width: int, height: int) -> NDArray[Any]:
+    """Points (..., 2 or 3) in a picture that was turned `turn` quarters counter-clockwise, in pixels of the
+    picture of `width` x `height` before; z stays.
+    """
+    x, y = points[..., 0], points[..., 1]
+    moved = points.copy()
+    moved[..., 0], moved[..., 1] = [(x, y), (width - y, x), (width - x, height - y), (y, height - x)][turn]
+    return moved
 
 
 class Detector:
@@ -71,6 +82,36 @@ class Detector:
             if min(box[2] - box[0], box[3] - box[1]) >= MIN_FACE_PIXELS:
                 found.append(box)
         return sorted(found, key=lambda b: -float((b[2] - b[0]) * (b[3] - b[1])))
+
+    def turned_boxes(self, rgb: Rgb) -> list[tuple[Box, int]]:
+        """Faces that lie or stand on their heads in one picture, largest first: boxes, and quarter turns
+        counter-clockwise of the picture after which they are upright.
+        """
+        h, w = rgb.shape[:2]
+        found = []
+        for turn in (2, 1, 3):
+            for box in self.boxes(np.ascontiguousarray(np.rot90(rgb, turn))):
+                corners = turned_back(box.reshape(2, 2), turn, w, h)
+                found.append((np.concatenate([corners.min(0), corners.max(0)]), turn))
+        return sorted(found, key=lambda f: -float((f[0][2] - f[0][0]) * (f[0][3] - f[0][1])))
+
+    def turn_of(self, rgb: Rgb, box: Box) -> int:
+        """Quarter turns counter-clockwise after which the face in `box` is upright: the turn with which the
+        detector is most certain, no turn where it is about as certain without.
+        """
+        h, w = rgb.shape[:2]
+        half = float(max(box[2:] - box[:2])) * WINDOW / 2
+        centre = (box[:2] + box[2:]) / 2
+        x0, y0 = np.maximum(centre - half, 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(centre + half), (w, h)).astype(int)
+        view = rgb[y0:y1, x0:x1]
+        certain = [self._certainty(np.ascontiguousarray(np.rot90(view, turn))) for turn in range(4)]
+        best = int(np.argmax(certain))
+        return best if certain[best] > certain[0] + TURN_MARGIN else 0
+
+    def _certainty(self, rgb: Rgb) -> float:
+        """0..1 of the face about which the detector is most certain; 0 where there is none."""
+        return max((float(d.score[0]) for d in run_net(self._net, rgb, "detections") or ()), default=0.0)
 
     def close(self) -> None:
         self._net.close()
@@ -95,9 +136,14 @@ class MeshTracker:
         )
         self._window: NDArray[np.int64] | None = None
         self._face_side = 0.0
+        self._turn = 0  # quarters, counter-clockwise, by which the picture is turned
 
-    def look_at(self, box: Box, shape: tuple[int, ...]) -> None:
-        """Put the window around `box` and forget the previous frame."""
+    def look_at(self, box: Box, shape: tuple[int, ...], turn: int | None = None) -> None:
+        """Put the window around `box` and forget the previous frame.
+
+        turn: quarters counter-clockwise after which the face is upright; None: as before.
+        """
+        self._turn = self._turn if turn is None else turn
         centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
         half = side * WINDOW / 2
         h, w = shape[:2]
@@ -116,11 +162,15 @@ class MeshTracker:
         shrink = WINDOW_PIXELS / max(h, w)
         if shrink < 1:
             view = cv2.resize(view, (round(w * shrink), round(h * shrink)), interpolation=cv2.INTER_AREA)
-        found = run_net(self._net, view, "multi_face_landmarks")
+        found = run_net(self._net, np.rot90(view, self._turn), "multi_face_landmarks")
         if not found:
             return None
         points: NDArray[np.float32] = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
-        points = points * np.array([w, h, w], np.float32) + np.array([x0, y0, 0], np.float32)
+        if self._turn % 2:
+            points = turned_back(points * np.array([h, w, h], np.float32), self._turn, w, h)
+        else:
+            points = turned_back(points * np.array([w, h, w], np.float32), self._turn, w, h)
+        points = points + np.array([x0, y0, 0], np.float32)
         box = landmark_box(points)
         if min(box[2:] - box[:2]) < MIN_FACE_PIXELS / 2:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
-from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose
+from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose, roll
 from visualdub.face.models import FaceModel, face_model
+from visualdub.face.seen import SeenFace, faces_to_arrays, read_faces
 from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
-FORMAT = 2  # 1 had no camera: every track was weak perspective
+FORMAT = 3  # 1 had no camera: every track was weak perspective; 2 knew neither shots nor other people
+
+
+LIES_FROM = 60.0  # degrees by which a face is tilted in the picture that lies, or stands on its head
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Track:
 
     Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points
     away from the camera on the same scale. `camera` says how `scale * R @ vertex + translation` falls on the
-    picture (`face.camera`).
+    picture (`face.camera`). Where a new shot begins, nothing is continued from the frame before: neither the
+    fit's smoothing nor the crop's, no window of the renderer and no fade.
     """
 
     source: str  # file name of the clip
@@ -45,6 +51,10 @@ class Track:
     expression: NDArray[np.float64]  # (n, K): the model's speech components first, then the upper face's
     face_model: str  # name and version of the model the numbers belong to
     camera: Camera = WEAK_PERSPECTIVE
+    cuts: tuple[int, ...] = ()  # numbers in the clip of the frames with which a new shot begins, ascending
+    faces: tuple[SeenFace, ...] = ()  # whoever is seen in the tracked frames, this person too
+    person: int = 0  # the number of the tracked person in `faces`
+    named: bool = False  # somebody said that this is the actor; it is not kept in files
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -53,6 +63,32 @@ class Track:
     def frames(self) -> FrameRange:
         """The frames of the clip this track covers."""
         return FrameRange(self.start, self.start + len(self))
+
+    @property
+    def shots(self) -> tuple[FrameRange, ...]:
+        """The frames of the clip between two cuts, in order; all of them where there is no cut."""
+        ends = [self.start, *self.cuts, self.frames.end_exclusive]
+        return tuple(FrameRange(a, b) for a, b in pairwise(ends))
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """The shots as slices of this track's arrays."""
+        return tuple(slice(s.start - self.start, s.end_exclusive - self.start) for s in self.shots)
+
+    @property
+    def others(self) -> NDArray[np.bool_]:
+        """(n,) frames that show another person, and not this one."""
+        out = np.zeros(len(self), np.bool_)
+        for face in self.faces:
+            if face.person != self.person:
+                out[max(0, face.start - self.start) : max(0, face.end_exclusive - self.start)] = True
+        return np.asarray(out & np.isnan(self.landmarks[:, 0, 0]))
+
+    @property
+    def turned(self) -> NDArray[np.bool_]:
+        """(n,) frames in which this person's face lies or stands on its head."""
+        seen = ~np.isnan(self.landmarks[:, 0, 0])
+        return np.asarray(seen & (roll(self.rotation) > LIES_FROM))
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -96,6 +132,10 @@ class Track:
             self.expression[s],
             self.face_model,
             self.camera,
+            tuple(c for c in self.cuts if frames.start < c < frames.end_exclusive),
+            tuple(f for f in self.faces if f.start < frames.end_exclusive and f.end_exclusive > frames.start),
+            self.person,
+            self.named,
         )
 
     def save(self, path: Path) -> None:
@@ -123,6 +163,9 @@ class Track:
             expression=self.expression,
             face_model=self.face_model,
             camera=json.dumps(self.camera.to_json()),
+            cuts=np.array(self.cuts, np.int64),
+            person=self.person,
+            **faces_to_arrays(self.faces),
         )
 
     @classmethod
@@ -164,6 +207,11 @@ class Track:
                 z["expression"],
                 str(z["face_model"]),
                 Camera.from_json(json.loads(str(z["camera"]))) if "camera" in z else WEAK_PERSPECTIVE,
+                *(
+                    (tuple(z["cuts"].tolist()), read_faces(z), int(z["person"]))
+                    if int(z["format"]) >= 3
+                    else ()
+                ),
             )
 
 

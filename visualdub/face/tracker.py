@@ -4,6 +4,7 @@ clip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from visualdub import storage
 from visualdub.errors import MediaError, NoFace
-from visualdub.face.detect import DETECTOR_VERSION, choose_face, find_faces
+from visualdub.face.camera import roll
+from visualdub.face.detect import DETECTOR_VERSION, FaceTrack, choose_face
 from visualdub.face.fit import FIT_VERSION, Fit, fit_shot
 from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
-from visualdub.face.track import FORMAT, Track
+from visualdub.face.people import PEOPLE_VERSION, find_people
+from visualdub.face.seen import shifted
+from visualdub.face.track import FORMAT, LIES_FROM, Track
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
@@ -28,9 +32,10 @@ RESIDUAL_LIMIT = (
     0.03  # mean distance of mesh and landmarks, in face widths, at which nothing is left of the confidence
 )
 YAW_FULL, YAW_NONE = 40.0, 70.0  # degrees off the camera: full confidence up to, none from
+ROLL_FULL = 40.0  # degrees of tilt in the picture, full confidence up to; none from LIES_FROM
 WIDTH_NONE, WIDTH_FULL = 20.0, 48.0  # face width in pixels
 LEAST_CONFIDENCE = 0.15
-CONFIDENCE_VERSION = 1  # changes with every change of what comes out of `confidence_of`
+CONFIDENCE_VERSION = 2  # changes with every change of what comes out of `confidence_of`
 
 
 def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -41,14 +46,15 @@ def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def confidence_of(model: FaceModel, fit: Fit, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(n,) 0..1: fit residual, head angle and size, each falling linearly; below a floor it is 0 and the
-    frame passes through.
+    """(n,) 0..1: fit residual, head angle, tilt and size, each falling linearly; below a floor it is 0 and
+    the frame passes through.
     """
     angles = np.abs(yaw_pitch(fit.pose.rotation)).max(1)
     width = fit.pose.scale * float(face_width(model.landmarks(fit.identity)))
     parts = [
         1 - np.nan_to_num(fit.residual, nan=1.0) / RESIDUAL_LIMIT,
         (YAW_NONE - angles) / (YAW_NONE - YAW_FULL),
+        (LIES_FROM - roll(fit.pose.rotation)) / (LIES_FROM - ROLL_FULL),
         (width - WIDTH_NONE) / (WIDTH_FULL - WIDTH_NONE),
     ]
     value = np.where(seen, np.prod(np.clip(parts, 0, 1), axis=0), 0)
@@ -64,7 +70,7 @@ def track_clip(
     model: str = DEFAULT_FACE_MODEL,
     source_hash: str | None = None,
 ) -> Track:
-    """Track one face of a clip (`face` as in `choose_face`), streaming.
+    """Track one person of a clip through all its shots (`face` as in `choose_face`), streaming.
 
     clock: takes the time of the stages "mediapipe" and "fit". model: name of the face model that is fitted.
     source_hash: the clip's `content_hash` where it is known.
@@ -77,15 +83,18 @@ def track_clip(
         info = source.info
         frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
         with closing(prefetch(frame_rgb(f) for f in source.frames(frames))) as pictures:
-            faces, count = find_faces(pictures, progress, len(frames), clock)
-    if not faces:
+            seen_faces = find_people(pictures, progress, len(frames), clock, fitted)
+    count, people = seen_faces.count, seen_faces.people
+    if not people:
         raise NoFace(
             f"{path.name}: no face in {count} frames; expected a person whose face is {WIDTH_FULL:.0f} pixels"
             " wide"
         )
-    landmarks = choose_face(faces, face, path.name).dense(count)
+    numbers = choose_people(people, face, path.name)
+    seen_faces, person = seen_faces.merged(numbers), numbers[0]
+    landmarks, cuts = seen_faces.dense(person), seen_faces.cuts(person)
     with (clock or StageClock()).stage("fit", count):
-        fit = fit_shot(fitted, landmarks)
+        fit = fit_shot(fitted, landmarks, cuts)
     seen = ~np.isnan(landmarks[:, 0, 0])
     return Track(
         path.name,
@@ -102,7 +111,24 @@ def track_clip(
         fit.jaw,
         fit.expression,
         fitted.name,
+        cuts=tuple(frames.start + cut for cut in cuts),
+        faces=tuple(shifted(face, frames.start) for face in seen_faces.faces),
+        person=person,
     )
+
+
+def choose_people(people: Sequence[FaceTrack], wanted: str | None, name: str) -> list[int]:
+    """The numbers of the people whom a user means by `--face`: one, or with `0+2` several who are one person.
+
+    Raises `BadInput` for somebody who is not there.
+    """
+    found = []
+    for one in [None] if wanted is None else wanted.split("+"):
+        chosen = choose_face(people, one, name)
+        number = next(k for k, person in enumerate(people) if person is chosen)
+        if number not in found:
+            found.append(number)
+    return found
 
 
 # ---- tracks from the cache ---------------------------------------------------------------------------------
@@ -146,13 +172,13 @@ def cached_track(
 
 def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
     """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track."""
-    versions = f"{DETECTOR_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
+    versions = f"{DETECTOR_VERSION}.{PEOPLE_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
     return f"{model}-{face or 'auto'}-{frames or 'all'}-{versions}"
 
 
 def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:
-    """Raise `NoFace` where no frame (of `frames`) is usable."""
+    """Raise `NoFace` where no frame (of `frames`) is usable, nor shows a face that lies or is upside down."""
     part = track if frames is None else track.span(frames)
-    if not part.usable.any():
+    if not (part.usable | part.turned).any():
         where = f"frames {frames}" if frames else f"{len(part)} frames"
         raise NoFace(f"{clip}: no usable face in {where}; expected one in at least one frame")

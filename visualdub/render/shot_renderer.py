@@ -4,9 +4,10 @@ composite.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,7 @@ from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
 from visualdub.face.geometry import Geometry, frame_geometry, to_crop
 from visualdub.face.mediapipe_models import Segmenter
 from visualdub.face.raster import rasterise
+from visualdub.face.recognise import only_frames_of
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.media.source import open_source
@@ -143,6 +145,8 @@ class ShotRenderer:
                 f"{actor.folder} was made with face model {actor.record.face_model}; {shot.source} is tracked"
                 f" with {track.face_model}; adapt the actor again"
             )
+        track = only_frames_of(track, actor.likeness)  # nobody else is ever drawn, whoever asks
+        performance = replace(performance, draw=np.where(track.usable, performance.draw, 0.0))
         self.shot, self.actor, self.track = shot, actor, track
         self.performance = ease_to_skipped(track, performance, shot.skips())
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
@@ -195,26 +199,43 @@ class ShotRenderer:
         wanted = self.shot.trim(frames).frames if frames else self.shot.frames
         needed = self.source_frames(wanted)
         progress = progress or Progress()
-        with ExitStack() as stack:  # each thread ends before what it uses is closed
-            inputs = stack.enter_context(closing(prefetch(self._inputs(needed, progress), AHEAD)))
-            segmenter = stack.enter_context(Segmenter())
-            pictures = self._rendered(inputs, frames_to_composite(wanted, self.shot.frames))
-            rendered = stack.enter_context(closing(prefetch(pictures, AHEAD)))
+        decoded = prefetch(self._inputs(needed, progress), AHEAD)
+        with Segmenter() as segmenter, contextlib.closing(decoded) as inputs:
+            for scene in self.track.shots:
+                part = _common(wanted, scene)
+                if part is not None:
+                    yield from self._drawn(part, scene, inputs, segmenter)
+
+    def source_frames(self, frames: FrameRange) -> FrameRange:
+        """The frames of the clip that must be decoded to render `frames` of it: the compositor's reach around
+        them, and the whole windows of the network around that, up to the cuts on either side.
+        """
+        needed = [
+            self._needed(part, scene)
+            for scene in self.track.shots
+            if (part := _common(frames, scene)) is not None
+        ]
+        return FrameRange(needed[0].start, needed[-1].end_exclusive)
+
+    def _needed(self, frames: FrameRange, scene: FrameRange) -> FrameRange:
+        """As `source_frames`, of frames that lie between two cuts, in `scene`."""
+        composited = frames_to_composite(frames, scene)
+        local = FrameRange(composited.start - scene.start, composited.end_exclusive - scene.start)
+        needed = frames_needed(local, len(scene), self._network.window)
+        return FrameRange(needed.start + scene.start, needed.end_exclusive + scene.start)
+
+    def _drawn(
+        self, wanted: FrameRange, scene: FrameRange, inputs: Iterator[FrameInputs], segmenter: Segmenter
+    ) -> Iterator[RenderedFrame]:
+        """The frames `wanted` of `scene`, the frames between two cuts, with a window grid of its own."""
+        own = itertools.islice(inputs, len(self._needed(wanted, scene)))
+        ahead = prefetch(self._rendered(own, frames_to_composite(wanted, scene), scene), AHEAD)
+        with contextlib.closing(ahead) as rendered:
             layers = self._layers(rendered, segmenter)
             composited = composite_shot(layers, self.options.grain, self.watermark)
             for layer, done in self.clock.each("composite", composited):
                 if done.frame.index in range(wanted.start, wanted.end_exclusive):
                     yield _finished(layer, done)
-
-    def source_frames(self, frames: FrameRange) -> FrameRange:
-        """The frames of the clip that must be decoded to render `frames` of it: the compositor's reach around
-        them, and the whole windows of the network around that.
-        """
-        composited = frames_to_composite(frames, self.shot.frames)
-        start = self.shot.frames.start
-        local = FrameRange(composited.start - start, composited.end_exclusive - start)
-        needed = frames_needed(local, len(self.shot.frames), self._network.window)
-        return FrameRange(needed.start + start, needed.end_exclusive + start)
 
     # ---- stages, each in its own thread but the last -------------------------------------------------------
 
@@ -262,11 +283,13 @@ class ShotRenderer:
         reach = self._network.window - 1
         return bool((self.performance.draw[max(0, i - reach) : i + reach + 1] > 0).any())
 
-    def _rendered(self, inputs: Iterable[FrameInputs], frames: FrameRange) -> Iterator[Rendered[FrameInputs]]:
-        start = self.shot.frames.start
-        chunk = FrameRange(frames.start - start, frames.end_exclusive - start)
+    def _rendered(
+        self, inputs: Iterable[FrameInputs], frames: FrameRange, scene: FrameRange
+    ) -> Iterator[Rendered[FrameInputs]]:
+        chunk = FrameRange(frames.start - scene.start, frames.end_exclusive - scene.start)
         waited = self.clock.each(WAIT, inputs)
-        return render_shot(self._timed_render, self._network.window, waited, len(self.shot.frames), chunk)
+        first = scene.start - self.shot.frames.start
+        return render_shot(self._timed_render, self._network.window, waited, len(scene), chunk, first)
 
     def _timed_render(
         self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]
@@ -314,6 +337,12 @@ def _gain(light: NDArray[np.float32]) -> NDArray[np.float32]:
     return beyond_tolerance(light, TOLERANCE)
 
 
+def _common(a: FrameRange, b: FrameRange) -> FrameRange | None:
+    """The frames that are in both; None where there are none."""
+    start, end = max(a.start, b.start), min(a.end_exclusive, b.end_exclusive)
+    return FrameRange(start, end) if start < end else None
+
+
 def _finished(layer: FrameLayer, done: Composited) -> RenderedFrame:
     return RenderedFrame(done.frame, done.matte, layer.patch, layer.inputs)
 
@@ -321,7 +350,8 @@ def _finished(layer: FrameLayer, done: Composited) -> RenderedFrame:
 def _arrays(track: Track) -> tuple[NDArray[np.generic], ...]:
     """The numbers of a track that decide pixels."""
     pose = (track.scale, track.rotation, track.translation)
-    return (*pose, track.identity, track.jaw, track.expression, track.confidence)
+    cuts = (np.array(track.cuts, np.int64),) if track.cuts else ()
+    return (*pose, track.identity, track.jaw, track.expression, track.confidence, *cuts)
 
 
 # ---- crop --------------------------------------------------------------------------------------------------

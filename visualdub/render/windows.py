@@ -120,11 +120,13 @@ def render_shot(
     inputs: Iterable[Input],
     count: int,
     chunk: FrameRange | None = None,
+    first: int = 0,
 ) -> Iterator[Rendered[Input]]:
     """Render a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
 
     render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of
-    `frames_needed(chunk, count, window)` (of the whole shot without a chunk). Windows start at the shot's
+    `frames_needed(chunk, count, window)` (of the whole shot without a chunk). first: the number that the
+    shot's first input carries. Windows start at the shot's
     frames 0, T-1, 2(T-1), ...; the border frame that two windows share is the mean of both; the last window
     repeats the shot's last frame. A frame's bits therefore depend on the shot and its number alone. Windows
     in which no frame is to be drawn are not run. Raises `InternalError` where the inputs have gaps.
@@ -138,7 +140,7 @@ def render_shot(
         start = k * (window - 1)
         current = current[-1:]  # the frame that is shared with the window before
         while len(current) < min(window, count - start):
-            current.append(_next(source, start + len(current)))
+            current.append(_next(source, first + start + len(current)))
         rgb = _render_window(render, current, window)
         stop = len(current) if start + len(current) == count else window - 1
         for i in range(stop):

@@ -101,7 +101,11 @@ def tracked_opening(track: Track) -> NDArray[np.float64]:
 
 
 def mouth_activity(track: Track) -> NDArray[np.bool_]:
-    """(n,) True where the actor's mouth moves or is held open; False in frames without a usable face."""
+    """(n,) True where the actor's mouth moves or is held open, every shot looked at by itself; False in
+    frames without a usable face.
+    """
+    if track.cuts:
+        return np.concatenate([mouth_activity(track.span(shot)) for shot in track.shots])
     opening = tracked_opening(track)
     size = 2 * round(float(track.rate) * WINDOW_SECONDS / 2) + 1
     highest, lowest = (f(opening, size, mode="nearest") for f in (maximum_filter1d, minimum_filter1d))

@@ -115,8 +115,9 @@ def blend_performance(
     Where the dialogue speaks, the mouth is the style's, with its lips closed where the motion says so. Where
     it is silent and the filmed mouth is active, the mouth rests. Where both are silent, or no face is usable,
     draw is 0 and the tracked parameters stand. Towards such frames the parameters first ease to the tracked
-    ones (draw 1), then draw falls to 0. A silence too short for that is drawn at rest. Raises `BadInput`
-    where the models differ, `InternalError` where the motion does not have as many frames as the track.
+    ones (draw 1), then draw falls to 0. A silence too short for that is drawn at rest. Nothing is eased
+    across a cut. Raises `BadInput` where the models differ, `InternalError` where the motion does not have as
+    many frames as the track.
     """
     if len(motion) != len(track):
         raise InternalError(
@@ -137,8 +138,9 @@ def blend_performance(
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     busy = (motion.speech_activity > 0) | mouth_activity(track)
-    passes = passing_frames(busy, track.usable, ease + fade, round(HOLD_SECONDS * rate))
-    distance = frames_to(passes)
+    hold, usable = round(HOLD_SECONDS * rate), track.usable
+    passes = [passing_frames(busy[part], usable[part], ease + fade, hold) for part in track.parts]
+    distance = np.concatenate([frames_to(frames) for frames in passes])
     weight = smoothstep((distance - fade) / (ease + 1.0))[:, None]
     blended = np.where(weight > 0, weight * dubbed + (1 - weight) * tracked, tracked)
     expression = track.expression.copy()
