@@ -14,9 +14,11 @@ from visualdub.console import (
     Codec,
     Crf,
     Face,
+    HoldoutIn,
     Json,
     Matte,
     NoWatermark,
+    OccludedAs,
     Profile,
     print_json,
     shown_progress,
@@ -47,6 +49,8 @@ def command(
     performance_from: PerformanceFrom = None,
     face: Face = None,
     matte: Matte = None,
+    occluded: OccludedAs = "hold",
+    holdout: HoldoutIn = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
@@ -62,7 +66,8 @@ def command(
 
     span = FrameRange.parse(frames)
     segment = FrameRange.parse(performance_from) if performance_from else None
-    folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
+    folder = find_actor(actor)
+    written = Output(output, codec, crf, matte, not no_watermark, occluded=occluded, holdout=holdout)
     check_output(written, clip, folder)
     person = load_actor(folder)
     shot = tracked_shot(clip, face, None)

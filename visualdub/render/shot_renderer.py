@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from visualdub.actor.package import Actor
 from visualdub.edit.shot import Shot
 from visualdub.errors import BadInput, InternalError
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
-from visualdub.face.geometry import Geometry, frame_geometry, to_crop
+from visualdub.face.geometry import Geometry, filmed_mesh, frame_geometry
 from visualdub.face.mediapipe_models import Segmenter
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
@@ -24,6 +25,7 @@ from visualdub.media.source import open_source
 from visualdub.media.yuv import chroma_factors, frame_rgb
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
+from visualdub.render.holdout import Holdout, Holdouts, hand_matte, object_matte
 from visualdub.render.matting import background_weight
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Rendered, frames_needed, render_shot
@@ -59,6 +61,7 @@ class FrameInputs:
     geometry: Geometry | None  # of the commanded performance
     source_silhouette: NDArray[np.bool_] | None  # (256, 256) of the performance that was filmed
     draw: float  # 0 = passes through
+    holdout: Holdout | None = None  # what of the frame stays in front of the drawn mouth; None: nothing
 
     @property
     def uv(self) -> NDArray[np.float32] | None:
@@ -114,6 +117,7 @@ class ShotRenderer:
         performance: Performance,
         options: RenderOptions | None = None,
         clock: StageClock | None = None,
+        holdouts: Holdouts | None = None,
     ) -> None:
         if track.frames != shot.frames or len(performance) != len(track):
             raise InternalError(
@@ -127,6 +131,7 @@ class ShotRenderer:
             )
         self.shot, self.actor, self.track, self.performance = shot, actor, track, performance
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
+        self.holdouts = holdouts or Holdouts()
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
 
@@ -137,7 +142,7 @@ class ShotRenderer:
             self.track.source_hash, str(self.shot.frames), str(self.shot.retime), *_arrays(self.track)
         )
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
-        options = digest(str(VERSION), repr(self.options))
+        options = digest(str(VERSION), repr(self.options), *filter(None, [self.holdouts.digest()]))
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
 
     def key(self, number: int) -> FrameKey:
@@ -183,31 +188,53 @@ class ShotRenderer:
     # ---- stages, each in its own thread but the last -------------------------------------------------------
 
     def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
+        matte = self.holdouts.matte
+        mattes = matte.frames(frames) if matte else repeat(None)
         with open_source(self.shot.source) as source:
             for frame in self.clock.each("decode", source.frames(frames)):
                 progress.check()
+                held = next(mattes)
                 with self.clock.stage("prepare"):
-                    inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start)
+                    inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
                 yield inputs
 
-    def _frame_inputs(self, frame: Frame, i: int) -> FrameInputs:
-        """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at
-        it.
+    def _frame_inputs(self, frame: Frame, i: int, held: NDArray[np.uint8] | None = None) -> FrameInputs:
+        """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it.
+
+        held: the artist's matte of the frame.
         """
         if not self.track.usable[i] or not self._in_drawn_window(i):
             return FrameInputs(i, frame, None, None, None, 0.0)
         crop = crop_of(frame, self.crop.affine[i])
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
-        silhouette = self._source_silhouette(i) if draw > 0 else geometry.silhouette
-        return FrameInputs(i, frame, crop, geometry, silhouette, draw)
+        if draw <= 0:
+            return FrameInputs(i, frame, crop, geometry, geometry.silhouette, draw)
+        filmed = filmed_mesh(self.track, self.crop, i)
+        silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
+        return FrameInputs(i, frame, crop, geometry, silhouette, draw, self._holdout(i, crop, filmed, held))
 
-    def _source_silhouette(self, i: int) -> NDArray[np.bool_]:
-        """(256, 256) where the face of frame `i` lies as it was filmed."""
-        model = self.track.model
-        mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
-        mesh_2d = to_crop(mesh, self.track, self.crop, i)
-        return rasterise(mesh_2d, model.triangles, self.crop.size, self.crop.size).hit
+    def _holdout(
+        self,
+        i: int,
+        crop: NDArray[np.uint8],
+        filmed: NDArray[np.float64],
+        held: NDArray[np.uint8] | None,
+    ) -> Holdout | None:
+        """What is held out of frame `i`; None where nothing is."""
+        occlusion, mattes = self.holdouts.occlusion, []
+        if occlusion is not None:
+            affine = self.crop.affine[i]
+            hands = [hand * affine[0, 0] + affine[:, 2] for hand in occlusion.hands_at(i)]
+            mattes += [hand_matte(hands, self.crop.size)] if hands else []
+            covered = occlusion.covered_at(i)
+            if covered is not None:
+                mattes.append(object_matte(crop, filmed, self.track.model.face_triangles, covered))
+        if held is not None and not held.any():
+            held = None
+        if not mattes and held is None:
+            return None
+        return Holdout(np.maximum.reduce(mattes) if mattes else None, held)
 
     def _in_drawn_window(self, i: int) -> bool:
         """Whether frame `i` may share a window with a drawn one."""
@@ -237,7 +264,8 @@ class ShotRenderer:
                 continue
             with self.clock.stage("segment"):
                 alpha = blend_weight(inputs, rgb, segmenter if self.options.matting else None)
-            yield FrameLayer(inputs.frame, rgb, alpha, self.crop.affine[inputs.index], inputs)
+            affine = self.crop.affine[inputs.index]
+            yield FrameLayer(inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout)
 
 
 def blend_weight(

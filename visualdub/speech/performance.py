@@ -146,6 +146,24 @@ def blend_performance(
     return Performance(blended[:, 0].copy(), expression, np.clip(distance / (fade + 1.0), 0.0, 1.0))
 
 
+def pass_through(track: Track, performance: Performance, passes: NDArray[np.bool_]) -> Performance:
+    """`performance` with the frames `passes` (n,) left as filmed.
+
+    Towards them the mouth first eases to the tracked one, then draw falls to 0, as in `blend_performance`.
+    """
+    if not passes.any():
+        return performance
+    rate, distance = float(track.rate), frames_to(passes)
+    ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
+    weight = smoothstep((distance - fade) / (ease + 1.0))
+    jaw = np.where(weight < 1, weight * performance.jaw + (1 - weight) * track.jaw, performance.jaw)
+    column = weight[:, None]
+    mixed = column * performance.expression + (1 - column) * track.expression
+    expression = np.where(column < 1, mixed, performance.expression)
+    draw = np.minimum(performance.draw, np.clip(distance / (fade + 1.0), 0.0, 1.0))
+    return Performance(jaw, expression, draw)
+
+
 def passing_frames(
     busy: NDArray[np.bool_], usable: NDArray[np.bool_], margin: int, hold: int
 ) -> NDArray[np.bool_]:

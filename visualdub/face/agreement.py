@@ -1,0 +1,152 @@
+"""How well the lower face of each frame agrees with what the shot shows there otherwise.
+
+Every triangle of the mesh shows the same skin in every frame, so its colour hardly changes but for light.
+Where something comes before the face, the colours of many neighbours change at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.face.crop import SIZE
+from visualdub.face.models import FaceModel
+
+AGREEMENT_VERSION = 1  # changes with every change of what comes out of `disagreement`
+
+# ---- the colours of a shot ---------------------------------------------------------------------------------
+
+PATCH = 7  # crop pixels along the square whose mean is a triangle's colour
+FACING = 0.3  # share of its usual area from which a triangle is seen well enough
+SMALLEST = 1.5  # crop pixels; smaller triangles are seen from the side
+EVERY = 3  # of the triangles outside the mask, which only tell the light, one in so many is looked at
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The colours of the face in the n frames of a shot, at P of its triangles."""
+
+    chosen: NDArray[np.int64]  # (P,) of `FaceModel.face_triangles`: those in the mask, some of the others
+    corners: NDArray[np.int32]  # (P, 3) vertices of them
+    drawn: NDArray[np.bool_]  # (P,) those inside the region that a dub draws
+    usual_area: NDArray[np.float64]  # (P,) in the model's units, from the front
+    rgb: NDArray[np.uint8]  # (n, P, 3) R'G'B'
+    seen: NDArray[np.bool_]  # (n, P) whether the triangle faces the camera
+
+    @classmethod
+    def of_frames(cls, count: int, model: FaceModel) -> Self:
+        """Room for `count` frames, in none of which anything is seen yet."""
+        triangles = model.face_triangles
+        drawn = (model.mask_weight[triangles] > 0).all(1)
+        rest = np.flatnonzero((model.mask_weight[triangles] <= 0).all(1))[::EVERY]
+        chosen = np.concatenate([np.flatnonzero(drawn), rest])
+        return cls(
+            chosen,
+            np.ascontiguousarray(triangles[chosen]),
+            np.arange(len(chosen)) < int(drawn.sum()),
+            areas(model.template[triangles[chosen]]),
+            np.zeros((count, len(chosen), 3), np.uint8),
+            np.zeros((count, len(chosen)), np.bool_),
+        )
+
+    def add(self, i: int, crop: NDArray[np.uint8], filmed: NDArray[np.float64], scale: float) -> None:
+        """Take frame `i`: its crop (S, S, 3), its mesh (V, 3) in crop pixels, crop pixels per model unit."""
+        area = areas(filmed[self.corners]) * np.sign(self.usual_area)
+        self.seen[i] = area > np.maximum(FACING * scale**2 * np.abs(self.usual_area), SMALLEST)
+        x, y = self.places(filmed)
+        self.rgb[i] = np.asarray(cv2.blur(crop, (PATCH, PATCH)))[y, x]
+
+    def places(self, filmed: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Column and row (P,) of the middle of each triangle in a mesh (V, 3) in crop pixels."""
+        middle = np.floor(filmed[self.corners][..., :2].mean(1)).clip(0, SIZE - 1).astype(np.int64)
+        return middle[:, 0], middle[:, 1]
+
+
+def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signed areas (P,) of triangles (P, 3, 2 or 3) in the picture's plane."""
+    a, b = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
+    return np.asarray((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2)
+
+
+# ---- what disagrees ----------------------------------------------------------------------------------------
+
+SAMPLE = 400  # frames that the usual colours are taken from, at most
+BLOCK = 256  # frames that are compared at a time
+DARKEST = 12.0  # code values added before the logarithm: below, noise decides
+DEVIATIONS = 6.0  # usual deviations at which a colour disagrees
+LEAST_BRIGHT, LEAST_COLOUR = 0.5, 0.22  # but no smaller changes of brightness or colour, in logarithms
+COVERED = 0.15  # share of the mask's area that must disagree
+
+
+def disagreement(
+    colours: Colours, faces: int, hidden: Mapping[int, NDArray[np.bool_]]
+) -> dict[int, NDArray[np.bool_]]:
+    """Frames in which something covers the mask's region, and which of all `faces` triangles it covers (F,).
+
+    hidden: by frame, which of the P chosen triangles a hand covers; they count as unseen.
+    """
+    seen = colours.seen.copy()
+    for i, hand in hidden.items():
+        seen[i] &= ~hand
+    usual, deviation = _usual(colours.rgb, seen)
+    weight = np.abs(colours.usual_area) * colours.drawn
+    found: dict[int, NDArray[np.bool_]] = {}
+    for first in range(0, len(seen), BLOCK):
+        rows = slice(first, first + BLOCK)
+        off = np.abs(_relative(colours.rgb[rows], seen[rows], usual)) > deviation
+        apart = off.any(-1) & seen[rows]
+        share = (apart * weight).sum(1) / np.maximum((seen[rows] * weight).sum(1), 1e-9)
+        for j in np.flatnonzero(share > COVERED):
+            whole = np.zeros(faces, np.bool_)
+            whole[colours.chosen[apart[j]]] = True
+            found[first + int(j)] = whole
+    return found
+
+
+def _relative(
+    rgb: NDArray[np.uint8], seen: NDArray[np.bool_], usual: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n, P, 3) brightness and two colour differences of each triangle against the usual ones, (P, 3), in
+    logarithms, the light of each frame taken out.
+    """
+    values = _features(rgb) - usual
+    light = _median(values, seen, 1)
+    return np.asarray(values - np.nan_to_num(light)[:, None], np.float32)
+
+
+def _features(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Brightness, red against green and blue against green, in logarithms: (..., 3)."""
+    logs = np.log(rgb.astype(np.float32) + np.float32(DARKEST))
+    red, green, blue = logs[..., 0], logs[..., 1], logs[..., 2]
+    return np.stack([(red + green + blue) / 3, red - green, blue - green], -1)
+
+
+def _usual(
+    rgb: NDArray[np.uint8], seen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(P, 3) the features that triangles usually have, and from what difference on one disagrees."""
+    rows = np.flatnonzero(seen.any(1))
+    rows = (
+        rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).round().astype(np.int64))] if len(rows) else rows
+    )
+    values, there = _features(rgb[rows]), seen[rows]
+    usual = np.nan_to_num(_median(values, there, 0))
+    for _ in range(2):
+        light = np.nan_to_num(_median(values - usual, there, 1))
+        usual = np.nan_to_num(_median(values - light[:, None], there, 0))
+    spread = np.nan_to_num(1.4826 * _median(np.abs(values - light[:, None] - usual), there, 0))
+    least = np.array([LEAST_BRIGHT, LEAST_COLOUR, LEAST_COLOUR], np.float32)
+    return usual, np.asarray(np.maximum(DEVIATIONS * spread, least), np.float32)
+
+
+def _median(values: NDArray[np.float32], where: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:
+    """The median of values (n, P, 3) along an axis where `where` (n, P) holds; NaN where it nowhere does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a slice without any value
+        return np.asarray(np.nanmedian(np.where(where[..., None], values, np.nan), axis), np.float32)
