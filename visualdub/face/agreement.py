@@ -14,6 +14,7 @@ from typing import Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_propagation
 
 from visualdub.face.crop import SIZE
 from visualdub.face.models import FaceModel
@@ -79,9 +80,11 @@ def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 SAMPLE = 400  # frames that the usual colours are taken from, at most
 BLOCK = 256  # frames that are compared at a time
 DARKEST = 12.0  # code values added before the logarithm: below, noise decides
-DEVIATIONS = 6.0  # usual deviations at which a colour disagrees
-LEAST_BRIGHT, LEAST_COLOUR = 0.5, 0.22  # but no smaller changes of brightness or colour, in logarithms
-COVERED = 0.15  # share of the mask's area that must disagree
+DEVIATIONS = 5.0  # usual deviations at which a colour disagrees
+LEAST_BRIGHT, LEAST_COLOUR = 0.35, 0.15  # but no smaller changes of brightness or colour, in logarithms
+# Share of the mask's area that must disagree, and that must in the frames next to such a one. Over 18 clips
+# of people whose mouth nothing covers 0.043 is the most, in all but one 0.017.
+COVERED, BESIDE = 0.07, 0.03
 
 
 def disagreement(
@@ -96,16 +99,17 @@ def disagreement(
         seen[i] &= ~hand
     usual, deviation = _usual(colours.rgb, seen)
     weight = np.abs(colours.usual_area) * colours.drawn
-    found: dict[int, NDArray[np.bool_]] = {}
+    maps, shares = np.zeros((len(seen), -(-len(weight) // 8)), np.uint8), np.zeros(len(seen))
     for first in range(0, len(seen), BLOCK):
         rows = slice(first, first + BLOCK)
         off = np.abs(_relative(colours.rgb[rows], seen[rows], usual)) > deviation
         apart = off.any(-1) & seen[rows]
-        share = (apart * weight).sum(1) / np.maximum((seen[rows] * weight).sum(1), 1e-9)
-        for j in np.flatnonzero(share > COVERED):
-            whole = np.zeros(faces, np.bool_)
-            whole[colours.chosen[apart[j]]] = True
-            found[first + int(j)] = whole
+        shares[rows] = (apart * weight).sum(1) / np.maximum((seen[rows] * weight).sum(1), 1e-9)
+        maps[rows] = np.packbits(apart, axis=1)
+    found: dict[int, NDArray[np.bool_]] = {}
+    for i in np.flatnonzero(binary_propagation(shares > COVERED, mask=shares > BESIDE)):
+        found[int(i)] = np.zeros(faces, np.bool_)
+        found[int(i)][colours.chosen] = np.unpackbits(maps[i], count=len(weight))
     return found
 
 

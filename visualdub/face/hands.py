@@ -13,8 +13,8 @@ from visualdub.face.crop import SIZE, VIEW
 
 HANDS_VERSION = 1  # changes with every change of the hands that are found
 LOOK_EVERY = 4  # frames between two searches where no hand is near
-VIEW_OF_HANDS = 2.0  # crops along the picture that is searched: a hand at the mouth shows its wrist in it
-BELOW = 32.0  # crop pixels that its middle lies below the crop's: hands come from below
+VIEW_OF_HANDS = 2.6  # crops along the picture that is searched: a hand at the mouth lies in it with its wrist
+BELOW = 60.0  # crop pixels that its middle lies below the crop's: hands come from below
 LONGEST_GAP = 5  # frames from one sight of a hand to the next, between which it is taken to move evenly
 NEAR = 0.6  # sizes of a hand, of its distance from the mask's region, in which it may get there in a moment
 
