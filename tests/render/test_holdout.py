@@ -22,7 +22,7 @@ from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import planes_to_rgb
 from visualdub.records import read_provenance
 from visualdub.render.composite import composite, feather
-from visualdub.render.holdout import Holdout, finger_width, hand_matte
+from visualdub.render.holdout import FREE, HELD, Holdout, finger_width, hand_matte
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.timing import FrameRange
 
@@ -122,7 +122,7 @@ def test_the_matte_of_a_hand_covers_it_and_little_else() -> None:
     assert float((matte[:wrist] > 0).sum()) < 2 * float((shape[:wrist] > 0.5).sum())
     assert matte[10, 128] == 0 and matte[150, 240] == 0  # above the fingers, beside the palm
     soft = np.abs(np.diff(matte, axis=1)).max()
-    assert soft < 1.6 / ((1.05 - 0.7) * finger_width(hand))  # smoothstep's steepest slope is 1.5
+    assert soft < 1.6 / ((FREE - HELD) * finger_width(hand))  # smoothstep's steepest slope is 1.5
 
 
 def test_a_hand_outside_the_picture_holds_nothing_out() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_fill_holes, binary_propagation, gaussian_filter
 
 from visualdub.arrays import smoothstep
 from visualdub.face.occlusion import Occlusion
@@ -56,7 +56,7 @@ PALM = (0, 1, 2, 5, 9, 13, 17)  # MediaPipe's numbers: the wrist, the thumb's fi
 FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 KNUCKLES, WRIST, MIDDLE = (5, 9, 13, 17), 0, 9
 WIDTH_OF_PALM = 0.2  # of a finger, in lengths of the palm
-HELD, FREE = 0.7, 1.05  # finger widths from bones and palm up to which all is held out, from which nothing is
+HELD, FREE = 0.65, 0.95  # finger widths from bone or palm that are held out, from which on nothing is
 
 
 def finger_width(hand: NDArray[np.floating[Any]]) -> float:
@@ -107,18 +107,19 @@ def object_matte(
     """(S, S) 1 on what covers the face in a crop (S, S, 3), falling to 0 around it.
 
     mesh_2d: (V, 2 or 3) the filmed mesh in crop pixels. triangles: (F, 3). covered: (F,) those that something
-    covers. They are coarse; a pixel there or beside them counts as covered where its colour is commoner in
-    them than on the rest of the face.
+    covers. They are coarse; a pixel there, beside them or off the face counts as covered where its colour is
+    commoner in them than on the rest of the face and it hangs together with them.
     """
     corners = np.rint(mesh_2d[triangles][..., :2] - 0.5).astype(np.int32)
     inside, skin = (_filled(corners[chosen], crop.shape[0]) for chosen in (covered, ~covered))
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GROWN + 1,) * 2)
-    near = np.asarray(cv2.dilate(inside, element), np.bool_)
+    near = np.asarray(cv2.dilate(inside, element), np.bool_) | ~binary_fill_holes(inside | skin)
     codes = (crop.astype(np.int64) * SHADES // 256) @ (SHADES * SHADES, SHADES, 1)
     over, under = (_histogram(codes[m]) for m in (inside > 0, (skin > 0) & (inside == 0)))
     share = np.asarray(over / (over + under), np.float32)[codes]
     likely = np.asarray(cv2.GaussianBlur(share, (0, 0), SOFT), np.float32)
-    solid = cv2.morphologyEx(np.where(near, likely, np.float32(0)), cv2.MORPH_CLOSE, element[::2, ::2])
+    joined = binary_propagation((inside > 0) & (likely > LIKELY), mask=near & (likely > LIKELY))
+    solid = cv2.morphologyEx(np.where(joined, likely, np.float32(0)), cv2.MORPH_CLOSE, element[::2, ::2])
     return smoothstep((np.asarray(solid, np.float32) - np.float32(LIKELY)) / np.float32(SURE - LIKELY))
 
 
