@@ -157,7 +157,7 @@ def test_hands_are_searched_on_a_grid_and_between_two_frames_of_it_where_one_has
         return [hand] if shown else []
 
     found = dict(search(((i, 9 <= i < 14) for i in range(23)), look))
-    assert LOOK_EVERY == 4 and sorted(looked) == [0, 4, *range(8, 17), 20, 22]
+    assert LOOK_EVERY == 5 and sorted(looked) == [0, *range(5, 16), 20, 22]
     assert [i for i, hands in sorted(found.items()) if hands] == list(range(9, 14))
 
 

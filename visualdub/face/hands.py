@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visualdub.face.crop import SIZE, VIEW
 
 HANDS_VERSION = 1  # changes with every change of the hands that are found
-LOOK_EVERY = 4  # frames between two searches where no hand is near
+LOOK_EVERY = 5  # frames between two searches where no hand is near
 VIEW_OF_HANDS = 2.6  # crops along the picture that is searched: a hand at the mouth lies in it with its wrist
 BELOW = 60.0  # crop pixels that its middle lies below the crop's: hands come from below
 LONGEST_GAP = 5  # frames from one sight of a hand to the next, between which it is taken to move evenly
@@ -88,7 +88,9 @@ def followed(found: Mapping[int, Sequence[Hand]]) -> dict[int, list[Hand]]:
             continue
         for hand in kept[a]:
             other = _nearest(hand, kept[b])
-            for i in range(a + 1, b) if other is not None else ():
+            if other is None:
+                continue
+            for i in range(a + 1, b):
                 share = np.float32((i - a) / (b - a))
                 kept.setdefault(i, []).append(np.asarray(hand + share * (other - hand), np.float32))
     return {i: hands for i, hands in sorted(kept.items()) if hands}

@@ -171,7 +171,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     if found is None:
         raise MediaError(f"{path} is not a picture that can be read; expected PNG, TIFF or JPEG")
     pixels = np.asarray(found)
-    white = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0
+    white = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(pixels.dtype, 1.0)
     deep = pixels if pixels.ndim == 3 else pixels[..., None]
     colour = deep[..., : 3 if deep.shape[2] >= 3 else 1]
     return _bytes(colour.astype(np.float32).mean(-1) / np.float32(white))

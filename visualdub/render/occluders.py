@@ -70,7 +70,9 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
                 progress.report("occluders", i + 1, len(track))
                 if track.usable[i]:
                     scale = float(track.scale[i] * crop.scale[i])
-                    colours.add(i, crop_of(frame, crop.affine[i]), filmed_mesh(track, crop, i), scale)
+                    colours.add(
+                        i, crop_of(frame, crop.affine[i], fast=True), filmed_mesh(track, crop, i), scale
+                    )
                 yield i, frame
 
     with HandFinder() as finder:
@@ -79,7 +81,7 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
             if not track.usable[i]:
                 return []
             affine = wide_affine(crop.affine[i])
-            seen = [to_clip(h, affine) for h in finder.hands(crop_of(frame, affine))]
+            seen = [to_clip(h, affine) for h in finder.hands(crop_of(frame, affine, fast=True))]
             return [h for h in seen if near_mouth(h, crop.affine[i])]
 
         for i, seen in search(frames(), look):
