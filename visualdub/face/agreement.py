@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_propagation
 
 from visualdub.face.crop import SIZE
+from visualdub.face.landmarks import LIPS_OUTER
 from visualdub.face.models import FaceModel
 
 AGREEMENT_VERSION = 1  # changes with every change of what comes out of `disagreement`
@@ -26,6 +27,7 @@ AGREEMENT_VERSION = 1  # changes with every change of what comes out of `disagre
 PATCH = 7  # crop pixels along the square whose mean is a triangle's colour
 FACING = 0.3  # share of its usual area from which a triangle is seen well enough
 SMALLEST = 1.5  # crop pixels; smaller triangles are seen from the side
+LIPS_GROWN = 1.4  # times the lips' outline: inside it a grimace shows teeth where the mesh has skin
 EVERY = 3  # of the triangles outside the mask, which only tell the light, one in so many is looked at
 
 
@@ -35,10 +37,11 @@ class Colours:
 
     chosen: NDArray[np.int64]  # (P,) of `FaceModel.face_triangles`: those in the mask, some of the others
     corners: NDArray[np.int32]  # (P, 3) vertices of them
-    drawn: NDArray[np.bool_]  # (P,) those inside the region that a dub draws
+    skin: NDArray[np.bool_]  # (P,) those inside the region that a dub draws, but around the lips
     usual_area: NDArray[np.float64]  # (P,) in the model's units, from the front
     rgb: NDArray[np.uint8]  # (n, P, 3) R'G'B'
     seen: NDArray[np.bool_]  # (n, P) whether the triangle faces the camera
+    by_lips: NDArray[np.bool_]  # (n, P) whether it lies at the lips, wherever the mesh has them
 
     @classmethod
     def of_frames(cls, count: int, model: FaceModel) -> Self:
@@ -50,23 +53,51 @@ class Colours:
         return cls(
             chosen,
             np.ascontiguousarray(triangles[chosen]),
-            np.arange(len(chosen)) < int(drawn.sum()),
+            drawn[chosen] & ~_around_lips(model)[chosen],
             areas(model.template[triangles[chosen]]),
             np.zeros((count, len(chosen), 3), np.uint8),
             np.zeros((count, len(chosen)), np.bool_),
+            np.zeros((count, len(chosen)), np.bool_),
         )
 
-    def add(self, i: int, crop: NDArray[np.uint8], filmed: NDArray[np.float64], scale: float) -> None:
-        """Take frame `i`: its crop (S, S, 3), its mesh (V, 3) in crop pixels, crop pixels per model unit."""
+    def add(
+        self,
+        i: int,
+        crop: NDArray[np.uint8],
+        filmed: NDArray[np.float64],
+        scale: float,
+        lips: NDArray[np.float64],
+    ) -> None:
+        """Take frame `i`: its crop (S, S, 3), its mesh (V, 3) in crop pixels, crop pixels per model unit, and
+        where the outline of the lips was found (k, 2), in crop pixels, NaN where it was not.
+        """
         area = areas(filmed[self.corners]) * np.sign(self.usual_area)
         self.seen[i] = area > np.maximum(FACING * scale**2 * np.abs(self.usual_area), SMALLEST)
         x, y = self.places(filmed)
+        if np.isfinite(lips).all():
+            mouth = np.zeros((SIZE, SIZE), np.uint8)
+            cv2.fillConvexPoly(mouth, np.rint(_grown_hull(lips)).astype(np.int32), (1.0,))
+            self.by_lips[i] = mouth[y, x] > 0
         self.rgb[i] = np.asarray(cv2.blur(crop, (PATCH, PATCH)))[y, x]
 
     def places(self, filmed: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Column and row (P,) of the middle of each triangle in a mesh (V, 3) in crop pixels."""
         middle = np.floor(filmed[self.corners][..., :2].mean(1)).clip(0, SIZE - 1).astype(np.int64)
         return middle[:, 0], middle[:, 1]
+
+
+def _around_lips(model: FaceModel) -> NDArray[np.bool_]:
+    """(F,) the triangles of the face whose middle lies within the grown outline of the lips."""
+    hull = _grown_hull(model.landmarks(model.template)[list(LIPS_OUTER), :2])
+    places = model.template[model.face_triangles].mean(1)
+    return np.array([cv2.pointPolygonTest(hull, (float(x), float(y)), False) >= 0 for x, y, _ in places])
+
+
+def _grown_hull(outline: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The convex hull of points (k, 2), grown about their middle: (h, 1, 2)."""
+    middle = outline.mean(0)
+    grown = (middle + LIPS_GROWN * (outline - middle)).astype(np.float32)
+    return np.asarray(cv2.convexHull(grown), np.float32)
 
 
 def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -82,9 +113,8 @@ BLOCK = 256  # frames that are compared at a time
 DARKEST = 12.0  # code values added before the logarithm: below, noise decides
 DEVIATIONS = 5.0  # usual deviations at which a colour disagrees
 LEAST_BRIGHT, LEAST_COLOUR = 0.35, 0.15  # but no smaller changes of brightness or colour, in logarithms
-# Share of the mask's area that must disagree, and that must in the frames next to such a one. Over 18 clips
-# of people whose mouth nothing covers 0.043 is the most, in all but one 0.017.
-COVERED, BESIDE = 0.07, 0.03
+# Share of the skin in the mask that must disagree, and that must in the frames next to such a one.
+COVERED, BESIDE = 0.06, 0.03
 
 
 def disagreement(
@@ -98,13 +128,14 @@ def disagreement(
     for i, hand in hidden.items():
         seen[i] &= ~hand
     usual, deviation = _usual(colours.rgb, seen)
-    weight = np.abs(colours.usual_area) * colours.drawn
+    weight = np.abs(colours.usual_area) * colours.skin
     maps, shares = np.zeros((len(seen), -(-len(weight) // 8)), np.uint8), np.zeros(len(seen))
     for first in range(0, len(seen), BLOCK):
         rows = slice(first, first + BLOCK)
         off = np.abs(_relative(colours.rgb[rows], seen[rows], usual)) > deviation
         apart = off.any(-1) & seen[rows]
-        shares[rows] = (apart * weight).sum(1) / np.maximum((seen[rows] * weight).sum(1), 1e-9)
+        counted = weight * (seen[rows] & ~colours.by_lips[rows])
+        shares[rows] = (apart * counted).sum(1) / np.maximum(counted.sum(1), 1e-9)
         maps[rows] = np.packbits(apart, axis=1)
     found: dict[int, NDArray[np.bool_]] = {}
     for i in np.flatnonzero(binary_propagation(shares > COVERED, mask=shares > BESIDE)):

@@ -18,6 +18,7 @@ from visualdub.face.agreement import AGREEMENT_VERSION, Colours, disagreement
 from visualdub.face.crop import Crop, stable_crop
 from visualdub.face.geometry import filmed_mesh, mask_of
 from visualdub.face.hands import HANDS_VERSION, Hand, followed, near_mouth, search, to_clip, wide_affine
+from visualdub.face.landmarks import LIPS_OUTER, landmarks_to_crop
 from visualdub.face.mediapipe_models import HandFinder
 from visualdub.face.occlusion import HAND, OBJECT, Occlusion
 from visualdub.face.track import Performance, Track
@@ -61,6 +62,7 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
     """`find_occlusion` without the cache."""
     progress, crop = progress or Progress(), stable_crop(track)
     colours = Colours.of_frames(len(track), track.model)
+    lips = landmarks_to_crop(track.landmarks[:, list(LIPS_OUTER)], crop.affine)
     hands: dict[int, list[Hand]] = {}
 
     def frames() -> Iterator[tuple[int, Frame]]:
@@ -69,10 +71,9 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
                 i = frame.index - shot.frames.start
                 progress.report("occluders", i + 1, len(track))
                 if track.usable[i]:
+                    picture = crop_of(frame, crop.affine[i], fast=True)
                     scale = float(track.scale[i] * crop.scale[i])
-                    colours.add(
-                        i, crop_of(frame, crop.affine[i], fast=True), filmed_mesh(track, crop, i), scale
-                    )
+                    colours.add(i, picture, filmed_mesh(track, crop, i), scale, lips[i])
                 yield i, frame
 
     with HandFinder() as finder:
