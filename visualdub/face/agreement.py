@@ -134,7 +134,7 @@ def disagreement(
         rows = slice(first, first + BLOCK)
         off = np.abs(_relative(colours.rgb[rows], seen[rows], usual)) > deviation
         apart = off.any(-1) & seen[rows]
-        counted = weight * (seen[rows] & ~colours.by_lips[rows])
+        counted = weight * (colours.seen[rows] & ~colours.by_lips[rows])
         shares[rows] = (apart * counted).sum(1) / np.maximum(counted.sum(1), 1e-9)
         maps[rows] = np.packbits(apart, axis=1)
     found: dict[int, NDArray[np.bool_]] = {}
