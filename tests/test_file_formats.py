@@ -154,6 +154,16 @@ def test_provenance_2() -> None:
     assert record.job is not None and record.job["shot"] == "622098f922f264d7fc9898417f6f6231"
 
 
+def test_provenance_3() -> None:
+    """It says what became of frames with something before the mouth, and which matte was held out."""
+    record = read_provenance(FORMATS / "dub-3.mkv")
+    assert (record.source, record.frames, record.drawn) == ("portrait.mkv", "4:9", 4)
+    assert (record.occluded, record.holdout) == ("hold", "matte.mkv")
+    assert record.holdout_hash == "4957e6e4a20fcb47ffb41c228dea71d4"
+    old = read_provenance(FORMATS / "dub-2.mkv")
+    assert (old.occluded, old.holdout, old.holdout_hash) == (None, None, None)
+
+
 def test_dataset_1() -> None:
     packed = pytest.importorskip("training.data.packed", reason="the extra `training` is not installed")
     dataset = packed.Dataset(FORMATS / "dataset-1")

@@ -84,6 +84,22 @@ Matte = Annotated[
 NoWatermark = Annotated[
     bool, typer.Option("--no-watermark", help="Leave out the invisible watermark; the record says so.")
 ]
+OccludedAs = Annotated[
+    str,
+    typer.Option(
+        "--occluded",
+        metavar="hold|pass|draw",
+        help="Where a hand or an object covers the mouth: keep its pixels, leave the frame, or draw over it.",
+    ),
+]
+HoldoutIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--holdout",
+        metavar="MATTE",
+        help="Keep the clip's pixels where this movie, or these numbered pictures, are white.",
+    ),
+]
 Profile = Annotated[bool, typer.Option("--profile", help="Print what each stage took.")]
 
 

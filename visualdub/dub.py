@@ -23,6 +23,7 @@ from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
 from visualdub.media.delivery import viewer_notes
 from visualdub.media.frame import ClipInfo
+from visualdub.media.holdout_matte import holdout_files, open_holdout_matte
 from visualdub.media.movie_writer import (
     AudioSource,
     CompanionSource,
@@ -32,6 +33,7 @@ from visualdub.media.movie_writer import (
     gray_info,
 )
 from visualdub.media.sound_decoder import audio_tracks
+from visualdub.media.source import probe
 from visualdub.records import (
     SIDECARS,
     ChangedBounds,
@@ -39,10 +41,12 @@ from visualdub.records import (
     Provenance,
     WatermarkRecord,
     make_report,
+    occluded_runs,
     write_provenance,
     write_report,
 )
 from visualdub.render.light import LightReport
+from visualdub.render.occluders import HOLD, find_occlusion, require_treatment, treat
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.render.watermark import SCHEME, payload_text
 from visualdub.speech.performance import (
@@ -74,6 +78,11 @@ class Output:
     watermark: bool = True
     performance: Path | None = None  # what the mouth does in each frame, see `speech.performance_file`
     keep_audio: bool = False  # the clip's audio tracks but the main one, which the dialogue replaces
+    occluded: str = HOLD  # HOLD, PASS or DRAW: what becomes of frames in which something covers the mouth
+    holdout: Path | None = None  # an artist's matte, white where the plate stays, see `open_holdout_matte`
+
+    def __post_init__(self) -> None:
+        require_treatment(self.occluded)
 
     def files(self) -> list[Path]:
         """Everything that is written: the movie, its matte and performance, and the records beside it."""
@@ -171,8 +180,13 @@ def write_performance(
     """
     clock, progress = clock or StageClock(), progress or Progress()
     options = RenderOptions(watermark=output.watermark)
+    shot, track = tracked.shot, tracked.track
+    matte = open_holdout_matte(output.holdout, shot.info, progress) if output.holdout else None
+    with clock.stage("occluders", len(track)):
+        found = find_occlusion(shot, track, progress)
+    performance, holdouts = treat(found, output.occluded, track, performance, matte)
     renderer = ShotRenderer(
-        tracked.shot, actor, track=tracked.track, performance=performance, options=options, clock=clock
+        shot, actor, track=track, performance=performance, options=options, clock=clock, holdouts=holdouts
     )
     bounds, light = ChangedBounds(), LightReport()
     with Together() as files:
@@ -187,18 +201,21 @@ def write_performance(
                         light.add(finished.frame.index, finished.inputs.light)
                     progress.report("rendering", done, len(tracked.track))
         report = make_report(
-            tracked.shot.source,
+            shot.source,
             output.path,
             renderer.track,
             renderer.performance,
             clock,
             tracked.from_cache,
-            tracked.shot.skips(),
+            skipped=shot.skips(),
+            occluded=found.reasons(),
         )
-        viewer = output_notes(tracked.shot.info, output)
+        report.occluded = occluded_runs(track, found.reasons(), output.occluded)
+        viewer = output_notes(shot.info, output)
         report.notes += [*viewer, *(notes or []), *light.notes()]
         write_report(report, output.path, files)
-        write_provenance(output.path, _provenance(renderer, report, bounds, edited), files)
+        record = _provenance(renderer, report, bounds, edited)
+        write_provenance(output.path, replace(record, occluded=output.occluded), files)
     return report
 
 
@@ -329,13 +346,15 @@ def save_performance(
 # ---- checks before any work --------------------------------------------------------------------------------
 
 
-def check_output(output: Output, *inputs: Path | None) -> None:
-    """Raise `OutputError` or `BadInput` where the result could not be written, or would be written over one
-    of `inputs`, before minutes are spent on it.
+def check_output(output: Output, clip: Path, *inputs: Path | None) -> None:
+    """Raise `OutputError` or `BadInput` where the result could not be written, or would be written over
+    `clip` or one of `inputs`, or where the holdout matte does not fit `clip`, before minutes are spent on it.
     """
-    protect(inputs, output.files())
+    protect([clip, *inputs, *holdout_files(output.holdout)], output.files())
     choose_codec(output.path, output.codec, output.crf)
     require_writable(output.path, SIDECARS)
+    if output.holdout is not None:
+        open_holdout_matte(output.holdout, probe(clip))
     if output.matte is not None:
         choose_codec(output.matte)
         require_writable(output.matte)
@@ -396,6 +415,7 @@ def _provenance(
 ) -> Provenance:
     """The record of a finished dub."""
     shot, actor, mark = renderer.shot, renderer.actor, renderer.watermark
+    held = renderer.holdouts.matte
     recording = shot.cues[0].recording if shot.cues else None
     watermark = (
         WatermarkRecord(True, payload_text(mark.bits), SCHEME, bounds.box) if mark else WatermarkRecord(False)
@@ -414,5 +434,7 @@ def _provenance(
         watermark=watermark,
         performance=edited.path.name if edited else None,
         performance_hash=edited.hash if edited else None,
+        holdout=held.path.name if held else None,
+        holdout_hash=held.hash if held else None,
         job=renderer.key(shot.frames.start).job_hashes,
     )

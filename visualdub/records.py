@@ -69,7 +69,7 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 2  # records of format 1 have no `job`
+FORMAT = 3  # records of format 1 have no `job`, those up to 2 know nothing of occluders
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -112,6 +112,10 @@ class Provenance:
     performance: str | None = None
     performance_hash: str | None = None
     job: dict[str, str] | None = None  # the hashes of `FrameKey`; None in records of format 1
+    # what became of frames with something before the mouth: pass, draw or hold; None up to format 2
+    occluded: str | None = None
+    holdout: str | None = None  # the artist's matte of what stays the plate's; None: there was none
+    holdout_hash: str | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -203,16 +207,39 @@ SIDECARS = (REPORT_SUFFIX, PROVENANCE_SUFFIX)  # of the files that are written b
 
 
 def pass_reasons(
-    track: Track, performance: Performance, skipped: NDArray[np.bool_] | None = None
+    track: Track,
+    performance: Performance,
+    skipped: NDArray[np.bool_] | None = None,
+    occluded: Sequence[str | None] = (),
 ) -> list[str | None]:
-    """Why each of the shot's n frames keeps the source's pixels; None where it is redrawn. skipped: (n,) True
-    where that was asked for.
+    """Why each of the shot's n frames keeps the source's pixels; None where it is redrawn.
+
+    skipped: (n,) True where that was asked for. occluded: for each frame, what covers the mouth; None where
+    nothing does.
     """
+    silent = [covered or BOTH_SILENT for covered in occluded or [None] * len(track)]
     why = np.where(track.others, ANOTHER_PERSON, np.where(track.turned, TURNED, NO_FACE))
-    why = np.where(track.usable, BOTH_SILENT, why)
+    why = np.where(track.usable, silent, why)
     if skipped is not None:
         why = np.where(skipped, SKIPPED, why)
     return [None if draw > 0 else str(reason) for draw, reason in zip(performance.draw, why, strict=True)]
+
+
+@dataclass(frozen=True)
+class OccludedFrames:
+    """A run of frames of the clip in which something covers the mouth."""
+
+    frames: str  # half open, A:B
+    reason: str  # what covers it
+    treatment: str  # pass, draw or hold
+
+
+def occluded_runs(track: Track, occluded: Sequence[str | None], treatment: str) -> tuple[OccludedFrames, ...]:
+    """The frames of a shot in which something covers the mouth, joined where it is the same. occluded: what,
+    for each frame.
+    """
+    runs = passed_runs(track.start, occluded)
+    return tuple(OccludedFrames(run.frames, run.reason, treatment) for run in runs)
 
 
 @dataclass
@@ -233,6 +260,7 @@ class DubReport:
     # picture against sound of the finished movie, see `Sync.as_dict`; None: not measured
     sync: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
+    occluded: tuple[OccludedFrames, ...] = ()  # frames in which something covers the mouth
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -244,7 +272,9 @@ class DubReport:
         for run in self.passed:
             counts[run.reason] = counts.get(run.reason, 0) + len(FrameRange.parse(run.frames))
         through = "".join(f"; {n} passed through: {reason}" for reason, n in counts.items())
-        return f"{self.output}: {self.frames} frames, {self.drawn} redrawn{through}"
+        covered = sum(len(FrameRange.parse(run.frames)) for run in self.occluded)
+        over = f"; something covers the mouth in {covered} ({self.occluded[0].treatment})" if covered else ""
+        return f"{self.output}: {self.frames} frames, {self.drawn} redrawn{through}{over}"
 
 
 def make_report(
@@ -255,9 +285,10 @@ def make_report(
     clock: StageClock,
     from_cache: bool,
     skipped: NDArray[np.bool_] | None = None,
+    occluded: Sequence[str | None] = (),
 ) -> DubReport:
-    """The report of one finished output. skipped: as `pass_reasons` takes it."""
-    passed = passed_runs(track.start, pass_reasons(track, performance, skipped))
+    """The report of one finished output. skipped, occluded: as `pass_reasons` takes them."""
+    passed = passed_runs(track.start, pass_reasons(track, performance, skipped, occluded))
     seconds = clock.elapsed - clock.start_up
     return DubReport(
         str(source),

@@ -18,7 +18,7 @@ from visualdub.face.track import Performance
 from visualdub.media.source import open_source
 from visualdub.records import read_provenance
 from visualdub.render.shot_renderer import ShotRenderer
-from visualdub.speech.performance import ease_to_skipped
+from visualdub.speech.performance import pass_through
 from visualdub.timing import FrameChoice, FrameRange
 
 FADE, EASE = 3, 5  # frames at 25 frames/s
@@ -63,7 +63,7 @@ def test_the_mouth_eases_to_the_filmed_one_and_then_the_pixels_fade(talking: Pat
     new = Performance(track.jaw + 0.1, track.expression + 1, np.ones(len(track)))
     skipped = np.zeros(len(track), np.bool_)
     skipped[20:24] = True
-    eased = ease_to_skipped(track, new, skipped)
+    eased = pass_through(track, new, skipped)
     change = eased.jaw - track.jaw
     assert (change[20 - FADE : 24 + FADE] == 0).all()
     assert (eased.draw[20:24] == 0).all()
@@ -72,7 +72,7 @@ def test_the_mouth_eases_to_the_filmed_one_and_then_the_pixels_fade(talking: Pat
     assert np.array_equal(eased.jaw[far], new.jaw[far]) and (eased.draw[far] == 1).all()
     assert np.array_equal(eased.expression[far], new.expression[far])
     assert (np.diff(change[24:36]) > -1e-9).all() and np.diff(change[24:36]).max() < 0.03
-    assert ease_to_skipped(track, new, np.zeros(len(track), np.bool_)) is new
+    assert pass_through(track, new, np.zeros(len(track), np.bool_)) is new
 
 
 def test_skipped_frames_are_part_of_the_key(talking: Path, flat_actor: Path) -> None:

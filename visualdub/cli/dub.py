@@ -15,9 +15,11 @@ from visualdub.console import (
     Crf,
     Face,
     Frames,
+    HoldoutIn,
     Json,
     Matte,
     NoWatermark,
+    OccludedAs,
     Only,
     Profile,
     Skip,
@@ -145,6 +147,8 @@ def command(
     smooth: Smooth = 0.0,
     offset_ms: OffsetMs = 0.0,
     matte: Matte = None,
+    occluded: OccludedAs = "hold",
+    holdout: HoldoutIn = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
@@ -166,15 +170,15 @@ def command(
     folder = find_actor(actor) if actor else own_actor(clip, output)
     inputs = [clip, *dialogue, use_performance, folder if actor else None]
     jobs = [
-        (wav, Output(movie, codec, crf, grey, not no_watermark, curves, keep_audio))
+        (wav, Output(movie, codec, crf, grey, not no_watermark, curves, keep_audio, occluded, holdout))
         for wav, (movie, grey, curves) in zip(
             dialogue, outputs_of(output, matte, performance, dialogue), strict=True
         )
     ]
     written = [path for _, job in jobs for path in job.files()]
-    protect(inputs, written if actor else [*written, folder, folder.with_suffix(".run")])
+    protect([*inputs, holdout], written if actor else [*written, folder, folder.with_suffix(".run")])
     for _, job in jobs:
-        check_output(job, *inputs)
+        check_output(job, clip, *inputs)
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
     mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
     person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here

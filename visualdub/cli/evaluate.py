@@ -36,7 +36,7 @@ def command(
         protect([clip, folder], [json])
         require_writable(json)
     person = load_actor(folder)
-    shot = tracked_shot(clip, face, None, person)
+    shot = tracked_shot(clip, face, None, actor=person)
     with shown_progress() as progress:
         table = evaluate(shot, span, person, segment, progress)
     if not table["unseen"]:

@@ -14,9 +14,11 @@ from visualdub.console import (
     Codec,
     Crf,
     Face,
+    HoldoutIn,
     Json,
     Matte,
     NoWatermark,
+    OccludedAs,
     Only,
     Profile,
     Skip,
@@ -51,6 +53,8 @@ def command(
     only: Only = None,
     face: Face = None,
     matte: Matte = None,
+    occluded: OccludedAs = "hold",
+    holdout: HoldoutIn = None,
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
@@ -66,7 +70,8 @@ def command(
 
     span, choice = FrameRange.parse(frames), FrameChoice.parse(skip, only)
     segment = FrameRange.parse(performance_from) if performance_from else None
-    folder, written = find_actor(actor), Output(output, codec, crf, matte, not no_watermark)
+    folder = find_actor(actor)
+    written = Output(output, codec, crf, matte, not no_watermark, occluded=occluded, holdout=holdout)
     check_output(written, clip, folder)
     person = load_actor(folder)
     shot = tracked_shot(clip, face, None, actor=person, choice=choice, drawn=span)

@@ -39,6 +39,12 @@ def to_crop(mesh: NDArray[np.float64], track: Track, crop: Crop, i: int) -> NDAr
     return np.asarray(points)
 
 
+def filmed_mesh(track: Track, crop: Crop, i: int) -> NDArray[np.float64]:
+    """(V, 3) the mesh of frame `i` of the track as it was filmed, in crop pixels and depth."""
+    mesh = track.model.vertices(track.identity, track.jaw[i], track.expression[i])
+    return to_crop(mesh, track, crop, i)
+
+
 def mask_of(track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
     """(S, S) the region to render: the fixed region of the UV layout, with the jaw closed and open, united.
 

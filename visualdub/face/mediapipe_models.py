@@ -1,4 +1,4 @@
-"""MediaPipe's networks, behind this one module: face detector, landmark mesh, selfie segmentation."""
+"""MediaPipe's networks, behind this one module: face detector, landmark mesh, hands, selfie segmentation."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ WINDOW = 2.0  # side of the picture handed to the mesh, in face boxes
 WINDOW_PIXELS = 384  # the mesh reads 192 pixels of face; more only aliases
 MIN_FACE_PIXELS = 24
 TURN_MARGIN = 0.15  # by how much more certain the detector must be of a turned face
+MAX_HANDS = 2
 
 Box = NDArray[np.float64]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 Rgb = NDArray[np.uint8]  # (H, W, 3)
@@ -190,6 +191,45 @@ class MeshTracker:
 
     def close(self) -> None:
         self._net.close()
+
+
+class HandFinder:
+    """MediaPipe's palm detector and hand landmarks, whose models are in the wheel.
+
+    Every picture is searched by itself.
+    """
+
+    def __init__(self, min_confidence: float = 0.5) -> None:
+        from mediapipe.python.solutions.hands import Hands  # loads TensorFlow Lite: only when used
+
+        self._net: Any = Hands(
+            static_image_mode=True,
+            max_num_hands=MAX_HANDS,
+            model_complexity=0,
+            min_detection_confidence=min_confidence,
+            min_tracking_confidence=min_confidence,
+        )
+
+    def hands(self, rgb: Rgb) -> list[NDArray[np.float32]]:
+        """The landmarks of each hand, (21, 2) in pixels of the picture (H, W, 3), surest first; pixel centres
+        at + 0.5.
+        """
+        height, width = rgb.shape[:2]
+        found = run_net(self._net, rgb, "multi_hand_landmarks") or ()
+        size = np.array([width, height], np.float32)
+        return [np.array([(p.x, p.y) for p in hand.landmark], np.float32) * size for hand in found]
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._net.close()
+
+    def __enter__(self) -> HandFinder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Segmenter:

@@ -16,6 +16,7 @@ from av.subtitles.stream import SubtitleStream
 
 from visualdub.media.clip_facts import subtitle_codec
 from visualdub.media.open import open_media, reading
+from visualdub.media.sound_decoder import picture_start
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of PyAV's type stubs alone
@@ -75,7 +76,7 @@ class CarriedStreams:
         self._open = ExitStack()
         try:
             container = self._open.enter_context(open_media(source.path))
-            origin = _first_frame(container) + source.start
+            origin = (picture_start(source.path) or Fraction(0)) + source.start
             chapters = _chapters(container, origin, until)
             if chapters:
                 output.set_chapters(chapters)
@@ -142,13 +143,6 @@ def _on_clock(packet: SubtitlePacket, origin: Fraction, until: Fraction) -> tupl
         return None
     start, end = max(start, Fraction(0)), min(end, until)
     return round(start / _TICK), max(0, round((end - start) / _TICK))
-
-
-def _first_frame(container: av.container.InputContainer) -> Fraction:
-    """Presentation time of the clip's first frame in seconds, by its headers."""
-    from visualdub.media.audio import picture_start
-
-    return picture_start(container) or Fraction(0)
 
 
 # ---- subtitles ---------------------------------------------------------------------------------------------

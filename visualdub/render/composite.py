@@ -6,7 +6,7 @@ Outside the matte the frame stays bit-exact.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import cv2
@@ -20,6 +20,7 @@ from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
 from visualdub.media.yuv import planes_to_rgb, rgb_to_planes, to_samples, transfer_of
+from visualdub.render.holdout import Holdout, snap
 from visualdub.render.light import relit
 from visualdub.render.match import (
     HALF_OF_FINE,
@@ -214,7 +215,9 @@ class Plate:
     planes: tuple[NDArray[np.generic], ...]  # views of the colour planes inside `box`
     steps: tuple[tuple[int, int], ...]  # plate pixels per sample of each plane, (x, y)
     rgb: NDArray[np.float32]  # (h, w, 3) R'G'B'
-    alpha: NDArray[np.float32]  # (h, w) blend weight
+    alpha: NDArray[np.float32]  # (h, w) blend weight, 0 where the plate is held out
+    cover: NDArray[np.float32]  # (h, w) blend weight as if nothing were held out
+    hold: NDArray[np.float32] | None  # (h, w) 1 = the plate's pixel stays; None: nothing is held out
 
 
 def colour_planes(frame: Frame) -> int:
@@ -229,7 +232,9 @@ def _steps(frame: Frame) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _plate(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> Plate | None:
+def _plate(
+    frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]], holdout: Holdout | None
+) -> Plate | None:
     steps = _steps(frame)
     height, width = frame.planes[0].shape[:2]
     box = find_region(alpha, affine, width, height, max(x for x, _ in steps), max(y for _, y in steps))
@@ -237,8 +242,20 @@ def _plate(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating
         return None
     planes = tuple(p[box.slices(*s)] for p, s in zip(frame.planes, steps, strict=False))
     rgb = planes_to_rgb(planes, frame.image)
-    weight = into_region(np.ascontiguousarray(alpha, np.float32), affine, box, smooth=True).clip(0.0, 1.0)
-    return Plate(frame, box, planes, steps, rgb, weight)
+    cover = into_region(np.ascontiguousarray(alpha, np.float32), affine, box, smooth=True).clip(0.0, 1.0)
+    hold = None if holdout is None else _held(holdout, affine, box)
+    kept = cover if hold is None else cover * (1 - hold)
+    return Plate(frame, box, planes, steps, rgb, kept, cover, hold)
+
+
+def _held(holdout: Holdout, affine: NDArray[np.floating[Any]], box: Box) -> NDArray[np.float32] | None:
+    """(h, w) what is held out of the plate's pixels of `box`; None where nothing is."""
+    hold = np.zeros((box.height, box.width), np.float32)
+    if holdout.crop is not None:
+        hold = into_region(holdout.crop, affine, box, smooth=True)
+    if holdout.frame is not None:
+        hold = np.maximum(hold, holdout.frame[box.slices()].astype(np.float32) / 255)
+    return snap(hold) if hold.any() else None
 
 
 @dataclass(frozen=True)
@@ -269,11 +286,15 @@ def _checked(
 def _measure(
     plate: Plate, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
 ) -> Match:
-    shown, curve = out_of_region(plate.rgb, affine, plate.box, alpha.shape[0]), transfer_of(plate.frame.image)
+    size, curve = alpha.shape[0], transfer_of(plate.frame.image)
+    if plate.hold is not None:  # what is held out is not the actor's skin: its colour says nothing
+        held = out_of_region(np.repeat(plate.hold[..., None], 3, -1), affine, plate.box, size)[..., 0]
+        alpha = np.where(held > 0, np.float32(0), alpha)
+    shown = out_of_region(plate.rgb, affine, plate.box, size)
     light = border_light(shown, patch, alpha, curve)
     field = offset_field(shown, relit(patch, light, curve) if light.any() else patch, alpha)
     values = _values(plate.rgb, plate.frame.image) if is_float(plate.frame.image.pix_fmt) else plate.planes
-    noise = [noise_level(p.astype(np.float32), _at(plate.alpha, p.shape) == 0) for p in values]
+    noise = [noise_level(p.astype(np.float32), _at(plate.cover, p.shape) == 0) for p in values]
     return Match(field, np.stack(noise), light if light.any() else None)
 
 
@@ -295,26 +316,33 @@ def composite(
     match: Match | None = None,
     with_grain: bool = True,
     mark: Watermark | None = None,
+    holdout: Holdout | None = None,
 ) -> Composited:
     """Put a redrawn crop into its frame.
 
     frame: the source's picture. patch: (S, S, 3) R'G'B' 0..1. alpha: (S, S) 0..1, feathered inside the mask,
     times the frame's `draw`. affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. match:
     colour and noise of the plate, measured on this frame alone where None. mark: watermark to embed where
-    alpha is 1, in Y'CbCr and grey. Blends in linear light; quantises once, in the source's own planes, and
-    not at all where they hold floats, which also keep what is above white. The matte covers every sample that
-    may differ: whole chroma samples and the chroma filter's reach. Outside it the returned frame equals the
-    source's bit for bit. Noise is seeded by `frame.index`. Raises `InternalError` on other shapes.
+    alpha is 1, in Y'CbCr and grey. holdout: what stays the plate's in front of the crop: no sample under a
+    full holdout changes, nor a chroma sample that such a pixel shares. Blends in linear light; quantises
+    once, in the source's own planes, and not at all where they hold floats, which also keep what is above
+    white. The matte covers every sample that may differ: whole chroma samples and the chroma filter's reach.
+    Outside it the returned frame equals the source's bit for bit. Noise is seeded by `frame.index`. Raises
+    `InternalError` on other shapes.
     """
-    return finish(prepare(frame, patch, alpha, affine), match, with_grain, mark)
+    return finish(prepare(frame, patch, alpha, affine, holdout), match, with_grain, mark)
 
 
 def prepare(
-    frame: Frame, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
+    frame: Frame,
+    patch: NDArray[np.float32],
+    alpha: NDArray[np.float32],
+    affine: NDArray[np.floating[Any]],
+    holdout: Holdout | None = None,
 ) -> Pending:
     """The first half of `composite`: find the plate and measure what the patch lacks against it."""
     _checked(patch, alpha, affine)
-    plate = _plate(frame, alpha, affine)
+    plate = _plate(frame, alpha, affine, holdout)
     if plate is None or not plate.alpha.any():
         return Pending(frame, None, patch, affine, None)
     return Pending(frame, plate, patch, affine, _measure(plate, patch, alpha, affine))
@@ -414,6 +442,8 @@ def _written(
             covered = (_at(plate.alpha, value.shape) > 0).astype(np.uint8)
             reach = np.ones((2 * CHROMA_REACH + 1,) * 2, np.uint8)
             samples = np.asarray(cv2.dilate(covered, reach), np.bool_)
+            if plate.hold is not None:
+                samples &= ~any_pixel(plate.hold >= 1, step_x, step_y)
             pixels = samples.repeat(step_y, 0).repeat(step_x, 1)
             changed = changed | pixels[: plate.box.height, : plate.box.width]
         out = plate.frame.planes[i].copy()
@@ -421,6 +451,14 @@ def _written(
         view[samples] = to_samples(value[samples], image)
         planes[i] = out
     return tuple(planes), changed
+
+
+def any_pixel(pixels: NDArray[np.bool_], step_x: int, step_y: int) -> NDArray[np.bool_]:
+    """Which samples of a plane, subsampled by the steps, have a True among their pixels (h, w)."""
+    rows, columns = -(-pixels.shape[0] // step_y), -(-pixels.shape[1] // step_x)
+    whole = np.zeros((rows * step_y, columns * step_x), np.bool_)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return np.asarray(whole.reshape(rows, step_y, columns, step_x).any((1, 3)))
 
 
 # ---- a shot as a stream ------------------------------------------------------------------------------------
@@ -436,6 +474,7 @@ class Layer:
     patch: NDArray[np.float32] | None  # (S, S, 3) R'G'B' 0..1
     alpha: NDArray[np.float32] | None  # (S, S) 0..1
     affine: NDArray[np.floating[Any]] | None  # (2, 3) clip pixel -> crop pixel
+    holdout: Holdout | None = field(default=None, kw_only=True)  # what of the plate stays in front of it
 
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
@@ -483,7 +522,7 @@ def _finished(
 def _pending(layer: Layer) -> Pending:
     if layer.patch is None or layer.alpha is None or layer.affine is None:
         return Pending(layer.frame, None, np.zeros((1, 1, 3), np.float32), np.eye(2, 3), None)
-    return prepare(layer.frame, layer.patch, layer.alpha, layer.affine)
+    return prepare(layer.frame, layer.patch, layer.alpha, layer.affine, layer.holdout)
 
 
 def _smoothed(pending: list[Pending], i: int) -> Match | None:

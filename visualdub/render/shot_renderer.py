@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from visualdub.actor.package import Actor
 from visualdub.edit.shot import Shot
 from visualdub.errors import BadInput, InternalError
 from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
-from visualdub.face.geometry import Geometry, frame_geometry, to_crop
+from visualdub.face.geometry import Geometry, filmed_mesh, frame_geometry
 from visualdub.face.mediapipe_models import Segmenter
 from visualdub.face.raster import rasterise
 from visualdub.face.recognise import only_frames_of
@@ -28,11 +29,12 @@ from visualdub.media.transfer import TransferFunction
 from visualdub.media.yuv import chroma_factors, frame_rgb, transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
+from visualdub.render.holdout import Holdout, Holdouts, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
-from visualdub.speech.performance import ease_to_skipped
+from visualdub.speech.performance import pass_through
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
@@ -68,6 +70,7 @@ class FrameInputs:
     draw: float  # 0 = passes through
     light: NDArray[np.float32] | None = None  # (3,) stops from the actor's light to this frame's, if known
     normalised: NDArray[np.float32] | None = None  # (256, 256, 3) codes in the actor's light, if it differs
+    holdout: Holdout | None = None  # what of the frame stays in front of the drawn mouth; None: nothing
 
     @property
     def crop(self) -> Codes | None:
@@ -134,6 +137,7 @@ class ShotRenderer:
         performance: Performance,
         options: RenderOptions | None = None,
         clock: StageClock | None = None,
+        holdouts: Holdouts | None = None,
     ) -> None:
         if track.frames != shot.frames or len(performance) != len(track):
             raise InternalError(
@@ -148,8 +152,9 @@ class ShotRenderer:
         track = only_frames_of(track, actor.likeness)  # nobody else is ever drawn, whoever asks
         performance = replace(performance, draw=np.where(track.usable, performance.draw, 0.0))
         self.shot, self.actor, self.track = shot, actor, track
-        self.performance = ease_to_skipped(track, performance, shot.skips())
+        self.performance = pass_through(track, performance, shot.skips())
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
+        self.holdouts = holdouts or Holdouts()
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
 
@@ -175,7 +180,8 @@ class ShotRenderer:
         )
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
-        options = digest(str(VERSION), repr(self.options), *([] if colours is None else [colours]))
+        parts = [part for part in (colours, self.holdouts.digest()) if part is not None and len(part)]
+        options = digest(str(VERSION), repr(self.options), *parts)
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
 
     def key(self, number: int) -> FrameKey:
@@ -240,25 +246,33 @@ class ShotRenderer:
     # ---- stages, each in its own thread but the last -------------------------------------------------------
 
     def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
+        matte = self.holdouts.matte
+        mattes = matte.frames(frames) if matte else repeat(None)
         with open_source(self.shot.source) as source:
             for frame in self.clock.each("decode", source.frames(frames)):
                 progress.check()
+                held = next(mattes)
                 with self.clock.stage("prepare"):
-                    inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start)
+                    inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
                 yield inputs
 
-    def _frame_inputs(self, frame: Frame, i: int) -> FrameInputs:
-        """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at
-        it.
+    def _frame_inputs(self, frame: Frame, i: int, held: NDArray[np.uint8] | None = None) -> FrameInputs:
+        """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it.
+
+        held: the artist's matte of the frame.
         """
         if not self.track.usable[i] or not self._in_drawn_window(i):
             return FrameInputs(i, frame, None, None, None, 0.0)
         plate = crop_of(frame, self.crop.affine[i])
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
-        silhouette = self._source_silhouette(i) if draw > 0 else geometry.silhouette
         light, normalised = self._normalised(plate, geometry)
-        return FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised)
+        if draw <= 0:
+            return FrameInputs(i, frame, plate, geometry, geometry.silhouette, draw, light, normalised)
+        filmed = filmed_mesh(self.track, self.crop, i)
+        silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
+        holdout = self._holdout(i, plate, filmed, held)
+        return FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised, holdout)
 
     def _normalised(
         self, plate: NDArray[np.uint8], geometry: Geometry
@@ -271,12 +285,27 @@ class ShotRenderer:
             return light, None
         return light, self._light.normalised(plate, _gain(light))
 
-    def _source_silhouette(self, i: int) -> NDArray[np.bool_]:
-        """(256, 256) where the face of frame `i` lies as it was filmed."""
-        model = self.track.model
-        mesh = model.vertices(self.track.identity, self.track.jaw[i], self.track.expression[i])
-        mesh_2d = to_crop(mesh, self.track, self.crop, i)
-        return rasterise(mesh_2d, model.triangles, self.crop.size, self.crop.size).hit
+    def _holdout(
+        self,
+        i: int,
+        crop: NDArray[np.uint8],
+        filmed: NDArray[np.float64],
+        held: NDArray[np.uint8] | None,
+    ) -> Holdout | None:
+        """What is held out of frame `i`; None where nothing is."""
+        occlusion, mattes = self.holdouts.occlusion, []
+        if occlusion is not None:
+            affine = self.crop.affine[i]
+            hands = [hand * affine[0, 0] + affine[:, 2] for hand in occlusion.hands_at(i)]
+            mattes += [hand_matte(hands, self.crop.size)] if hands else []
+            covered = occlusion.covered_at(i)
+            if covered is not None:
+                mattes.append(object_matte(crop, filmed, self.track.model.face_triangles, covered))
+        if held is not None and not held.any():
+            held = None
+        if not mattes and held is None:
+            return None
+        return Holdout(np.maximum.reduce(mattes) if mattes else None, held)
 
     def _in_drawn_window(self, i: int) -> bool:
         """Whether frame `i` may share a window with a drawn one."""
@@ -311,7 +340,8 @@ class ShotRenderer:
             if inputs.stops is not None:
                 with self.clock.stage("light"):
                     rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
-            yield FrameLayer(inputs.frame, rgb, alpha, self.crop.affine[inputs.index], inputs)
+            affine = self.crop.affine[inputs.index]
+            yield FrameLayer(inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout)
 
 
 def blend_weight(
@@ -357,14 +387,14 @@ def _arrays(track: Track) -> tuple[NDArray[np.generic], ...]:
 # ---- crop --------------------------------------------------------------------------------------------------
 
 
-def crop_of(frame: Frame, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+def crop_of(frame: Frame, affine: NDArray[np.float64], fast: bool = False) -> NDArray[np.uint8]:
     """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face
-    is converted.
+    is converted. fast: as in `frame_rgb`.
     """
     part, left, top = _around(frame, affine)
     moved = affine.copy()
     moved[:, 2] += affine[:, :2] @ (left, top)
-    return warp_crop(frame_rgb(part), moved)
+    return warp_crop(frame_rgb(part, fast), moved)
 
 
 def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]:

@@ -148,16 +148,16 @@ def blend_performance(
     return Performance(blended[:, 0].copy(), expression, np.clip(distance / (fade + 1.0), 0.0, 1.0))
 
 
-def ease_to_skipped(track: Track, performance: Performance, skipped: NDArray[np.bool_]) -> Performance:
-    """`performance` of n frames with draw 0 in the `skipped` (n,) ones.
+def pass_through(track: Track, performance: Performance, passes: NDArray[np.bool_]) -> Performance:
+    """`performance` of n frames with draw 0 in the frames `passes` (n,).
 
     Towards them the parameters ease to the tracked ones, then draw falls to 0, as at the ends of speech.
     """
-    if not skipped.any():
+    if not passes.any():
         return performance
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
-    distance = frames_to(skipped)
+    distance = frames_to(passes)
     weight = smoothstep((distance - fade) / (ease + 1.0)).astype(np.float64)
 
     def eased(
