@@ -66,3 +66,22 @@ def test_the_memory_of_freed_pictures_is_returned_though_something_small_lies_be
     )
     assert int(kept.split()[0]) > 100, "glibc no longer keeps them: the function can go"
     assert returned.split()[1] == "True" and int(returned.split()[0]) < 40
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps small arrays' memory")
+def test_the_memory_of_small_arrays_is_returned_when_asked_for() -> None:
+    code = (
+        "import psutil, numpy as np\n"
+        "from visualdub.stages import return_free_memory\n"
+        "rss = lambda: psutil.Process().memory_info().rss\n"
+        "before = rss()\n"
+        "found = [np.ones(5736, np.uint8) for _ in range(20000)]\n"
+        "last = np.ones(5736, np.uint8)\n"
+        "del found\n"
+        "kept = rss() - before\n"
+        "asked = return_free_memory()\n"
+        f"print(kept // {MIB}, (rss() - before) // {MIB}, asked)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, returned, asked = done.stdout.split()
+    assert int(kept) > 60 and int(returned) < 20 and asked == "True"

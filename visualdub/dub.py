@@ -59,7 +59,7 @@ from visualdub.speech.performance import (
 from visualdub.speech.performance_file import PerformanceFile, write_performance_file
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
-from visualdub.stages import WAIT, Progress, StageClock, prefetch
+from visualdub.stages import WAIT, Progress, StageClock, prefetch, return_free_memory
 from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 
@@ -121,6 +121,7 @@ def track_shot(
         if numbers and numbers != [track.person]:
             chosen = "+".join(map(str, numbers))
             track, from_cache = cached_track(shot.source, frames=shot.tracked, face=chosen, progress=progress)
+    return_free_memory()  # tracking and storing leave as much free as the track itself takes
     track = replace(track.span(shot.frames), named=face is not None)
     require_face(track, shot.source)
     return TrackedShot(shot, track, from_cache)
@@ -156,6 +157,8 @@ def dub_shot(
     with Together() as files:
         if output.performance is not None:
             save_performance(output.performance, tracked, performance, audio, actor, mouth, files)
+        del audio  # of a long shot it is as large as all that the renderer holds
+        return_free_memory()
         return write_performance(
             tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
         )

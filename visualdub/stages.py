@@ -138,6 +138,18 @@ def return_large_blocks() -> bool:
         return False
 
 
+def return_free_memory() -> bool:
+    """Return what glibc's heaps hold and nobody uses to the system, such as the small arrays that tracking
+    makes for every frame; whether that can be asked for.
+    """
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+    except (OSError, AttributeError):  # another system, or another C library
+        return False
+
+
 def _kept_peak() -> int | None:
     """The system's own figure in bytes; None where it keeps none."""
     if PROCESS_STATUS.is_file():
