@@ -90,6 +90,7 @@ def test_report_and_provenance_say_what_was_done(talking: Path, dubbed: Path) ->
     assert report["frames"] == 40 and report["drawn"] == 40 and report["passed"] == []
     assert set(report["stages"]) == {
         "speech",
+        "occluders",
         "decode",
         "prepare",
         "render",

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from visualdub.errors import BadInput
-from visualdub.face.crop import warp_crop
+from visualdub.face.crop import crop_of, warp_crop
 from visualdub.face.quality import best_lag, squared_correlation
 from visualdub.measure.reenact import ping_pong
 from visualdub.media.frame import ColourTags, Frame, ImageSpec
 from visualdub.media.yuv import frame_rgb
-from visualdub.render.shot_renderer import crop_of
 from visualdub.stages import WAIT, StageClock, prefetch
 
 

@@ -12,12 +12,15 @@ from visualdub.face.camera import project
 from visualdub.face.fit import smooth_parts
 from visualdub.face.models import BLOCK, FaceModel
 from visualdub.face.track import Track
+from visualdub.media.frame import Frame
+from visualdub.media.yuv import chroma_factors, frame_rgb
 
 SIZE = 256
 # Top, bottom, left, right of the part of the crop that masks reach, on which a renderer works.
 VIEW = (112, 256, 32, 224)
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
+ALIGN = 8  # pixels; whole chroma samples of every format
 JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 
@@ -95,4 +98,42 @@ def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = S
     return np.asarray(
         cv2.warpAffine(view, m, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
         np.uint8,
+    )
+
+
+# ---- the crop of a frame -----------------------------------------------------------------------------------
+
+
+def crop_of(frame: Frame, affine: NDArray[np.float64], fast: bool = False) -> NDArray[np.uint8]:
+    """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face
+    is converted. fast: as in `frame_rgb`.
+    """
+    part, left, top = _around(frame, affine)
+    moved = affine.copy()
+    moved[:, 2] += affine[:, :2] @ (left, top)
+    return warp_crop(frame_rgb(part, fast), moved)
+
+
+def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]:
+    """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its
+    left top corner.
+    """
+    image = frame.image
+    scale = float(affine[0, 0])
+    low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
+    margin = 6 / scale + 12
+    left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
+    right, bottom = (
+        min(n, -(-int(v + margin) // ALIGN) * ALIGN)
+        for v, n in zip(high, (image.width, image.height), strict=True)
+    )
+    if right - left < ALIGN or bottom - top < ALIGN:
+        return frame, 0, 0
+    across, down = chroma_factors(image)
+    steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
+    cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
+    return (
+        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), image),
+        left,
+        top,
     )

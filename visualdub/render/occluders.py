@@ -15,7 +15,7 @@ from visualdub import storage
 from visualdub.edit.shot import Shot
 from visualdub.errors import BadInput
 from visualdub.face.agreement import AGREEMENT_VERSION, Colours, disagreement
-from visualdub.face.crop import Crop, stable_crop
+from visualdub.face.crop import Crop, crop_of, stable_crop
 from visualdub.face.geometry import filmed_mesh, mask_of
 from visualdub.face.hands import HANDS_VERSION, Hand, followed, near_mouth, search, to_clip, wide_affine
 from visualdub.face.landmarks import LIPS_OUTER, landmarks_to_crop
@@ -27,7 +27,6 @@ from visualdub.media.holdout_matte import HoldoutMatte
 from visualdub.media.source import open_source
 from visualdub.records import digest
 from visualdub.render.holdout import Holdouts, hand_matte
-from visualdub.render.shot_renderer import crop_of
 from visualdub.speech.performance import pass_through
 from visualdub.stages import Progress, prefetch
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import Shot
 from visualdub.errors import BadInput, InternalError
-from visualdub.face.crop import SIZE, Crop, stable_crop, warp_crop
+from visualdub.face.crop import Crop, crop_of, stable_crop
 from visualdub.face.geometry import Geometry, filmed_mesh, frame_geometry
 from visualdub.face.mediapipe_models import Segmenter
 from visualdub.face.raster import rasterise
@@ -26,7 +26,7 @@ from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.media.source import open_source
 from visualdub.media.transfer import TransferFunction
-from visualdub.media.yuv import chroma_factors, frame_rgb, transfer_of
+from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
 from visualdub.render.holdout import Holdout, Holdouts, hand_matte, object_matte
@@ -39,7 +39,6 @@ from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
 VERSION = 2  # of the picture: raised whenever the same inputs give other pixels
-ALIGN = 8  # pixels; whole chroma samples of every format
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
 
@@ -382,41 +381,3 @@ def _arrays(track: Track) -> tuple[NDArray[np.generic], ...]:
     pose = (track.scale, track.rotation, track.translation)
     cuts = (np.array(track.cuts, np.int64),) if track.cuts else ()
     return (*pose, track.identity, track.jaw, track.expression, track.confidence, *cuts)
-
-
-# ---- crop --------------------------------------------------------------------------------------------------
-
-
-def crop_of(frame: Frame, affine: NDArray[np.float64], fast: bool = False) -> NDArray[np.uint8]:
-    """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face
-    is converted. fast: as in `frame_rgb`.
-    """
-    part, left, top = _around(frame, affine)
-    moved = affine.copy()
-    moved[:, 2] += affine[:, :2] @ (left, top)
-    return warp_crop(frame_rgb(part, fast), moved)
-
-
-def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]:
-    """The rectangle of `frame` that `warp_crop` reads, with a margin for its filters and for chroma, and its
-    left top corner.
-    """
-    image = frame.image
-    scale = float(affine[0, 0])
-    low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
-    margin = 6 / scale + 12
-    left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
-    right, bottom = (
-        min(n, -(-int(v + margin) // ALIGN) * ALIGN)
-        for v, n in zip(high, (image.width, image.height), strict=True)
-    )
-    if right - left < ALIGN or bottom - top < ALIGN:
-        return frame, 0, 0
-    across, down = chroma_factors(image)
-    steps = [(1, 1) if i in (0, 3) else (across, down) for i in range(len(frame.planes))]
-    cuts = [(slice(top // y, -(-bottom // y)), slice(left // x, -(-right // x))) for x, y in steps]
-    return (
-        Frame(frame.index, tuple(p[cut] for p, cut in zip(frame.planes, cuts, strict=True)), image),
-        left,
-        top,
-    )
