@@ -7,9 +7,9 @@
 # python -m training.data.thin people -o DATASET, which makes a copy of under 60 MB.
 #
 # OUT gets first.safetensors (all people at once), prior.safetensors (after the last stage, which trains
-# adaptation itself), margin.json (what both are worth on validation people, against a start from nothing) and
-# the logs; every file has less than 16 MB. The same command goes on where it was stopped, as long as RUNS (by
-# default OUT/runs) still holds the checkpoints.
+# adaptation itself), margin-*.json (what each is worth on validation people, and a start from nothing) and the
+# logs; every file has less than 16 MB. META and MARGIN may hold further options of those two steps. The same
+# command goes on where it was stopped, as long as RUNS (by default OUT/runs) still holds the checkpoints.
 set -eu
 dataset=$1 out=$2 minutes=$3 batch=${4:-32}
 python=${PYTHON:-python3}
@@ -40,12 +40,12 @@ if [ ! -f "$out/first.safetensors" ]; then
 fi
 if [ ! -f "$out/prior.safetensors" ]; then
     $python -m training.meta "$dataset" --prior "$out/first.safetensors" -o "$out/prior.safetensors" \
-        --minutes "$(share 0.25)" --workers "$workers" 2>&1 | log meta.log
+        --minutes "$(share 0.25)" --workers "$workers" ${META:-} 2>&1 | log meta.log
 fi
 for prior in "$out/prior.safetensors" "$out/first.safetensors" none; do  # at once: a step of one waits on the CPU
     name=$(basename "$prior" .safetensors)
     $python -m training.experiments.margin "$dataset" --minutes "$(share 0.2)" -o "$out/margin-$name.json" \
-        --priors "$prior" > "$out/margin-$name.log" 2>&1 &
+        --priors "$prior" ${MARGIN:-} > "$out/margin-$name.log" 2>&1 &
 done
 wait
 cat "$out"/margin-*.log

@@ -135,14 +135,22 @@ def test_a_person_is_known_from_first_frames_and_measured_on_later_ones(people: 
 def test_the_gpu_script_runs_on_a_cpu_and_a_second_call_only_measures(people: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     command = ["sh", str(root / "training" / "gpu_day.sh"), str(people), str(tmp_path / "out"), "0.2", "1"]
-    environment = {**os.environ, "PYTHON": sys.executable, "WORKERS": "1", "OMP_NUM_THREADS": "1"}
+    short = {
+        "META": "--people 1 --segment-steps 2 --later-steps 1",
+        "MARGIN": "--frames 30 --steps 0 2",
+        "WORKERS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment = {**os.environ, **short, "PYTHON": sys.executable}
     for _ in range(2):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=550)
         assert done.returncode == 0, done.stdout + done.stderr
     written = {p.name: p.stat().st_size for p in (tmp_path / "out").iterdir() if p.is_file()}
-    assert {"first.safetensors", "prior.safetensors", "sheet.png", "margin.json"} <= set(written)
+    assert {"first.safetensors", "prior.safetensors", "sheet.png", "margin-none.json"} <= set(written)
     assert max(written.values()) < 16_000_000
     prior = load_prior(tmp_path / "out" / "prior.safetensors")
     assert prior.facts["stages"][-1]["method"] == "Reptile" and prior.facts["people"] == 2
-    assert "results" in json.loads((tmp_path / "out" / "margin.json").read_text())
+    for name in ("prior", "first", "none"):
+        measured = json.loads((tmp_path / "out" / f"margin-{name}.json").read_text())["results"]
+        assert [m["person"] for m in measured] == ["carl"] and list(measured[0]["psnr_mask"]) == ["0", "2"]
     assert "training" not in done.stdout and "adapting" not in done.stdout
