@@ -40,8 +40,9 @@ class Alone:
         return ((item, function(item)) for item in items)
 
 
-def make_sampler() -> ResidentSampler:
-    sampler = ResidentSampler([[disc_frames(60)], [disc_frames(80)]], CONFIG, CPU)
+def make_sampler(**changes: float) -> ResidentSampler:
+    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+    sampler = ResidentSampler([[disc_frames(60)], [disc_frames(80)]], config, CPU)
     sampler.load(Progress())
     return sampler
 
@@ -84,7 +85,7 @@ def test_every_adaptation_starts_from_the_given_weights() -> None:
 
 def test_the_prior_moves_towards_where_adaptations_lead_and_draws_people_better() -> None:
     torch.manual_seed(0)
-    sampler, network = make_sampler(), Generator(TINY)
+    sampler, network = make_sampler(mirrored=0.0, recoloured=0.0), Generator(TINY)
     before = [p.detach().clone() for p in network.parameters()]
     starts = starts_of(sampler, CONFIG, Alone(), Progress())  # type: ignore[arg-type]
     counted: list[int] = []
