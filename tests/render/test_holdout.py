@@ -279,7 +279,7 @@ def test_a_matte_of_other_frames_ends_it_before_tracking(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("visualdub.face.tracker.find_faces", None)  # tracking would fail otherwise
+    monkeypatch.setattr("visualdub.face.tracker.find_people", None)  # tracking would fail otherwise
     movie = write_movie(tmp_path / "short.mkv", portrait_pictures(12))
     assert reenact(talking, flat_actor, tmp_path / "out.mkv", "--holdout", movie) == 2
     (line,) = capsys.readouterr().err.splitlines()
