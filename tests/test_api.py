@@ -60,6 +60,7 @@ def test_the_page_names_every_public_name() -> None:
     assert sorted(re.findall(r"`(\w+)`", table)) == sorted(visualdub.__all__)
 
 
+@pytest.mark.slow
 def test_the_scripts_of_the_page_run(
     talking: Path,
     flat_actor: Path,

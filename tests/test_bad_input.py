@@ -222,6 +222,7 @@ def test_a_read_only_output_folder(
             assert "locked" in line and "read-only" in line
 
 
+@pytest.mark.slow
 def test_a_full_disk(
     talking: Path, wav: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,6 +319,7 @@ def test_a_name_that_is_no_text_is_a_name(
 # ---- stopped by the user -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["stopped", "no room for the record", "the movie is held open"])
 def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
     fault: str, talking: Path, flat_actor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -318,6 +318,7 @@ def test_actor_commands(
     assert not (tmp_path / "ada.actor").exists()
 
 
+@pytest.mark.slow
 def test_track_prints_json_alone_on_stdout(
     talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

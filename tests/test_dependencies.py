@@ -68,6 +68,7 @@ def imported(folder: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", sorted(EXTRAS))
 def test_every_import_is_declared(folder: str) -> None:
     extras = EXTRAS[folder]

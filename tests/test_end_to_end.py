@@ -103,6 +103,7 @@ def test_report_and_provenance_say_what_was_done(talking: Path, dubbed: Path) ->
     assert record.source == talking.name and record.dialogue == "new.wav" and record.frames == "0:40"
 
 
+@pytest.mark.slow
 def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) -> None:
     """Bits lie in blocks of the frame's grid: a small mask has none for a few of them, as their certainty
     says.
@@ -124,6 +125,7 @@ def test_the_watermark_reads_back_from_ffv1(flat_actor: Path, tmp_path: Path) ->
     assert (reader.bits == payload_from_text(payload))[certain].all()
 
 
+@pytest.mark.slow
 def test_no_watermark_leaves_none_and_says_so(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     wav = write_wav(tmp_path / "new.wav", 1.2)
     shot = dub.track_shot(plan_shot(talking))
@@ -153,6 +155,7 @@ def test_a_second_language_does_no_tracking(
     assert [probe(tmp_path / f"out-{n}.mp4").frame_count for n in ("fr", "ja")] == [40, 40]
 
 
+@pytest.mark.slow
 def test_a_changed_clip_is_tracked_anew(talking: Path, tmp_path: Path) -> None:
     first, _ = tracking.cached_track(talking)
     other = write_movie(tmp_path / talking.name, portrait_pictures(12))
@@ -188,6 +191,7 @@ def test_frames_without_a_face_keep_their_place_and_pixels(blank: tuple[int, int
     assert (source[clear][0] != out[clear][0]).any()
 
 
+@pytest.mark.slow
 def test_reenact_writes_the_asked_frames_with_their_own_sound(
     talking: Path, flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -229,6 +233,7 @@ def test_evaluate_gives_every_measure(talking: Path, flat_actor: Path, tmp_path:
     assert table["adapted_on"] == ["0:5"] and table["unseen"] is False
 
 
+@pytest.mark.slow
 def test_nothing_is_drawn_once_consent_is_withdrawn(
     talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +261,7 @@ def test_nothing_is_drawn_once_consent_is_withdrawn(
         load_actor(actor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grid_brbk7n.mpg", "studio_a.mp4", "portrait_1080x1920_a.mp4"])
 def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) -> None:
     shot = dub.track_shot(plan_shot(clips / name, FrameRange(0, 12)))
@@ -267,6 +273,7 @@ def test_real_clips_keep_their_frames(name: str, clips: Path, tmp_path: Path) ->
     np.testing.assert_array_equal(np.asarray(first.planes[0])[:8], planes(tmp_path / "out.mkv")[0][0][:8])
 
 
+@pytest.mark.slow
 def test_dub_prints_json_alone_on_stdout(
     talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_actor_2(tmp_path: Path) -> None:
     assert (means[3], deviations[3], seconds) == (0.06, 0.63, 3.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "mean", "deviation"),
     [("1", [0.55836, 0.42500, 0.36754], 0.20283), ("2", [0.52400, 0.45082, 0.40442], 0.16889)],
@@ -121,6 +122,7 @@ def test_the_network_of_an_actor_draws_what_it_drew(
     assert inside.std() == pytest.approx(deviation, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_performance_1_is_drawn_as_it_says(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     """The file moves frames 4 to 8 of any clip at 25 frames/s; frame 4 is left alone, frame 5 half drawn."""
     wav, out, matte = write_wav(tmp_path / "new.wav", 1.0), tmp_path / "out.mkv", tmp_path / "matte.mkv"
@@ -184,6 +186,7 @@ def test_dataset_1() -> None:
     assert view.crops.mean() == pytest.approx(118.772, abs=0.5) and view.mask.sum() == 15801
 
 
+@pytest.mark.slow
 def test_checkpoint_1() -> None:
     torch = pytest.importorskip("torch", reason="the extra `training` is not installed")
     from training.core.checkpoint import load_checkpoint
@@ -286,6 +289,7 @@ def test_a_report_keeps_its_keys(dubbed: Path) -> None:
     assert [line for line in drift(old, today) if not line.endswith("is new")] == []
 
 
+@pytest.mark.slow
 def test_a_dataset_has_not_drifted(demo_clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the extra `training` is not installed")
     folder = tmp_path / "clips" / "anna"

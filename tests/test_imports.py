@@ -307,6 +307,7 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_every_module_of_the_core_loads_without_torch_other_packages_and_posix() -> None:
     """Every module of POSIX is missing, as on Windows, but for `posix`, which is a part of `os` here."""
     names = [m for m in modules() if top(m) == "visualdub" and not m.endswith("__main__")]

@@ -67,6 +67,7 @@ def test_the_performance_is_the_shots(take: Path, talking: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_read_back_it_is_the_same_dub(take: Path, talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     assert dub(talking, flat_actor, tmp_path / "again.mkv", "--use-performance", take / "take.json") == 0
     assert changed(planes(take / "out.mkv"), planes(tmp_path / "again.mkv")) == []
@@ -93,6 +94,7 @@ def test_an_edited_frame_is_seen(take: Path, talking: Path, flat_actor: Path, tm
     assert 20 in found and set(found) <= set(range(18, 23))  # colour and light are matched over a few frames
 
 
+@pytest.mark.slow
 def test_each_language_has_its_performance(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     wavs = [write_wav(tmp_path / f"{name}.wav", 0.5) for name in ("fr", "ja")]
     frames = [

@@ -29,6 +29,7 @@ def material(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathF
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_no_output_is_written_over_an_input(
     row: Row, material: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

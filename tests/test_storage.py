@@ -233,6 +233,7 @@ def test_a_file_that_was_changed_just_now_is_read_again(
     assert content_hash(clip) == content_hash(clip) and sizes == [6, 6]
 
 
+@pytest.mark.slow
 def test_a_cold_run_hashes_its_clip_once(
     talking: Path, flat_actor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +347,7 @@ def test_files_that_are_no_track_are_bad_input_by_name(damage: bytes, tmp_path: 
         Track.load(tmp_path / "t.npz")
 
 
+@pytest.mark.slow
 def test_a_damaged_track_in_the_cache_is_made_again_by_a_command(
     talking: Path, empty_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -376,6 +378,7 @@ def test_another_version_is_another_track(version: str, monkeypatch: pytest.Monk
     assert tracker.track_key(None, None, "face468-1") != before
 
 
+@pytest.mark.slow
 def test_face_and_frames_are_part_of_the_key(talking: Path) -> None:
     whole, _ = tracker.cached_track(talking)
     part, from_cache = tracker.cached_track(talking, frames=FrameRange(5, 20))

@@ -58,6 +58,7 @@ def still_head(jaw: NDArray[np.float64]) -> Motion:
 # ---- tracking ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_face_is_not_dubbed_with_the_cached_track_of_the_first(tmp_path: Path) -> None:
     """Two people side by side, the left one larger; the right one is asked for after the left one."""
     left, right = portrait_pictures(6), portrait_pictures(6, height=300)
@@ -82,6 +83,7 @@ def test_a_second_face_is_not_dubbed_with_the_cached_track_of_the_first(tmp_path
 # ---- frames ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_part_of_a_delivered_clip_keeps_its_place_and_its_size(demo_clip: Path, tmp_path: Path) -> None:
     """H.264 with frames out of order, of which frames 30 to 41 are dubbed."""
     part, out = FrameRange(30, 42), tmp_path / "out.mkv"
@@ -98,6 +100,7 @@ def test_part_of_a_delivered_clip_keeps_its_place_and_its_size(demo_clip: Path, 
 # ---- sound -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_sound_of_a_re_enacted_segment_is_heard_from_its_first_frame_on(
     talking: Path, flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ def test_the_sound_of_a_re_enacted_segment_is_heard_from_its_first_frame_on(
 # ---- render ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_frame_drawn_alone_is_drawn_with_its_neighbours_in_view(tmp_path: Path) -> None:
     """The mouth is closed in frame 6 alone, and the renderer shows the mean of a window: open mouths of
     undrawn neighbours must show in frame 6 as they do where all frames are drawn.
@@ -137,6 +141,7 @@ def test_a_frame_drawn_alone_is_drawn_with_its_neighbours_in_view(tmp_path: Path
     assert np.abs(one - source).mean() > 10  # 23 measured
 
 
+@pytest.mark.slow
 def test_background_inside_the_mask_keeps_its_pixels(tmp_path: Path) -> None:
     """A face cut out so narrowly that the mask reaches over grey background on both sides of the chin.
 
@@ -183,6 +188,7 @@ def test_pixels_cross_fade_beside_frames_that_pass_through(tmp_path: Path) -> No
 # ---- record ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_recorded_box_holds_the_watermark_of_every_frame(tmp_path: Path) -> None:
     """A head that moves, so that no single frame's box will do."""
     shift = np.column_stack([np.linspace(-20, 20, 20), np.linspace(12, -12, 20)])

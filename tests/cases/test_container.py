@@ -53,6 +53,7 @@ def test_a_clock_that_jumps_back_loses_no_frame(name: str, case: Case) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_clip_whose_clock_jumps_back_is_dubbed_in_order(case: Case, demo_actor: Path) -> None:
     clip = case("ts_clock_jumps_back") / "v_back.ts"
     out = clip.with_name("out.mkv")
@@ -77,6 +78,7 @@ def test_lost_packets_are_named_with_the_clips_own_rate(
     assert "-r 25 " in said
 
 
+@pytest.mark.slow
 def test_the_alpha_of_vp9_is_kept(case: Case, demo_actor: Path) -> None:
     clip = case("alpha_lost") / "v_alpha.webm"
     status, notes = dub(clip, demo_actor, clip.with_name("out.mkv"))
@@ -89,6 +91,7 @@ def test_the_alpha_of_vp9_is_kept(case: Case, demo_actor: Path) -> None:
     assert min(int(np.asarray(a.planes[3]).min()) for a, _ in pairs) < 255  # there is something to keep
 
 
+@pytest.mark.slow
 def test_alpha_reaches_prores_and_is_named_where_it_is_lost(case: Case, demo_actor: Path) -> None:
     clip = case("alpha_lost") / "v_alpha.webm"
     graded = clip.with_name("v_alpha.mov")
@@ -101,6 +104,7 @@ def test_alpha_reaches_prores_and_is_named_where_it_is_lost(case: Case, demo_act
     assert "out.mp4 has no alpha" in viewer_notes(probe(graded), out, choose_codec(out))[0]
 
 
+@pytest.mark.slow
 def test_an_odd_size_becomes_a_movie_that_players_show(case: Case, demo_actor: Path) -> None:
     clip = case("odd_size_to_mp4") / "v_odd.webm"
     out = clip.with_name("out.mp4")

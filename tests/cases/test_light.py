@@ -59,6 +59,7 @@ def close(colours: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((np.abs(mouth - face) <= SHARE * face + CODES).all(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["p_fade", "p_dark2"])
 def test_a_fading_and_a_dark_face(name: str, case: Callable[[str], Path], demo_actor: Path) -> None:
     folder = case("fade_dark_gel")
@@ -70,6 +71,7 @@ def test_a_fading_and_a_dark_face(name: str, case: Callable[[str], Path], demo_a
     assert not [n for n in notes if "light" in n]  # this package holds no colours to tell the light by
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gel", [(1.0, 0.1, 0.05), (0.05, 0.15, 1.0)])
 def test_a_face_under_a_gel(
     gel: tuple[float, float, float],

@@ -40,22 +40,26 @@ def dubbed(folder: Path, clip: str, actor: Path, *more: str) -> tuple[dict[str, 
     return json.loads(out.with_name("out.mkv.report.json").read_text()), covered
 
 
+@pytest.mark.slow
 def test_another_person_keeps_their_pixels(case: Case, demo_actor: Path) -> None:
     report, covered = dubbed(case("cut_to_another_person"), "p_cut2.mp4", demo_actor)
     assert report["passed"] == [{"frames": "25:50", "reason": "another person"}]
     assert (covered[:CUT] > 0).all() and not covered[CUT:].any()
 
 
+@pytest.mark.slow
 def test_whoever_is_named_the_actor_is_drawn_on_nobody_else(case: Case, demo_actor: Path) -> None:
     report, covered = dubbed(case("cut_to_another_person"), "p_cut2.mp4", demo_actor, "--face", "1")
     assert report["drawn"] == 0 and not covered.any()
 
 
+@pytest.mark.slow
 def test_the_same_actor_elsewhere_is_drawn(case: Case, demo_actor: Path) -> None:
     report, covered = dubbed(case("same_actor_cut_elsewhere"), "p_move.mp4", demo_actor)
     assert (report["drawn"], report["passed"]) == (50, []) and (covered > 0).all()
 
 
+@pytest.mark.slow
 def test_no_jaw_swells_beside_a_punch_in(case: Case, demo_actor: Path) -> None:
     folder = case("jump_cut_punch_in")
     report, covered = dubbed(folder, "p_punch.mp4", demo_actor)
@@ -77,12 +81,14 @@ def test_no_jaw_swells_beside_a_punch_in(case: Case, demo_actor: Path) -> None:
     assert np.abs(wrong[CUT - 3 : CUT + 3]).max() < 0.02  # 0.3 without the cut
 
 
+@pytest.mark.slow
 def test_a_face_upside_down_passes_through(case: Case, demo_actor: Path) -> None:
     report, covered = dubbed(case("face_upside_down"), "p_180.mp4", demo_actor)
     assert report["passed"] == [{"frames": "0:25", "reason": "the face is upside down or lies"}]
     assert not covered.any()
 
 
+@pytest.mark.slow
 def test_people_are_listed_with_a_picture_of_each(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 

@@ -105,6 +105,7 @@ def test_names_that_are_not_utf8(case: Case, demo_actor: Path, tmp_path: Path) -
     assert not [p for p in odd.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args",
     [["track", "{clip}"], ["sync", "{clip}"], ["actor", "show", "{actor}"], ["actor", "list", "{odd}"]],
@@ -162,6 +163,7 @@ def test_json_on_a_terminal_that_is_ascii(case: Case, demo_actor: Path) -> None:
     assert table.returncode == 0 and b"frames/s" in table.stdout and b"Traceback" not in table.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [["--help"], ["dub", "--help"], ["cache", "show"], ["doctor"]])
 def test_text_on_a_terminal_that_is_ascii(args: list[str]) -> None:
     done = vdub(args, PYTHONIOENCODING="ascii:strict", FORCE_COLOR="1")
@@ -284,6 +286,7 @@ def test_a_stop_while_the_movie_is_written(
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("loading", ["typer", "mediapipe"])  # before `main` runs, and in a command
 def test_a_stop_while_modules_are_loaded(
@@ -326,6 +329,7 @@ def test_a_dub_that_fails_keeps_the_earlier_one(
         assert sorted(contents(out)) == sorted(before)
 
 
+@pytest.mark.slow
 def test_an_edited_performance_is_written_with_its_movie_or_not_at_all(
     flat_actor: Path, talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def as_transport_stream(path: Path, sound: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["d_ts.ts", "d_late.mka", "d_late.m4a", "d_mp3.mp3"])
 def test_a_dialogue_that_starts_late(
     name: str, case: Callable[[str], Path], demo_actor: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +90,7 @@ def levels(movie: Path) -> NDArray[np.float32]:
         return np.asarray(np.concatenate(list(sound.blocks())).std(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "recording", "channels", "suffix"),
     [
@@ -163,6 +165,7 @@ def two_tracks(talking: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "codecs"), [((), ["pcm_s16le"]), (("--keep-audio",), ["pcm_s16le", "flac"])]
 )
@@ -198,6 +201,7 @@ def test_samples_that_are_no_numbers_are_refused_before_tracking(
 # ---- short words -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.35, 2.0, 20.0, 100.0])
 @pytest.mark.parametrize("noise", [0.0, 1e-3])
 @pytest.mark.parametrize("name", ["two", "un"])

@@ -37,6 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[ActorRenderer, P
     return renderer, path
 
 
+@pytest.mark.slow
 def test_small_agrees_with_eager_pytorch(exported: tuple[ActorRenderer, Path]) -> None:
     parity = check_parity(*exported)
     assert parity.worst < 1e-4  # worst measured 3e-6 of 0..1, AMD EPYC, ONNX Runtime 1.2x

@@ -243,6 +243,7 @@ def growth(work: Callable[[NDArray[np.float32]], object], short: int = 200, long
 MESH_BYTES = MODEL.vertex_count * 3 * 8  # of one frame, and a fit held seven of them
 
 
+@pytest.mark.slow
 def test_the_fits_memory_does_not_grow_by_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visualdub.face.fit.BLOCK", 100)
     assert growth(lambda points: fit_shot(MODEL, points)) < 0.5 * MESH_BYTES  # 5 KiB measured

@@ -158,6 +158,7 @@ def random_frames(seed: int) -> tuple[list[MeasuredFrame], np.ndarray]:
     return frames, output_marks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own_performance", [True, False])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_frame_by_frame_is_the_whole_array(seed: int, own_performance: bool) -> None:

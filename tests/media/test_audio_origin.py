@@ -22,6 +22,7 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("benchmarks.audio_origin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec", "sound_s", "picture_s", "undeclared"),
     [

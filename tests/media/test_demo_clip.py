@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from visualdub.media.audio import read_audio
 from visualdub.media.movie_writer import AudioSource, MovieWriter
@@ -24,6 +25,7 @@ def test_every_frame_is_read(demo_clip: Path) -> None:
         assert [f.index for f in source.frames()] == list(range(125))
 
 
+@pytest.mark.slow
 def test_frames_and_sound_out_are_frames_and_sound_in(demo_clip: Path, tmp_path: Path) -> None:
     copy = tmp_path / "out.mkv"
     with (

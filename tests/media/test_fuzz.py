@@ -26,6 +26,7 @@ def worked(files: list[Path]) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_damage_is_a_whole_result_or_one_line(bases: list[Path], tmp_path: Path) -> None:
     files = []
     for number, base in enumerate(bases):

@@ -74,6 +74,7 @@ def test_rotation_is_kept(name: str, rotation: int, tmp_path: Path) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(frames[0].planes, got.planes, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov", "out.mp4"])
 @pytest.mark.parametrize("rate", ["1350/61", "24000/1001", "30000/1001", "25", "60000/1001", "12"])
 def test_rates_are_exact(name: str, rate: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from benchmarks.properties import PAGE, PROPERTIES, Property, row, sentences, tr
 TEXT = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.is_file() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", PROPERTIES, ids=lambda p: p.name)
 def test_a_property_fares_as_the_page_says(given: Property, tmp_path: Path) -> None:
     fates = try_property(given, tmp_path)

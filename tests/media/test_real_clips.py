@@ -14,6 +14,7 @@ from visualdub.media.source import open_source, probe
 from visualdub.timing import FrameRange
 
 
+@pytest.mark.slow
 def test_every_clip_has_the_listed_frames_and_rate(clips: Path) -> None:
     listed = json.loads((clips / "clips.json").read_text())
     assert len(listed) >= 58
@@ -23,6 +24,7 @@ def test_every_clip_has_the_listed_frames_and_rate(clips: Path) -> None:
         assert (info.image.width, info.image.height) == (clip["width"], clip["height"]), clip["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
     [
@@ -37,6 +39,7 @@ def test_every_frame_is_read(clips: Path, name: str, count: int) -> None:
     assert [f.index for f in open_source(clips / name).frames()] == list(range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["studio_a.mp4", "grid_lbbc2a.mpg"])
 def test_frames_and_sound_out_are_frames_and_sound_in(clips: Path, name: str, tmp_path: Path) -> None:
     info = probe(clips / name)
@@ -50,6 +53,7 @@ def test_frames_and_sound_out_are_frames_and_sound_in(clips: Path, name: str, tm
         assert all(np.array_equal(a, b) for a, b in zip(given.planes, got.planes, strict=True))
 
 
+@pytest.mark.slow
 def test_the_podiums_last_frame_is_held_back(clips: Path, tmp_path: Path) -> None:
     info = probe(clips / "hd1080_podium.mp4")
     assert info.repeated == ((250, 3),)

@@ -67,6 +67,7 @@ def muxed(path: Path, source: AudioSource, frames: int = 30) -> Path:
 # ---- channels ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", range(1, 17))
 def test_a_voice_on_any_one_channel_keeps_its_level(channels: int, tmp_path: Path) -> None:
     voice = murmur()
@@ -107,6 +108,7 @@ def test_a_films_centre_is_taken_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, murmur(2.0), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mkv", ".mov", ".mp4"])
 @pytest.mark.parametrize(
     ("channels", "layout"), [(1, None), (3, None), (4, None), (6, None), (8, None), (8, "7.1"), (16, None)]
@@ -300,6 +302,7 @@ def test_the_default_track_is_the_clips_sound(tmp_path: Path) -> None:
     assert 2 * int(np.abs(np.fft.rfft(heard)).argmax()) == 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mkv", ".mov", ".mp4"])
 @pytest.mark.parametrize("start", [Fraction(0), Fraction(2, 25)])
 def test_the_dialogue_replaces_the_main_track_and_the_others_stay(

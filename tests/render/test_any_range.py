@@ -116,6 +116,7 @@ def test_source_frames_are_whole_windows_around_the_compositors_reach(
     assert renderer.source_frames(FrameRange(37, 38)) == FrameRange(34, 38)
 
 
+@pytest.mark.slow
 def test_what_lies_between_two_cuts_is_drawn_as_if_it_were_alone(
     scene: tuple[TrackedShot, Performance, Actor],
 ) -> None:

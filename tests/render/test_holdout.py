@@ -212,6 +212,7 @@ def test_colour_counts_by_its_mean_and_alpha_does_not(tmp_path: Path) -> None:
     assert (read_picture(tmp_path / "m1.png") == 60).all()
 
 
+@pytest.mark.slow
 def test_a_matte_that_does_not_fit_is_refused(talking: Path, tmp_path: Path) -> None:
     info = probe(talking)
     short = write_pictures(tmp_path / "short", 12)
@@ -250,6 +251,7 @@ def reenact(clip: Path, actor: Path, out: Path, *options: str | Path) -> int:
     return run([str(a) for a in args])
 
 
+@pytest.mark.slow
 def test_an_artists_matte_is_followed_frame_by_frame(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     """White columns up to 100 + 10 times the clip's frame: what is right of them is drawn."""
     folder = tmp_path / "mattes"

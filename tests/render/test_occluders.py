@@ -105,6 +105,7 @@ def reenacted(clip: Path, actor: Path, out: Path, *options: str | Path) -> tuple
 # ---- hands -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hand_keeps_its_pixels_and_the_mouth_around_it_is_drawn(
     hand_clip: tuple[Path, list[NDArray[np.float32]]], flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_hand_keeps_its_pixels_and_the_mouth_around_it_is_drawn(
     assert report["drawn"] == COUNT and all(run["treatment"] == "hold" for run in report["occluded"])
 
 
+@pytest.mark.slow
 def test_such_frames_pass_through_where_that_is_asked_for(
     hand_clip: tuple[Path, list[NDArray[np.float32]]], flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_such_frames_pass_through_where_that_is_asked_for(
     assert read_provenance(tmp_path / "passed.mkv").occluded == "pass"
 
 
+@pytest.mark.slow
 def test_or_are_drawn_as_if_nothing_were_there(
     hand_clip: tuple[Path, list[NDArray[np.float32]]], flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +165,7 @@ def test_another_word_is_refused_in_one_line(
 # ---- other things ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sprite", [microphone_sprite(70), cup_sprite(75), cup_sprite(75, (60, 90, 160))])
 def test_a_microphone_or_a_cup_is_found_by_the_colours_it_hides(sprite: Sprite, tmp_path: Path) -> None:
     clip, _ = covered_clip(tmp_path / "clip.mkv", sprite)
@@ -177,6 +181,7 @@ def test_nothing_is_found_where_nothing_is(talking: Path) -> None:
     assert not search_shot(tracked.shot, tracked.track).kind.any()
 
 
+@pytest.mark.slow
 def test_a_microphone_keeps_its_pixels(
     microphone_clip: tuple[Path, list[NDArray[np.float32]]], flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +205,7 @@ def tracked_hand(
         return track_shot(plan_shot(hand_clip[0]))
 
 
+@pytest.mark.slow
 def test_any_range_holds_out_what_the_whole_run_does(tracked_hand: TrackedShot, flat_actor: Path) -> None:
     shot, track = tracked_hand.shot, tracked_hand.track
     held = Holdouts(occlusion=search_shot(shot, track))

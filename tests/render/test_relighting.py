@@ -220,6 +220,7 @@ def ring_codes(done: RenderedFrame) -> tuple[NDArray[np.float64], NDArray[np.flo
     return plate[grown > 0].mean(0), done.raw[mask > 0].mean(0) * 255
 
 
+@pytest.mark.slow
 def test_a_network_that_paints_one_light_is_brought_to_every_frames(
     lit_shot: LitShot, flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_network_that_paints_one_light_is_brought_to_every_frames(
         )  # code values within a third; the painted skin is not the face's
 
 
+@pytest.mark.slow
 def test_the_report_names_the_frames_in_another_light(
     lit_shot: LitShot, flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -248,6 +250,7 @@ def test_the_report_names_the_frames_in_another_light(
     assert json.loads((tmp_path / "out.mkv.report.json").read_text())["notes"] == [note]
 
 
+@pytest.mark.slow
 def test_a_network_is_shown_the_actors_light_and_its_picture_is_put_back(
     lit_shot: LitShot, flat_actor: Path, tmp_path: Path
 ) -> None:
@@ -274,6 +277,7 @@ def test_in_the_actors_own_light_no_bit_changes(lit_shot: LitShot, flat_actor: P
         assert all(np.array_equal(x, y) for x, y in zip(a.frame.planes, b.frame.planes, strict=True))
 
 
+@pytest.mark.slow
 def test_a_range_within_a_fade_is_the_whole_runs(lit_shot: LitShot, flat_actor: Path, tmp_path: Path) -> None:
     fade = np.geomspace(1, 0.03, 10, dtype=np.float32)[:, None] * np.ones(3, np.float32)
     actor = with_texture(flat_actor, tmp_path, write_mean_renderer)

@@ -100,6 +100,7 @@ def test_the_offset_of_unrelated_audio_is_not_found(speaking: tuple[Track, np.nd
     assert results[0].speech_seconds > 2 and "not found" in results[0].summary()
 
 
+@pytest.mark.slow
 def test_a_real_speaker_is_found_and_a_strangers_audio_is_not(clips: Path) -> None:
     track, audio, stranger = (
         cached_track(clips / CLIP)[0],
@@ -133,6 +134,7 @@ def test_silence_and_a_moment_of_speech_are_refused(speaking: tuple[Track, np.nd
         estimate_sync(blind, frame_times(track), audio)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_writes_json_and_draws(
     demo_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +158,7 @@ def test_who_pairs_audio_with_frames_is_told_what_to_use(demo_clip: Path) -> Non
     assert offset is None and line.endswith("; audio and video are paired without an offset")
 
 
+@pytest.mark.slow
 def test_a_finished_movie_is_measured_into_its_report(demo_clip: Path, tmp_path: Path) -> None:
     movie = tmp_path / "finished.mp4"
     movie.write_bytes(demo_clip.read_bytes())
@@ -174,6 +177,7 @@ def test_a_finished_movie_is_measured_into_its_report(demo_clip: Path, tmp_path:
 # ---- clips that are no speech ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_clips_without_sound_or_speech_end_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +197,7 @@ def test_clips_without_sound_or_speech_end_in_one_line(
         assert reason in errors[-1] and errors[-1].startswith("vdub: ")
 
 
+@pytest.mark.slow
 def test_a_dub_whose_dialogue_is_no_speech_says_that_it_was_not_measured(
     talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,6 +98,7 @@ def test_unseen_frames_teach_nothing() -> None:
     assert (heard.weight[99:120] == 0).all() and heard.weight[:99].all() and heard.weight[120:240].all()
 
 
+@pytest.mark.slow
 def test_noise_and_music_say_nothing() -> None:
     sounds = non_speech_variants(0, BOTH)
     assert len(sounds) == 24 and all((s.voice == 0).all() and np.isfinite(s.features).all() for s in sounds)
@@ -205,6 +206,7 @@ PLAIN = Mixture(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listen", KINDS)
 def test_training_learns_a_clip(listen: str) -> None:
     clip = scene_clip(wave(), listen=listen)
@@ -302,6 +304,7 @@ def test_rooms_ring_and_lines_are_narrow() -> None:
     assert spectrum[1000] > 0.9 and spectrum[7000] < 0.1 and spectrum[20] < 0.1
 
 
+@pytest.mark.slow
 def test_training_is_the_same_twice() -> None:
     clip = scene_clip(wave())
     config = SpeechConfig(channels=8, dilations=(1,), steps=2, mixture=replace(PLAIN, clips=2, length=40))

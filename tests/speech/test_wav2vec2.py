@@ -94,6 +94,7 @@ def test_gain_does_not_matter(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_name_tells_the_weights(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = open_wav2vec2(folder)
     assert kind.name.startswith("wav2vec2-layer2x24-") and kind.width == 24

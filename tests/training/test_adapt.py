@@ -150,6 +150,7 @@ def test_training_gets_half_of_the_minutes_however_long_tracking_took(
     assert record.steps >= 1
 
 
+@pytest.mark.slow
 def test_sound_and_pictures_are_paired_by_the_offset_of_the_whole_clip(demo_clip: Path) -> None:
     notes: list[str] = []
     offset = _av_offset_ms(demo_clip, None, notes.append)

@@ -125,6 +125,7 @@ def test_windows_are_changed_as_often_as_asked() -> None:
     assert not plain.mirrored.any() and torch.equal(plain.colouring, AS_FILMED.expand(2, 3, 4))
 
 
+@pytest.mark.slow
 def test_recoloured_windows_are_as_easy_to_draw_as_filmed_ones() -> None:
     """If the texture were not changed as the frame is, the drawing's error would be that of a wrong
     picture.

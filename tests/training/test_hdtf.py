@@ -208,6 +208,7 @@ def test_an_excerpt_is_packed_with_the_face_in_its_crop(pair: Path, tmp_path: Pa
     assert json.loads(meta["recipe"])["tracked"] == "25:55"  # from 1 s on, no more than is packed
 
 
+@pytest.mark.slow
 def test_a_crop_without_a_face_is_refused(pair: Path) -> None:
     with pytest.raises(
         NoFace, match="no face in frames 0:25 has its centre in the published crop, x 320 to 340, y 0 to 20"

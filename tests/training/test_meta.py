@@ -66,6 +66,7 @@ def test_neighbours_within_a_segment() -> None:
     assert starts_within([(0, 3), (0, 4), (0, 5), (0, 7), (1, 3), (1, 4), (1, 5)], 3) == [(0, 3), (1, 3)]
 
 
+@pytest.mark.slow
 def test_every_adaptation_starts_from_the_given_weights() -> None:
     torch.manual_seed(0)
     sampler = make_sampler()
@@ -83,6 +84,7 @@ def test_every_adaptation_starts_from_the_given_weights() -> None:
     assert any(not torch.equal(a, w) for a, w in zip(ends[0], weights, strict=True))
 
 
+@pytest.mark.slow
 def test_the_prior_moves_towards_where_adaptations_lead_and_draws_people_better() -> None:
     torch.manual_seed(0)
     sampler, network = make_sampler(mirrored=0.0, recoloured=0.0), Generator(TINY)
@@ -120,6 +122,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "set"
 
 
+@pytest.mark.slow
 def test_a_person_is_known_from_first_frames_and_measured_on_later_ones(people: Path) -> None:
     dataset = Dataset(people)
     config = adapt_config(False, False, steps=2)

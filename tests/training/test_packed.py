@@ -251,6 +251,7 @@ def test_thinned_takes_the_frame_on_screen(
     assert np.array_equal(thin.identity, track.identity)
 
 
+@pytest.mark.slow
 def test_a_shard_keeps_its_tracks_camera(talking: Path, track: Track, tmp_path: Path) -> None:
     near = replace(track, camera=Camera(900.0, (160.0, 188.0)))
     pack_clip(_source(talking, "near"), near, tmp_path, TRAIN)

@@ -82,6 +82,7 @@ def test_the_trainer_takes_the_same_step_from_either() -> None:
         assert a == pytest.approx(b, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_processes_load_what_one_process_loads(packed: Path) -> None:
     dataset, config = Dataset(packed), PriorConfig(GeneratorConfig(width=0.0625), steps=1, segments=1)
     clips = [[dataset.open(c, VIEW) for c in dataset.clips]]

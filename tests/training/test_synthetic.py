@@ -217,6 +217,7 @@ def test_sentences_are_enough_and_none_is_both_learned_and_tested() -> None:
         sentences("test", "en")
 
 
+@pytest.mark.slow
 @espeak
 def test_every_phone_of_every_sentence_has_an_articulation() -> None:
     for use, languages in json.loads(SENTENCES.read_text(encoding="utf-8")).items():

@@ -92,6 +92,7 @@ def test_a_checkpoint_of_another_shape_or_kind_is_refused(tmp_path: Path) -> Non
         save(other, tmp_path / "missing" / "c.safetensors")
 
 
+@pytest.mark.slow
 def test_the_null_code_is_learned_and_sound_is_used_where_there_is_some() -> None:
     trainer = tiny_trainer(sound=True, null_share=0.0)
     before = trainer.network.audio.out.weight.clone()

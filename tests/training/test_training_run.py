@@ -19,6 +19,7 @@ def weights(trainer: Trainer) -> list[torch.Tensor]:
     return [p.detach().clone() for p in trainer.averaged.parameters()]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_curves_and_a_sheet(tmp_path: Path) -> None:
     log = Curves(tmp_path)
     run = Run(tmp_path, tiny_trainer(steps=4), "a", [tiny_validation()], log=log)
@@ -37,6 +38,7 @@ def test_a_plot_needs_a_table(tmp_path: Path) -> None:
     assert (tmp_path / "p.png").is_file()
 
 
+@pytest.mark.slow
 def test_never_worse_than_where_it_started(tmp_path: Path) -> None:
     """At a rate that destroys the network, what is left at the end is what was there before the first
     step.
@@ -49,6 +51,7 @@ def test_never_worse_than_where_it_started(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
 
 
+@pytest.mark.slow
 def test_it_ends_early_when_the_held_out_frames_stop_gaining(tmp_path: Path) -> None:
     trainer = tiny_trainer(steps=500, learning_rate=5.0, ema=0.0, patience=2)
     run = Run(tmp_path, trainer, "a", [tiny_validation()])
@@ -56,6 +59,7 @@ def test_it_ends_early_when_the_held_out_frames_stop_gaining(tmp_path: Path) -> 
     assert run.settled and trainer.step_count < 20
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_neither_resumed_nor_written_over(tmp_path: Path) -> None:
     run = Run(tmp_path, tiny_trainer(steps=3), "a", [tiny_validation()])
     run.train(Progress())
@@ -68,6 +72,7 @@ def test_a_checkpoint_of_another_run_is_neither_resumed_nor_written_over(tmp_pat
     assert again.trainer.step_count == 3 and again.best == run.best
 
 
+@pytest.mark.slow
 def test_out_of_memory_says_what_to_lower_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = tiny_trainer(steps=5, batch=2)
     run = Run(tmp_path, trainer, "a", [])
