@@ -21,6 +21,8 @@ from visualdub.dub import Output
 from visualdub.edit import plan_shot
 from visualdub.errors import ActorError
 
+pytestmark = pytest.mark.slow  # the module's fixtures take seconds themselves
+
 Removal = Callable[[Path], None]
 
 
@@ -132,7 +134,6 @@ def test_an_open_renderer_neither_keeps_the_folder_nor_the_name(
         load_actor(ada)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("remove", [forgotten, deleted])
 def test_an_actor_read_before_draws_nothing_after(
     remove: Removal, talking: Path, ada: Path, wav: Path, tmp_path: Path
@@ -156,7 +157,6 @@ def test_forgetting_leaves_nothing_of_the_person(ada: Path, made: Path) -> None:
     assert not list(ada.parent.iterdir())
 
 
-@pytest.mark.slow
 def test_another_process_says_the_same(talking: Path, ada: Path, wav: Path, tmp_path: Path) -> None:
     deleted(ada)
     command = [

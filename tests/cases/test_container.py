@@ -66,6 +66,7 @@ def test_a_clip_whose_clock_jumps_back_is_dubbed_in_order(case: Case, demo_actor
     assert nearest == list(range(50))
 
 
+@pytest.mark.slow
 def test_lost_packets_are_named_with_the_clips_own_rate(
     case: Case, demo_actor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

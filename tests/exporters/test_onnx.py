@@ -43,6 +43,7 @@ def test_small_agrees_with_eager_pytorch(exported: tuple[ActorRenderer, Path]) -
     assert parity.worst < 1e-4  # worst measured 3e-6 of 0..1, AMD EPYC, ONNX Runtime 1.2x
 
 
+@pytest.mark.slow
 def test_the_contract(exported: tuple[ActorRenderer, Path]) -> None:
     model = onnx.load(str(exported[1]))
     assert {p.key: p.value for p in model.metadata_props} == {

@@ -149,6 +149,7 @@ def test_the_command_prints_a_line_writes_json_and_draws(
     assert "s of speech over a tracked mouth; expected 1 s or more" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_who_pairs_audio_with_frames_is_told_what_to_use(demo_clip: Path) -> None:
     track = cached_track(demo_clip)[0]
     offset, line = trusted_offset(demo_clip, track)

@@ -238,6 +238,7 @@ def test_touching_lips_are_learned_from_synthetic_speech() -> None:
     assert contact[31:35].min() > 0.5 and np.median(contact[said.contact == 0]) < 0.1
 
 
+@pytest.mark.slow
 def test_a_batch_has_the_shapes_it_says_and_the_loss_counts_what_is_known() -> None:
     config = SpeechConfig(
         "both",

@@ -26,6 +26,8 @@ from training.prior_file import load_prior
 from training.renderer.generator import Generator
 from visualdub.stages import Progress
 
+pytestmark = pytest.mark.slow  # the module's fixtures take seconds themselves
+
 CPU = torch.device("cpu")
 CONFIG = PriorConfig(
     TINY, LossConfig(crop=32, perceptual=1.0, adversarial=0.0), steps=1, segments=2, texture_frames=6
@@ -66,7 +68,6 @@ def test_neighbours_within_a_segment() -> None:
     assert starts_within([(0, 3), (0, 4), (0, 5), (0, 7), (1, 3), (1, 4), (1, 5)], 3) == [(0, 3), (1, 3)]
 
 
-@pytest.mark.slow
 def test_every_adaptation_starts_from_the_given_weights() -> None:
     torch.manual_seed(0)
     sampler = make_sampler()
@@ -84,7 +85,6 @@ def test_every_adaptation_starts_from_the_given_weights() -> None:
     assert any(not torch.equal(a, w) for a, w in zip(ends[0], weights, strict=True))
 
 
-@pytest.mark.slow
 def test_the_prior_moves_towards_where_adaptations_lead_and_draws_people_better() -> None:
     torch.manual_seed(0)
     sampler, network = make_sampler(mirrored=0.0, recoloured=0.0), Generator(TINY)
@@ -122,7 +122,6 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "set"
 
 
-@pytest.mark.slow
 def test_a_person_is_known_from_first_frames_and_measured_on_later_ones(people: Path) -> None:
     dataset = Dataset(people)
     config = adapt_config(False, False, steps=2)
@@ -135,7 +134,6 @@ def test_a_person_is_known_from_first_frames_and_measured_on_later_ones(people: 
     assert list(measured) == [0, 2] and 15 < measured[0] < 60 and measured[0] != measured[2]
 
 
-@pytest.mark.slow
 def test_the_gpu_script_runs_on_a_cpu_and_a_second_call_only_measures(people: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     command = ["sh", str(root / "training" / "gpu_day.sh"), str(people), str(tmp_path / "out"), "0.2", "1"]

@@ -34,6 +34,8 @@ from visualdub.errors import BadInput, Interrupted, OutputError, VisualDubError
 from visualdub.stages import Progress
 from visualdub.storage import content_hash
 
+pytestmark = pytest.mark.slow  # the module's fixtures take seconds themselves
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -80,7 +82,6 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 # ---- what is made ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_clips_are_packed_by_speaker_and_the_rest_is_refused(dataset: Path) -> None:
     found = Dataset(dataset)
     assert [(c.name, c.speaker, c.split, c.frames, c.sound) for c in found.clips] == [
@@ -112,7 +113,6 @@ def test_clips_are_packed_by_speaker_and_the_rest_is_refused(dataset: Path) -> N
         )  # a picture, not black
 
 
-@pytest.mark.slow
 def test_two_processes_make_the_same_bytes_as_one(people: Path, dataset: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
 
@@ -140,7 +140,6 @@ def test_equal_shares_and_what_short_clips_leave_goes_to_longer_ones() -> None:
 # ---- going on ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_whole_shards_stay_damaged_ones_are_made_again_and_splits_follow_the_list(
     people: Path, dataset: Path, tmp_path: Path
 ) -> None:
@@ -159,7 +158,6 @@ def test_whole_shards_stay_damaged_ones_are_made_again_and_splits_follow_the_lis
     assert {(c.speaker, c.split) for c in Dataset(folder).clips} == {("anna", "validation"), ("ben", "train")}
 
 
-@pytest.mark.slow
 def test_another_quality_or_cap_makes_shards_again_and_left_ones_are_named(
     people: Path, dataset: Path, tmp_path: Path
 ) -> None:
@@ -175,7 +173,6 @@ def test_a_process_that_is_ended_from_outside_says_so() -> None:
         list(workers.run(os._exit, [3], Progress()))
 
 
-@pytest.mark.slow
 def test_cancelled_from_another_thread_it_keeps_what_is_finished(people: Path, tmp_path: Path) -> None:
     clips, folder = tmp_path / "clips", tmp_path / "set"
     clips.mkdir()
@@ -214,7 +211,6 @@ def _vdub(args: list[str]) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
 def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(
     people: Path, dataset: Path, tmp_path: Path
 ) -> None:
@@ -340,7 +336,6 @@ def test_folders_without_clips_and_files_are_refused(people: Path, tmp_path: Pat
             Settings(**settings)
 
 
-@pytest.mark.slow
 def test_where_nothing_can_be_packed_the_first_reason_is_told(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "text.mp4").write_text("no movie")
@@ -406,7 +401,6 @@ def test_a_list_of_another_form_names_itself(tmp_path: Path, text: str) -> None:
         find_sources([tmp_path])
 
 
-@pytest.mark.slow
 def test_a_copy_of_a_validation_clip_stays_out_of_training(people: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -418,7 +412,6 @@ def test_a_copy_of_a_validation_clip_stays_out_of_training(people: Path, tmp_pat
     assert any("no people to train on" in note for note in made.notes)
 
 
-@pytest.mark.slow
 def test_preparing_loads_neither_torch_nor_mediapipe() -> None:
     loaded = "print({'torch', 'mediapipe'} & set(sys.modules))"
     script = f"import sys, training.commands, training.data.prepare; {loaded}"

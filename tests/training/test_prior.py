@@ -31,6 +31,8 @@ from visualdub.errors import BadInput, Interrupted, VisualDubError
 from visualdub.services import AdaptClip
 from visualdub.stages import Progress
 
+pytestmark = pytest.mark.slow  # the module's fixtures take seconds themselves
+
 NARROW = GeneratorConfig(width=0.0625)
 
 
@@ -58,7 +60,6 @@ def job(dataset: Path, output: Path, **changes: object) -> PriorJob:
     return PriorJob(dataset, output, PriorConfig(**values))  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_a_prior_is_trained_stopped_and_resumed_exactly(dataset: Path, tmp_path: Path) -> None:
     facts = train_prior(job(dataset, tmp_path / "whole.safetensors"))
 
@@ -83,7 +84,6 @@ def test_a_prior_is_trained_stopped_and_resumed_exactly(dataset: Path, tmp_path:
     assert not any("texture" in k for k in (*whole.network, *whole.critic))
 
 
-@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_with_twice_the_batch(dataset: Path, tmp_path: Path) -> None:
     """gloo on CPUs. Worst difference measured in the losses of 3 steps: 2e-7, on an AMD EPYC."""
     script = tmp_path / "train.py"
@@ -167,13 +167,11 @@ def test_one_changed_byte_of_a_shard_is_found_before_training(dataset: Path, tmp
         train_prior(job(broken, tmp_path / "p.safetensors"))
 
 
-@pytest.mark.slow
 def test_the_papers_random_textures_train_too(dataset: Path, tmp_path: Path) -> None:
     facts = train_prior(job(dataset, tmp_path / "p.safetensors", steps=3, random_texture=True))
     assert facts["steps"] == 3 and prior_config("small", steps=1, random_texture=True).texture_rate == 1e-2
 
 
-@pytest.mark.slow
 def test_a_second_stage_names_the_first_and_is_not_mistaken_for_another(
     dataset: Path, tmp_path: Path
 ) -> None:
@@ -192,7 +190,6 @@ def test_a_second_stage_names_the_first_and_is_not_mistaken_for_another(
         train_prior(replace(job(dataset, tmp_path / "third.safetensors"), start=tmp_path / "nowhere"))
 
 
-@pytest.mark.slow
 def test_what_the_memory_cannot_hold_says_what_to_lower(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +214,6 @@ def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:
         PriorConfig(steps=1, **wrong)
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_another_size_is_refused(dataset: Path, tmp_path: Path) -> None:
     output, progress = tmp_path / "p.safetensors", Progress()
     with pytest.raises(Interrupted):
@@ -227,7 +223,6 @@ def test_a_checkpoint_of_another_size_is_refused(dataset: Path, tmp_path: Path) 
         train_prior(wider)
 
 
-@pytest.mark.slow
 def test_rehearsal_mixes_in_everybody_but_the_actor(dataset: Path, tmp_path: Path) -> None:
     config = AdaptConfig(NARROW, LossConfig(perceptual=0.0, adversarial=0.0), steps=2)
     hashes = {c.speaker: c.source_hash for c in Dataset(dataset).clips}

@@ -30,6 +30,7 @@ def test_what_is_written_is_read_in_half_precision(tmp_path: Path) -> None:
     assert all((back.network[k] - v).abs().max() <= v.abs().max() * 2**-11 for k, v in prior.network.items())
 
 
+@pytest.mark.slow
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("nothing")
     with pytest.raises(BadInput, match="not a prior"):

@@ -30,6 +30,8 @@ from training.renderer.discriminator import Discriminator
 from training.renderer.generator import Generator, sample_texture, smooth_noise
 from visualdub.errors import BadInput
 
+pytestmark = pytest.mark.slow  # the module's fixtures take seconds themselves
+
 Examined = Callable[[str], tuple[Finding, list[Face]]]
 
 INSIDE, OUTSIDE = 12, 4
@@ -127,7 +129,6 @@ def found(people: list[Person], small: None) -> Examined:
 # ---- the verdict -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", ["paints p03", "chooses"])
 def test_a_network_that_holds_people_is_found_out(found: Examined, network: str) -> None:
     finding, _ = found(network)
@@ -151,7 +152,6 @@ def test_a_texture_that_chooses_somebody_picks_the_same_one_again(found: Examine
     assert agreement["share"] == 1 and agreement["p"] < 0.05 and agreement["chance"] < 0.8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", ["noise", "shows"])
 def test_a_network_that_holds_nobody_is_not_accused(found: Examined, network: str) -> None:
     finding, _ = found(network)
@@ -248,7 +248,6 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_the_command_runs_on_a_dataset_and_a_prior(
     written: Path,
     people: list[Person],

@@ -45,6 +45,7 @@ def assert_same(a: Batch, b: Batch, exact: bool = True) -> None:
         assert torch.equal(x, y) if exact else torch.allclose(x, y, atol=1e-6), field.name
 
 
+@pytest.mark.slow
 def test_windows_on_the_device_are_those_of_the_sampler() -> None:
     config = replace(tiny_config(), **AUGMENTED)
     people = [[disc_frames(40), disc_frames(30)], [disc_frames(50)]]
@@ -66,6 +67,7 @@ def test_a_run_that_goes_on_gets_the_batches_that_come_next(workers: int) -> Non
         assert_same(batch, resident.draw(range(6 + 3 * i, 9 + 3 * i)))
 
 
+@pytest.mark.slow
 def test_the_trainer_takes_the_same_step_from_either() -> None:
     config = replace(tiny_config(), **AUGMENTED, batch=2, random_texture=True)
     losses = []
@@ -124,6 +126,7 @@ def test_textures_of_a_batch_are_those_of_its_windows() -> None:
     assert torch.equal(augmented[1:2, 3:4], together[1:2, 3:4])
 
 
+@pytest.mark.slow
 def test_a_thin_copy_holds_the_view_and_nothing_around_it(packed: Path, tmp_path: Path) -> None:
     size = thin_dataset(packed, tmp_path / "small", frames=25, quality=95, sound_clips=0)
     assert size < sum(p.stat().st_size for p in packed.iterdir())
@@ -137,6 +140,7 @@ def test_a_thin_copy_holds_the_view_and_nothing_around_it(packed: Path, tmp_path
     assert np.abs(outside.astype(int) - GREY).max() < 12
 
 
+@pytest.mark.slow
 def test_a_dataset_is_never_thinned_onto_itself(packed: Path) -> None:
     with pytest.raises(BadInput):
         thin_dataset(packed, packed, 25, 80, 0)

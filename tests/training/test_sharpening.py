@@ -13,6 +13,8 @@ from training.renderer.actor_renderer import ActorRenderer
 from training.renderer.generator import Generator, sharpen
 from training.renderer.sharpening import ENOUGH, GAINS, choose_sharpening_gain, detail
 
+pytestmark = pytest.mark.slow  # the module's fixtures take seconds themselves
+
 
 def test_detail_by_hand() -> None:
     """One bright pixel of 1 in the luma: its Laplacian is -4, its four neighbours' 1."""

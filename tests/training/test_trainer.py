@@ -48,6 +48,7 @@ def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
     assert sum(some) == pytest.approx(sum(whole), rel=0.4)
 
 
+@pytest.mark.slow
 def test_a_batch_of_windows_with_and_without_perceptual_loss_is_their_mean() -> None:
     trainer = tiny_trainer(losses=LossConfig(crop=32, perceptual_share=0.5))
     batch = trainer.sampler.draw(range(6))
@@ -80,6 +81,7 @@ def test_resume_is_exact(tmp_path: Path) -> None:
             assert torch.equal(value, second.modules[name].state_dict()[key]), f"{name}/{key}"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_shape_or_kind_is_refused(tmp_path: Path) -> None:
     save(tiny_trainer(), tmp_path / "c.safetensors")
     other = tiny_trainer(generator=GeneratorConfig(**{**TINY.__dict__, "width": 0.125}))
@@ -124,6 +126,7 @@ def test_the_texture_learns_coarse_to_fine() -> None:
     assert texture.levels[-1].grad is not None
 
 
+@pytest.mark.slow
 def test_a_random_texture_is_the_papers_start() -> None:
     texture = NeuralTexture(32, 16, None, torch.Generator().manual_seed(0))()
     assert texture.shape == (1, 16, 32, 32) and 0.2 < float(texture.detach().std()) < 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from training_scene import disc_frames
 
@@ -35,6 +36,7 @@ def test_mean_colours_recover_the_texture_and_fill_holes() -> None:
     assert (colours[2] > 0.35).all()  # corners no frame shows
 
 
+@pytest.mark.slow
 def test_the_starting_texture_already_draws_its_frames() -> None:
     clip = disc_frames(10)
     frames, masks = list(picture_tensor(clip.crops)), [torch.from_numpy(m).float() for m in clip.mask]
