@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -61,6 +61,24 @@ def turned_back(points: NDArray[Any], turn: int, width: int, height: int) -> NDA
     moved = points.copy()
     moved[..., 0], moved[..., 1] = [(x, y), (width - y, x), (width - x, height - y), (y, height - x)][turn]
     return moved
+
+
+class _Net:
+    """A network of MediaPipe that is freed at the end of a `with` block."""
+
+    _net: Any
+
+    def close(self) -> None:
+        """Free the network."""
+        self._net.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Detector:
@@ -193,7 +211,7 @@ class MeshTracker:
         self._net.close()
 
 
-class HandFinder:
+class HandFinder(_Net):
     """MediaPipe's palm detector and hand landmarks, whose models are in the wheel.
 
     Every picture is searched by itself.
@@ -202,7 +220,7 @@ class HandFinder:
     def __init__(self, min_confidence: float = 0.5) -> None:
         from mediapipe.python.solutions.hands import Hands  # loads TensorFlow Lite: only when used
 
-        self._net: Any = Hands(
+        self._net = Hands(
             static_image_mode=True,
             max_num_hands=MAX_HANDS,
             model_complexity=0,
@@ -219,20 +237,8 @@ class HandFinder:
         size = np.array([width, height], np.float32)
         return [np.array([(p.x, p.y) for p in hand.landmark], np.float32) * size for hand in found]
 
-    def close(self) -> None:
-        """Free the networks."""
-        self._net.close()
 
-    def __enter__(self) -> HandFinder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Segmenter:
+class Segmenter(_Net):
     """MediaPipe's selfie segmentation, whose model is in the wheel. Every picture is segmented by itself."""
 
     def __init__(self) -> None:
@@ -240,21 +246,9 @@ class Segmenter:
             SelfieSegmentation,
         )  # loads TensorFlow Lite: only when used
 
-        self._net: Any = SelfieSegmentation(model_selection=0)
+        self._net = SelfieSegmentation(model_selection=0)
 
     def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(S, S) probability 0..1 of "person", with clothes and hair, for each pixel of a crop (S, S, 3)."""
         found: NDArray[np.float32] = run_net(self._net, crop, "segmentation_mask")
         return np.array(found, dtype=np.float32)
-
-    def close(self) -> None:
-        """Free the network."""
-        self._net.close()
-
-    def __enter__(self) -> Segmenter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
