@@ -130,22 +130,22 @@ def return_large_blocks() -> bool:
     that nobody used. With a fixed threshold they stay at what ten seconds take. Elsewhere than on Linux
     nothing is changed.
     """
-    import ctypes
-
-    try:
-        return bool(ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK))
-    except (OSError, AttributeError):  # another system, or another C library
-        return False
+    return _ask_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def return_free_memory() -> bool:
     """Return what glibc's heaps hold and nobody uses to the system, such as the small arrays that tracking
     makes for every frame; whether that can be asked for.
     """
+    return _ask_glibc("malloc_trim", 0)
+
+
+def _ask_glibc(function: str, *arguments: int) -> bool:
+    """Call a function of glibc's allocator; False where it refuses, and where there is no glibc."""
     import ctypes
 
     try:
-        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+        return bool(getattr(ctypes.CDLL("libc.so.6"), function)(*arguments))
     except (OSError, AttributeError):  # another system, or another C library
         return False
 
