@@ -191,6 +191,9 @@ def write_performance(
     renderer = ShotRenderer(
         shot, actor, track=track, performance=performance, options=options, clock=clock, holdouts=holdouts
     )
+    for held in (track, renderer.track):
+        held.release_landmarks()
+    return_free_memory()
     bounds, light = ChangedBounds(), LightReport()
     with Together() as files:
         with _writers(tracked.shot, output, files) as write:

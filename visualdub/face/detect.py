@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.face.mediapipe_models import LANDMARKS, Box, Detector, MeshTracker, Rgb, landmark_box
+from visualdub.mapped import spilled_blocks
 from visualdub.stages import Progress, StageClock
 
 DETECT_EVERY = 10  # frames between two searches for new faces
 MAX_FACES = 4
+BLOCK = 1000  # frames whose landmarks are put in order at once
 DETECTOR_VERSION = 2  # changes with every change of the landmarks that `find_faces` gives
 
 
@@ -35,9 +37,19 @@ class FaceTrack:
 
     def dense(self, count: int) -> NDArray[np.float32]:
         """(count, 478, 3), NaN where the face was not found."""
-        out = np.full((count, LANDMARKS, 3), np.nan, np.float32)
-        for i, points in self.found.items():
-            out[i] = points
+        starts, shape = range(0, count, BLOCK), (count, LANDMARKS, 3)
+        return spilled_blocks(
+            lambda: (self._rows(first, min(first + BLOCK, count)) for first in starts),
+            shape,
+            np.dtype(np.float32),
+        )
+
+    def _rows(self, first: int, end: int) -> NDArray[np.float32]:
+        """`dense` of the frames `first` .. `end` - 1."""
+        out = np.full((end - first, LANDMARKS, 3), np.nan, np.float32)
+        for i in range(first, end):
+            if i in self.found:
+                out[i - first] = self.found[i]
         return out
 
 

@@ -17,9 +17,10 @@ from threadpoolctl import threadpool_limits
 from visualdub.face.camera import Pose, procrustes, project, unproject
 from visualdub.face.landmarks import LANDMARK_COUNT, face_width, lip_opening
 from visualdub.face.models import FaceModel, Mesh
+from visualdub.mapped import let_go
 
 FIT_VERSION = 2  # changes with every change of what comes out of `fit_shot`
-BLOCK = 1500  # frames that are fitted at once; their meshes take about 100 KiB each
+BLOCK = 500  # frames that are fitted at once; their meshes take about 100 KiB each
 POSE_SMOOTHING = 8.0  # penalty on second differences against one frame's evidence
 UPPER_SMOOTHING = 1.0
 SPEECH_SMOOTHING = 0.02  # lips are fast: a closure lasts two frames at 25 frames/s
@@ -193,6 +194,7 @@ class _Seen:
         """Frame numbers (b,) and landmarks (b, 468, 3) of one block after another."""
         for rows in self.blocks:
             yield rows, self.landmarks[rows, :LANDMARK_COUNT].astype(np.float64)
+            let_go(self.landmarks)
 
     def spread(self, values: list[Vector]) -> Vector:
         """Values of the blocks, (b, C) each, as (n, C); 0 in frames that are not seen."""
@@ -292,6 +294,7 @@ def _assemble(
     for rows in _blocks(np.arange(len(jaw))):
         mesh = project(model.landmarks(model.vertices(identity, jaw[rows], expression[rows])), pose[rows])
         apart = np.linalg.norm(mesh[..., :2] - shot.landmarks[rows, :LANDMARK_COUNT, :2], axis=-1)
+        let_go(shot.landmarks)
         distance[rows] = np.average(apart, 1, model.landmark_trust)
     width = float(face_width(model.landmarks(identity)))
     return Fit(pose, identity, jaw, expression, distance / (pose.scale * width))

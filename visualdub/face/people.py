@@ -21,6 +21,7 @@ from visualdub.face.mediapipe_models import Rgb, landmark_box
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.seen import Likeness, SeenFace
 from visualdub.face.shots import CUT_FOR_SURE, Change, with_changes
+from visualdub.mapped import let_go, spilled
 from visualdub.stages import Progress, StageClock
 
 PEOPLE_VERSION = 1  # changes with every change of who is told apart, and of the cuts
@@ -29,6 +30,7 @@ MEETS = 0.1  # intersection over union of boxes that lie in the same place
 SHARED = 2  # frames at most in which two faces of one person are found, where a tracker hands over to another
 SAMPLED = 8, 5  # the first frames of a face are all looked at, later every so many
 LENIENT = 1.6  # distance from which on a face is somebody else though it is where the person was
+STORED_TOGETHER = 500  # faces whose landmarks leave memory together
 SHAPE_FRAMES = 24  # of a face are fitted for its shape
 
 
@@ -71,6 +73,32 @@ class _Run:
         shape = shape_of(model, np.stack([self.found[i] for i in few]))
         texels = None if self.texels is None else self.texels / self.looked_at
         return Likeness(shape, texels, len(rows))
+
+
+class _Store:
+    """Landmarks by frame, in dictionaries of others: those of many frames leave memory together."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, tuple[dict[int, NDArray[np.float32]], ...]]] = []
+        self._blocks: list[NDArray[np.float32]] = []
+
+    def add(self, i: int, *found: dict[int, NDArray[np.float32]]) -> None:
+        """Take care of the landmarks that stand for frame `i` in each of `found`."""
+        self._waiting.append((i, found))
+        if len(self._waiting) < STORED_TOGETHER:
+            return
+        block = spilled(np.stack([found[0][i] for i, found in self._waiting]), least=0)
+        for row, (i, found) in zip(block, self._waiting, strict=True):
+            for one in found:
+                one[i] = row
+        self._blocks.append(block)
+        self._waiting = []
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give back the memory of what was stored and read again since."""
+        for block in self._blocks:
+            let_go(block)
 
 
 @dataclass(frozen=True)
@@ -127,6 +155,7 @@ def find_people(
     finder, clock = FaceFinder(), clock or StageClock()
     runs: dict[int, list[_Run]] = {}
     changes: list[Change] = []
+    store = _Store()
     try:
         for i, (rgb, change) in enumerate(with_changes(frames)):
             with clock.stage("mediapipe"):
@@ -138,12 +167,15 @@ def find_people(
                     if not several or change.unsure or i - several[-1].last > LONGEST_GAP:
                         several.append(_Run(face.shot))
                     several[-1].add(i, face.found[i], rgb)
+                    store.add(i, face.found, several[-1].found)
             if progress is not None:
                 progress.report("tracking", i + 1, max(total, i + 1))
     finally:
         finder.close()
     found = [run for several in runs.values() for run in several]
-    return _told_apart(found, tuple(changes), model or face_model(DEFAULT_FACE_MODEL))
+    told = _told_apart(found, tuple(changes), model or face_model(DEFAULT_FACE_MODEL))
+    store.let_go()
+    return told
 
 
 # ---- who is who --------------------------------------------------------------------------------------------

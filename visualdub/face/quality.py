@@ -24,7 +24,7 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
     standard deviation over theirs. `crop_size_opening_r2`: share of the lip opening's variance that the
     crop's size predicts. `crop_scale`: mean crop pixels per clip pixel.
     """
-    rows = np.flatnonzero(track.usable & np.isfinite(track.landmarks[:, 0, 0]))
+    rows = np.flatnonzero(track.usable & track.seen)
     if len(rows) < 2 * LONGEST_LAG + 3:
         return dict.fromkeys(
             (

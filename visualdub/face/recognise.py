@@ -13,6 +13,7 @@ from visualdub.face.models import face_model
 from visualdub.face.people import SHARED
 from visualdub.face.seen import Likeness
 from visualdub.face.track import Track
+from visualdub.mapped import spilled
 
 ONE_FACE = 1.3  # times the limit for a person: what one face of theirs may be unlike the actor
 NAMED = 1.6  # the limit for a person who was named
@@ -98,4 +99,4 @@ def only_frames_of(track: Track, who: Likeness) -> Track:
         landmarks[part], confidence[part] = np.nan, 0
     nobody = 1 + max(face.person for face in track.faces)
     faces = tuple(replace(f, person=nobody) if any(f is s for s in strangers) else f for f in track.faces)
-    return replace(track, landmarks=landmarks, confidence=confidence, faces=faces)
+    return replace(track, landmarks=spilled(landmarks), confidence=confidence, faces=faces)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,7 @@ from visualdub.errors import BadInput
 from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose, roll
 from visualdub.face.models import FaceModel, face_model
 from visualdub.face.seen import SeenFace, faces_to_arrays, read_faces
+from visualdub.mapped import let_go
 from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
@@ -75,6 +77,16 @@ class Track:
         """The shots as slices of this track's arrays."""
         return tuple(slice(s.start - self.start, s.end_exclusive - self.start) for s in self.shots)
 
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """(n,) frames in which this person's face was found."""
+        return np.asarray(~np.isnan(self.landmarks[:, 0, 0]))
+
+    def release_landmarks(self) -> None:
+        """Give the memory of many landmarks back until they are used again (`visualdub.mapped`)."""
+        _ = self.seen  # all that most stages ask of them
+        let_go(self.landmarks)
+
     @property
     def others(self) -> NDArray[np.bool_]:
         """(n,) frames that show another person, and not this one."""
@@ -82,13 +94,12 @@ class Track:
         for face in self.faces:
             if face.person != self.person:
                 out[max(0, face.start - self.start) : max(0, face.end_exclusive - self.start)] = True
-        return np.asarray(out & np.isnan(self.landmarks[:, 0, 0]))
+        return np.asarray(out & ~self.seen)
 
     @property
     def turned(self) -> NDArray[np.bool_]:
         """(n,) frames in which this person's face lies or stands on its head."""
-        seen = ~np.isnan(self.landmarks[:, 0, 0])
-        return np.asarray(seen & (roll(self.rotation) > LIES_FROM))
+        return np.asarray(self.seen & (roll(self.rotation) > LIES_FROM))
 
     @property
     def usable(self) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.people import PEOPLE_VERSION, find_people
 from visualdub.face.seen import shifted
 from visualdub.face.track import FORMAT, LIES_FROM, Track
+from visualdub.mapped import spilled
 from visualdub.media.source import open_source, probe
 from visualdub.media.yuv import frame_rgb
 from visualdub.stages import Progress, StageClock, prefetch
@@ -167,7 +168,8 @@ def cached_track(
         return replace(Track.read(file), source=clip.name)  # it may have had another name before
 
     path = storage.entry("tracks", source_hash, track_key(frames, face, model), ".npz")
-    return storage.cached(path, load, make, Track.write, progress)
+    track, from_cache = storage.cached(path, load, make, Track.write, progress)
+    return replace(track, landmarks=spilled(track.landmarks)), from_cache
 
 
 def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
