@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+# Workers of pytest share the cores; a library reads how many threads it may start when it is imported.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _WORKERS > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -48,7 +55,7 @@ def demo_clip(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
     clip = folder / made_from / "counting.mp4"
     if not clip.is_file():
         clip.parent.mkdir(exist_ok=True)
-        make_source(clip)
+        make_source(clip)  # whole under its name, or not there: another process may be making it too
     return clip
 
 
@@ -71,6 +78,16 @@ def flat_actor(talking: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from visualdub.face.tracker import track_clip
 
     return write_flat_actor(tmp_path_factory.mktemp("actor") / "flat.actor", track_clip(talking))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Names that are not UTF-8, in what a test printed, in characters that a worker process can send."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(autouse=True)

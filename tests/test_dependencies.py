@@ -26,6 +26,7 @@ MODULE = {
 NOT_IMPORTED = {
     "tensorboard": "torch.utils.tensorboard imports it",
     "pytest-timeout": "a plugin that pytest finds",
+    "pytest-xdist": "a plugin that pytest finds",
     "ruff": "a program",
     "mypy": "a program",
 }
