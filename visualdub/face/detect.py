@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.face.mediapipe_models import LANDMARKS, Box, Detector, MeshTracker, Rgb, landmark_box
-from visualdub.mapped import spilled_blocks
+from visualdub.mapped import let_go, spilled_blocks
 from visualdub.stages import Progress, StageClock
 
 DETECT_EVERY = 10  # frames between two searches for new faces
@@ -50,6 +50,7 @@ class FaceTrack:
         for i in range(first, end):
             if i in self.found:
                 out[i - first] = self.found[i]
+                let_go(self.found[i])
         return out
 
 
