@@ -29,7 +29,7 @@ from visualdub.media.yuv import frame_rgb
 from visualdub.timing import FrameRange
 
 Pictures = list[NDArray[np.uint8]]
-COUNT = 20
+COUNT = 12
 ASPECTS = [Fraction(4, 3), Fraction(2), Fraction(1, 2), Fraction(12, 25)]
 
 
@@ -57,8 +57,8 @@ def write_squeezed(path: Path, pictures: Pictures, aspect: Fraction) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures() -> Pictures:
-    """The speaking portrait large enough to lose half of its columns."""
-    return portrait_pictures(COUNT, height=752)
+    """The speaking portrait, large enough to lose half of its columns."""
+    return portrait_pictures(COUNT, height=564)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_cached_tracks_of_square_clips_stay_and_those_of_others_are_made_again(
     assert cached_track(wide)[0].pixel_aspect == 1  # as format 3 kept it
     monkeypatch.setattr(tracker, "track_key", key)
     monkeypatch.setattr(tracker, "track_clip", note)
-    assert cached_track(wide)[0].pixel_aspect == 2 and made == [wide]
+    assert abs(float(cached_track(wide)[0].pixel_aspect) - 2) < 0.01 and made == [wide]
     assert cached_track(wide)[1] and made == [wide]
 
 
@@ -156,19 +156,21 @@ def test_the_crop_of_a_squeezed_picture_is_that_of_the_square_one(
     wanted = warp_crop(pictures[0], affine).astype(np.float32)
     soft = max(0.6, 0.6 * scale * max(square_scale(exact)))
     apart = np.abs(cv2.GaussianBlur(made, (0, 0), soft) - cv2.GaussianBlur(wanted, (0, 0), soft))
-    assert apart.mean() < 0.7 and np.quantile(apart, 0.99) < 6
+    assert apart.mean() < 1.0 and np.quantile(apart, 0.99) < 8
 
 
 @pytest.mark.parametrize("aspect", [Fraction(2), Fraction(12, 25)])
-def test_a_squeezed_picture_is_low_passed_along_each_axis_by_itself(aspect: Fraction) -> None:
-    """At half size the square axis would alias; the one that was stored at half size must stay sharp."""
-    rng = np.random.default_rng(1)
-    noise = rng.uniform(0, 255, (640, 640, 3)).astype(np.uint8)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_squeezed_picture_is_low_passed_along_each_axis_by_itself(aspect: Fraction, axis: int) -> None:
+    """Stripes of three pixels: too fine for half the size, where they must go; not for the other axis, which
+    was stored at about half the size.
+    """
     scales = np.array(square_scale(aspect)) * 0.5
-    made = warp_crop(noise, np.array([[scales[0], 0, 0], [0, scales[1], 0]])).astype(np.float32)
-    steps = [float(np.diff(made[16:-16, 16:-16], axis=a).std()) for a in (1, 0)]
-    kept, shrunk = steps if scales[0] > scales[1] else steps[::-1]
-    assert kept > 1.25 * shrunk
+    wave = 128 + 100 * np.sin(2 * np.pi * np.arange(640) / 3)
+    stripes = np.repeat(np.broadcast_to(wave[:, None] if axis else wave, (640, 640))[..., None], 3, -1)
+    made = warp_crop(np.rint(stripes).astype(np.uint8), np.array([[scales[0], 0, 0], [0, scales[1], 0]]))
+    amplitude = float(made[32:-32, 32:-32].std()) * np.sqrt(2) / 100
+    assert amplitude > 0.75 if scales[axis] > 0.9 else amplitude < 0.4
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "gray"])
@@ -237,6 +239,6 @@ def test_a_squeezed_clip_is_dubbed_as_the_square_one(
             for old, new, m in planes:
                 outside = np.asarray(m.planes[0]) == 0
                 assert np.array_equal(old.planes[0][outside], new.planes[0][outside])
-                share.append(1 - outside.mean())
+                share.append((np.asarray(m.planes[0]) > 127).mean())
         covered.append(float(np.mean(share)))
-    assert drawn == [COUNT, COUNT] and covered[1] == pytest.approx(covered[0], rel=0.05)
+    assert drawn == [COUNT, COUNT] and covered[1] == pytest.approx(covered[0], rel=0.03)

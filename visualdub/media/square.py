@@ -28,13 +28,17 @@ def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
 def square_pixels(rgb: NDArray[np.uint8], aspect: Fraction) -> NDArray[np.uint8]:
     """A picture (H, W, 3) with pixels of `aspect` resampled to square ones; itself where they are square.
 
-    Square pixel = `square_scale` * stored pixel exactly, pixel centres at + 0.5 in both; the last column or
-    row may be cut.
+    Square pixel = `square_scale` * stored pixel exactly, pixel centres at + 0.5 in both: not by `cv2.resize`,
+    whose scale is the ratio of the two sizes in whole pixels.
     """
     if aspect == SQUARE:
         return rgb
-    across, down = square_scale(aspect)
-    return np.asarray(cv2.resize(rgb, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR), np.uint8)
+    x, y = (1 / scale for scale in square_scale(aspect))
+    to_stored = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])  # OpenCV's pixel centres: whole numbers
+    size = square_size(rgb.shape[1], rgb.shape[0], aspect)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    made = cv2.warpAffine(rgb, to_stored, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(made, np.uint8)
 
 
 def shown_rgb(frame: Frame) -> NDArray[np.uint8]:
