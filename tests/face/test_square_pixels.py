@@ -10,7 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import portrait_pictures, write_flat_actor, write_movie, write_wav
+from helpers import (
+    Pictures,
+    portrait_pictures,
+    squeezed,
+    write_flat_actor,
+    write_movie,
+    write_squeezed,
+    write_wav,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,37 +30,13 @@ from visualdub.face.sheet import people_of, people_sheet
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
 from visualdub.media.frame import ColourTags, Frame, ImageSpec
-from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
 from visualdub.media.source import open_source
 from visualdub.media.square import square_scale
 from visualdub.media.yuv import frame_rgb
 from visualdub.timing import FrameRange
 
-Pictures = list[NDArray[np.uint8]]
 COUNT = 12
 ASPECTS = [Fraction(4, 3), Fraction(2), Fraction(1, 2), Fraction(12, 25)]
-
-
-def squeezed(pictures: Pictures, aspect: Fraction) -> Pictures:
-    """Pictures with square pixels resampled to pixels of `aspect`, of even size."""
-    across, down = square_scale(aspect)
-    h, w = pictures[0].shape[:2]
-    size = round(w / across / 2) * 2, round(h / down / 2) * 2
-    return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
-
-
-def write_squeezed(path: Path, pictures: Pictures, aspect: Fraction) -> Path:
-    """A lossless clip of pictures with square pixels, stored with pixels of `aspect`."""
-    stored = squeezed(pictures, aspect)
-    height, width = stored[0].shape[:2]
-    info = picture_info(path, width, height, Fraction(25), len(stored))
-    # to the number: even sizes change the aspect a little
-    exact = Fraction(pictures[0].shape[1] * height, pictures[0].shape[0] * width).limit_denominator(1000)
-    info = replace(info, image=replace(info.image, sample_aspect=exact))
-    with MovieWriter(path, info) as writer:
-        for i, picture in enumerate(stored):
-            writer.write(rgb_frame(picture, info.image, i))
-    return path
 
 
 @pytest.fixture(scope="module")
