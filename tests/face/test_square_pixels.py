@@ -29,6 +29,7 @@ from visualdub.face.landmarks import face_width
 from visualdub.face.sheet import people_of, people_sheet
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
+from visualdub.measure.evaluate import OutputFaces
 from visualdub.media.frame import ColourTags, Frame, ImageSpec
 from visualdub.media.source import open_source
 from visualdub.media.square import square_scale
@@ -226,3 +227,14 @@ def test_a_squeezed_clip_is_dubbed_as_the_square_one(
                 share.append((np.asarray(m.planes[0]) > 127).mean())
         covered.append(float(np.mean(share)))
     assert drawn == [COUNT, COUNT] and covered[1] == pytest.approx(covered[0], rel=0.03)
+
+
+def test_the_mouth_of_finished_frames_is_measured_with_square_pixels(
+    pictures: Pictures, track: Track
+) -> None:
+    part = replace(track.span(FrameRange(0, 4)), pixel_aspect=Fraction(1, 2))
+    with OutputFaces(part) as faces:
+        for picture in squeezed(pictures[:4], Fraction(1, 2)):
+            faces.add(picture)
+        mouth = faces.mouth([0, 1, 2, 3])
+    assert mouth.lip_distance.max() < 2  # % of the face width
