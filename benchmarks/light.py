@@ -98,7 +98,7 @@ def drawn(
         options=RenderOptions(watermark=False),
     )
     for i, frame in enumerate(renderer.frames()):
-        yield frame, renderer.crop.affine[i]
+        yield frame, renderer.crop.stored_affine[i]
 
 
 # ---- measuring ---------------------------------------------------------------------------------------------

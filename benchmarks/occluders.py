@@ -28,6 +28,7 @@ from visualdub.measure.drawn_occluders import Sprite, cup_sprite, hand_sprite, m
 from visualdub.measure.result import Finding, table, write_result
 from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
 from visualdub.media.source import open_source, probe
+from visualdub.media.square import square_pixels, square_size
 from visualdub.media.yuv import frame_rgb
 from visualdub.records import passed_runs
 from visualdub.render.occluders import search_shot
@@ -61,11 +62,12 @@ def pasted(clip: Path, track: Track, kind: str, out: Path) -> NDArray[np.float64
     sprite = sprites(256 / scale)[kind]
     size = sprite.rgb.shape[0]
     info, share = probe(clip), np.zeros(n)
-    made = picture_info(out, info.image.width, info.image.height, info.rate, n)
+    shown = square_size(info.image.width, info.image.height, track.pixel_aspect)
+    made = picture_info(out, *shown, info.rate, n)
     with open_source(clip) as source, MovieWriter(out, made, None, None) as writer:
         for frame in source.frames(track.frames):
             i = frame.index - track.start
-            rgb = frame_rgb(frame)
+            rgb = square_pixels(frame_rgb(frame), track.pixel_aspect)
             away = max(0, round(ENTERS * n) + MOVES - i, i - round(LEAVES * n)) / MOVES
             if away <= 1:
                 x, y = (np.array([128 + 5 * np.sin(i / 2), 188 + 120 * away]) - crop.affine[i, :, 2]) / scale
@@ -76,7 +78,7 @@ def pasted(clip: Path, track: Track, kind: str, out: Path) -> NDArray[np.float64
 
 
 def masked_share(cover: NDArray[np.float32], track: Track, i: int) -> float:
-    """How much of the mask of frame `i` a matte in clip pixels (H, W) covers."""
+    """How much of the mask of frame `i` a matte in square pixels (H, W) covers."""
     crop = stable_crop(track)
     mask = mask_of(track, crop, i)
     ys, xs = np.nonzero(mask)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from visualdub.demo.run import portrait_picture
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_writer import AudioSource, MovieWriter, picture_info, rgb_frame
+from visualdub.media.square import square_scale
 from visualdub.speech.style import SpeechStyle
 
 WINDOW, SIZE = 5, 256
+Pictures = list[NDArray[np.uint8]]
 
 
 def write_flat_renderer(path: Path) -> None:
@@ -156,6 +159,28 @@ def write_movie(
     info = picture_info(path, pictures[0].shape[1], pictures[0].shape[0], rate, len(pictures))
     with MovieWriter(path, info, None, AudioSource(audio) if audio else None) as writer:
         for i, picture in enumerate(pictures):
+            writer.write(rgb_frame(picture, info.image, i))
+    return path
+
+
+def squeezed(pictures: Pictures, aspect: Fraction) -> Pictures:
+    """Pictures with square pixels resampled to pixels of `aspect`, of even size."""
+    across, down = square_scale(aspect)
+    h, w = pictures[0].shape[:2]
+    size = round(w / across / 2) * 2, round(h / down / 2) * 2
+    return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
+
+
+def write_squeezed(path: Path, pictures: Pictures, aspect: Fraction) -> Path:
+    """A lossless clip of pictures with square pixels, stored with pixels of `aspect`."""
+    stored = squeezed(pictures, aspect)
+    height, width = stored[0].shape[:2]
+    info = picture_info(path, width, height, Fraction(25), len(stored))
+    # to the number: even sizes change the aspect a little
+    exact = Fraction(pictures[0].shape[1] * height, pictures[0].shape[0] * width).limit_denominator(1000)
+    info = replace(info, image=replace(info.image, sample_aspect=exact))
+    with MovieWriter(path, info) as writer:
+        for i, picture in enumerate(stored):
             writer.write(rgb_frame(picture, info.image, i))
     return path
 

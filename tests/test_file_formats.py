@@ -79,6 +79,17 @@ def test_track_3() -> None:
     assert Track.load(FORMATS / "track-2.npz").faces == () and not Track.load(FORMATS / "track-1.npz").cuts
 
 
+def test_track_4() -> None:
+    """A track of format 4 says what shape its clip's pixels have: here the columns of the same portrait are
+    squeezed to three quarters, and its face lies where it lay.
+    """
+    track, old = Track.load(FORMATS / "track-4.npz"), Track.load(FORMATS / "track-3.npz")
+    assert (len(track), track.start, track.cuts, track.person) == (2, 4, (5,), 0)
+    assert (track.size, track.pixel_aspect, old.pixel_aspect) == ((240, 376), Fraction(4, 3), 1)
+    np.testing.assert_allclose(track.landmarks[0, 1], [165.72548, 154.16185, -29.168839], atol=1e-5)
+    assert track.faces[0].box == pytest.approx(old.faces[0].box, abs=1.2)
+
+
 def test_actor_1(tmp_path: Path) -> None:
     actor = load_actor(unzipped("1", tmp_path / "old.actor"))
     assert actor.record.name == "portrait" and actor.record.consent.when == "1984-01-01"

@@ -371,7 +371,9 @@ def test_the_track_of_a_copy_has_the_name_that_was_given(talking: Path, tmp_path
         track.span(FrameRange(30, 50))
 
 
-@pytest.mark.parametrize("version", ["DETECTOR_VERSION", "FIT_VERSION", "CONFIDENCE_VERSION", "FORMAT"])
+@pytest.mark.parametrize(
+    "version", ["DETECTOR_VERSION", "FIT_VERSION", "CONFIDENCE_VERSION", "CACHED_FORMAT"]
+)
 def test_another_version_is_another_track(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tracker.track_key(None, None, "face468-1")
     monkeypatch.setattr(tracker, version, getattr(tracker, version) + 1)

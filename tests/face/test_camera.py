@@ -149,7 +149,7 @@ def test_a_track_of_format_1_is_weak_perspective(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 4}, "format 4; this version reads 1 to 3"),
+        ({"format": 5}, "format 5; this version reads 1 to 4"),
         ({"format": 0}, "format 0"),
         ({"camera": '{"kind": "fisheye"}'}, "'fisheye'; expected weak_perspective or perspective"),
         ({"camera": '{"kind": "perspective"}'}, "focal_length|principal_point"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import portrait_pictures, write_movie
+from helpers import portrait_pictures, write_movie, write_squeezed
 from numpy.typing import NDArray
 
 from visualdub.actor.package import load_actor
@@ -27,6 +28,7 @@ from visualdub.measure.drawn_occluders import (
 )
 from visualdub.media.frame import Frame
 from visualdub.media.source import open_source
+from visualdub.media.yuv import frame_rgb
 from visualdub.records import read_provenance
 from visualdub.render.holdout import Holdouts
 from visualdub.render.occluders import search_shot
@@ -148,6 +150,24 @@ def test_or_are_drawn_as_if_nothing_were_there(
     mouth[170:190, 150:190] = covers[17][170:190, 150:190] > 0.95
     assert mouth.sum() > 200 and kept(frames[17], frames_of(clip)[17])[mouth].mean() < 0.2
     assert 17 in flagged(report) and report["drawn"] == COUNT
+
+
+@pytest.mark.slow
+def test_a_hand_is_found_in_pixels_that_are_not_square(
+    hand_clip: tuple[Path, list[NDArray[np.float32]]], tracked_hand: TrackedShot, tmp_path: Path
+) -> None:
+    """Half of the columns are gone; the hands lie where they lay, in square pixels."""
+    with open_source(hand_clip[0]) as source:
+        pictures = [frame_rgb(f) for f in source.frames()]
+    tracked = track_shot(plan_shot(write_squeezed(tmp_path / "wide.mkv", pictures, Fraction(2))))
+    found = search_shot(tracked.shot, tracked.track)
+    assert (
+        set(range(COMES, GOES + 1)) <= set(np.flatnonzero(found.kind & 1)) <= set(range(COMES - 4, GOES + 5))
+    )
+    square = search_shot(tracked_hand.shot, tracked_hand.track)
+    for i in range(COMES, GOES + 1):
+        (there,), (expected,) = found.hands_at(i), square.hands_at(i)
+        assert np.linalg.norm(there - expected, axis=1).mean() < 0.05 * HAND
 
 
 def test_another_word_is_refused_in_one_line(

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import write_squeezed
 from safetensors.numpy import save
 
 from training.core.config import VIEW
 from training.data.packed import INDEX, META, RATE, SUFFIX, Dataset, PackedClip, read_whole, thinned
-from training.data.prepare import Packing, pack_clip
+from training.data.prepare import Packing, ShardJob, Survey, pack_clip
 from training.data.sources import Source
 from training.data.uvmap import pack_uv
 from visualdub.box import Box
@@ -26,6 +27,7 @@ from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import track_clip
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
+from visualdub.timing import FrameRange
 
 ALL = Box(0, 0, SIZE, SIZE)
 
@@ -81,6 +83,31 @@ def test_crops_come_back_as_close_as_webp_keeps_them(shard: Path, talking: Path,
     assert np.mean(off) < 2.5  # 1.87 measured, of 255; x86-64, OpenCV 4.11
     assert np.percentile(off, 99) < 12  # 7 measured
     assert np.max(off) < 40  # 20 measured: edges of colour, of which WebP keeps a quarter
+
+
+def test_crops_of_a_clip_with_wide_pixels_show_the_face_as_it_is(
+    shard: Path, track: Track, talking: Path, tmp_path: Path
+) -> None:
+    """Its columns are squeezed to a half; packed with the track of the clip that has square pixels."""
+    clip = write_squeezed(
+        tmp_path / "wide.mkv", [frame_rgb(f) for f in open_source(talking).frames()], Fraction(2)
+    )
+    pack_clip(_source(clip, "wide"), replace(track, pixel_aspect=Fraction(2)), tmp_path, TRAIN)
+    wide, square = PackedClip(tmp_path / f"wide{SUFFIX}", ALL), PackedClip(shard, ALL)
+    assert wide.track.pixel_aspect == wide.crop.pixel_aspect == 2 and square.track.pixel_aspect == 1
+    assert np.array_equal(wide.mouth, square.mouth) and np.array_equal(wide.crop.affine, square.crop.affine)
+    apart = np.abs(wide.view([17]).crops[0].astype(int) - square.view([17]).crops[0])
+    assert apart.mean() < 6
+
+
+def test_a_shard_made_before_pixels_had_a_shape_is_reused_for_square_ones_alone(talking: Path) -> None:
+    survey = Survey(FrameRange(0, 40), RATE, (320, 376), "0")
+    jobs = [
+        ShardJob(_source(talking, "a"), s, "train", 40, 90, DEFAULT_FACE_MODEL, talking.parent)
+        for s in (survey, replace(survey, pixel_aspect=Fraction(2)))
+    ]
+    square, wide = (json.loads(job.recipe()) for job in jobs)
+    assert "pixel_aspect" not in square and wide == {"pixel_aspect": "2"} | square
 
 
 def test_uv_maps_and_masks_are_those_of_the_geometry(shard: Path, track: Track) -> None:

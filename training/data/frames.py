@@ -104,7 +104,7 @@ def read_frame_set(
     with open_source(path) as source:
         for i, frame in enumerate(source.frames(track.frames)):
             if track.usable[i]:
-                crops[i] = warp_crop(frame_rgb(frame), crop.affine[i])
+                crops[i] = warp_crop(frame_rgb(frame), crop.stored_affine[i])
                 geometry = frame_geometry(track, crop, performance, i)
                 uv[i], mask[i] = pack_uv(geometry.uv), geometry.mask > 0.5
                 mouth[i] = lips_box(track.landmarks[i], crop.affine[i], crop.size)
@@ -118,7 +118,7 @@ def lips_box(
 ) -> NDArray[np.int32]:
     """(4,) left, top, right, bottom of a box around the outer lips with a margin, cut at the crop.
 
-    landmarks: (478, 3) clip pixels. affine: (2, 3) clip to crop pixels. size: side of the crop in pixels.
+    landmarks: (478, 3) square pixels. affine: (2, 3) square to crop pixels. size: side of the crop in pixels.
     """
     lips = landmarks_to_crop(landmarks[None, list(LIPS_OUTER)], affine[None])[0]
     low, high = lips.min(0), lips.max(0)

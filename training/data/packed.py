@@ -49,7 +49,7 @@ class ClipFacts:
     split: str  # "train" or "validation"
     frames: int
     usable: int  # frames with a face
-    face_pixels: float  # median side of the crop in pixels of the clip; below 256 the crop is enlarged
+    face_pixels: float  # median side of the crop in square pixels; below 256 the crop is enlarged
     source_hash: str
     sound: bool
     # ms by which the audio leads the video in the clip, corrected in the shard; None: not known
@@ -64,7 +64,7 @@ class ShardPictures:
     """The pictures of a shard and where they lie."""
 
     crops: Iterable[NDArray[np.uint8]]  # n of (S, S, 3) R'G'B'
-    affine: NDArray[np.float64]  # (n, 2, 3) clip to crop pixels
+    affine: NDArray[np.float64]  # (n, 2, 3) of `Crop.affine`: square to crop pixels
     mouth: NDArray[np.int32]  # (n, 4) the lips' boxes
 
 
@@ -97,8 +97,10 @@ def write_shard(
     }
     if mel is not None:
         tensors["mel"] = mel.astype(np.float16)
-    camera = {} if track.camera == WEAK_PERSPECTIVE else {"camera": json.dumps(track.camera.to_json())}
-    meta = camera | {
+    unusual = {} if track.camera == WEAK_PERSPECTIVE else {"camera": json.dumps(track.camera.to_json())}
+    if track.pixel_aspect != 1:
+        unusual["pixel_aspect"] = str(track.pixel_aspect)
+    meta = unusual | {
         "schema": str(SCHEMA),
         "quality": str(quality),
         "face_model": track.face_model,
@@ -212,9 +214,11 @@ class PackedClip:
             none,
             face_model=meta["face_model"],
             camera=Camera.from_json(json.loads(meta["camera"])) if "camera" in meta else WEAK_PERSPECTIVE,
+            pixel_aspect=Fraction(meta.get("pixel_aspect", "1")),
             **{k: held[k] for k in PARAMETERS},
         )
-        self.crop, self.mouth, self._ends = Crop(held["affine"]), held["mouth"], held["ends"]
+        self.crop = Crop(held["affine"], pixel_aspect=self.track.pixel_aspect)
+        self.mouth, self._ends = held["mouth"], held["ends"]
         self.usable = self.track.usable
         self._performance = Performance.of_track(self.track)
         self._cache: _FrameCache | None = None
@@ -224,7 +228,7 @@ class PackedClip:
 
     @property
     def face_pixels(self) -> float:
-        """Median side of the crop in pixels of the clip; below the crop's own size it is enlarged."""
+        """Median side of the crop in square pixels; below the crop's own size it is enlarged."""
         return float(self.crop.size / np.median(self.crop.scale[self.usable]))
 
     def __getstate__(self) -> dict[str, Any]:

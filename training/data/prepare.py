@@ -42,7 +42,9 @@ from visualdub.errors import BadInput, Interrupted, MediaError, NoFace, OutputEr
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Track
+from visualdub.media.frame import SQUARE
 from visualdub.media.source import open_source, probe
+from visualdub.media.square import square_size
 from visualdub.media.yuv import frame_rgb
 from visualdub.speech.sync import trusted_offset
 from visualdub.stages import Progress
@@ -128,7 +130,8 @@ def pack_clip(
     offset_ms = _av_offset(path, track, source.av_offset_ms) if audible else None
     mels = clip_mels(path, track, (offset_ms or 0.0) / 1000) if audible else None
     mel = None if mels is None else mels[rows]
-    pictures = ShardPictures(_crops(path, track, thin.usable, affine, rows, progress), affine, mouth)
+    crops = _crops(path, track, thin.usable, crop.stored_affine[rows], rows, progress)
+    pictures = ShardPictures(crops, affine, mouth)
     shard = folder / f"{source.name}{SUFFIX}"
     write_shard(shard, thin, pictures, mel, packing.quality, packing.recipe, offset_ms)
     return _facts(
@@ -158,7 +161,7 @@ def _crops(
     progress: Progress | None,
 ) -> Iterator[NDArray[np.uint8]]:
     """The crops (S, S, 3) of the track's frames `rows` (ascending), one by one; black where there is no
-    face.
+    face. affine: (len(rows), 2, 3) of `Crop.stored_affine`.
     """
     i = 0
     black = np.zeros((SIZE, SIZE, 3), np.uint8)
@@ -196,8 +199,9 @@ class Survey:
 
     frames: FrameRange  # that the dataset may use
     rate: Fraction
-    size: tuple[int, int]  # width, height
+    size: tuple[int, int]  # width, height in square pixels
     source_hash: str
+    pixel_aspect: Fraction = SQUARE  # width / height of a pixel
 
     @property
     def packable(self) -> int:
@@ -232,8 +236,11 @@ class ShardJob:
         Its keys are those of the first version, so that shards of earlier versions are reused.
         """
         area = asdict(self.source.area) if self.source.area else None
+        aspect = self.survey.pixel_aspect  # earlier versions took pixels for square and did not name it
+        unusual = {} if aspect == SQUARE else {"pixel_aspect": str(aspect)}
         return json.dumps(
-            {
+            unusual
+            | {
                 "most": self.most,
                 "tracked": str(self.tracked),
                 "area": area,
@@ -293,7 +300,9 @@ def _survey(source: Source) -> Survey | str:
                     "it is not the video that was annotated"
                 )
             frames = FrameRange(start, min(end, info.frame_count))
-        return Survey(frames, info.rate, (info.image.width, info.image.height), content_hash(source.path))
+        image = info.image
+        size = square_size(image.width, image.height, image.pixel_aspect)
+        return Survey(frames, info.rate, size, content_hash(source.path), image.pixel_aspect)
     except BadInput as e:
         return str(e)
 

@@ -338,7 +338,7 @@ def read_clips(folder: Path) -> dict[str, Points]:
     """
     from visualdub.face.detect import choose_face, find_faces
     from visualdub.media.source import open_source
-    from visualdub.media.yuv import frame_rgb
+    from visualdub.media.square import shown_rgb
 
     listed = {c["file"]: c for c in json.loads((folder / "clips.json").read_text())}
     clips = {}
@@ -346,7 +346,7 @@ def read_clips(folder: Path) -> dict[str, Points]:
         if entry["speaker"] in HELD_OUT:
             continue
         with open_source(folder / name) as source:
-            faces, count = find_faces(frame_rgb(f) for f in source.frames())
+            faces, count = find_faces(shown_rgb(f) for f in source.frames())
         points = choose_face(faces, None, name).dense(count)[:, :BASE]
         clips[name] = points[~np.isnan(points[:, 0, 0])].astype(np.float64)
     return clips

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visualdub.face.appearance import colours, face_texels, plain_texels, texel_count
 from visualdub.face.tracker import cached_track
 from visualdub.media.source import open_source
-from visualdub.media.yuv import frame_rgb
+from visualdub.media.square import shown_rgb
 from visualdub.storage import atomic_path, protect, require_writable, write_json
 
 SECONDS, MOMENTS, EVERY = 1.5, 5, 5  # of a moment, moments of a clip, frames between two that are looked at
@@ -32,7 +32,7 @@ def moments(path: Path) -> Moments:
         for i, frame in enumerate(source.frames(track.frames)):
             inside = [k for k, start in enumerate(starts) if start <= i < start + length]
             if i % EVERY == 0 and inside and track.usable[i]:
-                values = colours(plain_texels(face_texels(frame_rgb(frame), track.landmarks[i])))
+                values = colours(plain_texels(face_texels(shown_rgb(frame), track.landmarks[i])))
                 sums[inside] += values
                 counts[inside] += 1
     shown = counts > 0

@@ -109,6 +109,7 @@ def command(
         "frames_per_second": round(rate, 1),
         "mediapipe_alone_frames_per_second": clock.as_dict()["mediapipe"]["fps"],
         "cuts": list(track.cuts),
+        "pixel_aspect": str(track.pixel_aspect),
         **figures,
     }
     if pictures is not None:
@@ -123,6 +124,8 @@ def command(
     out.print(
         f"  MediaPipe alone, its start-up included: {values['mediapipe_alone_frames_per_second']} frames/s"
     )
+    if track.pixel_aspect != 1:
+        out.print(f"  pixels of {track.pixel_aspect.numerator}:{track.pixel_aspect.denominator}, made square")
     if track.cuts:
         out.print(f"  cuts before frames {', '.join(map(str, track.cuts))}")
     for key, value in figures.items():
@@ -145,7 +148,7 @@ def write_sheet(clip: Path, track: Track, path: Path) -> None:
     from visualdub.storage import atomic_path
 
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        Image.fromarray(people_sheet(clip, people_of(track))).save(file, "PNG")
+        Image.fromarray(people_sheet(clip, people_of(track), track.pixel_aspect)).save(file, "PNG")
 
 
 def people_table(track: Track) -> Table:
@@ -161,16 +164,19 @@ def people_table(track: Track) -> Table:
 
 
 def write_overlay(clip: Path, track: Track, output: Path) -> None:
-    """The clip's tracked frames with the reconstruction drawn over them."""
+    """The clip's tracked frames, with square pixels, with the reconstruction drawn over them."""
     from visualdub.face.crop import stable_crop
     from visualdub.face.overlay import draw_overlay
     from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
     from visualdub.media.source import open_source
+    from visualdub.media.square import square_pixels, square_size
     from visualdub.media.yuv import frame_rgb
 
-    info = picture_info(output, *track.size, track.rate, len(track))
+    aspect = track.pixel_aspect
+    info = picture_info(output, *square_size(*track.size, aspect), track.rate, len(track))
     crop = stable_crop(track)
     with shown_progress() as progress, open_source(clip) as source, MovieWriter(output, info) as writer:
         for i, frame in enumerate(source.frames(track.frames)):
-            writer.write(rgb_frame(draw_overlay(frame_rgb(frame), track, crop, i), info.image, i))
+            rgb = square_pixels(frame_rgb(frame), aspect)
+            writer.write(rgb_frame(draw_overlay(rgb, track, crop, i), info.image, i))
             progress.report("overlay", i + 1, len(track))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,7 +14,8 @@ from visualdub.face.camera import project
 from visualdub.face.fit import smooth_parts
 from visualdub.face.models import BLOCK, FaceModel
 from visualdub.face.track import Track
-from visualdub.media.frame import Frame
+from visualdub.media.frame import SQUARE, Frame
+from visualdub.media.square import square_scale
 from visualdub.media.yuv import chroma_factors, frame_rgb
 
 SIZE = 256
@@ -26,17 +29,25 @@ JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 @dataclass(frozen=True)
 class Crop:
-    """Affine per frame from clip pixels to crop pixels: `crop = affine[i] @ (x, y, 1)`; pixel centres at +
-    0.5 in both.
+    """Affine per frame from the track's pixels, which are square, to crop pixels: `crop = affine[i] @ (x, y,
+    1)`; pixel centres at + 0.5 in both.
     """
 
     affine: NDArray[np.float64]  # (n, 2, 3): uniform scale and shift
     size: int = SIZE
+    pixel_aspect: Fraction = SQUARE  # width / height of a pixel of the clip
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """(n,) crop pixels per clip pixel; below 1 the plate holds more detail than the crop."""
+        """(n,) crop pixels per square pixel; below 1 the plate holds more detail than the crop."""
         return np.asarray(self.affine[:, 0, 0])
+
+    @cached_property
+    def stored_affine(self) -> NDArray[np.float64]:
+        """(n, 2, 3): as `affine`, from the clip's own pixels, with a scale for each axis."""
+        if self.pixel_aspect == SQUARE:
+            return self.affine
+        return np.asarray(self.affine * (*square_scale(self.pixel_aspect), 1.0))
 
 
 def extreme_meshes(model: FaceModel, identity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,11 +70,11 @@ def stable_crop(track: Track) -> Crop:
     affine = np.zeros((len(track), 2, 3))
     affine[:, 0, 0] = affine[:, 1, 1] = scale
     affine[:, :, 2] = SIZE / 2 - scale[:, None] * smooth[:, :2]
-    return Crop(affine)
+    return Crop(affine, pixel_aspect=track.pixel_aspect)
 
 
 def _extents(track: Track) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Left top and right bottom (n, 2) of the closed and open mesh in clip pixels; in blocks of frames."""
+    """Left top and right bottom (n, 2) of the closed and open mesh in square pixels; in blocks of frames."""
     model, pose = track.model, track.pose
     meshes = extreme_meshes(model, track.identity)[:, model.crop_vertices]
     low, high = np.zeros((len(track), 2)), np.zeros((len(track), 2))
@@ -75,23 +86,20 @@ def _extents(track: Track) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = SIZE) -> NDArray[np.uint8]:
-    """Resample a picture (H, W, 3) uint8 into its crop (size, size, 3): cubic, low-passed first where the
-    crop shrinks it.
+    """Resample a picture (H, W, 3) uint8 into its crop (size, size, 3): cubic, low-passed first along the
+    axes on which the crop shrinks it.
 
-    affine: (2, 3) clip pixel to crop pixel. Outside the picture its border is repeated.
+    affine: (2, 3) pixel of the picture to crop pixel, a scale and a shift along the axes. Outside the picture
+    its border is repeated.
     """
-    scale = float(affine[0, 0])
+    scale = _scales(affine)
     reach = 4 / scale + 2
     corner = (-affine[:, 2]) / scale
     x0, y0 = np.floor(corner - reach).astype(int)
     x1, y1 = np.ceil(corner + size / scale + reach).astype(int)
     h, w = rgb.shape[:2]
     x0, y0, x1, y1 = max(0, min(x0, w - 1)), max(0, min(y0, h - 1)), max(1, min(x1, w)), max(1, min(y1, h))
-    view = np.ascontiguousarray(rgb[y0:y1, x0:x1])
-    if scale < 0.95:
-        view = cv2.GaussianBlur(
-            view, (0, 0), 0.42 * float(np.sqrt(1 / scale**2 - 1)), borderType=cv2.BORDER_REPLICATE
-        )
+    view = _low_pass(np.ascontiguousarray(rgb[y0:y1, x0:x1]), scale)
     m = affine.copy()
     # In OpenCV's convention pixel centres lie at whole numbers.
     m[:, 2] += affine[:, :2] @ (np.array([x0, y0]) + 0.5) - 0.5
@@ -101,12 +109,29 @@ def warp_crop(rgb: NDArray[np.uint8], affine: NDArray[np.float64], size: int = S
     )
 
 
+def _scales(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2,) crop pixels per pixel of the picture along x and y."""
+    return np.array([affine[0, 0], affine[1, 1]])
+
+
+def _low_pass(view: NDArray[np.uint8], scale: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A picture without the detail that is lost where it is shrunk by `scale` (2,)."""
+    shrunk = scale < 0.95
+    if not shrunk.any():
+        return view
+    across, down = 0.42 * np.sqrt(np.maximum(1 / scale**2 - 1, 0.0))
+    # A kernel of size 0 gets its size from sigma; one of size 1 leaves its axis alone.
+    size = (0 if shrunk[0] else 1, 0 if shrunk[1] else 1)
+    low = cv2.GaussianBlur(view, size, float(across), sigmaY=float(down), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(low, np.uint8)
+
+
 # ---- the crop of a frame -----------------------------------------------------------------------------------
 
 
 def crop_of(frame: Frame, affine: NDArray[np.float64], fast: bool = False) -> NDArray[np.uint8]:
     """The crop (256, 256, 3) of a frame, as `warp_crop` of the whole picture: only the part around the face
-    is converted. fast: as in `frame_rgb`.
+    is converted. affine: (2, 3) of `Crop.stored_affine`. fast: as in `frame_rgb`.
     """
     part, left, top = _around(frame, affine)
     moved = affine.copy()
@@ -119,13 +144,13 @@ def _around(frame: Frame, affine: NDArray[np.float64]) -> tuple[Frame, int, int]
     left top corner.
     """
     image = frame.image
-    scale = float(affine[0, 0])
+    scale = _scales(affine)
     low, high = -affine[:, 2] / scale, (SIZE - affine[:, 2]) / scale
     margin = 6 / scale + 12
-    left, top = (max(0, int(v - margin) // ALIGN * ALIGN) for v in low)
+    left, top = (max(0, int(v) // ALIGN * ALIGN) for v in low - margin)
     right, bottom = (
-        min(n, -(-int(v + margin) // ALIGN) * ALIGN)
-        for v, n in zip(high, (image.width, image.height), strict=True)
+        min(n, -(-int(v) // ALIGN) * ALIGN)
+        for v, n in zip(high + margin, (image.width, image.height), strict=True)
     )
     if right - left < ALIGN or bottom - top < ALIGN:
         return frame, 0, 0

@@ -165,7 +165,8 @@ def presence(face: FaceTrack) -> float:
 def choose_face(faces: Sequence[FaceTrack], wanted: str | None, name: str) -> FaceTrack:
     """The face that a user means by `--face`.
 
-    wanted: an index, 0 being the most present face; a point `x,y` in pixels; None for the most present.
+    wanted: an index, 0 being the most present face; a point `x,y` in pixels, which are square as in the
+    overlay movie; None for the most present.
 
     Presence is the summed area of its boxes over the shot. Raises `BadInput` for a face that is not there.
     """

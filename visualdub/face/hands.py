@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 def wide_affine(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Clip pixel -> pixel of the picture (256, 256) that is searched for hands, from a crop's (2, 3)."""
+    """As a crop's affine (2, 3), to pixels of the larger picture (256, 256) that is searched for hands."""
     out = np.asarray(affine, np.float64) / VIEW_OF_HANDS
     middle = np.array([SIZE / 2, SIZE / 2 + BELOW])
     out[:, 2] += SIZE / 2 - middle / VIEW_OF_HANDS
@@ -31,12 +31,14 @@ def wide_affine(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def to_clip(hand: Hand, affine: NDArray[np.float64]) -> Hand:
-    """Landmarks in pixels of the picture with this affine, in the clip's pixels."""
+    """Landmarks in pixels of the picture with this affine, in the track's pixels."""
     return np.asarray((hand - affine[:, 2]) / affine[0, 0], np.float32)
 
 
 def near_mouth(hand: Hand, affine: NDArray[np.float64]) -> bool:
-    """Whether a hand in clip pixels is over or beside the region that masks reach, in the crop's (2, 3)."""
+    """Whether a hand in the track's pixels is over or beside the region that masks reach, in the crop with
+    this affine (2, 3).
+    """
     points = hand * affine[0, 0] + affine[:, 2]
     reach = NEAR * float(np.ptp(points, axis=0).max())
     top, bottom, left, right = VIEW

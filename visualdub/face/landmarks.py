@@ -39,7 +39,7 @@ def face_width(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]
 def landmarks_to_crop(
     landmarks: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
-    """Landmarks (n, ..., 2 or 3) of n frames from clip to crop pixels (n, ..., 2), without their depth.
+    """Landmarks (n, ..., 2 or 3) of n frames from square to crop pixels (n, ..., 2), without their depth.
 
     affine: (n, 2, 3) as in `visualdub.face.crop.Crop`; pixel centres lie at + 0.5 in both.
     """

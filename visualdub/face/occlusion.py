@@ -26,7 +26,7 @@ class Occlusion:
 
     kind: NDArray[np.uint8]  # (n,) 0 = nothing, or bits: HAND, OBJECT
     hand_frames: NDArray[np.int64]  # (h,) the frame that each hand is in, in order
-    hands: NDArray[np.float32]  # (h, 21, 2) landmarks in the clip's pixels
+    hands: NDArray[np.float32]  # (h, 21, 2) landmarks in the track's pixels
     object_frames: NDArray[np.int64]  # (m,) in order
     covered: NDArray[np.bool_]  # (m, F) of `FaceModel.face_triangles`, those that something covers
 

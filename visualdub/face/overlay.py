@@ -15,8 +15,8 @@ MESH, BOX, MASK, LOST = (90, 220, 120), (250, 210, 60), (240, 80, 140), (235, 60
 
 
 def draw_overlay(rgb: NDArray[np.uint8], track: Track, crop: Crop, i: int) -> NDArray[np.uint8]:
-    """A copy of picture `rgb` (H, W, 3) with frame `i` of the track drawn on it; a frame without a face says
-    so.
+    """A copy of picture `rgb` (H, W, 3), whose pixels are square, with frame `i` of the track drawn on it; a
+    frame without a face says so.
     """
     out = rgb.copy()
     unit = max(1, round(min(rgb.shape[:2]) / 500))

@@ -22,7 +22,7 @@ def track_figures(track: Track) -> dict[str, float | int | None]:
     the picture. `forehead_jitter`: second difference in time of forehead vertices, fit / raw landmarks.
     `lip_lag_frames`: by how many frames the fit's lip opening follows the landmarks'. `lip_amplitude`: its
     standard deviation over theirs. `crop_size_opening_r2`: share of the lip opening's variance that the
-    crop's size predicts. `crop_scale`: mean crop pixels per clip pixel.
+    crop's size predicts. `crop_scale`: mean crop pixels per square pixel.
     """
     rows = np.flatnonzero(track.usable & track.seen)
     if len(rows) < 2 * LONGEST_LAG + 3:

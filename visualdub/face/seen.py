@@ -28,7 +28,7 @@ class SeenFace:
     count: int  # frames between them in which it is found
     person: int  # 0 is the most present person of the tracked frames
     best: int  # frame of the clip in which it is largest
-    box: tuple[float, float, float, float]  # of its landmarks there: left, top, right, bottom in pixels
+    box: tuple[float, float, float, float]  # left, top, right, bottom of its landmarks there, square pixels
     likeness: Likeness
 
 

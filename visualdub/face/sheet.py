@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from visualdub.face.seen import SeenFace
 from visualdub.face.track import Track
+from visualdub.media.frame import SQUARE
 from visualdub.media.source import open_source
+from visualdub.media.square import square_pixels
 from visualdub.media.yuv import frame_rgb
 from visualdub.timing import FrameRange
 
@@ -49,8 +52,10 @@ def people_of(track: Track) -> list[Person]:
     return people
 
 
-def people_sheet(clip: Path, people: Sequence[Person]) -> NDArray[np.uint8]:
-    """(H, W, 3) a picture of everybody, out of the clip, with number, frames and share below it."""
+def people_sheet(clip: Path, people: Sequence[Person], aspect: Fraction = SQUARE) -> NDArray[np.uint8]:
+    """(H, W, 3) a picture of everybody, out of the clip, with number, frames and share below it. aspect:
+    `Track.pixel_aspect`.
+    """
     rows, columns = -(-len(people) // ACROSS), min(ACROSS, len(people))
     step_x, step_y = SIDE + 2 * BORDER, SIDE + 2 * BORDER + LINE
     sheet = np.full((rows * step_y, columns * step_x, 3), 24, np.uint8)
@@ -58,7 +63,9 @@ def people_sheet(clip: Path, people: Sequence[Person]) -> NDArray[np.uint8]:
         for i, person in enumerate(people):
             top, left = i // ACROSS * step_y + BORDER, i % ACROSS * step_x + BORDER
             (frame,) = source.frames(FrameRange(person.best.best, person.best.best + 1))
-            sheet[top : top + SIDE, left : left + SIDE] = _picture(frame_rgb(frame), person.best)
+            sheet[top : top + SIDE, left : left + SIDE] = _picture(
+                square_pixels(frame_rgb(frame), aspect), person.best
+            )
             lines = f"person {person.number}", f"{person.frames} frames, {100 * person.share:.0f} %"
             for k, text in enumerate(lines):
                 at = (left, top + SIDE + 18 + 20 * k)

@@ -18,10 +18,13 @@ from visualdub.face.camera import WEAK_PERSPECTIVE, Camera, Pose, roll
 from visualdub.face.models import FaceModel, face_model
 from visualdub.face.seen import SeenFace, faces_to_arrays, read_faces
 from visualdub.mapped import let_go
+from visualdub.media.frame import SQUARE
 from visualdub.storage import atomic_path
 from visualdub.timing import FrameRange
 
-FORMAT = 3  # 1 had no camera: every track was weak perspective; 2 knew neither shots nor other people
+# 1 had no camera: every track was weak perspective; 2 knew neither shots nor other people; up to 3, a pixel
+# was taken for square whatever its clip said
+FORMAT = 4
 
 
 LIES_FROM = 60.0  # degrees by which a face is tilted in the picture that lies, or stands on its head
@@ -32,15 +35,16 @@ class Track:
     """Per frame: landmarks, pose, expression, jaw, confidence; and the actor's identity. n frames, V model
     vertices.
 
-    Pixels are the clip's displayed pixels, x right, y down, centre of the first pixel at (0.5, 0.5); z points
-    away from the camera on the same scale. `camera` says how `scale * R @ vertex + translation` falls on the
+    Pixels are square: the clip's displayed pixels where they are, and otherwise those times `square_scale`
+    of `media.square`. x right, y down, centre of the first pixel at (0.5, 0.5); z points away from the camera
+    on the same scale. `camera` says how `scale * R @ vertex + translation` falls on the
     picture (`face.camera`). Where a new shot begins, nothing is continued from the frame before: neither the
     fit's smoothing nor the crop's, no window of the renderer and no fade.
     """
 
     source: str  # file name of the clip
     source_hash: str  # of the clip's bytes, so that a cached track is never used for another clip
-    size: tuple[int, int]  # width, height of the clip in pixels
+    size: tuple[int, int]  # width, height of the clip in its own pixels, which may not be square
     rate: Fraction
     start: int  # number of the first tracked frame in the clip
     landmarks: NDArray[np.float32]  # (n, 478, 3) MediaPipe's own, pixels; NaN where no face was found
@@ -57,6 +61,7 @@ class Track:
     faces: tuple[SeenFace, ...] = ()  # whoever is seen in the tracked frames, this person too
     person: int = 0  # the number of the tracked person in `faces`
     named: bool = False  # somebody said that this is the actor; it is not kept in files
+    pixel_aspect: Fraction = SQUARE  # width / height of a pixel of the clip
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -147,6 +152,7 @@ class Track:
             tuple(f for f in self.faces if f.start < frames.end_exclusive and f.end_exclusive > frames.start),
             self.person,
             self.named,
+            self.pixel_aspect,
         )
 
     def save(self, path: Path) -> None:
@@ -176,6 +182,7 @@ class Track:
             camera=json.dumps(self.camera.to_json()),
             cuts=np.array(self.cuts, np.int64),
             person=self.person,
+            pixel_aspect=str(self.pixel_aspect),
             **faces_to_arrays(self.faces),
         )
 
@@ -202,6 +209,7 @@ class Track:
                     f"it is a track of format {int(z['format'])}; this version reads 1 to {FORMAT}"
                 )
             w, h = z["size"]
+            knows_people = int(z["format"]) >= 3
             return cls(
                 str(z["source"]),
                 str(z["source_hash"]),
@@ -218,11 +226,10 @@ class Track:
                 z["expression"],
                 str(z["face_model"]),
                 Camera.from_json(json.loads(str(z["camera"]))) if "camera" in z else WEAK_PERSPECTIVE,
-                *(
-                    (tuple(z["cuts"].tolist()), read_faces(z), int(z["person"]))
-                    if int(z["format"]) >= 3
-                    else ()
-                ),
+                tuple(z["cuts"].tolist()) if knows_people else (),
+                read_faces(z) if knows_people else (),
+                int(z["person"]) if knows_people else 0,
+                pixel_aspect=Fraction(str(z["pixel_aspect"])) if "pixel_aspect" in z else SQUARE,
             )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,10 +23,11 @@ from visualdub.face.landmarks import face_width
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.people import PEOPLE_VERSION, find_people
 from visualdub.face.seen import shifted
-from visualdub.face.track import FORMAT, LIES_FROM, Track
+from visualdub.face.track import LIES_FROM, Track
 from visualdub.mapped import spilled
+from visualdub.media.frame import SQUARE
 from visualdub.media.source import open_source, probe
-from visualdub.media.yuv import frame_rgb
+from visualdub.media.square import shown_rgb
 from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
@@ -37,6 +39,7 @@ ROLL_FULL = 40.0  # degrees of tilt in the picture, full confidence up to; none 
 WIDTH_NONE, WIDTH_FULL = 20.0, 48.0  # face width in pixels
 LEAST_CONFIDENCE = 0.15
 CONFIDENCE_VERSION = 2  # changes with every change of what comes out of `confidence_of`
+CACHED_FORMAT = 3  # the oldest format of tracks whose numbers are still those that would be made today
 
 
 def yaw_pitch(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,7 +86,7 @@ def track_clip(
     with open_source(path, progress) as source:
         info = source.info
         frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
-        with closing(prefetch(frame_rgb(f) for f in source.frames(frames))) as pictures:
+        with closing(prefetch(shown_rgb(f) for f in source.frames(frames))) as pictures:
             seen_faces = find_people(pictures, progress, len(frames), clock, fitted)
     count, people = seen_faces.count, seen_faces.people
     if not people:
@@ -115,6 +118,7 @@ def track_clip(
         cuts=tuple(frames.start + cut for cut in cuts),
         faces=tuple(shifted(face, frames.start) for face in seen_faces.faces),
         person=person,
+        pixel_aspect=info.image.pixel_aspect,
     )
 
 
@@ -150,9 +154,10 @@ def cached_track(
     or is changed meanwhile, `BadInput` for a range past its end and `NoFace` where none of the frames holds a
     usable face.
     """
+    info = probe(clip, progress)
     if frames is not None:
-        count = probe(clip, progress).frame_count
-        frames = frames.within(count, str(clip)) if frames != FrameRange(0, count) else None
+        whole = FrameRange(0, info.frame_count)
+        frames = frames.within(info.frame_count, str(clip)) if frames != whole else None
     source_hash = storage.content_hash(clip, progress)
 
     def make() -> Track:
@@ -167,15 +172,21 @@ def cached_track(
     def load(file: BinaryIO) -> Track:
         return replace(Track.read(file), source=clip.name)  # it may have had another name before
 
-    path = storage.entry("tracks", source_hash, track_key(frames, face, model), ".npz")
+    path = storage.entry(
+        "tracks", source_hash, track_key(frames, face, model, info.image.pixel_aspect), ".npz"
+    )
     track, from_cache = storage.cached(path, load, make, Track.write, progress)
     return replace(track, landmarks=spilled(track.landmarks)), from_cache
 
 
-def track_key(frames: FrameRange | None, face: str | None, model: str) -> str:
-    """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track."""
-    versions = f"{DETECTOR_VERSION}.{PEOPLE_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{FORMAT}"
-    return f"{model}-{face or 'auto'}-{frames or 'all'}-{versions}"
+def track_key(frames: FrameRange | None, face: str | None, model: str, aspect: Fraction = SQUARE) -> str:
+    """All that decides a track's numbers besides the clip: two equal keys of one clip are the same track.
+
+    aspect: of the clip's pixels; square ones are not named, because older versions took all for square.
+    """
+    versions = f"{DETECTOR_VERSION}.{PEOPLE_VERSION}.{FIT_VERSION}.{CONFIDENCE_VERSION}.{CACHED_FORMAT}"
+    pixels = "" if aspect == SQUARE else f"-pixels {aspect}"
+    return f"{model}-{face or 'auto'}-{frames or 'all'}-{versions}{pixels}"
 
 
 def require_face(track: Track, clip: Path, frames: FrameRange | None = None) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.dub import AUDIO_RATE, TrackedShot
 from visualdub.errors import InternalError, NoFace
-from visualdub.face.crop import warp_crop
+from visualdub.face.crop import Crop, warp_crop
 from visualdub.face.detect import FaceFinder, iou
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.mediapipe_models import landmark_box
@@ -23,6 +23,7 @@ from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import lip_distances, yaw_degrees
 from visualdub.measure.reenact import segment_performance
 from visualdub.measure.shot import MeasuredFrame, OutputMouth, ShotMeasures, Table
+from visualdub.media.square import square_pixels
 from visualdub.media.yuv import frame_rgb
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.speech.performance import blend_performance
@@ -119,7 +120,7 @@ def is_unseen(actor: Actor, track: Track, frames: FrameRange) -> bool:
 class EvaluatedFrame:
     """One finished frame of a shot; `measured` is None where it passed through."""
 
-    rgb: NDArray[np.uint8]  # (H, W, 3) the whole finished picture
+    rgb: NDArray[np.uint8]  # (H, W, 3) the whole finished picture, in the clip's own pixels
     measured: MeasuredFrame | None
 
 
@@ -167,8 +168,7 @@ def evaluated_frames(
     )
     for done, frame in enumerate(renderer.frames(progress=progress), 1):
         rgb = frame_rgb(frame.frame)
-        affine = renderer.crop.affine[frame.inputs.index]
-        yield EvaluatedFrame(rgb, measured_frame(frame, rgb, affine, track, performance))
+        yield EvaluatedFrame(rgb, measured_frame(frame, rgb, renderer.crop, track, performance))
         if progress is not None:
             progress.report("measuring", done, len(track))
 
@@ -176,7 +176,7 @@ def evaluated_frames(
 def measured_frame(
     frame: RenderedFrame,
     rgb: NDArray[np.uint8],
-    affine: NDArray[np.float64],
+    crop: Crop,
     track: Track,
     performance: Performance,
 ) -> MeasuredFrame | None:
@@ -191,10 +191,10 @@ def measured_frame(
         number=i,
         real=inputs.plate,
         raw=np.rint(frame.raw * 255).astype(np.uint8),
-        composite=warp_crop(rgb, affine),
+        composite=warp_crop(rgb, crop.stored_affine[i]),
         mask=inputs.mask,
         landmarks=track.landmarks[i],
-        affine=affine,
+        affine=crop.affine[i],
         commanded=float(lip_opening(track.model.landmarks(mesh))),
         yaw=float(yaw_degrees(track.rotation[i])),
     )
@@ -239,9 +239,9 @@ class OutputFaces:
         self._finder.close()
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
-        """Take the next finished picture (H, W, 3)."""
+        """Take the next finished picture (H, W, 3), in the clip's own pixels."""
         i, self._count = self._count, self._count + 1
-        self._finder.add(rgb)
+        self._finder.add(square_pixels(rgb, self._track.pixel_aspect))
         for k, face in enumerate(self._finder.faces):
             if i in face.found:
                 self._measure(k, i, face.found[i])

@@ -95,7 +95,7 @@ def ssim(a: Picture, b: Picture, region: NDArray[Any] | None = None) -> float:
 
 
 def _in_crop(points: NDArray[np.floating[Any]], affine: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Points (k, 2 or 3) of one frame from clip to crop pixels (k, 2); affine (2, 3)."""
+    """Points (k, 2 or 3) of one frame from square to crop pixels (k, 2); affine (2, 3)."""
     return np.asarray(landmarks_to_crop(points[None], np.asarray(affine)[None])[0])
 
 
@@ -118,8 +118,8 @@ def source_box(
 ) -> Box | None:
     """The box of DESIGN.md 5 that does not depend on our mask: around landmarks `SOURCE_BOX`, times 1.1.
 
-    landmarks: (V, 2 or 3) of the source, clip pixels. affine: (2, 3). size: pixels along a side of the crop.
-    None without a face and off the crop.
+    landmarks: (V, 2 or 3) of the source, square pixels. affine: (2, 3). size: pixels along a side of the
+    crop. None without a face and off the crop.
     """
     return _box(_in_crop(landmarks[list(SOURCE_BOX)], affine), SOURCE_BOX_MARGIN, size)
 

@@ -38,10 +38,10 @@ class MeasuredFrame:
     number: int  # of the frame in the shot, from 0; it places the frame on the window grid
     real: NDArray[np.uint8]  # (S, S, 3) crop of the source
     raw: NDArray[np.uint8]  # (S, S, 3) the network's output; only its masked region is used
-    composite: NDArray[np.uint8]  # (S, S, 3) crop of the finished frame, by the same affine
+    composite: NDArray[np.uint8]  # (S, S, 3) crop of the finished frame, of the same area
     mask: NDArray[np.float32]  # (S, S) the region that was rendered, 0/1
-    landmarks: NDArray[np.float32]  # (478, 3) of the source, clip pixels; NaN where no face
-    affine: NDArray[np.float64]  # (2, 3) clip pixel -> crop pixel
+    landmarks: NDArray[np.float32]  # (478, 3) of the source, square pixels; NaN where no face
+    affine: NDArray[np.float64]  # (2, 3) square pixel -> crop pixel
     commanded: float  # lip opening of the driving performance, in distances between the outer eye corners
     yaw: float  # of the head, degrees
 

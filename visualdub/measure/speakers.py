@@ -14,7 +14,7 @@ from visualdub.face.recognise import likeness_of
 from visualdub.face.seen import Likeness
 from visualdub.face.track import Track
 from visualdub.media.source import open_source
-from visualdub.media.yuv import frame_rgb
+from visualdub.media.square import shown_rgb
 from visualdub.timing import FrameRange
 
 REFERENCES = 3  # crops that an actor is recognised by, as many as a package holds
@@ -42,9 +42,9 @@ def read_clips(folder: Path) -> list[Clip]:
 
 
 def pictures(clip: Clip, frames: FrameRange) -> list[Rgb]:
-    """Frames of a clip, (H, W, 3) each."""
+    """Frames of a clip with square pixels, (H, W, 3) each."""
     with open_source(clip.path) as source:
-        return [frame_rgb(frame) for frame in source.frames(frames)]
+        return [shown_rgb(frame) for frame in source.frames(frames)]
 
 
 def actor_likeness(clip: Clip, track: Track) -> Likeness:

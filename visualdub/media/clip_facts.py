@@ -155,6 +155,17 @@ def image_of(path: Path, stream: av.video.stream.VideoStream, first: av.VideoFra
     return image
 
 
+def aspect_notes(image: ImageSpec, path: Path) -> list[str]:
+    """What the user should know of how the shape of the pixels is read, a sentence each."""
+    if not image.aspect_is_mistaken:
+        return []
+    aspect = image.sample_aspect
+    return [
+        f"{path.name} says that its pixels are {aspect.numerator}:{aspect.denominator}; faces are looked for"
+        " as if they were square"
+    ]
+
+
 def _orientation(path: Path, first: av.VideoFrame) -> tuple[int, bool]:
     """(degrees clockwise, whether the turned picture is then mirrored left to right)."""
     data = _side_data(first, Type.DISPLAYMATRIX)

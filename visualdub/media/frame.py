@@ -45,6 +45,10 @@ class ChromaSiting(StrEnum):
     BOTTOM = "bottom"
 
 
+SQUARE = Fraction(1)  # width over height of a pixel
+NEARLY_SQUARE = Fraction(1, 100)  # off by less is what scaling to whole pixels leaves, such as 1280:1281
+MOST_OBLONG = 4  # lenses and formats reach 2
+
 FLOAT_FORMATS = ("gbrpf32le", "gbrapf32le")
 
 
@@ -71,6 +75,19 @@ class ImageSpec:
             raise VisualDubError(
                 f"pixel format {self.pix_fmt} does not hold samples of {self.encoding.value!r}"
             )
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """`sample_aspect` for all who look at the picture: 1 where nobody sees a difference, and where it is
+        mistaken.
+        """
+        nearly = abs(self.sample_aspect - SQUARE) < NEARLY_SQUARE
+        return SQUARE if nearly or self.aspect_is_mistaken else self.sample_aspect
+
+    @property
+    def aspect_is_mistaken(self) -> bool:
+        """Whether `sample_aspect` is one that no camera has and no format."""
+        return not Fraction(1, MOST_OBLONG) <= self.sample_aspect <= MOST_OBLONG
 
 
 # ---- facts of a clip ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import MediaError, VisualDubError
 from visualdub.media.clip_facts import (
+    aspect_notes,
     companions,
     decoder_of,
     hdr_metadata,
@@ -172,7 +173,8 @@ def _scan(path: Path, _mtime: int, size: int, watcher: _Watcher) -> tuple[ClipIn
             companions=companions(container, packets.captions),
             notes=(*stream_notes(container, path), *picture_notes(path, first)),
         )
-    return replace(info, notes=(*info.notes, *_clock_notes(info, packets, index))), index
+    later_notes = (*_clock_notes(info, packets, index), *aspect_notes(info.image, path))
+    return replace(info, notes=(*info.notes, *later_notes)), index
 
 
 def _rate(

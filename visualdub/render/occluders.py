@@ -70,7 +70,7 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
                 i = frame.index - shot.frames.start
                 progress.report("occluders", i + 1, len(track))
                 if track.usable[i]:
-                    picture = crop_of(frame, crop.affine[i], fast=True)
+                    picture = crop_of(frame, crop.stored_affine[i], fast=True)
                     scale = float(track.scale[i] * crop.scale[i])
                     colours.add(i, picture, filmed_mesh(track, crop, i), scale, lips[i])
                 yield i, frame
@@ -80,8 +80,8 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
         def look(i: int, frame: Frame) -> list[Hand]:
             if not track.usable[i]:
                 return []
-            affine = wide_affine(crop.affine[i])
-            seen = [to_clip(h, affine) for h in finder.hands(crop_of(frame, affine, fast=True))]
+            picture = crop_of(frame, wide_affine(crop.stored_affine[i]), fast=True)
+            seen = [to_clip(h, wide_affine(crop.affine[i])) for h in finder.hands(picture)]
             return [h for h in seen if near_mouth(h, crop.affine[i])]
 
         for i, seen in search(frames(), look):

@@ -262,7 +262,7 @@ class ShotRenderer:
         """
         if not self.track.usable[i] or not self._in_drawn_window(i):
             return FrameInputs(i, frame, None, None, None, 0.0)
-        plate = crop_of(frame, self.crop.affine[i])
+        plate = crop_of(frame, self.crop.stored_affine[i])
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
         light, normalised = self._normalised(plate, geometry)
@@ -339,7 +339,7 @@ class ShotRenderer:
             if inputs.stops is not None:
                 with self.clock.stage("light"):
                     rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
-            affine = self.crop.affine[inputs.index]
+            affine = self.crop.stored_affine[inputs.index]
             yield FrameLayer(inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout)
 
 
@@ -380,4 +380,6 @@ def _arrays(track: Track) -> tuple[NDArray[np.generic], ...]:
     """The numbers of a track that decide pixels."""
     pose = (track.scale, track.rotation, track.translation)
     cuts = (np.array(track.cuts, np.int64),) if track.cuts else ()
-    return (*pose, track.identity, track.jaw, track.expression, track.confidence, *cuts)
+    aspect = track.pixel_aspect
+    pixels = (np.array(aspect.as_integer_ratio(), np.int64),) if aspect != 1 else ()
+    return (*pose, track.identity, track.jaw, track.expression, track.confidence, *cuts, *pixels)
