@@ -137,6 +137,8 @@ class ClipFaces:
             stays = before is not None and after is not None and _step(before, after) < STILL
             if change.difference > CUT_FOR_SURE or not stays:
                 found.append(i)
+        for points in landmarks.values():
+            let_go(points)
         return tuple(found)
 
 
