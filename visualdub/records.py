@@ -69,7 +69,7 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 3  # records of format 1 have no `job`, those up to 2 know nothing of occluders
+FORMAT = 4  # records of format 1 have no `job`, those up to 2 no occluders, those up to 3 no driver
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -116,6 +116,9 @@ class Provenance:
     occluded: str | None = None
     holdout: str | None = None  # the artist's matte of what stays the plate's; None: there was none
     holdout_hash: str | None = None
+    # the movie of a filmed voice actor, who moved the mouth; None: there was none
+    driver: str | None = None
+    driver_hash: str | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
