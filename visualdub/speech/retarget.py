@@ -21,17 +21,22 @@ from visualdub.face.models import FaceModel
 from visualdub.face.track import Track
 from visualdub.speech.activity import STEP_RATE, fill_gaps, mouth_activity, speech_activity_envelope
 from visualdub.speech.closure import lip_offsets
-from visualdub.speech.performance import EASE_SECONDS, PerformanceAdjustments, frames_to
+from visualdub.speech.performance import (
+    AS_PREDICTED,
+    EASE_SECONDS,
+    PerformanceAdjustments,
+    frames_to,
+)
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle, fit_style, rest_of, speech_parameters
 
 Array = NDArray[np.float64]
 
-MOST_RATIO = 2.0  # by which a mouth is made larger or smaller; a range beyond it is badly measured
+MOST_RATIO = 2.0  # by which a motion is made larger or smaller; a range beyond it is badly measured
 LONGEST_MISS_S = 0.12  # frames in which the driver is lost for so long are bridged
 # Gap between the lips over rest, as a share of the driver's mean gap over rest while speaking: the lips touch
 # up to the first, and are apart from the second on.
-TOUCHING, APART = 0.1, 0.25
+TOUCHING, APART = 0.08, 0.2
 SLACK_S = 1e-6  # of times that should be equal
 
 
@@ -49,7 +54,8 @@ class DriverMouth:
     path: Path
     hash: str  # of the movie's bytes, for the record
     times_s: Array  # (n,) when each frame comes on screen, ascending
-    end_s: float  # when the last of them leaves it
+    start_s: float  # from when on they are played: the first of them, or a cue's in point
+    end_s: float  # up to when: the last of them leaves the screen, or a cue ends
     movie_s: float  # the length of the whole movie
     values: Array  # (n, m); interpolated where the driver is not visible
     visible: NDArray[np.bool_]  # (n,) whether this person's mouth is seen
@@ -99,6 +105,7 @@ def driver_mouth(
         path,
         track.source_hash,
         times_s,
+        float(times_s[0]),
         float(times_s[-1] + period),
         movie_s or float(times_s[-1] + period),
         values,
@@ -137,13 +144,12 @@ class DrivenMotion:
         """
         driver, start_s = self.driver, float(cue.in_point_s)
         end_s = driver.end_s if cue.duration_s is None else start_s + float(cue.duration_s)
-        heard = (driver.times_s >= start_s - SLACK_S) & (driver.times_s < end_s - SLACK_S)
         shift_s = float(cue.place_s) - start_s
         placed = replace(
             driver,
             times_s=driver.times_s + shift_s,
-            end_s=driver.end_s + shift_s,
-            visible=driver.visible & heard,
+            start_s=max(driver.start_s, start_s) + shift_s,
+            end_s=min(driver.end_s, end_s) + shift_s,
         )
         return replace(self, driver=placed)
 
@@ -154,7 +160,7 @@ class DrivenMotion:
         Where the shot begins or ends within the visible frames there is no edge.
         """
         driver = self.driver
-        inside = (times_s > driver.times_s[0] - SLACK_S) & (times_s < driver.end_s - SLACK_S)
+        inside = (times_s > driver.start_s - SLACK_S) & (times_s < driver.end_s - SLACK_S)
         seen = np.interp(times_s, driver.times_s, driver.visible.astype(float)) > 1 - 1e-3
         ease = max(1, round(EASE_SECONDS * float(rate)))
         return smoothstep(frames_to(~(inside & seen)) / (ease + 1.0))
@@ -203,10 +209,11 @@ def retarget(
     """The driver's mouth as the motion of an actor.
 
     model, identity (V, 3): the actor's face. rest: (m,) the actor's closed mouth. The way from the driver's
-    rest is taken from the actor's, all parameters in the one ratio in which the two open their lips while
-    speaking: a ratio of its own for each parameter changes what they do together (correlation of the two
-    openings 0.98 over 240 pairs of people, against 0.997). Raises `BadInput` where driver and actor are of
-    different face models.
+    rest is taken from the actor's, all parameters in one ratio: that in which the lips' gap would vary more
+    than the driver's if each parameter went from the driver's standard deviation to the actor's. With a ratio
+    for each parameter the mouth would have other shapes than the driver's (correlation of the two openings
+    0.98 over 240 pairs of people, against 0.997). Raises `BadInput` where driver and actor are of different
+    face models.
     """
     if driver.face_model != model.name or len(driver.rest) != len(style.mean):
         raise BadInput(
@@ -214,12 +221,14 @@ def retarget(
             f" has {model.name}, {len(style.mean)}"
         )
     mean, scale = np.array(style.mean), np.array(style.scale)
-    rest_gap, speaking_gap = lip_gap(model, identity, np.stack([rest, mean]))
-    driver_range = max(driver.speaking_gap - driver.rest_gap, 1e-6)
-    ratio = np.clip((speaking_gap - rest_gap) / driver_range, 1 / MOST_RATIO, MOST_RATIO)
-    values = rest + ratio * (driver.values - driver.rest)
+    way = driver.values - driver.rest
+    each = np.clip(scale / np.array(driver.style.scale), 1 / MOST_RATIO, MOST_RATIO)
+    moving = driver.active if driver.active.any() else driver.visible
+    gap = lip_gap(model, identity, rest + each * way)
+    ratio = gap[moving].std() / max(float(driver.gap[moving].std()), 1e-6)
+    values = rest + np.clip(ratio, 1 / MOST_RATIO, MOST_RATIO) * way
     z = (values - mean) / scale
-    share = (driver.gap - driver.rest_gap) / driver_range
+    share = (driver.gap - driver.rest_gap) / max(driver.speaking_gap - driver.rest_gap, 1e-6)
     closure = smoothstep((APART - share) / (APART - TOUCHING)) * driver.visible
     return DrivenMotion(driver, SpeechMotion(z[:, 0], z[:, 1:], _activity(driver), closure))
 
@@ -239,7 +248,7 @@ class DrivenMouth:
     """A mouth that a filmed voice actor moves, and what an artist changes of it."""
 
     driver: DriverMouth
-    adjustments: PerformanceAdjustments
+    adjustments: PerformanceAdjustments = AS_PREDICTED
 
     @property
     def gain(self) -> float:
@@ -250,4 +259,4 @@ class DrivenMouth:
         """Where the mouth comes from, for the report."""
         driven = f"driven by {self.driver.path.name}"
         changed = self.adjustments.describe().replace("predicted", "filmed")
-        return driven if self.adjustments == PerformanceAdjustments() else f"{driven}, {changed}"
+        return driven if self.adjustments == AS_PREDICTED else f"{driven}, {changed}"
