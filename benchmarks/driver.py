@@ -31,10 +31,10 @@ from visualdub.measure.result import Finding, table, write_result
 from visualdub.media.source import probe
 from visualdub.speech.activity import mouth_activity, tracked_opening
 from visualdub.speech.closure import close_lips
-from visualdub.speech.performance import AS_PREDICTED
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.retarget import DrivenMouth, DriverMouth, driver_mouth, retarget
 from visualdub.speech.style import SpeechStyle, fit_style, rest_pose
+from visualdub.timing import FrameRange
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -145,11 +145,10 @@ def lip_error(driver: Person, actor: Person) -> float:
 
 def dubbed(driver: Person, folder: Path, clip: Path, actor: Actor, who: Person) -> Row:
     """A whole dub of `clip` by `driver`, tracked again in its pictures."""
-    movie = folder.parent / driver.name if driver.driver.path is None else driver.driver.path
-    count = min(probe(clip).frame_count, int(driver.driver.end_s * probe(clip).rate))
-    shot = track_shot(plan_shot(clip), who=actor.likeness).trim(plan_shot(clip).frames)
-    shot = shot.trim(type(shot.shot.frames)(0, count))
-    mouth = DrivenMouth(track_driver(DialogueCue(movie), Fraction(count) / shot.shot.rate), AS_PREDICTED)
+    info, movie = probe(clip), driver.driver.path
+    count = min(info.frame_count, int(driver.driver.end_s * info.rate))
+    shot = track_shot(plan_shot(clip, FrameRange(0, count)), who=actor.likeness)
+    mouth = DrivenMouth(track_driver(DialogueCue(movie), count / info.rate))
     output = folder / f"{Path(driver.name).stem}.mkv"
     dub_shot(shot, movie, actor, Output(output, watermark=False), mouth=mouth)
     track, _ = cached_track(output)
@@ -246,8 +245,8 @@ def save(path: Path, text: str, rows: tuple[list[Row], ...], errors: list[float]
         f" {RATE} frames/s, over the frames in which the driver's mouth is active. Spread: standard deviation"
         " of the driven opening over the actor's own, median (10th to 90th percentile). Touching: frames in"
         f" which the driver's lips are open by less than {CLOSED_SHARE:.0%} of the way from their rest to"
-        " their mean; recall and precision of the frames in which the driven lips are, by the actor's rest and"
-        " mean. Finished dubs are measured in their pictures."
+        " their mean; recall and precision of the frames in which the driven lips are, by the actor's rest"
+        " and mean. Finished dubs are measured in their pictures."
     )
     error = (
         "A person who drives another clip of themselves should move as they did: the lip error, as a ratio to"

@@ -83,7 +83,7 @@ def test_a_range_that_is_hardly_there_is_not_blown_up() -> None:
     driver = driver_of(PAL, 4.0)
     lively = replace(STYLE, scale=(0.5, *[0.3] * N))
     values = lively.apply(retarget(driver, MODEL, MODEL.template, lively, REST).motion)
-    assert np.ptp(values[:, 0]) / np.ptp(driver.values[:, 0]) == pytest.approx(2.0, rel=0.05)
+    assert np.ptp(values[:, 0]) / np.ptp(driver.values[:, 0]) == pytest.approx(2.0, rel=0.1)
 
 
 def test_lips_that_touch_in_the_driver_touch_in_the_actor_and_no_others() -> None:
