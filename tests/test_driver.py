@@ -124,7 +124,7 @@ def test_dub_by_a_driver(talking: Path, flat_actor: Path, demo_clip: Path, tmp_p
         (["--driver", "DEMO", "--driver-face", "3"], "--driver: --driver-face 3: counting.mp4 has 1 faces"),
         (["--driver", "WAV"], "has no video stream"),
         (["--driver", "gone.mp4"], "gone.mp4"),
-        (["--driver", "SILENT"], "silent.mkv has no audio stream"),
+        (["--driver", "SILENT"], "silent.mkv has no sound; expected a movie with the voice, or --dialogue"),
         (["--driver", "FACELESS", "--dialogue", "WAV"], "--driver: faceless.mkv: no face in 5 frames"),
         (["--driver", "DEMO", "--performance", "DEMO"], "a source is never written to"),
     ],

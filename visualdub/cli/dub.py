@@ -207,9 +207,9 @@ def command(
     person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
+    adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
     if driver is not None:
         mouth = DrivenMouth(tracked_driver(driver, clip, span, driver_face), adjustments)
-    adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
     shot = tracked_shot(clip, face, span, choice=choice, actor=person)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
@@ -235,6 +235,8 @@ def recordings(
 
     Raises `BadInput` where there is neither, and for options that do not go with `driver`.
     """
+    from visualdub.media.sound_decoder import AudioMissing, audio_tracks
+
     if driver is None:
         if driver_face is not None:
             raise BadInput(f"--driver-face {driver_face} chooses a person of --driver, which is not given")
@@ -250,6 +252,8 @@ def recordings(
         raise BadInput(
             f"--driver {driver} speaks one language and {len(dialogue)} are given; expected one --dialogue"
         )
+    if not dialogue and audio_tracks(driver) == 0:
+        raise AudioMissing(f"{driver} has no sound; expected a movie with the voice, or --dialogue beside it")
     return dialogue or [driver]
 
 
