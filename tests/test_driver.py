@@ -24,6 +24,7 @@ from visualdub.dub import (
 )
 from visualdub.edit import DialogueCue, plan_shot
 from visualdub.face.tracker import track_clip
+from visualdub.measure.drawn_occluders import microphone_sprite, paste
 from visualdub.measure.mouth import correlation
 from visualdub.media.audio import read_audio
 from visualdub.records import read_provenance
@@ -89,6 +90,16 @@ def test_only_what_is_played_is_tracked(demo_clip: Path, monkeypatch: pytest.Mon
     assert (mouth.times_s[0], len(mouth), mouth.movie_s) == (1.6, 45, 5.0)
 
 
+@pytest.mark.slow
+def test_the_sound_decides_where_a_microphone_covers_the_drivers_mouth(tmp_path: Path) -> None:
+    pictures, sprite = portrait_pictures(32), microphone_sprite(70)
+    for i in range(12, 20):
+        paste(pictures[i], sprite, 130 + 3 * np.sin(i), 167)
+    movie = write_movie(tmp_path / "voice.mkv", pictures)
+    visible = track_driver(DialogueCue(movie), Fraction(1)).visible
+    assert not visible[13:19].any() and visible[:8].all() and visible[24:].all()
+
+
 # ---- the command -------------------------------------------------------------------------------------------
 
 
@@ -101,8 +112,9 @@ def test_dub_by_a_driver(talking: Path, flat_actor: Path, demo_clip: Path, tmp_p
     record = read_provenance(out)
     assert (record.driver, record.driver_hash) == ("counting.mp4", content_hash(demo_clip))
     assert (record.dialogue, record.dialogue_hash) == (record.driver, record.driver_hash)
-    notes = json.loads((tmp_path / "out.mkv.report.json").read_text())["notes"]
-    assert "counting.mp4 drives the mouth in 12 of 12 frames" in notes
+    report = json.loads((tmp_path / "out.mkv.report.json").read_text())
+    assert "counting.mp4 drives the mouth in 12 of 12 frames" in report["notes"]
+    assert (report["driver"], report["driver_hash"]) == (record.driver, record.driver_hash)
     values = json.loads(curves.read_text())
     assert values["mouth"] == "driven by counting.mp4"
     jaw = [row["jaw"] for row in values["curves"]]

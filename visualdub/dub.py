@@ -244,6 +244,8 @@ def write_performance(
         report.occluded = occluded_runs(track, found.reasons(), output.occluded)
         viewer = output_notes(shot.info, output)
         report.notes += [*viewer, *(notes or []), *light.notes()]
+        if isinstance(mouth, DrivenMouth):
+            report.driver, report.driver_hash = mouth.driver.path.name, mouth.driver.hash
         write_report(report, output.path, files)
         record = _provenance(renderer, report, bounds, mouth)
         write_provenance(output.path, replace(record, occluded=output.occluded), files)
@@ -516,8 +518,8 @@ def _provenance(renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds
         watermark=watermark,
         performance=mouth.path.name if isinstance(mouth, PerformanceFile) else None,
         performance_hash=mouth.hash if isinstance(mouth, PerformanceFile) else None,
-        driver=mouth.driver.path.name if isinstance(mouth, DrivenMouth) else None,
-        driver_hash=mouth.driver.hash if isinstance(mouth, DrivenMouth) else None,
+        driver=report.driver,
+        driver_hash=report.driver_hash,
         holdout=held.path.name if held else None,
         holdout_hash=held.hash if held else None,
         job=renderer.key(shot.frames.start).job_hashes,

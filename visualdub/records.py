@@ -264,6 +264,8 @@ class DubReport:
     sync: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
     occluded: tuple[OccludedFrames, ...] = ()  # frames in which something covers the mouth
+    driver: str | None = None  # the movie of the voice actor who moved the mouth; None: there was none
+    driver_hash: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
