@@ -226,7 +226,7 @@ def retarget(
     moving = driver.active if driver.active.any() else driver.visible
     gap = lip_gap(model, identity, rest + each * way)
     ratio = gap[moving].std() / max(float(driver.gap[moving].std()), 1e-6)
-    values = rest + np.clip(ratio, 1 / MOST_RATIO, MOST_RATIO) * way
+    values = rest + ratio * way
     z = (values - mean) / scale
     share = (driver.gap - driver.rest_gap) / max(driver.speaking_gap - driver.rest_gap, 1e-6)
     closure = smoothstep((APART - share) / (APART - TOUCHING)) * driver.visible
