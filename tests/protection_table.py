@@ -55,6 +55,8 @@ TABLE = (  # command, its output option, the output's ending, inputs
     (DUB + " --use-performance {curves} -o {movie}", "record of -o", RECORD, "curves"),
     (DUB + " --use-performance {curves} -o {spare}.mkv --matte {out}", "--matte", ".mkv", "curves"),
     (DUB + " --dialogue {second} -o {several}", "-o of several", "-voice.mkv", "clip second actor"),
+    (DUB + " --driver {second} -o {out}", "-o", ".mkv", "second"),
+    (DUB + " --driver {second} -o {spare}.mkv --performance {out}", "--performance", ".json", "second"),
     (
         "dub {clip} --dialogue {voice} --minutes 0.05 --consent a,b,c -o {out}",
         "-o without an actor",

@@ -177,6 +177,14 @@ def test_provenance_3() -> None:
     assert (old.occluded, old.holdout, old.holdout_hash) == (None, None, None)
 
 
+def test_provenance_4() -> None:
+    """It says which movie of a voice actor moved the mouth."""
+    record = read_provenance(FORMATS / "dub-4.mkv")
+    assert (record.driver, record.driver_hash) == ("voice_actor.mp4", "0b5dd4a86ad2dea2c1a37d6a0c7ed9ad")
+    assert (record.dialogue, record.performance) == ("voice_actor.mp4", None)
+    assert read_provenance(FORMATS / "dub-3.mkv").driver is None
+
+
 def test_dataset_1() -> None:
     packed = pytest.importorskip("training.data.packed", reason="the extra `training` is not installed")
     dataset = packed.Dataset(FORMATS / "dataset-1")

@@ -24,7 +24,15 @@ from visualdub.errors import (
 
 if TYPE_CHECKING:
     from visualdub.actor.package import Actor, load_actor
-    from visualdub.dub import Output, TrackedShot, dialogue_performance, dub_shot, shot_audio, track_shot
+    from visualdub.dub import (
+        Output,
+        TrackedShot,
+        dialogue_performance,
+        dub_shot,
+        shot_audio,
+        track_driver,
+        track_shot,
+    )
     from visualdub.edit.shot import DialogueCue, Shot, plan_shot
     from visualdub.face.track import Performance, Track
     from visualdub.face.tracker import track_clip
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from visualdub.records import DubReport, FrameKey
     from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
     from visualdub.speech.predict import SpeechMotion, predict_motion
+    from visualdub.speech.retarget import DrivenMouth
     from visualdub.stages import Progress
     from visualdub.timing import FrameRange
 
@@ -46,6 +55,7 @@ __all__ = [
     "ActorError",
     "BadInput",
     "DialogueCue",
+    "DrivenMouth",
     "DubReport",
     "FrameKey",
     "FrameRange",
@@ -76,12 +86,14 @@ __all__ = [
     "read_audio",
     "shot_audio",
     "track_clip",
+    "track_driver",
     "track_shot",
 ]
 
 _MODULE_OF = {  # a test holds this against the imports above; no name may be a module's of this package
     "Actor": "actor.package",
     "DialogueCue": "edit.shot",
+    "DrivenMouth": "speech.retarget",
     "DubReport": "records",
     "FrameKey": "records",
     "FrameRange": "timing",
@@ -105,6 +117,7 @@ _MODULE_OF = {  # a test holds this against the imports above; no name may be a 
     "read_audio": "media.audio",
     "shot_audio": "dub",
     "track_clip": "face.tracker",
+    "track_driver": "dub",
     "track_shot": "dub",
 }
 

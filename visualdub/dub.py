@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.actor.package import Actor
-from visualdub.edit.shot import DialogueCue, Shot
+from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.errors import BadInput
 from visualdub.face.recognise import only_frames_of, people_like
 from visualdub.face.seen import Likeness
@@ -59,11 +59,14 @@ from visualdub.speech.performance import (
 from visualdub.speech.performance_file import PerformanceFile, write_performance_file
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
+from visualdub.speech.retarget import DrivenMotion, DrivenMouth, DriverMouth, driver_mouth, retarget
 from visualdub.stages import WAIT, Progress, StageClock, prefetch, return_free_memory
 from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 
 AUDIO_RATE = 16000  # Hz, of the speech model's input
+STATISTICS_S = 30  # seconds of a driver's movie around what is heard; rest and range are measured in them
+LENGTHS_DIFFER_S = 0.1  # seconds by which a recording and the driver's movie may differ without a note
 FINER = 4  # times the clip's rate: how often a mouth is predicted that is moved by a part of a frame
 
 
@@ -127,29 +130,54 @@ def track_shot(
     return TrackedShot(shot, track, from_cache)
 
 
+Mouth = PerformanceAdjustments | PerformanceFile | DrivenMouth  # where the performance comes from
+
+
+def track_driver(
+    cue: DialogueCue, length_s: Fraction, face: str | None = None, progress: Progress | None = None
+) -> DriverMouth:
+    """The mouth of the filmed voice actor in the movie of `cue`, as far as a shot of `length_s` seconds plays
+    it and STATISTICS_S more on either side; the track comes from the cache where there is one.
+
+    face: as `--face`; by default the most present person. Frames in which a hand or an object covers the
+    mouth count as not visible. Raises `NoFace` where nobody's face is usable, `MediaError` where the movie
+    cannot be read, `BadInput` for an in point past its end.
+    """
+    movie, shot = cue.recording, plan_shot(cue.recording, progress=progress)
+    times_s, start_s = shot.info.frame_times(), float(cue.in_point_s)
+    if start_s > times_s[-1]:
+        raise BadInput(f"{movie} is {times_s[-1]:.2f} s long; the in point {start_s:g} s lies past its end")
+    span_s = start_s - STATISTICS_S, start_s + float(length_s) + STATISTICS_S
+    first, last = (int(np.searchsorted(times_s, s)) for s in span_s)
+    shot = shot.trim(FrameRange(first, last))
+    track, _ = cached_track(movie, frames=shot.frames, face=face, progress=progress)
+    hidden = find_occlusion(shot, track, progress).kind > 0
+    return_free_memory()
+    return driver_mouth(movie, track, times_s[first:last], hidden, float(1 / shot.rate + times_s[-1]))
+
+
 def dub_shot(
     tracked: TrackedShot,
     dialogue: Path | DialogueCue,
     actor: Actor,
     output: Output,
     *,
-    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
+    mouth: Mouth = AS_PREDICTED,
     progress: Progress | None = None,
 ) -> DubReport:
     """The shot speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is left behind.
 
-    mouth: how the predicted performance is adjusted, or an edited performance, in whose place nothing is
-    predicted. Raises `MediaError` for a recording that cannot be read, `OutputError` where the result cannot
-    be written, `BadInput` for an edited performance of other frames, `Interrupted` once `progress` is
-    cancelled.
+    mouth: how the predicted performance is adjusted, or the mouth of a filmed voice actor, or an edited
+    performance, in whose place nothing is predicted. Raises `MediaError` for a recording that cannot be read,
+    `OutputError` where the result cannot be written, `BadInput` for an edited performance of other frames,
+    `Interrupted` once `progress` is cancelled.
     """
     clock = StageClock()
     cue = dialogue if isinstance(dialogue, DialogueCue) else DialogueCue(dialogue)
     track = only_frames_of(tracked.track, actor.likeness)
     tracked = replace(tracked, shot=tracked.shot.with_cue(cue), track=track)
     shot = tracked.shot
-    edited = mouth if isinstance(mouth, PerformanceFile) else None
-    check_output(output, shot.source, cue.recording, actor.folder, edited.path if edited else None)
+    check_output(output, shot.source, cue.recording, actor.folder, file_of(mouth))
     with clock.stage("speech", len(track)):
         audio = shot_audio(shot)
         performance, notes = dialogue_performance(tracked, audio, actor, mouth)
@@ -160,7 +188,7 @@ def dub_shot(
         del audio  # of a long shot it is as large as all that the renderer holds
         return_free_memory()
         return write_performance(
-            tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, edited=edited
+            tracked, performance, actor, output, clock=clock, notes=notes, progress=progress, mouth=mouth
         )
 
 
@@ -173,12 +201,12 @@ def write_performance(
     clock: StageClock | None = None,
     notes: list[str] | None = None,
     progress: Progress | None = None,
-    edited: PerformanceFile | None = None,
+    mouth: Mouth = AS_PREDICTED,
 ) -> DubReport:
     """Render `performance` of `actor` into the shot's frames and encode them; decode, network and encode
     overlap.
 
-    The shot's cue is muxed; without one the clip's own sound stays. edited: the file `performance` came from.
+    The shot's cue is muxed; without one the clip's own sound stays. mouth: where `performance` comes from.
     The movie, its matte and the records beside it take their names together, once all are whole.
     """
     clock, progress = clock or StageClock(), progress or Progress()
@@ -219,8 +247,10 @@ def write_performance(
         report.occluded = occluded_runs(track, found.reasons(), output.occluded)
         viewer = output_notes(shot.info, output)
         report.notes += [*viewer, *(notes or []), *light.notes()]
+        if isinstance(mouth, DrivenMouth):
+            report.driver, report.driver_hash = mouth.driver.path.name, mouth.driver.hash
         write_report(report, output.path, files)
-        record = _provenance(renderer, report, bounds, edited)
+        record = _provenance(renderer, report, bounds, mouth)
         write_provenance(output.path, replace(record, occluded=output.occluded), files)
     return report
 
@@ -252,7 +282,7 @@ def dialogue_performance(
     tracked: TrackedShot,
     audio: NDArray[np.float32],
     actor: Actor,
-    mouth: PerformanceAdjustments | PerformanceFile = AS_PREDICTED,
+    mouth: Mouth = AS_PREDICTED,
 ) -> tuple[Performance, list[str]]:
     """What `actor` does in the shot while `audio` (n,) at AUDIO_RATE is heard, and what the user should know
     of it.
@@ -261,9 +291,13 @@ def dialogue_performance(
         return mouth.performance(tracked.track), [f"mouth: {mouth.describe()}"]
     notes = [] if mouth == AS_PREDICTED else [f"mouth: {mouth.describe()}"]
     adapter = actor.style.usable_adapter()
-    motion = dialogue_motion(audio, tracked.shot.part, mouth, adapter)
+    driven = driven_motion(tracked, actor, mouth) if isinstance(mouth, DrivenMouth) else None
+    adjustments = mouth.adjustments if isinstance(mouth, DrivenMouth) else mouth
+    motion = dialogue_motion(audio, tracked.shot.part, adjustments, adapter, driven)
     if not motion.speech_activity.any():
         notes.append(f"no speech is heard in {tracked.shot.cues[0].recording.name}; the mouth rests")
+    if driven is not None:
+        notes += driver_notes(audio, tracked.shot, driven)
     if actor.style.adapter and adapter is None:
         notes.append(
             f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
@@ -278,12 +312,13 @@ def dialogue_motion(
     info: ClipInfo,
     shaping: PerformanceAdjustments = AS_PREDICTED,
     adapter: NDArray[np.float64] | None = None,
+    driven: DrivenMotion | None = None,
 ) -> SpeechMotion:
     """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain
     is for `blend_performance`.
 
     Frames that stay on screen longer than others are allowed for. adapter: the actor's, as `predict_motion`
-    takes it.
+    takes it. driven: what a filmed voice actor does in place of the predicted mouth.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
@@ -294,6 +329,9 @@ def dialogue_motion(
         further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
         often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, adapter=adapter)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
+    if driven is not None:
+        shown_s = np.arange(count) / float(info.rate) - shaping.offset_ms / 1000
+        motion = driven.over(motion, shown_s, info.rate)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
     return replace(
         motion,
@@ -302,6 +340,44 @@ def dialogue_motion(
         speech_activity=motion.speech_activity[times],
         closure=motion.closure[times],
     )
+
+
+def driven_motion(tracked: TrackedShot, actor: Actor, mouth: DrivenMouth) -> DrivenMotion:
+    """What `actor` does in the shot when the driver of `mouth` moves the mouth, by the shot's clock: the
+    driver's movie lies where the dialogue does.
+
+    Raises `BadInput` for a shot of several cues.
+    """
+    if len(tracked.shot.cues) > 1:
+        raise BadInput(
+            f"{tracked.shot.source}: {len(tracked.shot.cues)} cues in one shot; expected one driver"
+        )
+    track, count = tracked.track, len(actor.style.mean)
+    rest = np.concatenate([[actor.rest_jaw], actor.rest_expression[: count - 1]])
+    driven = retarget(mouth.driver, track.model, track.identity, actor.style, rest)
+    return driven.placed(tracked.shot.cues[0]) if tracked.shot.cues else driven
+
+
+def driver_notes(audio: NDArray[np.float32], shot: Shot, driven: DrivenMotion) -> list[str]:
+    """What the user should know of a driver: how many frames show the mouth, how long movie and dialogue
+    are, and whether there was a choice of people.
+    """
+    driver, cue = driven.driver, shot.cues[0]
+    decides = driven.weight(shot.part.frame_times(), shot.rate) > 0.5
+    notes = [f"{driver.path.name} drives the mouth in {int(decides.sum())} of {len(decides)} frames"]
+    if not decides.all():
+        notes[0] += "; it is predicted from the sound where the driver's mouth is not visible"
+    sound_s = len(audio) / AUDIO_RATE + float(cue.in_point_s - cue.place_s)
+    if cue.recording != driver.path and abs(sound_s - driver.movie_s) > LENGTHS_DIFFER_S:
+        notes.append(
+            f"{cue.recording.name} is {sound_s:.2f} s long and {driver.path.name} {driver.movie_s:.2f} s;"
+            " expected one length, the mouth and the sound start together"
+        )
+    if driver.people > 1:
+        notes.append(
+            f"{driver.path.name} shows {driver.people} people; --driver-face chooses the one who drives"
+        )
+    return notes
 
 
 def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
@@ -334,7 +410,7 @@ def save_performance(
     performance: Performance,
     audio: NDArray[np.float32],
     actor: Actor,
-    mouth: PerformanceAdjustments | PerformanceFile,
+    mouth: Mouth,
     files: Together | None = None,
 ) -> None:
     """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back.
@@ -347,6 +423,13 @@ def save_performance(
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
     write_performance_file(path, tracked.track, performance, phones, rest, about, files)
+
+
+def file_of(mouth: Mouth) -> Path | None:
+    """The file that a mouth was read from."""
+    if isinstance(mouth, DrivenMouth):
+        return mouth.driver.path
+    return mouth.path if isinstance(mouth, PerformanceFile) else None
 
 
 # ---- checks before any work --------------------------------------------------------------------------------
@@ -416,9 +499,7 @@ def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[
         yield write
 
 
-def _provenance(
-    renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds, edited: PerformanceFile | None
-) -> Provenance:
+def _provenance(renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds, mouth: Mouth) -> Provenance:
     """The record of a finished dub."""
     shot, actor, mark = renderer.shot, renderer.actor, renderer.watermark
     held = renderer.holdouts.matte
@@ -438,8 +519,10 @@ def _provenance(
         drawn=report.drawn,
         passed=report.passed,
         watermark=watermark,
-        performance=edited.path.name if edited else None,
-        performance_hash=edited.hash if edited else None,
+        performance=mouth.path.name if isinstance(mouth, PerformanceFile) else None,
+        performance_hash=mouth.hash if isinstance(mouth, PerformanceFile) else None,
+        driver=report.driver,
+        driver_hash=report.driver_hash,
         holdout=held.path.name if held else None,
         holdout_hash=held.hash if held else None,
         job=renderer.key(shot.frames.start).job_hashes,

@@ -69,7 +69,7 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 3  # records of format 1 have no `job`, those up to 2 know nothing of occluders
+FORMAT = 4  # records of format 1 have no `job`, those up to 2 no occluders, those up to 3 no driver
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -116,6 +116,9 @@ class Provenance:
     occluded: str | None = None
     holdout: str | None = None  # the artist's matte of what stays the plate's; None: there was none
     holdout_hash: str | None = None
+    # the movie of a filmed voice actor, who moved the mouth; None: there was none
+    driver: str | None = None
+    driver_hash: str | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -261,6 +264,8 @@ class DubReport:
     sync: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # anything else the user should know, one line each
     occluded: tuple[OccludedFrames, ...] = ()  # frames in which something covers the mouth
+    driver: str | None = None  # the movie of the voice actor who moved the mouth; None: there was none
+    driver_hash: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

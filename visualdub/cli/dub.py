@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from visualdub.services import AdaptRequest
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
+    from visualdub.speech.retarget import DriverMouth
     from visualdub.timing import FrameChoice, FrameRange
 
 MINUTES = 5.0  # of adaptation where no actor is given
@@ -46,12 +47,30 @@ MINUTES = 5.0  # of adaptation where no actor is given
 # ---- options -----------------------------------------------------------------------------------------------
 
 Dialogue = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Option(
         "--dialogue",
         metavar="WAV",
-        help="The new words; several times for several languages, which share one track and one actor.",
+        help="The new words; several times for several languages, which share one track and one actor. By"
+        " default the sound of --driver.",
         show_default=False,
+    ),
+]
+DriverIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--driver",
+        metavar="MOVIE",
+        help="A filmed voice actor, anybody in any language, whose mouth moves the actor's; the sound decides"
+        " where it is not visible. Nothing of this picture is drawn.",
+    ),
+]
+DriverFace = Annotated[
+    str | None,
+    typer.Option(
+        "--driver-face",
+        metavar="N|X,Y",
+        help="Which person of --driver, as --face; by default the most present.",
     ),
 ]
 Movie = Annotated[
@@ -132,8 +151,10 @@ CheckSync = Annotated[
 
 def command(
     clip: Clip,
-    dialogue: Dialogue,
     output: Movie,
+    dialogue: Dialogue = None,
+    driver: DriverIn = None,
+    driver_face: DriverFace = None,
     actor: OptionalActor = None,
     minutes: AdaptMinutes = MINUTES,
     consent: AdaptConsent = None,
@@ -160,15 +181,17 @@ def command(
     """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.dub import Output, check_output, dub_shot
+    from visualdub.dub import Mouth, Output, check_output, dub_shot
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
+    from visualdub.speech.retarget import DrivenMouth
     from visualdub.storage import protect
     from visualdub.timing import FrameChoice, FrameRange
 
+    dialogue = recordings(dialogue, driver, driver_face, use_performance)
     span, choice = FrameRange.parse(frames) if frames else None, FrameChoice.parse(skip, only)
     folder = find_actor(actor) if actor else own_actor(clip, output)
-    inputs = [clip, *dialogue, use_performance, folder if actor else None]
+    inputs = [clip, *dialogue, driver, use_performance, folder if actor else None]
     jobs = [
         (wav, Output(movie, codec, crf, grey, not no_watermark, curves, keep_audio, occluded, holdout))
         for wav, (movie, grey, curves) in zip(
@@ -180,11 +203,13 @@ def command(
     for _, job in jobs:
         check_output(job, clip, *inputs)
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
-    mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
+    mouth: Mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
     person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
+    if driver is not None:
+        mouth = DrivenMouth(tracked_driver(driver, clip, span, driver_face), adjustments)
     shot = tracked_shot(clip, face, span, choice=choice, actor=person)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
@@ -201,6 +226,35 @@ def command(
             say(reports[-1], profile)
     if json:
         print_json({"outputs": [r.as_dict() for r in reports]})
+
+
+def recordings(
+    dialogue: list[Path] | None, driver: Path | None, driver_face: str | None, edited: Path | None
+) -> list[Path]:
+    """What is heard: the recordings in `dialogue`, or else the movie of the driver.
+
+    Raises `BadInput` where there is neither, and for options that do not go with `driver`.
+    """
+    from visualdub.media.sound_decoder import AudioMissing, audio_tracks
+
+    if driver is None:
+        if driver_face is not None:
+            raise BadInput(f"--driver-face {driver_face} chooses a person of --driver, which is not given")
+        if not dialogue:
+            raise BadInput("nothing is said; expected --dialogue WAV or --driver MOVIE")
+        return dialogue
+    if edited is not None:
+        raise BadInput(
+            f"--driver {driver} and --use-performance {edited} both move the mouth; expected one of them"
+            " (--dialogue takes the sound of a movie, too)"
+        )
+    if dialogue and len(dialogue) > 1:
+        raise BadInput(
+            f"--driver {driver} speaks one language and {len(dialogue)} are given; expected one --dialogue"
+        )
+    if not dialogue and audio_tracks(driver) == 0:
+        raise AudioMissing(f"{driver} has no sound; expected a movie with the voice, or --dialogue beside it")
+    return dialogue or [driver]
 
 
 def mouth_of(
@@ -265,6 +319,22 @@ def check_dialogue(wav: Path, movie: Path, kept: Path | None = None) -> None:
     check_soundtrack(AudioSource(wav, recording=True, beside=beside), movie)
     if len(read_audio(wav, AUDIO_RATE)) == 0:
         raise MediaError(f"{wav} holds no sound; expected a recording of the new dialogue")
+
+
+def tracked_driver(movie: Path, clip: Path, frames: FrameRange | None, face: str | None) -> DriverMouth:
+    """The mouth of the voice actor in `movie`, tracked with a progress bar, as far as `frames` of `clip`
+    reach.
+    """
+    from visualdub.dub import track_driver
+    from visualdub.edit import DialogueCue, plan_shot
+
+    with shown_progress() as progress:
+        shot = plan_shot(clip, frames, progress=progress)
+        length_s = shot.info.start_of(shot.frames.end_exclusive) - shot.start_s
+        try:
+            return track_driver(DialogueCue(movie), length_s, face, progress)
+        except BadInput as e:
+            raise type(e)(f"--driver: {str(e).replace('--face', '--driver-face')}") from e
 
 
 def tracked_shot(
