@@ -12,7 +12,7 @@ import numpy as np
 
 from visualdub.measure.result import Finding, write_result
 from visualdub.media.audio import read_audio
-from visualdub.speech.features import HOP, RATE, feature_count, feature_kind
+from visualdub.speech.features import HOP, RATE, WHISPER, feature_count
 from visualdub.speech.predict import predict_motion
 
 SECONDS = 60  # the recording is repeated to this length
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     audio = np.resize(read_audio(args.recording, RATE), SECONDS * RATE)
-    kind = feature_kind("both")
+    kind = WHISPER
     level = kind.level(audio)
     if level is None:
         raise SystemExit("the recording is silent; expected speech")
