@@ -203,7 +203,9 @@ def test_the_export_agrees_with_the_network(weights: dict[str, Tensor], tmp_path
     facts = session.get_modelmeta().custom_metadata_map
     assert (facts["name"], facts["layers"]) == (WHISPER.name, "1 2") and len(facts["source"]) == 64
     assert session.get_inputs()[0].shape == [1, BANDS, FRAMES]
-    stored = {x.data_type for x in onnx.load(str(path)).graph.initializer if len(x.dims) == 2 and x.dims[0] > 2}
+    stored = {
+        x.data_type for x in onnx.load(str(path)).graph.initializer if len(x.dims) == 2 and x.dims[0] > 2
+    }
     assert stored == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT}  # of which the projection is the latter
     encoder = Encoder(weights, (1, 2)).eval()
     network = Features(encoder, fit_projection(layer_outputs(encoder, [counting()]), 16))

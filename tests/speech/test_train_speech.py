@@ -171,10 +171,10 @@ def test_a_perfect_and_a_still_mouth() -> None:
 
 def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    members = [SpeechNet(MEL.width, 5, 16, (1, 2), 0.3, 3).eval() for _ in range(2)]
+    members = [SpeechNet(WHISPER.width, 5, 16, (1, 2), 0.3, 3).eval() for _ in range(2)]
     model = SpeechEnsemble(members, torch.eye(5) * 2, torch.linspace(-1, 1, 5)).eval()
-    export_onnx(model, tmp_path / "m.onnx", MEL, {"face_model": "x"})
-    heard = torch.randn(2, 123, MEL.width)
+    export_onnx(model, tmp_path / "m.onnx", WHISPER, {"face_model": "x"})
+    heard = torch.randn(2, 123, WHISPER.width)
     with torch.no_grad():
         expected = model(heard)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
@@ -184,7 +184,7 @@ def test_the_export_equals_the_networks(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[3] @ layer[:-1] + layer[-1], found[0], atol=1e-4)
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(a.numpy(), b, atol=2e-5)
-    assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": MEL.name}
+    assert session.get_modelmeta().custom_metadata_map == {"face_model": "x", "features": WHISPER.name}
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 

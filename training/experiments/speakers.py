@@ -30,7 +30,7 @@ from training.speech.measure import (
 from training.speech.network import export_onnx
 from training.speech.stored_features import StoredFeatures
 from training.speech.train import VALIDATION, SpeechConfig, clip_tracker, column_mean, train_ensemble
-from training.speech.words import BILABIALS, PAUSES, known_words, spoken_phones
+from training.speech.words import BILABIALS, PAUSES, grid_words, spoken_phones
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.models.face468 import read_face_model
 from visualdub.face.track import Track
@@ -147,7 +147,7 @@ def clip_rows(
     """The rows of the clip with the generic style, of the whole clip and of its second half, and with the
     style fitted to the first half, of the second half.
     """
-    phones = spoken_phones(clip.audio, known_words(clip.file))
+    phones = spoken_phones(clip.audio, grid_words(clip.file))
     count = len(clip.values)
     whole, half = FrameRange(0, count), FrameRange(count // 2, count)
     track = replace(clip.track, face_model=record["face_model"])
@@ -243,7 +243,7 @@ def openings(clip: SpeechClip, model: FaceModel, onnx: Path) -> tuple[Array, Arr
     phones.
     """
     real, found = (mouth_shape(clip, v, model)[0] for v in (clip.values, mouth_of(clip, model, onnx, None)))
-    return clip.times(), real, found, spoken_phones(clip.audio, known_words(clip.file))
+    return clip.times(), real, found, spoken_phones(clip.audio, grid_words(clip.file))
 
 
 def plot_openings(

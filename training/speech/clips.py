@@ -18,7 +18,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 from training.speech import flite
 from training.speech.articulation import contact_curve, opening_curve
 from training.speech.synthetic import random_voice, sentences, speak
-from training.speech.words import BILABIALS, known_words, spoken_phones
+from training.speech.words import BILABIALS, grid_words, spoken_phones
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.face.fit import fit_shot
 from visualdub.face.models import FaceModel
@@ -375,7 +375,7 @@ def load_clip(
         audio_variants(audio, kind, np.random.default_rng(len(audio))),
         track,
         *_mouth(track, model),
-        bilabials(audio, known_words(entry["file"])),
+        bilabials(audio, grid_words(entry["file"])),
     )
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +11,6 @@ from visualdub.speech.phones import PhoneSpan
 HOP_SECONDS = 0.01  # of the recogniser
 BILABIALS = frozenset({"P", "B", "M"})
 PAUSES = frozenset({"SIL", "NSN", "SPN", "+NSN+", "+SPN+", "(NULL)"})
-TRANSCRIPTS = Path(__file__).parent / "transcripts.json"
 
 
 def spoken_phones(audio: NDArray[np.float32], text: str | None = None) -> list[PhoneSpan]:
@@ -74,20 +69,6 @@ def _decode(decoder: object, samples: bytes) -> None:
     decoder.start_utt()  # type: ignore[attr-defined]
     decoder.process_raw(samples, full_utt=True)  # type: ignore[attr-defined]
     decoder.end_utt()  # type: ignore[attr-defined]
-
-
-@cache
-def transcripts() -> dict[str, str]:
-    """The words of clips by their file, as Whisper base recognised them; "" where they are not English."""
-    texts: dict[str, str] = json.loads(TRANSCRIPTS.read_text(encoding="utf-8"))
-    return texts
-
-
-def known_words(name: str) -> str | None:
-    """The words of a clip: of the GRID corpus by its name, of others by `transcripts`; None where they are
-    not known.
-    """
-    return grid_words(name) or transcripts().get(name)
 
 
 GRID: tuple[dict[str, str], ...] = (
