@@ -269,7 +269,7 @@ class Features(nn.Module):
     def __init__(self, encoder: Encoder, projection: Projection) -> None:
         super().__init__()
         self.encoder = encoder
-        self.project = nn.Linear(*projection.matrix.shape)
+        self.project = nn.Linear(len(projection.mean), projection.matrix.shape[1])
         with torch.no_grad():
             self.project.weight.copy_(torch.from_numpy(projection.matrix.T.copy()))
             self.project.bias.copy_(torch.from_numpy(-projection.mean @ projection.matrix))
