@@ -315,6 +315,8 @@ def trained_clips(folder: Path) -> list[dict[str, Any]]:
     Raises `BadInput` where there is no such list.
     """
     path = folder / "clips.json"
+    if not path.is_file():
+        raise BadInput(f"{folder} holds no clips.json; expected a folder of clips with their list")
     try:
         entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         return [e for e in entries if e.get("rights") != MEASURED]
