@@ -50,6 +50,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "stops",
     "locks",
     "storage",
+    "mapped",
     "media",
     "edit",
     "face",
