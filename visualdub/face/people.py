@@ -22,7 +22,7 @@ from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.seen import Likeness, SeenFace
 from visualdub.face.shots import CUT_FOR_SURE, Change, with_changes
 from visualdub.mapped import let_go, spilled
-from visualdub.stages import Progress, StageClock
+from visualdub.stages import Progress, StageClock, return_free_memory
 
 PEOPLE_VERSION = 1  # changes with every change of who is told apart, and of the cuts
 LONGEST_GAP = 12  # frames a face may be missed and still be taken for the same because of its place
@@ -174,6 +174,7 @@ def find_people(
                 progress.report("tracking", i + 1, max(total, i + 1))
     finally:
         finder.close()
+    return_free_memory()  # what MediaPipe took
     found = [run for several in runs.values() for run in several]
     told = _told_apart(found, tuple(changes), model or face_model(DEFAULT_FACE_MODEL))
     store.let_go()

@@ -28,7 +28,7 @@ from visualdub.mapped import spilled
 from visualdub.media.frame import SQUARE
 from visualdub.media.source import open_source, probe
 from visualdub.media.square import shown_rgb
-from visualdub.stages import Progress, StageClock, prefetch, return_free_memory
+from visualdub.stages import Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
 RESIDUAL_LIMIT = (
@@ -88,7 +88,6 @@ def track_clip(
         frames = frames.within(info.frame_count, path.name) if frames else FrameRange(0, info.frame_count)
         with closing(prefetch(shown_rgb(f) for f in source.frames(frames))) as pictures:
             seen_faces = find_people(pictures, progress, len(frames), clock, fitted)
-    return_free_memory()  # what MediaPipe took, before the fit takes some
     count, people = seen_faces.count, seen_faces.people
     if not people:
         raise NoFace(
