@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import typer
 
 from visualdub import __version__, cli
 from visualdub.actor.record import Consent
@@ -53,7 +54,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def failing(*args: object, **kwargs: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(cli, "app", failing)
+    monkeypatch.setattr(typer.main, "get_command", lambda app: failing)
 
 
 def test_help_lists_every_command_in_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,11 +23,12 @@ from visualdub.storage import Together, atomic_path, write_text
 @pytest.fixture(autouse=True)
 def program() -> Iterator[None]:
     """Signals are handled as in a program, and as before afterwards."""
-    before = {n: signal.getsignal(n) for n in stops.SIGNALS}
+    before, hook = {n: signal.getsignal(n) for n in stops.SIGNALS}, sys.excepthook
     for number in stops.SIGNALS:
         signal.signal(number, signal.SIG_DFL)  # a test run in the background ignores SIGINT
     stops.install()
     yield
+    sys.excepthook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -87,6 +88,20 @@ def test_the_third_signal_ends_the_process_without_temporary_files(tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (143, b"raised\n"), done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_extension_module_prints_of_a_signal_is_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = KeyboardInterrupt()
+    sys.excepthook(KeyboardInterrupt, error, None)
+    assert "KeyboardInterrupt" in capsys.readouterr().err  # no signal came: somebody raised it
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    sys.excepthook(KeyboardInterrupt, error, None)
+    assert capsys.readouterr().err == ""
+    sys.excepthook(ValueError, ValueError("a fault"), None)
+    assert "a fault" in capsys.readouterr().err
 
 
 # ---- threads -----------------------------------------------------------------------------------------------

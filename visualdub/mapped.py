@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from visualdub.storage import cache_folder
 
+log = logging.getLogger(__name__)
+
 LARGE = 16 << 20  # bytes; a smaller array stays as it is
-logger = logging.getLogger(__name__)
 
 
 def spilled(values: NDArray[Any], least: int = LARGE) -> NDArray[Any]:
@@ -43,7 +44,7 @@ def spilled_blocks(
         try:
             return _written(blocks(), shape, dtype)
         except OSError as e:  # a full disk, or no folder to write to
-            logger.info("%d KiB stay in memory: %s", size >> 10, e)
+            log.info("%d KiB stay in memory: %s", size >> 10, e)
     return np.concatenate([np.zeros((0, *shape[1:]), dtype), *blocks()])
 
 

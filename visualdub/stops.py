@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from visualdub import temporaries
@@ -48,6 +48,15 @@ def install() -> None:
     shell or under nohup, stays ignored. For the main thread of a program alone.
     """
     _start(program=True)
+    sys.excepthook = _tell
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A hook for what nobody catches. An extension module that imports another prints what stops it there,
+    and the `KeyboardInterrupt` of a signal is no fault.
+    """
+    if not (issubclass(kind, KeyboardInterrupt) and _signals.received):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _start(program: bool) -> None:

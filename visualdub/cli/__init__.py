@@ -166,7 +166,8 @@ def log_options(args: list[str]) -> tuple[list[str], bool, Path | None]:
 def _run(args: list[str], traceback: bool) -> tuple[int, str]:
     """The exit status of one command, and the line that says why it is not 0."""
     try:
-        status = app(args, prog_name="vdub", standalone_mode=False)
+        # not `app(args)`: Typer would put a hook of its own in the place of the one in `stops`
+        status = typer.main.get_command(app)(args, prog_name="vdub", standalone_mode=False)
         if status == INTERRUPTED:  # newer Typers turn Ctrl-C into this status
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0, ""
