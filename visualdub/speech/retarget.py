@@ -211,9 +211,8 @@ def retarget(
     model, identity (V, 3): the actor's face. rest: (m,) the actor's closed mouth. The way from the driver's
     rest is taken from the actor's, all parameters in one ratio: that in which the lips' gap would vary more
     than the driver's if each parameter went from the driver's standard deviation to the actor's. With a ratio
-    for each parameter the mouth would have other shapes than the driver's (correlation of the two openings
-    0.98 over 240 pairs of people, against 0.997). Raises `BadInput` where driver and actor are of different
-    face models.
+    for each parameter the mouth would have other shapes than the driver's. Raises `BadInput` where driver and
+    actor are of different face models.
     """
     if driver.face_model != model.name or len(driver.rest) != len(style.mean):
         raise BadInput(
