@@ -74,4 +74,4 @@ def _map_under(values: NDArray[Any]) -> object:
     base: object = values
     while isinstance(base, np.ndarray):
         base = base.base
-    return base.obj if isinstance(base, memoryview) else base
+    return base
