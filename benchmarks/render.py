@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def per_frame(mask: NDArray[np.float32], repeats: int) -> Iterator[tuple[str, st
     other = partial(light.normalised, crop, stops)
     yield row("in another light: take it out for the network", cost(other, repeats))
     yield row("in another light: put it back", cost(lambda: relit(drawn, stops, curve), repeats))
-    with Segmenter() as segmenter:
+    with closing(Segmenter()) as segmenter:
         yield row("segmentation of one crop (1 or 2 a frame)", cost(lambda: segmenter.person(crop), repeats))
 
 

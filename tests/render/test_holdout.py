@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -143,7 +144,7 @@ def test_mediapipe_finds_the_drawn_hand_over_a_face() -> None:
     rgb = portrait_pictures(1, height=512)[0]
     left, top = rgb.shape[1] / 2 - 120, 250
     paste(rgb, hand_sprite(240), left, top)
-    with HandFinder() as finder:
+    with closing(HandFinder()) as finder:
         (hand,) = finder.hands(rgb)
     assert np.linalg.norm(hand - (HAND_POINTS * 240 + (left, top)), axis=1).mean() < 8
 

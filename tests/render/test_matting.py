@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from render_scene import SIZE, ellipse, picture
@@ -74,7 +76,7 @@ def test_mediapipe_finds_the_person_of_a_made_up_portrait_and_keeps_no_state() -
     """A flat wall is background; what it says of a picture does not depend on the one before."""
     wall = np.full((SIZE, SIZE, 3), (90, 120, 150), np.uint8)
     other = (picture(SIZE, SIZE, noise=0.2) * 255).astype(np.uint8)
-    with Segmenter() as one:
+    with closing(Segmenter()) as one:
         first = one.person(wall)
         one.person(other)
         assert np.array_equal(one.person(wall), first)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,21 +63,13 @@ def turned_back(points: NDArray[Any], turn: int, width: int, height: int) -> NDA
 
 
 class _Net:
-    """A network of MediaPipe that is freed at the end of a `with` block."""
+    """A network of MediaPipe, for `contextlib.closing`."""
 
     _net: Any
 
     def close(self) -> None:
         """Free the network."""
         self._net.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Detector:

@@ -6,6 +6,7 @@ Hands are found by MediaPipe's hand model, anything else by the colours of the f
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import BinaryIO
 
 import numpy as np
@@ -75,7 +76,7 @@ def search_shot(shot: Shot, track: Track, progress: Progress | None = None) -> O
                     colours.add(i, picture, filmed_mesh(track, crop, i), scale, lips[i])
                 yield i, frame
 
-    with HandFinder() as finder:
+    with closing(HandFinder()) as finder:
 
         def look(i: int, frame: Frame) -> list[Hand]:
             if not track.usable[i]:

@@ -205,7 +205,7 @@ class ShotRenderer:
         needed = self.source_frames(wanted)
         progress = progress or Progress()
         decoded = prefetch(self._inputs(needed, progress), AHEAD)
-        with Segmenter() as segmenter, contextlib.closing(decoded) as inputs:
+        with contextlib.closing(Segmenter()) as segmenter, contextlib.closing(decoded) as inputs:
             for scene in self.track.shots:
                 part = _common(wanted, scene)
                 if part is not None:
