@@ -46,7 +46,7 @@ def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.
     assert [m.frame_count for m in movies] == [125, 125, 125] and all(m.has_audio for m in movies)
     page = (folder / "report.html").read_text()
     assert "Synthetic" in page and not re.search(r"\{\{\w+\}\}", page)
-    assert all((folder / name).exists() for name in re.findall(r'src="([^"]+)"', page))
+    assert all((folder / name).exists() for name in re.findall(r'src="([^"#]+)', page))
     assert json.loads((folder / "dub.mp4.provenance.json").read_text())["synthetic"] is True
 
 
