@@ -12,7 +12,8 @@ import numpy as np
 
 from visualdub.measure.result import Finding, write_result
 from visualdub.media.audio import read_audio
-from visualdub.speech.features import HOP, RATE, feature_count, feature_kind
+from visualdub.speech.features import HOP, RATE, WHISPER, feature_count
+from visualdub.speech.features.whisper import KEPT
 from visualdub.speech.predict import predict_motion
 
 SECONDS = 60  # the recording is repeated to this length
@@ -35,13 +36,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     audio = np.resize(read_audio(args.recording, RATE), SECONDS * RATE)
-    kind = feature_kind("both")
+    kind = WHISPER
     level = kind.level(audio)
     if level is None:
         raise SystemExit("the recording is silent; expected speech")
     count = feature_count(len(audio))
     features = SECONDS / cpu_seconds(
-        lambda: [kind.features(audio, level, first, 1000) for first in range(0, count, 1000)]
+        lambda: [kind.features(audio, level, first, KEPT) for first in range(0, count, KEPT)]
     )
     whole = SECONDS / cpu_seconds(lambda: predict_motion(audio, Fraction(25), SECONDS * 25))
     step = HOP / RATE * 1000

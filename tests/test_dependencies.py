@@ -33,9 +33,9 @@ NOT_IMPORTED = {
 EXTRAS = {  # what may be imported beside the dependencies of the core
     "visualdub": (),
     "training": ("training",),
-    "exporters": ("exporters", "wav2vec2"),
+    "exporters": ("exporters", "training"),
     "benchmarks": ("training", "exporters", "dev"),
-    "tests": ("training", "exporters", "wav2vec2", "dev"),
+    "tests": ("training", "exporters", "dev"),
 }
 
 

@@ -326,14 +326,6 @@ def speech(
         int | None, typer.Option("--steps", help="Steps of each of the networks that are averaged.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
-    features: Annotated[
-        str,
-        typer.Option(
-            "--features",
-            help="Input features: phone, mel, both, or wav2vec2 with its weights in the folder"
-            " $VISUALDUB_WAV2VEC2.",
-        ),
-    ] = "both",
 ) -> None:
     """Train the speech model and write it with the record of its training beside it."""
     from training.data.sources import files_read
@@ -347,7 +339,7 @@ def speech(
         require_writable(path)
     from training.speech.train import main  # loads torch
 
-    main(clips, model, steps, seed, say=out.print, features=features)
+    main(clips, model, steps, seed, say=out.print)
 
 
 def _cores() -> int:

@@ -96,11 +96,10 @@ def test_the_mouth_moves_by_whole_frames(offset_ms: float, frames: int) -> None:
     )
     later = slice(max(frames, 0) + 2, 90 + min(frames, 0))
     before = slice(later.start - frames, later.stop - frames)
-    # The recording's level is measured on what is used of it; with a little more of it the values differ
-    # by 0.044 at most.
-    np.testing.assert_allclose(
-        table(moved)[later], table(as_predicted)[before], atol=1e-3 if frames > 0 else 0.1
-    )
+    # The encoder sees ten seconds at once; with a little more of the recording before it, the values differ,
+    # by 0.33 at most and by 0.1 in one of 350.
+    difference = np.abs(table(moved)[later] - table(as_predicted)[before])
+    assert difference.max() < (1e-3 if frames > 0 else 0.5) and np.mean(difference > 0.1) < 0.01
     assert np.abs(table(moved)[later] - table(as_predicted)[later]).max() > 0.5
     if frames > 0:
         assert (moved.speech_activity[:frames] == 0).all()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,22 @@ from training.experiments.tables import markdown, number, write_page
 from training.face.build_face_model import build
 from training.speech.adapter import actor_style
 from training.speech.clips import SpeechClip, fitted_again, load_clips, synthetic_examples
-from training.speech.measure import measure_clip, mouth_shape, style_values
+from training.speech.measure import (
+    CLOSED_SHARE,
+    ClosureCounts,
+    count_closures,
+    measure_clip,
+    mouth_shape,
+    style_values,
+)
 from training.speech.network import export_onnx
-from training.speech.train import SpeechConfig, clip_tracker, column_mean, train_ensemble
-from training.speech.words import BILABIALS, grid_words, spoken_phones
-from visualdub.errors import BadInput
+from training.speech.stored_features import StoredFeatures
+from training.speech.train import VALIDATION, SpeechConfig, clip_tracker, column_mean, train_ensemble
+from training.speech.words import BILABIALS, PAUSES, grid_words, spoken_phones
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.models.face468 import read_face_model
 from visualdub.face.track import Track
-from visualdub.speech.features import feature_kind
+from visualdub.speech.features import WHISPER, FeatureKind
 from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.style import SpeechStyle
@@ -36,7 +43,6 @@ from visualdub.timing import FrameRange
 
 Array = NDArray[np.float64]
 FOLDS = 5
-CLOSED_SHARE = 0.2  # of the real clip's median opening: below it lips count as closed
 SHOWN = ("hdtf_roskam.mp4", "webcam_1.mp4", "stage_2.mp4")  # clips whose openings are plotted
 GENERIC, HALF, ADAPTED = "generic", "generic, second half", "adapted on the first half, second half"
 
@@ -53,10 +59,29 @@ class SpeakerRow:
     correlation: float
     lip_error: float
     deviation_ratio: float
-    bilabials: int  # p, b, m in the audio
-    # share of those whose smallest predicted opening is below CLOSED_SHARE of the tracked median, 0..1
-    closed: float
-    really_closed: float  # the same share of the tracked mouth
+    # as in `ClosureCounts`, with an opening below CLOSED_SHARE of the tracked median as closed
+    bilabials: int
+    closed: int
+    closures: int
+    right: int
+    frames: int
+    touching: int
+    spoken: int
+    really_closed: int  # of the bilabials, in the tracked mouth
+    really_closures: int  # and so on
+    really_right: int
+    really_touching: int
+
+    def counts(self, tracked: bool = False) -> ClosureCounts:
+        """The closures of the predicted mouth, or of the tracked one."""
+        if tracked:
+            closures, touching = (self.really_closures, self.really_right), self.really_touching
+            return ClosureCounts(
+                self.bilabials, self.really_closed, *closures, self.frames, touching, self.spoken
+            )
+        return ClosureCounts(
+            self.bilabials, self.closed, self.closures, self.right, self.frames, self.touching, self.spoken
+        )
 
 
 # ---- folds -------------------------------------------------------------------------------------------------
@@ -102,30 +127,18 @@ def measured(
     part = slice(frames.start, frames.end_exclusive)
     piece = replace(clip, values=clip.values[part], usable=clip.usable[part])
     figures, real, found = measure_clip(piece, values[part], model)
-    times = clip.times()[part]
-    median = float(np.median(real[piece.usable]))
-    lowest = [
-        (_lowest(found, times, p, clip), _lowest(real, times, p, clip))
-        for p in phones
-        if p.phone in BILABIALS and times[0] <= p.start and p.end <= times[-1]
-    ]
-    closed = np.array(lowest).reshape(-1, 2) < CLOSED_SHARE * median
-    shares = closed.mean(0) if len(closed) else np.zeros(2)
+    below = CLOSED_SHARE * float(np.median(real[piece.usable]))
+    speech = [p for p in phones if p.phone not in PAUSES]
+    closing = [p for p in phones if p.phone in BILABIALS]
+    guess, tracked = (count_closures(o, below, clip.times()[part], speech, closing) for o in (found, real))
     return {
         "seconds": round(len(frames) / float(clip.rate), 2),
         "correlation": round(figures.correlation, 4),
         "lip_error": round(figures.lip_error, 4),
         "deviation_ratio": round(figures.deviation_ratio, 4),
-        "bilabials": len(closed),
-        "closed": round(float(shares[0]), 4),
-        "really_closed": round(float(shares[1]), 4),
+        **asdict(guess),
+        **{f"really_{k}": getattr(tracked, k) for k in ("closed", "closures", "right", "touching")},
     }
-
-
-def _lowest(opening: Array, times: Array, phone: PhoneSpan, clip: SpeechClip) -> float:
-    """The smallest opening in a phone and up to half a frame outside it."""
-    half = 0.5 / float(clip.rate)
-    return float(opening[(times >= phone.start - half) & (times <= phone.end + half)].min())
 
 
 def clip_rows(
@@ -174,23 +187,29 @@ def mouth_of(clip: SpeechClip, model: FaceModel, onnx: Path, style: SpeechStyle 
 
 
 def run(
-    clips: Sequence[SpeechClip], config: SpeechConfig, output: Path, tracks: dict[str, tuple[str, Track]]
+    clips: Sequence[SpeechClip],
+    config: SpeechConfig,
+    kind: FeatureKind,
+    output: Path,
+    tracks: dict[str, tuple[str, Track]],
 ) -> None:
     """Train the models that are not in `output` yet, fold by fold, measure them, and write table, page and
-    plots.
+    plots. kind: of the clips' input features.
     """
-    kind, table = feature_kind(config.features), output / "speakers.csv"
+    table = output / "speakers.csv"
     synthetic = (
         synthetic_examples(kind, config.seed) if config.mixture.synthetic or config.mixture.english else []
     )
     drawn = {}
-    for fold, speakers in enumerate(filter(None, folds_of(clips, FOLDS))):
+    others = [c for c in clips if c.speaker not in VALIDATION]
+    for fold, left_out in enumerate(filter(None, folds_of(others, FOLDS))):
+        speakers = [*left_out, *VALIDATION]
         model = face_without(speakers, tracks, output / f"face_fold{fold}.npz")
         fitted = [fitted_again(c, model) for c in clips]
         training = [c for c in fitted if c.speaker not in speakers]
         onnx = output / f"speech_fold{fold}.onnx"
         if not onnx.is_file():
-            ensemble = train_ensemble(training, model, config, synthetic, print)
+            ensemble = train_ensemble(training, model, config, synthetic, print, kind)
             export_onnx(ensemble, onnx, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
         record = {
             "face_model": model.name,
@@ -200,7 +219,8 @@ def run(
             },
         }
         done = {r.file for r in read_records(SpeakerRow, table)}
-        for clip in (c for c in fitted if c.listed and c.speaker in speakers):
+        tested = speakers if fold == 0 else left_out
+        for clip in (c for c in fitted if c.listed and c.speaker in tested):
             if clip.file not in done:
                 rows = clip_rows(clip, fold, model, onnx, record)
                 append_rows(table, rows)
@@ -208,7 +228,7 @@ def run(
                     print(
                         f"{row.file}, {row.style}: correlation {row.correlation:.2f}, lip error"
                         f" {row.lip_error:.2f}, deviation ratio {row.deviation_ratio:.2f}, closed"
-                        f" {row.closed:.2f} of {row.bilabials}",
+                        f" {row.closed} of {row.bilabials}",
                         flush=True,
                     )
             if clip.file in SHOWN:
@@ -268,42 +288,43 @@ def plot_openings(
 
 
 def summary(rows: Sequence[SpeakerRow]) -> list[list[str]]:
-    """One line for each style: clips, means over clips of correlation, lip error and deviation ratio, and the
-    share of all p, b, m that close.
+    """One line for each style: clips, means over clips of correlation, lip error and deviation ratio, then
+    bilabials, recall, precision and F1 of closures in per cent, the share of frames with speech that touch,
+    and the same of the tracked mouths.
     """
     lines = []
     for style in (GENERIC, HALF, ADAPTED):
         mine = [r for r in rows if r.style == style]
         if not mine:
             continue
-        weights = np.array([r.bilabials for r in mine], float)
-        shares = [
-            (
-                float(np.average([getattr(r, k) for r in mine], weights=weights))
-                if weights.sum()
-                else float("nan")
-            )
-            for k in ("closed", "really_closed")
-        ]
-        means = [
-            float(np.mean([getattr(r, k) for r in mine]))
-            for k in ("correlation", "lip_error", "deviation_ratio")
-        ]
+        measures = ("correlation", "lip_error", "deviation_ratio")
+        means = [float(np.mean([getattr(r, k) for r in mine])) for k in measures]
+        guess, real = (sum((r.counts(t) for r in mine), ClosureCounts()) for t in (False, True))
         lines.append(
             [
                 style,
                 str(len(mine)),
                 *(number(m, 3) for m in means),
-                f"{int(weights.sum())}",
-                *(number(100 * s, 1) for s in shares),
+                str(guess.bilabials),
+                *closure_cells(guess),
+                " / ".join(closure_cells(real)),
             ]
         )
     return lines
 
 
+def closure_cells(counts: ClosureCounts) -> list[str]:
+    """Recall, precision and F1 in per cent, and the share of frames with speech in which the lips touch."""
+    share = counts.touching / counts.frames if counts.frames else float("nan")
+    return [number(100 * x, 1) for x in (counts.recall, counts.precision, counts.f1, share)]
+
+
 def write(rows: Sequence[SpeakerRow], output: Path) -> None:
     """Write the page of everything in the table."""
-    columns = ["correlation", "lip error", "deviation ratio", "p b m", "closed %", "really closed %"]
+    columns = [
+        *("correlation", "lip error", "deviation ratio", "p b m"),
+        *("recall %", "precision %", "F1 %", "frames that touch %"),
+    ]
     each = [
         [
             r.file,
@@ -315,21 +336,26 @@ def write(rows: Sequence[SpeakerRow], output: Path) -> None:
             number(r.lip_error),
             number(r.deviation_ratio),
             r.bilabials,
-            number(100 * r.closed, 0),
-            number(100 * r.really_closed, 0),
+            *closure_cells(r.counts()),
         ]
         for r in rows
     ]
+    others = [r for r in rows if r.speaker not in VALIDATION]
+    counts = sum((r.counts() for r in others if r.style == GENERIC), ClosureCounts())
+    within = number(100 * counts.spoken / max(counts.frames, 1), 1)
     write_page(
         output / "speakers.md",
         "Speech of people whom the model was not trained on",
         [
             (
                 "Every speaker is in one fold; network, face basis and generic style of a fold are of other"
-                " people. Means over clips. Closed: the smallest opening within a p, b or m is under"
-                f" {CLOSED_SHARE:g} of the real clip's median opening."
+                " people. Means over clips, without those of"
+                f" {', '.join(VALIDATION)}, on whom nothing is trained. Lips touch where the opening is below"
+                f" {CLOSED_SHARE:g} of the real clip's median. Recall: the p, b and m in which they touch."
+                " Precision: the stretches of frames with speech in which they touch that are at a p, b or"
+                f" m, which fill {within} % of these frames."
             ),
-            markdown(["style", "clips", *columns], summary(rows)),
+            markdown(["style", "clips", *columns, "the same of the tracked mouths"], summary(others)),
             markdown(["clip", "speaker", "fold", "style", "seconds", *columns], each),
         ],
     )
@@ -349,32 +375,31 @@ def main(given: Sequence[str]) -> None:
         metavar="DIR",
         help="folder of models, table and plots; resumed",
     )
-    parser.add_argument("--features", default="both", help="input features: phone, mel, both or wav2vec2")
     parser.add_argument(
         "--members", type=int, default=SpeechConfig().members, metavar="N", help="networks of each fold"
     )
     parser.add_argument(
         "--steps", type=int, default=SpeechConfig().steps, metavar="N", help="of each network"
     )
+    parser.add_argument(
+        "--tracks", type=Path, metavar="DIR", help="folder of the clips' tracks; default: the common cache"
+    )
     parser.add_argument("--no-synthetic", action="store_true", help="train on clips alone")
     options = parser.parse_args(given)
-    if not (options.clips / "clips.json").is_file():
-        raise BadInput(f"{options.clips} holds no clips.json; expected a folder of clips with their list")
     options.output.mkdir(parents=True, exist_ok=True)
-    config = SpeechConfig(features=options.features, members=options.members, steps=options.steps)
+    config = SpeechConfig(members=options.members, steps=options.steps)
     if options.no_synthetic:
         config = replace(config, mixture=replace(config.mixture, synthetic=0, english=0))
-    tracker, tracks = clip_tracker(None), {}
+    kind = StoredFeatures.of(WHISPER, options.output / "features")
+    tracker, tracks = clip_tracker(options.tracks), {}
 
     def kept(path: Path) -> Track:
         tracks[path.name] = tracker(path)
         return tracks[path.name]
 
-    clips = load_clips(
-        options.clips, kept, face_model(DEFAULT_FACE_MODEL), feature_kind(config.features), print
-    )
+    clips = load_clips(options.clips, kept, face_model(DEFAULT_FACE_MODEL), kind, print)
     speakers = {c.file: c.speaker for c in clips}
-    run(clips, config, options.output, {f: (speakers.get(f, f), t) for f, t in tracks.items()})
+    run(clips, config, kind, options.output, {f: (speakers.get(f, f), t) for f, t in tracks.items()})
 
 
 if __name__ == "__main__":

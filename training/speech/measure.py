@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from training.speech.clips import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
 from visualdub.face.models import FaceModel, posed_landmarks
 from visualdub.speech.closure import close_lips
+from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import SpeechMotion
 
 Array = NDArray[np.float64]
@@ -85,6 +87,79 @@ def mean_figures(rows: list[SpeechFigures]) -> dict[str, float]:
     """Mean over clips of every figure."""
     table: dict[str, Any] = {k: [asdict(r)[k] for r in rows] for k in asdict(rows[0])}
     return {k: round(float(np.mean(v)), 4) for k, v in table.items()}
+
+
+# ---- closures ----------------------------------------------------------------------------------------------
+
+CLOSED_SHARE = 0.2  # of the real mouth's median opening: below it lips count as closed
+SLACK_S = 0.04  # a closure this far from a bilabial still belongs to it: times of phones are no better
+
+
+@dataclass(frozen=True)
+class ClosureCounts:
+    """The closures of a mouth beside the bilabials (p, b, m) that were spoken; sums over clips by `+`."""
+
+    bilabials: int = 0
+    closed: int = 0  # of them, in which the lips touch
+    closures: int = 0  # stretches of frames with speech in which the lips touch
+    right: int = 0  # of them, at a bilabial
+    frames: int = 0  # with speech
+    touching: int = 0  # of them, in which the lips touch
+    spoken: int = 0  # of them, within a bilabial
+
+    def __add__(self, other: ClosureCounts) -> ClosureCounts:
+        return ClosureCounts(**{k: v + getattr(other, k) for k, v in asdict(self).items()})
+
+    @property
+    def recall(self) -> float:
+        """The share of the bilabials in which the lips touch; NaN where none were spoken."""
+        return self.closed / self.bilabials if self.bilabials else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """The share of the closures that are at a bilabial; NaN where there are none."""
+        return self.right / self.closures if self.closures else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of recall and precision; NaN where either is."""
+        return 2 / (1 / self.recall + 1 / self.precision) if self.closed and self.right else float("nan")
+
+
+def count_closures(
+    opening: Array,
+    closed_below: float,
+    times: Array,
+    speech: Sequence[PhoneSpan],
+    bilabials: Sequence[PhoneSpan],
+) -> ClosureCounts:
+    """The closures of a mouth `opening` (n,) at `times` (n,) in seconds, ascending.
+
+    closed_below: opening under which the lips touch. speech: the phones that are spoken, without pauses;
+    bilabials: those of them in which lips touch. A bilabial counts where it lies within the times, as closed
+    where the lips touch in it or at most half a frame outside it; a closure counts as right at most SLACK_S
+    outside one.
+    """
+    half = float(np.median(np.diff(times))) / 2 if len(times) > 1 else 0.0
+    inside = [p for p in bilabials if times[0] <= p.start and p.end <= times[-1]]
+    touches, spoken, at, near = opening < closed_below, *np.zeros((3, len(times)), bool)
+    for spans, mask, slack in ((speech, spoken, 0.0), (bilabials, at, 0.0), (bilabials, near, SLACK_S)):
+        for p in spans:
+            mask |= (times >= p.start - slack) & (times <= p.end + slack)
+    edges = np.flatnonzero(np.diff(np.pad(touches & spoken, 1).astype(int)))
+    stretches = list(zip(edges[::2], edges[1::2], strict=True))
+    return ClosureCounts(
+        len(inside),
+        sum(bool(touches[(times >= p.start - half) & (times <= p.end + half)].any()) for p in inside),
+        len(stretches),
+        sum(bool(near[a:b].any()) for a, b in stretches),
+        int(spoken.sum()),
+        int((touches & spoken).sum()),
+        int((at & spoken).sum()),
+    )
+
+
+# ---- the mouth of a clip -----------------------------------------------------------------------------------
 
 
 def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Array:

@@ -20,14 +20,14 @@ from training.speech.clips import SpeechClip, SyntheticExample, load_clips, synt
 from training.speech.measure import SpeechFigures, mean_figures, measure_clip, style_values
 from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx
 from training.speech.windows import Mixture, Windows, lip_jacobian
-from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track, track_clip
-from visualdub.speech.features import feature_kind
+from visualdub.speech.features import WHISPER, FeatureKind
 from visualdub.speech.predict import MODEL, predict_motion
 from visualdub.storage import write_text
 
+VALIDATION = ("macron",)  # speakers of another language, on whom nothing is ever trained
 HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 
 
@@ -35,12 +35,11 @@ HELD_OUT = ("hill", "studio_b", "roskam", "radio22", "webcam", "stage")
 class SpeechConfig:
     """The configuration of a training."""
 
-    features: str = "both"  # input features: phone, mel, both or wav2vec2
     channels: int = 64
     dilations: tuple[int, ...] = (1, 2, 4)  # in steps of 20 ms
     dropout: float = 0.3
     steps: int = 300
-    mixture: Mixture = field(default_factory=lambda: Mixture(16, 6, 6, 128, 0.06, 0.3, 0.15, 0.1))
+    mixture: Mixture = field(default_factory=lambda: Mixture(16, 6, 6, 128, 0.06, 0.3, 0.15))
     rate: float = 2e-3  # learning rate of AdamW, one cycle
     decay: float = 0.05  # weight decay
     members: int = 2  # networks whose mean is exported
@@ -112,10 +111,12 @@ def train_member(
     config: SpeechConfig,
     synthetic: list[SyntheticExample],
     progress: Callable[[int, float], None] | None = None,
+    kind: FeatureKind = WHISPER,
 ) -> SpeechNet:
-    """Train one network, seeded by `config.seed`. progress: gets every step and its loss."""
+    """Train one network, seeded by `config.seed`. progress: gets every step and its loss. kind: of the
+    clips' input features.
+    """
     torch.manual_seed(config.seed)
-    kind = feature_kind(config.features)
     windows = Windows(clips, model, kind, config.mixture, config.seed, synthetic)
     people = len(windows.people)
     net = SpeechNet(
@@ -172,8 +173,11 @@ def train_ensemble(
     config: SpeechConfig,
     synthetic: list[SyntheticExample],
     say: Callable[[str], None],
+    kind: FeatureKind = WHISPER,
 ) -> SpeechEnsemble:
-    """The mean of `config.members` networks trained on `clips`, its opening stretched by `config.stretch`."""
+    """The mean of `config.members` networks trained on `clips`, its opening stretched by `config.stretch`.
+    Arguments as of `train_member`.
+    """
     members = []
     for i in range(config.members):
 
@@ -184,7 +188,9 @@ def train_ensemble(
                     f" {loss:.3f}"
                 )
 
-        members.append(train_member(clips, model, replace(config, seed=config.seed + i), synthetic, progress))
+        members.append(
+            train_member(clips, model, replace(config, seed=config.seed + i), synthetic, progress, kind)
+        )
     slopes = {c.file: lip_jacobian(model, c)[:, -1] for c in clips}
     apart = config.apart_weight * torch.tensor(np.mean(list(slopes.values()), 0), dtype=torch.float32)
     return SpeechEnsemble(members, opening_gain(clips, slopes, config.stretch), apart).eval()
@@ -202,40 +208,52 @@ def main(
     seed: int = 0,
     tracks: Path | None = None,
     say: Callable[[str], None] = print,
-    features: str = "both",
 ) -> dict[str, Any]:
     """Train on the clips in `clips`/clips.json whose audio is their speaker's; write `out` (.onnx) and its
     record (.json), which is returned.
 
     out: by default the model inside the package. steps: of each network, by default the configuration's.
     tracks: folder of the clips' tracks, by default the common cache. say: gets lines about the progress.
-    features: the input features, as `feature_kind` names them. Speakers in HELD_OUT are measured, never
-    trained on. Raises `BadInput` where `clips` holds no list of clips.
+    Speakers in HELD_OUT and VALIDATION are measured, never trained on. Raises `BadInput` where `clips` holds
+    no list of clips.
     """
-    start = time.monotonic()
-    config = SpeechConfig(features=features, seed=seed)
-    config, kind = config if steps is None else replace(config, steps=steps), feature_kind(features)
-    model, out = face_model(DEFAULT_FACE_MODEL), out or MODEL
-    if not (clips / "clips.json").is_file():
-        raise BadInput(f"{clips} holds no clips.json; expected a folder of clips with their list")
-    loaded = load_clips(clips, clip_tracker(tracks), model, kind, say)
-    training, held_out = ([c for c in loaded if (c.speaker in HELD_OUT) == side] for side in (False, True))
-    synthetic = synthetic_examples(kind, seed) if config.mixture.synthetic or config.mixture.english else []
+    config = SpeechConfig(seed=seed)
+    config = config if steps is None else replace(config, steps=steps)
+    loaded = load_clips(clips, clip_tracker(tracks), face_model(DEFAULT_FACE_MODEL), WHISPER, say)
+    synthetic = (
+        synthetic_examples(WHISPER, seed) if config.mixture.synthetic or config.mixture.english else []
+    )
+    return train_model(loaded, synthetic, config, out or MODEL, say)
+
+
+def train_model(
+    loaded: list[SpeechClip],
+    synthetic: list[SyntheticExample],
+    config: SpeechConfig,
+    out: Path,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train on the clips `loaded`, with the default face model and features; write `out` (.onnx) and its
+    record (.json), which is returned. Speakers in HELD_OUT and VALIDATION are measured, never trained on.
+    """
+    start, model = time.monotonic(), face_model(DEFAULT_FACE_MODEL)
+    left_out = (*HELD_OUT, *VALIDATION)
+    training, held_out = ([c for c in loaded if (c.speaker in left_out) == side] for side in (False, True))
     ensemble = train_ensemble(training, model, config, synthetic, say)
-    export_onnx(ensemble, out, kind, {"face_model": model.name, "n_speech": str(model.n_speech)})
+    export_onnx(ensemble, out, WHISPER, {"face_model": model.name, "n_speech": str(model.n_speech)})
     rows = {c.file: run_clip(c, model, out) for c in held_out}
     record = {
         "format": 2,
         "face_model": model.name,
         "n_speech": model.n_speech,
-        "features": kind.name,
+        "features": WHISPER.name,
         "config": asdict(config),
         "clips": {
             c.file: {"speaker": c.speaker, "offset_ms": round(1000 * c.offset), "listed": c.listed}
             for c in training
         },
         "synthetic_sentences": len(synthetic),
-        "held_out_speakers": list(HELD_OUT),
+        "held_out_speakers": list(left_out),
         "generic": {
             "scale": column_mean([c.scale for c in training]),
             "offset_from_rest": column_mean([c.offset_from_rest for c in training]),
@@ -271,9 +289,8 @@ if __name__ == "__main__":
         steps: int | None = None,
         seed: int = 0,
         tracks: Path | None = None,
-        features: str = "both",
     ) -> None:
         """Train the speech model on a folder of clips with their list."""
-        main(clips, out, steps, seed, tracks, features=features)
+        main(clips, out, steps, seed, tracks)
 
     typer.run(command)

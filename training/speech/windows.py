@@ -60,7 +60,6 @@ class Mixture:
     # share of the clips' windows with a changed audio variant: faster, noisy, reverberant, band-limited
     degraded: float
     noise: float  # standard deviation of noise on every feature of every step; half of it on a whole window
-    masked: float  # share of the phone features that are removed from a window
 
 
 class Windows:
@@ -76,7 +75,7 @@ class Windows:
         synthetic: list[SyntheticExample],
     ) -> None:
         """model: of the face. kind: of input features. synthetic: examples besides those of the clips."""
-        self.kind, self.mixture, self.random = kind, mixture, np.random.default_rng(seed)
+        self.mixture, self.random = mixture, np.random.default_rng(seed)
         self.languages, self.english = (
             [s for s in synthetic if s.opening_trained is trained] for trained in (True, False)
         )
@@ -150,26 +149,21 @@ class Windows:
         )
 
     def _window(self, parts: dict[str, Array]) -> dict[str, Array]:
-        """The same random stretch of every part; silence and zeros outside."""
+        """The same random stretch of every part; zeros outside."""
         length, total = self.mixture.length, len(parts["features"])
         first = int(self.random.integers(min(0, total - length), max(1, total - length + 1)))
         a, b = max(0, first), min(total, first + length)
         windows = {}
         for name, values in parts.items():
-            outside = -1.0 if name == "features" else 0.0
-            windows[name] = np.full((length, *values.shape[1:]), outside, np.float32)
+            windows[name] = np.zeros((length, *values.shape[1:]), np.float32)
             windows[name][a - first : b - first] = values[a:b]
         return windows
 
     def _augment(self, inputs: Array) -> Array:
-        """Features (N, T, width) as of another microphone and a worse recogniser: with noise, with a constant
-        offset in each window, and with some phones removed.
+        """Features (N, T, width) as of another microphone: with noise, and with a constant offset in each
+        window.
         """
         r, m = self.random, self.mixture
         offset = r.normal(0, m.noise / 2, (len(inputs), 1, inputs.shape[2]))
-        augmented = inputs + r.normal(0, m.noise, inputs.shape) + offset
-        if self.kind.phones:
-            removed = r.random((len(inputs), 1, self.kind.phones)) < m.masked
-            phones = augmented[..., self.kind.bands : self.kind.bands + self.kind.phones]
-            phones -= removed * (phones + 0.5)
-        return np.asarray(augmented, np.float32)
+        noise = r.standard_normal(inputs.shape, np.float32) * np.float32(m.noise)
+        return np.asarray(inputs + noise + offset, np.float32)

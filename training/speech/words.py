@@ -10,6 +10,7 @@ from visualdub.speech.phones import PhoneSpan
 
 HOP_SECONDS = 0.01  # of the recogniser
 BILABIALS = frozenset({"P", "B", "M"})
+PAUSES = frozenset({"SIL", "NSN", "SPN", "+NSN+", "+SPN+", "(NULL)"})
 
 
 def spoken_phones(audio: NDArray[np.float32], text: str | None = None) -> list[PhoneSpan]:
@@ -22,7 +23,7 @@ def spoken_phones(audio: NDArray[np.float32], text: str | None = None) -> list[P
     if level is None:
         return []
     samples = (np.clip(audio * level.gain, -1, 1) * 32767).astype("<i2").tobytes()
-    words = text or _recognised(samples)
+    words = _recognised(samples) if text is None else text
     return _aligned(samples, words) if words else []
 
 

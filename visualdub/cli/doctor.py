@@ -62,7 +62,6 @@ NEEDED = (
 OPTIONAL = {
     "torch": "vdub adapt, vdub train, vdub export (extra: training)",
     "onnx": "vdub export, vdub train speech (extras: training, exporters)",
-    "transformers": "preparing wav2vec2 weights for speech models that listen to them (extra: wav2vec2)",
 }
 ALTERNATIVES = {  # distributions that install the same files: the one that is asked for first
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from visualdub.speech import features
 from visualdub.speech.activity import drop_bursts
 from visualdub.speech.features import pocketsphinx as phones
+from visualdub.speech.features.mel import CONTEXT as AROUND
+from visualdub.speech.features.mel import measured_seconds, scaled_piece
+from visualdub.speech.features.typical import CEPSTRA
 
 SILENCE = "SIL"
 NOISE = ("NSN", "SPN")  # breath, cough and the like; they are labelled SILENCE
@@ -77,17 +80,32 @@ def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[
 def _scores(audio: NDArray[np.float32], level: features.Level, steps: int) -> Iterator[NDArray[np.float32]]:
     """Phone scores (BLOCK or fewer, P) of one block of steps after another."""
     pause, silence = _pauses(audio, level, steps), phones.acoustic_model().phones.index(SILENCE)
+    mean = mean_cepstra(audio, level)
     for first in range(0, steps, BLOCK):
         count = min(BLOCK, steps - first)
         start = max(first - CONTEXT, 0)
         piece = audio[start * phones.HOP : (first + count + CONTEXT) * phones.HOP] * np.float32(level.gain)
-        scores = phones.phone_scores(
-            piece, first - start, count, level.cepstra, phones.acoustic_model(), every=1
-        )
+        scores = phones.phone_scores(piece, first - start, count, mean, phones.acoustic_model(), every=1)
         in_pause = pause[first : first + count]
         scores[in_pause] = -CERTAIN
         scores[in_pause, silence] = 0.0
         yield scores
+
+
+def mean_cepstra(audio: NDArray[np.float32], level: features.Level) -> NDArray[np.float32]:
+    """(13,) mean cepstra of a recording at its level, without digital silence; drawn toward typical ones
+    where it holds little speech.
+    """
+    steps = features.RATE // phones.HOP  # of a second
+    end = -(-len(audio) // phones.HOP)
+    spectra = [
+        phones.cepstra(scaled_piece(audio, level.gain, first, steps // 2), AROUND * 2, steps)
+        for first in measured_seconds(audio)
+        if first < features.feature_count(len(audio))
+    ]
+    rows = np.concatenate(spectra)[:end]
+    mean = rows[rows[:, 0] > 0].mean(0)
+    return np.asarray(mean + np.float32(level.typical) * (CEPSTRA - mean), np.float32)
 
 
 def _pauses(audio: NDArray[np.float32], level: features.Level, steps: int) -> NDArray[np.bool_]:
@@ -97,7 +115,7 @@ def _pauses(audio: NDArray[np.float32], level: features.Level, steps: int) -> ND
     """
     steps_of_feature = features.HOP // phones.HOP
     audible = [
-        features.KINDS["mel"].audible(audio, level, first, BLOCK)
+        features.WHISPER.audible(audio, level, first, BLOCK)
         for first in range(0, -(-steps // steps_of_feature), BLOCK)
     ]
     return drop_bursts(~np.repeat(np.concatenate(audible), steps_of_feature)[:steps], PAUSE)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.speech import features
 from visualdub.speech.activity import STEP_RATE, closure_envelope, speech_activity_envelope
+from visualdub.speech.features.whisper import KEPT
 from visualdub.storage import name_or_bytes
 
 MODEL = Path(__file__).parent / "data" / "speech.onnx"
@@ -26,7 +27,7 @@ Array = NDArray[np.floating[Any]]
 # What the network gives, and the name of that output in the ONNX file. The names in the file are older; an
 # actor's adapter is tied to the hash of the file, so they stay.
 ONNX_OUTPUTS = {"motion": "motion", "speech_activity": "voice", "closure": "contact", "hidden": "hidden"}
-BLOCK = 1000  # steps the model is run on at once, 20 s
+BLOCK = 3 * KEPT  # steps the model is run on at once, 24 s, whole windows of the features
 CONTEXT = 64  # steps of audio on either side of a block, more than the network's receptive field
 
 
@@ -112,13 +113,17 @@ def encode_blocks(
     names = [ONNX_OUTPUTS[w] for w in wanted]
     shapes = {o.name: (BLOCK, *o.shape[2:]) for o in session.get_outputs()}
     inner = slice(CONTEXT, CONTEXT + BLOCK)
+    rows, ready = np.zeros((CONTEXT, kind.width), np.float32), 0  # features before the recording are zeros
     for first in range(0, steps, BLOCK):
         if level is None:
             yield [np.zeros(shapes[name], np.float32) for name in names]
             continue
-        span = first - CONTEXT, BLOCK + 2 * CONTEXT
-        outputs = session.run(names, {"features": kind.features(audio, level, *span)[None]})
-        audible = kind.audible(audio, level, *span)
+        while len(rows) < BLOCK + 2 * CONTEXT:
+            rows = np.concatenate([rows, kind.features(audio, level, ready, BLOCK)])
+            ready += BLOCK
+        outputs = session.run(names, {"features": rows[None, : BLOCK + 2 * CONTEXT]})
+        rows = rows[BLOCK:]
+        audible = kind.audible(audio, level, first - CONTEXT, BLOCK + 2 * CONTEXT)
         yield [
             (o[0] * audible if w in ("speech_activity", "closure") else o[0])[inner]
             for w, o in zip(wanted, outputs, strict=True)

@@ -14,8 +14,7 @@ from scipy.ndimage import minimum_filter1d
 from visualdub.arrays import padded_slice
 from visualdub.errors import BadInput
 from visualdub.speech.features.mel_filters import bin_hertz, mel_edges, mel_of_hertz, triangles
-from visualdub.speech.features.pocketsphinx import cepstra
-from visualdub.speech.features.typical import CEPSTRA, MEL
+from visualdub.speech.features.typical import MEL
 
 RATE = 16000  # samples per second
 HOP = 320  # samples: 50 features per second
@@ -73,9 +72,7 @@ class Level:
 
     gain: float  # samples are multiplied by this first, which makes all recordings equally loud
     mel: NDArray[np.float32]  # (BANDS,) mean log-mel of the loud frames
-    cepstra: NDArray[np.float32]  # (13,) mean cepstra, without digital silence
-    mean: float  # of the samples, as recorded
-    deviation: float  # standard deviation of the samples, as recorded
+    typical: float  # share of the typical level in `mel`, 0 where there is enough speech
 
 
 def recording_level(audio: NDArray[np.float32]) -> Level | None:
@@ -87,32 +84,22 @@ def recording_level(audio: NDArray[np.float32]) -> Level | None:
     speech, the level is drawn toward the typical one.
     """
     per_second = RATE // HOP
-    seconds = _seconds_with_sound(audio)
-    spread = np.linspace(0, len(seconds) - 1, min(len(seconds), SAMPLED_SECONDS)).astype(int)
-    starts = seconds[np.unique(spread)] * per_second
-    mel = np.concatenate([log_mel(audio, int(s), per_second) for s in starts])
+    mel = np.concatenate([log_mel(audio, first, per_second) for first in measured_seconds(audio)])
     loudness = np.log(np.exp(mel).sum(1))
     top = np.percentile(loudness, 98)
     if top * 10 / np.log(10) < SILENT_DB:
         return None
-    inside = starts[starts < feature_count(len(audio))]
-    gain = float(np.exp((LOUDNESS - top) / 2))
-    spectra = np.concatenate(
-        [cepstra(scaled_piece(audio, gain, int(s), per_second), CONTEXT * 2, per_second * 2) for s in inside]
-    )
-    typical = np.float32(TYPICAL_SHARE * max(0.0, 1 - (loudness >= top - LOUD).sum() / ENOUGH))
+    typical = TYPICAL_SHARE * max(0.0, 1 - float((loudness >= top - LOUD).sum()) / ENOUGH)
     quietest = np.float32(np.log(POWER_FLOOR) + DEPTH)  # so that digital silence is silent in every band
-    loud = mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top)
-    samples = np.concatenate([audio[s * HOP : (s + per_second) * HOP] for s in inside])
-    spectra = spectra[: 2 * feature_count(len(audio))]
-    loud, mean = np.maximum(loud, quietest), spectra[spectra[:, 0] > 0].mean(0)
-    return Level(
-        gain,
-        loud + typical * (MEL - loud),
-        mean + typical * (CEPSTRA - mean),
-        float(samples.mean(dtype=np.float64)),
-        float(samples.std(dtype=np.float64)),
-    )
+    loud = np.maximum(mel[loudness >= top - LOUD].mean(0) + np.float32(LOUDNESS - top), quietest)
+    return Level(float(np.exp((LOUDNESS - top) / 2)), loud + np.float32(typical) * (MEL - loud), typical)
+
+
+def measured_seconds(audio: NDArray[np.float32]) -> list[int]:
+    """The first feature of each second of a recording (n,) on which its level is measured, ascending."""
+    seconds = _seconds_with_sound(audio)
+    spread = np.linspace(0, len(seconds) - 1, min(len(seconds), SAMPLED_SECONDS)).astype(int)
+    return [int(s) for s in seconds[np.unique(spread)] * (RATE // HOP)]
 
 
 def _seconds_with_sound(audio: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -157,8 +144,6 @@ class FeatureKind(ABC):
 
     name: str  # includes a version; a model that was trained on another one is refused
     width: int  # how many numbers a feature has
-    bands: int  # how many of them, from the first on, are log-mel, -1 and more
-    phones: int  # how many of them, after those, are phone scores, -1..1
 
     def level(self, audio: NDArray[np.float32]) -> Level | None:
         """The level of a whole recording (n,), for `features` and `audible`; None where it is silent."""
@@ -170,7 +155,7 @@ class FeatureKind(ABC):
     ) -> NDArray[np.float32]:
         """(count, width) features `first` .. `first + count - 1` of a recording (n,) in -1..1.
 
-        Outside the recording there is silence, so any `first` is allowed.
+        Outside the recording they are zeros, so any `first` is allowed.
         """
 
     def audible(self, audio: NDArray[np.float32], level: Level, first: int, count: int) -> NDArray[np.bool_]:

@@ -43,3 +43,21 @@ def triangles(bins: Values, edges: Values) -> Values:
     rising = (at - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - at) / (edges[2:] - edges[1:-1])
     return np.maximum(0, np.minimum(rising, falling))
+
+
+SLANEY_HZ, SLANEY_MEL = 1000.0, 15.0  # up to here the scale is linear, above it logarithmic
+SLANEY_STEP = np.log(6.4) / 27  # nepers of frequency in one mel above SLANEY_HZ
+
+
+def slaney_edges(low_hz: float, high_hz: float, bands: int) -> Values:
+    """(bands + 2,) edges in hertz, evenly spaced in Slaney's mel ("Auditory Toolbox", 1998), which Whisper
+    takes: 200 / 3 Hz for each mel up to 1 kHz, logarithmic above.
+    """
+
+    def mel(hertz: float) -> float:
+        linear = hertz * SLANEY_MEL / SLANEY_HZ
+        return linear if hertz < SLANEY_HZ else SLANEY_MEL + float(np.log(hertz / SLANEY_HZ)) / SLANEY_STEP
+
+    mels = np.linspace(mel(low_hz), mel(high_hz), bands + 2)
+    above = SLANEY_HZ * np.exp((np.maximum(mels, SLANEY_MEL) - SLANEY_MEL) * SLANEY_STEP)
+    return np.where(mels < SLANEY_MEL, mels * SLANEY_HZ / SLANEY_MEL, above)
