@@ -42,7 +42,7 @@ class SpeechConfig:
     mixture: Mixture = field(default_factory=lambda: Mixture(16, 6, 6, 128, 0.06, 0.3, 0.15))
     rate: float = 2e-3  # learning rate of AdamW, one cycle
     decay: float = 0.05  # weight decay
-    members: int = 2  # networks whose mean is exported
+    members: int = 1  # networks whose mean is exported
     lip_weight: float = 1.0  # of the error of lip vertices
     # of the error of their change from step to step; 2.0 cost 0.08 of the held-out correlation
     velocity_weight: float = 0.1
@@ -53,7 +53,7 @@ class SpeechConfig:
     contact_weight: float = 0.5  # of touching lips
     apart_weight: float = 1.0  # amount by which a deviation of opening lowers the logit of touching lips
     # factor on the opening, which regression shrinks; a mouth that moves too little mumbles
-    stretch: float = 1.3
+    stretch: float = 1.17
     # share of the clips' windows without their speaker's style code, as for other people
     unstyled: float = 0.5
     seed: int = 0
