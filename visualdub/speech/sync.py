@@ -34,9 +34,10 @@ BAND_HZ = (1.0, 8.0)  # what lips do in speech; slower is expression, faster is 
 MODES = 6  # directions of the lips' shape that are compared; they hold 94 to 98 % of its variance in the band
 LEAST_SPEECH_SECONDS = 1.0  # of speech over a tracked mouth; with less nothing is estimated
 FOUND_CONFIDENCE = 0.99  # from this confidence on an offset counts as found
-# Gumbel distribution of the best score of unrelated recordings: 1904 pairs of 40 clips had mean 1.76,
-# deviation 0.65 and 99 % below 3.65 (this: 3.77). `benchmarks/sync.py` measures it again on fewer pairs.
-NULL_MODE, NULL_SCALE = 1.47, 0.50
+TYPICAL_SPREAD = 0.5  # of the correlation of unrelated lips in one second of speech
+# Gumbel distribution of the best score of unrelated recordings, by its median and its 99 %: 1458 pairs of 39
+# clips had 1.42 and 3.94; their own audio had 4.00 or more. `benchmarks/sync.py` measures it on fewer pairs.
+NULL_MODE, NULL_SCALE = 1.20, 0.595
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Syn
 
     times: (n,) seconds of the audio at which the track's frames are shown, ascending. audio: (m,) mono at 16
     kHz, -1..1, played from time 0. The score of an offset is Fisher's z of the correlation over its standard
-    deviation for unrelated series, which is measured on the predicted lips in reverse order at every shift.
+    deviation for unrelated series: the geometric mean of what these series have (`unrelated_spread`) and of
+    what is typical of their length, because the first is a rough estimate in a few seconds, and too large for
+    speech as regular as counting, which resembles itself in reverse.
     Raises `BadInput` where the audio is silent, no face is usable, or less than LEAST_SPEECH_SECONDS of
     speech lie over a tracked mouth.
     """
@@ -143,7 +146,9 @@ def estimate_sync(track: Track, times: Array, audio: NDArray[np.float32]) -> Syn
     predicted = band_pass(np.column_stack([motion.jaw, motion.expression]) @ basis) * has_audio[:, None]
     curve = offset_correlations(tracked, predicted, is_tracked, has_audio)
     unshifted = predicted[reach : reach + count]
-    score = np.arctanh(np.minimum(curve, 0.999)) / max(unrelated_spread(tracked, unshifted), 1e-9)
+    typical = TYPICAL_SPREAD / np.sqrt(is_tracked.sum() / STEP_RATE)
+    spread = float(np.sqrt(unrelated_spread(tracked, unshifted) * typical))
+    score = np.arctanh(np.minimum(curve, 0.999)) / max(spread, 1e-9)
     best, top = peak(curve)
     inside = 0 < round(best) < 2 * reach  # the best fit at either end of the reach is no peak
     return Sync(
