@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.experiments.subjects import Row
-from visualdub.measure.result import write_result
+from visualdub.measure.result import Finding, write_result
 from visualdub.storage import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -154,13 +154,19 @@ def runs_table(runs: Sequence[RunRecord]) -> str:
     return table + "".join(f"\n`{c}`\n" for c in dict.fromkeys(r.command for r in runs))
 
 
-def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
+def write_page(
+    path: Path,
+    title: str,
+    parts: Iterable[str],
+    findings: Iterable[Finding] = (),
+    figures: Mapping[str, float | int | str] | None = None,
+) -> None:
     """Write a Markdown page of a title and `parts`, which are paragraphs and tables, and beside it the same
-    as JSON for docs/results.
+    as JSON for docs/results, with the findings and figures of `write_result`.
     """
     text = [p.rstrip() for p in parts]
     write_text(path, "\n".join([f"# {title}\n", *(p + "\n" for p in text)]))
-    write_result(path.with_suffix(".json"), title, text)
+    write_result(path.with_suffix(".json"), title, text, findings, figures)
 
 
 # ---- plots -------------------------------------------------------------------------------------------------

@@ -376,12 +376,12 @@ def load_clip(
         audio,
         audio_variants(audio, kind, np.random.default_rng(len(audio))),
         track,
-        *_mouth(track, model),
+        *mouth_statistics(track, model),
         bilabials(audio, grid_words(entry["file"])),
     )
 
 
-def _mouth(
+def mouth_statistics(
     track: Track, model: FaceModel
 ) -> tuple[
     NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
@@ -402,7 +402,7 @@ def fitted_again(clip: SpeechClip, model: FaceModel) -> SpeechClip:
     track = replace(
         clip.track, identity=fit.identity, jaw=fit.jaw, expression=fit.expression, face_model=model.name
     )
-    values, usable, mean, scale, offset = _mouth(track, model)
+    values, usable, mean, scale, offset = mouth_statistics(track, model)
     return replace(
         clip, track=track, values=values, usable=usable, mean=mean, scale=scale, offset_from_rest=offset
     )
