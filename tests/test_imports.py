@@ -320,6 +320,17 @@ def test_every_module_of_the_core_loads_without_torch_other_packages_and_posix()
     assert loaded.isdisjoint({"torch", *missing, *PACKAGES[1:]})
 
 
+@pytest.mark.slow
+def test_a_prior_is_trained_from_its_dataset_without_media_and_detectors() -> None:
+    """As on a machine with a GPU that has PyTorch and little else."""
+    missing = ["av", "mediapipe", "onnxruntime"]
+    loaded = loaded_after(
+        f"for name in {missing}: sys.modules[name] = None\n"
+        "import training.__main__, training.prior, training.meta, training.experiments.margin"
+    )
+    assert "torch" in loaded and loaded.isdisjoint(missing)
+
+
 def test_importing_the_package_alone_loads_nothing_heavy() -> None:
     assert loaded_after("import visualdub").isdisjoint(
         {"torch", "numpy", "av", "mediapipe", "onnxruntime", "cv2", "typer", "rich"}

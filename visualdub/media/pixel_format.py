@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import InternalError, MediaError
 from visualdub.media.frame import FLOAT_FORMATS, ImageSpec
+
+if TYPE_CHECKING:
+    import av
 
 _PLANAR = re.compile(r"(yuva?4\d\dp|gray|gbra?p)(9|10|12|14|16)?(le)?")
 _REPACKED = {  # packed and semi-planar formats -> the planar one that holds the same samples
@@ -109,6 +111,8 @@ def picture_of(
     """FFmpeg's picture, in coded orientation, of planes in display orientation. Shapes are checked against
     the format. larger: as `image`, a row or a column larger; the last ones of the coded picture are repeated.
     """
+    import av  # only here: a prior is trained from its packed dataset where there is no PyAV
+
     picture = av.VideoFrame(*coded_size(image), image.pix_fmt)
     shapes = [(p.height, p.width) for p in picture.planes]
     if larger is not None and coded_size(larger) != coded_size(image):

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 from scipy.sparse import csr_array
@@ -106,7 +105,6 @@ _PLACES: dict[ChromaSiting, Siting] = {  # in coded orientation
     ChromaSiting.BOTTOM_LEFT: (0.0, 1.0),
     ChromaSiting.BOTTOM: (0.5, 1.0),
 }
-_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _thread = threading.local()
 
 
@@ -116,11 +114,14 @@ def frame_rgb(frame: Frame, fast: bool = False) -> NDArray[np.uint8]:
     It rounds `planes_to_rgb` to within a code where chroma is smooth; what is beyond 0..1 is clipped. fast: a
     twelfth of the time, on average one code too dark; good for finding faces.
     """
+    from av.video.reformatter import Interpolation, VideoReformatter  # only here, as in `picture_of`
+
     image = frame.image
     if is_rgb(image.pix_fmt) or image.pix_fmt.startswith("gray"):
         return np.asarray(np.rint(planes_to_rgb(frame.planes, image).clip(0, 1) * 255), np.uint8)
     if not hasattr(_thread, "reformatter"):
         _thread.reformatter = VideoReformatter()
+    accurate = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     height, width = frame.planes[0].shape  # a part of a frame keeps the facts of the whole
     sized = replace(image, width=width, height=height)
     picture = _thread.reformatter.reformat(
@@ -129,7 +130,7 @@ def frame_rgb(frame: Frame, fast: bool = False) -> NDArray[np.uint8]:
         src_colorspace=_SWSCALE_MATRIX[colour_matrix(image)],
         src_color_range=2 if full_range(image) else 1,
         dst_color_range=2,
-        interpolation=Interpolation.BILINEAR if fast else _ACCURATE,
+        interpolation=Interpolation.BILINEAR if fast else accurate,
         threads=1,
     )
     (rgb,) = displayed([picture.to_ndarray()], image)

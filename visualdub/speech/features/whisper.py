@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
@@ -15,6 +15,9 @@ from visualdub.arrays import padded_slice
 from visualdub.speech.features.mel import HOP, RATE, FeatureKind, Level, feature_count
 from visualdub.speech.features.mel_filters import bin_hertz, slaney_edges, triangles
 from visualdub.storage import name_or_bytes
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Array = NDArray[np.float32]
 
@@ -85,6 +88,8 @@ WHISPER = Whisper("whisper-base-34-96-1", 96, Path(__file__).parents[1] / "data"
 @cache
 def encoder_session(path: Path) -> onnxruntime.InferenceSession:
     """The encoder in a file, on one core."""
+    import onnxruntime  # only here: a prior is trained where there is no ONNX Runtime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
