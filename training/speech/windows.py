@@ -81,7 +81,10 @@ class Windows:
         )
         self.people = sorted({c.speaker for c in clips})
         self.person = [self.people.index(c.speaker) for c in clips]
-        self.examples = [[encode_example(c, variant) for variant in c.variants] for c in clips]
+        self.plain, self.changed = (
+            [[encode_example(c, v) for v in c.variants if v.changed == side] for c in clips]
+            for side in (False, True)
+        )
         jacobians = [lip_jacobian(model, c) for c in clips]
         self.metric = [lip_metric(j).astype(np.float32) for j in jacobians]
         self.slope = [j[:, -1].astype(np.float32) for j in jacobians]
@@ -123,8 +126,9 @@ class Windows:
             silent = {k: variant.voice for k in ("weight", "voice", "contact", "contact_known")}
             parts = {"features": variant.features, "motion": still, **silent}
         else:
-            degraded = self.random.random() < self.mixture.degraded
-            example = self.examples[i][int(self.random.integers(len(self.examples[i]))) if degraded else 0]
+            degraded = self.random.random() < self.mixture.degraded and self.changed[i]
+            choice = self.changed[i] if degraded else self.plain[i]
+            example = choice[int(self.random.integers(len(choice)))]
             parts = {
                 "features": example.features,
                 "motion": example.motion,
