@@ -45,7 +45,9 @@ def export_actor(folder: Path, progress: Progress, precision: str = FP32, write:
     progress.check()
     trained = load_trained(folder)
     if precision == INT8 and not trained.windows:
-        raise ActorError(f"{folder / REFERENCES} shows no face; expected crops of the actor to calibrate int8 on")
+        raise ActorError(
+            f"{folder / REFERENCES} shows no face; expected crops of the actor to calibrate int8 on"
+        )
     progress.check()
     target = model_file(folder / RENDERER, precision)
     if not write:

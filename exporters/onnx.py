@@ -18,7 +18,7 @@ from exporters.parity import INPUTS, OUTPUT, Parity, compare, eager_pictures, on
 from exporters.precision import to_float16, to_int8
 from training.renderer.actor_renderer import ActorRenderer
 from visualdub.errors import BadInput
-from visualdub.render.providers import FP16, FP32, INT8
+from visualdub.render.providers import BF16, FP16, FP32, INT8
 from visualdub.storage import atomic_path
 
 OPSET = 17
@@ -70,8 +70,13 @@ def checked_graph(
     """The graph that `export_renderer` writes. name: of the file, for messages. tensorrt: int8 as
     TensorRT takes it.
     """
+    if precision == BF16:
+        raise BadInput(
+            "--precision bf16 needs no file of its own: OpenVINO computes renderer.onnx in it where a core"
+            f" can (--provider openvino --fast); expected {', '.join(PRECISIONS)}"
+        )
     if precision not in PRECISIONS:
-        raise BadInput(f"--precision {precision!r} cannot be exported; expected {', '.join(PRECISIONS)}")
+        raise BadInput(f"--precision {precision!r} is none; expected {', '.join(PRECISIONS)}")
     renderer = renderer.float().cpu().eval()
     config = renderer.network.config
     windows = list(windows) or list(random_windows(config.window, config.size, 2))
@@ -94,8 +99,8 @@ def checked_graph(
 
 
 def simplify(path: Path) -> onnx.ModelProto:
-    """The graph in `path` with constants folded into initialisers and what cancels out removed: ONNX Runtime's
-    basic optimisations, which leave operators of the standard alone.
+    """The graph in `path` with constants folded into initialisers, without what cancels out: ONNX Runtime's
+    basic optimisations, which leave the operators of the standard.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

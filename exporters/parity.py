@@ -32,9 +32,8 @@ class Parity:
 
     def describe(self) -> str:
         """In words."""
-        return (
-            f"worst pixel {self.worst:.2g}, PSNR inside the mask {self.psnr_mask:.1f} dB, {self.windows} windows"
-        )
+        inside = f"PSNR inside the mask {self.psnr_mask:.1f} dB"
+        return f"worst pixel {self.worst:.2g}, {inside}, {self.windows} windows"
 
 
 def compare(
@@ -78,10 +77,10 @@ def require_bound(name: str, parity: Parity, precision: str) -> None:
     """Raise `VisualDubError`, with what was measured, where a graph is beyond the bound of its precision."""
     if precision == FP32 and not parity.worst <= EXACT_BOUND:
         raise VisualDubError(
-            f"{name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; expected at most {EXACT_BOUND:g}"
+            f"{name}: it differs from PyTorch by {parity.worst:.2g}; expected at most {EXACT_BOUND:g}"
         )
     if precision != FP32 and not parity.psnr_mask >= FAST_BOUND_DB:
         raise VisualDubError(
-            f"{name}: {precision} reaches {parity.psnr_mask:.1f} dB inside the mask against PyTorch (worst pixel"
-            f" {parity.worst:.2g}); expected at least {FAST_BOUND_DB:g} dB"
+            f"{name}: {precision} reaches {parity.psnr_mask:.1f} dB inside the mask against PyTorch (worst"
+            f" pixel {parity.worst:.2g}); expected at least {FAST_BOUND_DB:g} dB"
         )

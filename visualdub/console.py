@@ -113,8 +113,8 @@ Fast = Annotated[
     bool,
     typer.Option(
         "--fast",
-        help="Draw faster, at least 60 dB like the exact picture inside the mask; vdub export --precision int8"
-        " prepares the actor for it.",
+        help="Draw faster, inside the mask at least 60 dB PSNR against the exact picture; vdub export"
+        " --precision int8 prepares an actor.",
     ),
 ]
 Profile = Annotated[bool, typer.Option("--profile", help="Print what each stage took.")]

@@ -69,7 +69,7 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-# Records of format 1 have no `job`, those up to 2 no occluders, those up to 3 no driver, those up to 4 no renderer
+# Records of format 1 have no `job`, those up to 2 no occluders, up to 3 no driver, up to 4 no renderer.
 FORMAT = 5
 PROVENANCE_SUFFIX = ".provenance.json"
 
@@ -120,8 +120,8 @@ class Provenance:
     # the movie of a filmed voice actor, who moved the mouth; None: there was none
     driver: str | None = None
     driver_hash: str | None = None
-    # what the actor's network ran on, see `providers.Execution`: provider, precision, library, mode, and in the
-    # fast mode a note of what it costs; None up to format 4
+    # what the actor's network ran on, see `Execution.as_dict`: provider, precision, library and mode, and in
+    # the fast mode what that costs; None up to format 4
     renderer: dict[str, str] | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"

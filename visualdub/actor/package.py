@@ -23,7 +23,7 @@ from PIL import Image
 from visualdub import __version__, temporaries
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, InternalError, OutputError
-from visualdub.render.providers import RuntimeChoice, candidates
+from visualdub.render.providers import EXACT_HERE, RuntimeChoice, candidates
 from visualdub.stops import held
 from visualdub.storage import require_short_name, sync_below, write_json
 
@@ -55,7 +55,7 @@ class Actor:
     rest_expression: NDArray[np.float64]  # (K,)
     references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops; the renderer holds them, too
     style: SpeechStyle  # how this actor speaks
-    runtime: RuntimeChoice = RuntimeChoice()  # what the renderer runs on
+    runtime: RuntimeChoice = EXACT_HERE  # what the renderer runs on
 
     @property
     def renderer_path(self) -> Path:
@@ -216,7 +216,7 @@ def file_hash(path: Path) -> str:
 # ---- reading -----------------------------------------------------------------------------------------------
 
 
-def load_actor(folder: Path, runtime: RuntimeChoice = RuntimeChoice()) -> Actor:
+def load_actor(folder: Path, runtime: RuntimeChoice = EXACT_HERE) -> Actor:
     """Read and check the package at `folder`. runtime: what its renderer runs on.
 
     Raises `ActorError` where a file is missing, was changed or is of another kind, and where consent is
@@ -229,7 +229,7 @@ def load_actor(folder: Path, runtime: RuntimeChoice = RuntimeChoice()) -> Actor:
             " rendered from this actor"
         )
     _check_present(folder)
-    if runtime != RuntimeChoice():
+    if runtime != EXACT_HERE:
         candidates(runtime, folder / RENDERER)
     for name, expected in sorted(read_json(folder).get("files", {}).items()):
         _check_hash(folder, name, expected)

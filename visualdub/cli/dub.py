@@ -210,7 +210,9 @@ def command(
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
     mouth: Mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
     runtime = runtime_choice(provider, fast, adapted=actor is not None)
-    person = load_actor(folder, runtime) if actor else None  # withdrawn consent or a foreign folder ends it here
+    person = (
+        load_actor(folder, runtime) if actor else None
+    )  # withdrawn consent or a foreign folder ends it here
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)

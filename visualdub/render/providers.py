@@ -56,6 +56,9 @@ class RuntimeChoice:
             raise BadInput(f"--provider {self.provider!r} is none; expected one of {', '.join(PROVIDERS)}")
 
 
+EXACT_HERE = RuntimeChoice()
+
+
 @dataclass(frozen=True)
 class Execution:
     """What a renderer runs on: part of the report and of the provenance."""

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import ActorError, BadInput, InternalError
-from visualdub.render.providers import Execution, RuntimeChoice, candidates, library_of, model_file
+from visualdub.render.providers import (
+    EXACT_HERE,
+    Execution,
+    RuntimeChoice,
+    candidates,
+    library_of,
+    model_file,
+)
 from visualdub.render.sessions import NotStarted, Session, open_session
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
@@ -28,7 +35,7 @@ class Renderer:
     """
 
     def __init__(
-        self, model_path: Path, threads: int | None = None, choice: RuntimeChoice = RuntimeChoice()
+        self, model_path: Path, threads: int | None = None, choice: RuntimeChoice = EXACT_HERE
     ) -> None:
         if not Path(model_path).is_file():
             raise ActorError(f"{model_path} is missing; expected the renderer of an actor package")
