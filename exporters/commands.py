@@ -10,7 +10,7 @@ import typer
 from visualdub.console import out, shown_progress
 from visualdub.errors import BadInput
 
-FORMATS = ("onnx", "features")
+FORMATS = ("onnx", "tensorrt", "features")
 
 
 def export(
@@ -24,10 +24,22 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="What to write: onnx, the renderer of an actor package; features, the speech features out of"
-            " a Whisper checkpoint (model.safetensors or CTranslate2's model.bin).",
+            help="What to write: onnx or tensorrt, the renderer of an actor package; features, the speech"
+            " features out of a Whisper checkpoint (model.safetensors or CTranslate2's model.bin).",
         ),
     ] = "onnx",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="fp32|fp16|bf16|int8",
+            help="fp32 is exact, within 1e-3 of PyTorch; the others serve --fast and reach 60 dB inside the"
+            " mask, or are refused.",
+        ),
+    ] = "fp32",
+    check: Annotated[
+        bool, typer.Option("--check", help="Build and check, write nothing; --to tensorrt needs no GPU then.")
+    ] = False,
     clips: Annotated[
         Path | None,
         typer.Option(
@@ -41,7 +53,7 @@ def export(
         typer.Option("-o", "--output", metavar="FILE.onnx", help="With features: the file to write."),
     ] = None,
 ) -> None:
-    """Write a network for ONNX Runtime and check it against PyTorch."""
+    """Write a network for ONNX Runtime or TensorRT and check it against PyTorch."""
     if to not in FORMATS:
         raise BadInput(f"--to {to!r} is not a format of this version; expected {' or '.join(FORMATS)}")
     if (to == "features") != (clips is not None and output is not None):
@@ -49,10 +61,16 @@ def export(
     if clips is not None and output is not None:
         _export_features(folder, clips, output)
         return
-    from exporters.actor import export_actor
-
     with shown_progress() as progress:
-        export_actor(folder, progress)
+        if to == "tensorrt":
+            from exporters.tensorrt import export_engine
+
+            line = export_engine(folder, progress, precision, write=not check)
+        else:
+            from exporters.actor import export_actor
+
+            line = export_actor(folder, progress, precision, write=not check).describe()
+    out.print(f"{folder}: {line}")
 
 
 def _export_features(checkpoint: Path, clips: Path, output: Path) -> None:

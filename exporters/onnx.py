@@ -1,8 +1,10 @@
-"""Torch to ONNX, checked against PyTorch in eager mode before the file gets its name."""
+"""Torch to ONNX: traced, simplified, described, and checked against PyTorch before the file gets its name."""
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,105 +12,139 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from torch import Tensor
 
+from exporters.crops import Window, random_windows
+from exporters.parity import INPUTS, OUTPUT, Parity, compare, eager_pictures, onnx_pictures, require_bound
+from exporters.precision import to_float16, to_int8
 from training.renderer.actor_renderer import ActorRenderer
-from visualdub.errors import VisualDubError
-from visualdub.storage import atomic_path, name_or_bytes
+from visualdub.errors import BadInput
+from visualdub.render.providers import BF16, FP16, FP32, INT8
+from visualdub.storage import atomic_path
 
 OPSET = 17
 SCHEMA = 1  # of inputs, outputs and metadata of renderer.onnx
-TOLERANCE = (
-    2e-3  # largest difference in 0..1 allowed against eager PyTorch; tests/exporters says what was measured
-)
+PRECISIONS = (FP32, FP16, INT8)
 
 
 @dataclass(frozen=True)
-class Parity:
-    """How far ONNX Runtime is from eager PyTorch on the probe windows, R'G'B' in 0..1."""
+class Export:
+    """A file that was written and checked."""
 
-    worst: float
-    mean: float
+    parity: Parity
+    nodes_traced: int  # as PyTorch wrote them
+    nodes: int  # after simplification
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{self.parity.describe()}; {self.nodes_traced} nodes traced, {self.nodes} once simplified"
 
 
-def export_renderer(renderer: ActorRenderer, path: Path) -> Parity:
-    """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask`, output `rgb`, dynamic N) and check it.
+def export_renderer(
+    renderer: ActorRenderer,
+    path: Path,
+    windows: Sequence[Window] = (),
+    about: Mapping[str, str] | None = None,
+    precision: str = FP32,
+) -> Export:
+    """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask`, output `rgb`, one window) and check it.
 
-    The file appears only when ONNX Runtime gives the same pictures as eager PyTorch. Raises `VisualDubError`
-    when it does not.
+    windows: of the actor, which the check is made on, and which int8 is calibrated on; random ones where
+    there are none. about: what else its metadata says. The file appears only when it keeps the bound of its
+    precision against PyTorch in eager mode. Raises `VisualDubError` with what was measured when it does not,
+    `BadInput` for another precision.
     """
+    model, done = checked_graph(renderer, windows, about, precision, path.name)
+    with atomic_path(path) as temporary:
+        onnx.save(model, str(temporary))
+    return done
+
+
+def checked_graph(
+    renderer: ActorRenderer,
+    windows: Sequence[Window],
+    about: Mapping[str, str] | None,
+    precision: str,
+    name: str,
+    tensorrt: bool = False,
+) -> tuple[onnx.ModelProto, Export]:
+    """The graph that `export_renderer` writes. name: of the file, for messages. tensorrt: int8 as
+    TensorRT takes it.
+    """
+    if precision == BF16:
+        raise BadInput(
+            "--precision bf16 needs no file of its own: OpenVINO computes renderer.onnx in it where a core"
+            f" can (--provider openvino --fast); expected {', '.join(PRECISIONS)}"
+        )
+    if precision not in PRECISIONS:
+        raise BadInput(f"--precision {precision!r} is none; expected {', '.join(PRECISIONS)}")
     renderer = renderer.float().cpu().eval()
     config = renderer.network.config
-    with atomic_path(path) as temporary:
-        _trace(renderer, temporary)
-        _describe(temporary, config.window, config.size, config.width)
-        parity = check_parity(renderer, temporary)
-        if not parity.worst <= TOLERANCE:
-            raise VisualDubError(
-                f"{path.name}: ONNX Runtime differs from PyTorch by {parity.worst:.2g}; "
-                f"expected at most {TOLERANCE}"
-            )
-    return parity
+    windows = list(windows) or list(random_windows(config.window, config.size, 2))
+    facts = {"window": config.window, "size": config.size, "width": config.width, "precision": precision}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        traced = _trace(renderer, file)
+        model = simplify(file)
+        nodes = len(model.graph.node)
+        if precision == FP16:
+            model = to_float16(model)
+        elif precision == INT8:
+            model = to_int8(model, windows, tensorrt)
+        onnx.save(model, str(file))
+        pictures = eager_pictures(renderer, windows), onnx_pictures(file, windows)
+    parity = compare(*pictures, [w.feed["mask"] for w in windows])
+    require_bound(name, parity, precision)
+    _describe(model, {**facts, **(about or {}), **_measured(parity)})
+    return model, Export(parity, traced, nodes)
 
 
-def probe_inputs(renderer: ActorRenderer, count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Random frames, a UV map with holes and a mask that both have an edge inside the picture: `count`
-    windows.
+def simplify(path: Path) -> onnx.ModelProto:
+    """The graph in `path` with constants folded into initialisers, without what cancels out: ONNX Runtime's
+    basic optimisations, which leave the operators of the standard.
     """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "simple.onnx")
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _trace(renderer: ActorRenderer, path: Path) -> int:
+    """Write the graph to `path` as PyTorch traces it; return how many nodes it has."""
     config = renderer.network.config
-    t, s = config.window, config.size
-    rng = torch.Generator().manual_seed(seed)
-    frames = torch.rand(count, t, 3, s, s, generator=rng)
-    line = (torch.arange(s) + 0.5) / s
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).expand(count, t, s, s, 2)
-    uv = (grid + 0.01 * torch.randn(count, t, 1, 1, 2, generator=rng)).clamp(0, 1).clone()
-    uv[:, :, : s // 8] = -1
-    mask = torch.zeros(count, t, s, s)
-    mask[:, :, 2 * s // 5 : s - 4, s // 5 : s - s // 5] = 1
-    return frames, uv, mask
-
-
-def check_parity(renderer: ActorRenderer, path: Path) -> Parity:
-    """Run both on batches of one and two windows and compare."""
-    session = ort.InferenceSession(name_or_bytes(path), providers=["CPUExecutionProvider"])
-    differences = []
-    for count in (1, 2):
-        inputs = probe_inputs(renderer, count, seed=count)
-        with torch.no_grad():
-            expected = renderer(*inputs).numpy()
-        feed = {name: x.numpy() for name, x in zip(("frame", "uv", "mask"), inputs, strict=True)}
-        got = session.run(["rgb"], feed)[0]
-        if got.shape != expected.shape:
-            raise VisualDubError(f"{path.name}: ONNX Runtime gives {got.shape}; expected {expected.shape}")
-        differences.append(np.abs(got - expected).ravel())
-    joined = np.concatenate(differences)
-    return Parity(float(joined.max()), float(joined.mean()))
-
-
-def _trace(renderer: ActorRenderer, path: Path) -> None:
-    dynamic = {name: {0: "N"} for name in ("frame", "uv", "mask", "rgb")}
+    (probe,) = random_windows(config.window, config.size, 1)
+    inputs = tuple(torch.from_numpy(np.ascontiguousarray(probe.feed[name])) for name in INPUTS)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracing exporter announces its successor, which wants one more package
+        # the tracing exporter announces its successor, which wants one more package
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             renderer,
-            probe_inputs(renderer, 1),
+            inputs,
             str(path),
             dynamo=False,
             opset_version=OPSET,
-            input_names=["frame", "uv", "mask"],
-            output_names=["rgb"],
-            dynamic_axes=dynamic,
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
             do_constant_folding=True,
         )
+    return len(onnx.load(str(path)).graph.node)
 
 
-def _describe(path: Path, window: int, size: int, width: float) -> None:
-    """Check the graph and write what a runtime has to know into its metadata."""
-    model = onnx.load(str(path))
-    onnx.checker.check_model(model)
-    onnx.helper.set_model_props(
-        model, {"schema": str(SCHEMA), "window": str(window), "size": str(size), "width": str(width)}
-    )
-    onnx.save(model, str(path))
+def _measured(parity: Parity) -> dict[str, str]:
+    return {"worst_pixel": f"{parity.worst:.3g}", "psnr_mask_db": f"{parity.psnr_mask:.1f}"}
+
+
+def _describe(model: onnx.ModelProto, facts: Mapping[str, object]) -> None:
+    """Write what a runtime has to know of the graph into its metadata."""
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    values = {"schema": SCHEMA, "opset": opset, **facts}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {k: str(v) for k, v in values.items()})

@@ -22,6 +22,7 @@ MODULE = {
     "opencv-contrib-python": "cv2",
     "pillow": "PIL",
     "blind-watermark": "blind_watermark",
+    "onnxruntime-ep-openvino": "onnxruntime_ep_openvino",
 }  # else the same
 NOT_IMPORTED = {
     "tensorboard": "torch.utils.tensorboard imports it",
@@ -31,11 +32,11 @@ NOT_IMPORTED = {
     "mypy": "a program",
 }
 EXTRAS = {  # what may be imported beside the dependencies of the core
-    "visualdub": (),
+    "visualdub": ("openvino",),
     "training": ("training",),
     "exporters": ("exporters", "training"),
-    "benchmarks": ("training", "exporters", "dev"),
-    "tests": ("training", "exporters", "dev"),
+    "benchmarks": ("training", "exporters", "openvino", "dev"),
+    "tests": ("training", "exporters", "openvino", "dev"),
 }
 
 

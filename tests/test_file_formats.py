@@ -185,6 +185,18 @@ def test_provenance_4() -> None:
     assert read_provenance(FORMATS / "dub-3.mkv").driver is None
 
 
+def test_provenance_5() -> None:
+    """It says what the actor's network ran on."""
+    record = read_provenance(FORMATS / "dub-5.mkv")
+    assert record.renderer == {
+        "provider": "cpu",
+        "precision": "fp32",
+        "library": "ONNX Runtime 1.32.0",
+        "mode": "exact",
+    }
+    assert read_provenance(FORMATS / "dub-4.mkv").renderer is None
+
+
 def test_dataset_1() -> None:
     packed = pytest.importorskip("training.data.packed", reason="the extra `training` is not installed")
     dataset = packed.Dataset(FORMATS / "dataset-1")

@@ -100,6 +100,23 @@ HoldoutIn = Annotated[
         help="Keep the clip's pixels where this movie, or these numbered pictures, are white.",
     ),
 ]
+ProviderName = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="What the actor's network runs on: tensorrt, cuda, directml, coreml, openvino or cpu; see vdub"
+        " doctor.",
+    ),
+]
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast",
+        help="Draw faster, inside the mask at least 60 dB PSNR against the exact picture; vdub export"
+        " --precision int8 prepares an actor.",
+    ),
+]
 Profile = Annotated[bool, typer.Option("--profile", help="Print what each stage took.")]
 
 

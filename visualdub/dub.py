@@ -244,6 +244,7 @@ def write_performance(
             skipped=shot.skips(),
             occluded=found.reasons(),
         )
+        report.renderer = actor.renderer.execution.as_dict()
         report.occluded = occluded_runs(track, found.reasons(), output.occluded)
         viewer = output_notes(shot.info, output)
         report.notes += [*viewer, *(notes or []), *light.notes()]
@@ -516,6 +517,7 @@ def _provenance(renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds
         prior_hash=actor.record.prior_hash,
         dialogue=recording.name if recording else None,
         dialogue_hash=content_hash(recording) if recording else None,
+        renderer=report.renderer,
         drawn=report.drawn,
         passed=report.passed,
         watermark=watermark,

@@ -69,7 +69,8 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-FORMAT = 4  # records of format 1 have no `job`, those up to 2 no occluders, those up to 3 no driver
+# Records of format 1 have no `job`, those up to 2 no occluders, up to 3 no driver, up to 4 no renderer.
+FORMAT = 5
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -119,6 +120,9 @@ class Provenance:
     # the movie of a filmed voice actor, who moved the mouth; None: there was none
     driver: str | None = None
     driver_hash: str | None = None
+    # what the actor's network ran on, see `Execution.as_dict`: provider, precision, library and mode, and in
+    # the fast mode what that costs; None up to format 4
+    renderer: dict[str, str] | None = None
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -266,6 +270,7 @@ class DubReport:
     occluded: tuple[OccludedFrames, ...] = ()  # frames in which something covers the mouth
     driver: str | None = None  # the movie of the voice actor who moved the mouth; None: there was none
     driver_hash: str | None = None
+    renderer: dict[str, str] | None = None  # what the network ran on, as in `Provenance`
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -385,7 +385,7 @@ MAGIC = b"VDUBCAC1"  # an entry: these bytes, the BLAKE2b (128 bits) of the rest
 DIGEST_BYTES = 16
 LIMIT_MIB = 2048  # of all entries, where $VISUALDUB_CACHE_LIMIT does not say
 STALE_SECONDS = 3600.0  # age of a temporary file whose process was killed
-_NAME = re.compile(r"[0-9a-f]{32}(-[A-Za-z0-9._-]*)?\.(npz|hash)")
+_NAME = re.compile(r"[0-9a-f]{32}([-_][A-Za-z0-9._-]*)?\.(npz|hash|model|engine|profile|timing)")
 _LEFT_OVER = re.compile(r"\.?[0-9a-f]{32}[A-Za-z0-9._-]*\.(lock|partial)")
 
 
@@ -394,7 +394,7 @@ class CacheEntry:
     """One file of the cache."""
 
     path: Path
-    kind: str  # "tracks", "hashes"
+    kind: str  # "tracks", "hashes", "compiled"
     size: int  # bytes
     used: float  # seconds since 1970, when it was last read or written
 

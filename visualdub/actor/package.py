@@ -23,6 +23,7 @@ from PIL import Image
 from visualdub import __version__, temporaries
 from visualdub.actor.record import RECORD, ActorRecord, load_record, read_json
 from visualdub.errors import ActorError, InternalError, OutputError
+from visualdub.render.providers import EXACT_HERE, RuntimeChoice, candidates
 from visualdub.stops import held
 from visualdub.storage import require_short_name, sync_below, write_json
 
@@ -54,6 +55,7 @@ class Actor:
     rest_expression: NDArray[np.float64]  # (K,)
     references: NDArray[np.uint8]  # (R, 256, 256, 3) R'G'B' crops; the renderer holds them, too
     style: SpeechStyle  # how this actor speaks
+    runtime: RuntimeChoice = EXACT_HERE  # what the renderer runs on
 
     @property
     def renderer_path(self) -> Path:
@@ -62,8 +64,9 @@ class Actor:
 
     @cached_property
     def renderer_hash(self) -> str:
-        """SHA-256 of the ONNX renderer, which holds network, texture and references."""
-        return file_hash(self.renderer_path)
+        """SHA-256 of the ONNX file that is rendered with, which holds network, texture and references."""
+        exact = not self.runtime.fast
+        return file_hash(self.renderer_path if exact else self.renderer.model_path)
 
     @cached_property
     def likeness(self) -> Likeness:
@@ -74,10 +77,12 @@ class Actor:
 
     @cached_property
     def renderer(self) -> Renderer:
-        """The renderer, loaded on first use. Raises `ActorError` where its file is no renderer."""
+        """The renderer, loaded on first use. Raises `ActorError` where its file is no renderer, `BadInput`
+        where it cannot run as `runtime` has it.
+        """
         from visualdub.render.runtime import Renderer
 
-        return Renderer(self.renderer_path)
+        return Renderer(self.renderer_path, choice=self.runtime)
 
     @cached_property
     def colours(self) -> NDArray[np.float32] | None:
@@ -211,11 +216,11 @@ def file_hash(path: Path) -> str:
 # ---- reading -----------------------------------------------------------------------------------------------
 
 
-def load_actor(folder: Path) -> Actor:
-    """Read and check the package at `folder`.
+def load_actor(folder: Path, runtime: RuntimeChoice = EXACT_HERE) -> Actor:
+    """Read and check the package at `folder`. runtime: what its renderer runs on.
 
     Raises `ActorError` where a file is missing, was changed or is of another kind, and where consent is
-    withdrawn: nothing is rendered from such an actor.
+    withdrawn: nothing is rendered from such an actor; `BadInput` where it cannot run as `runtime` has it.
     """
     record = load_record(folder)
     if record.consent.withdrawn is not None:
@@ -224,6 +229,8 @@ def load_actor(folder: Path) -> Actor:
             " rendered from this actor"
         )
     _check_present(folder)
+    if runtime != EXACT_HERE:
+        candidates(runtime, folder / RENDERER)
     for name, expected in sorted(read_json(folder).get("files", {}).items()):
         _check_hash(folder, name, expected)
     identity, rest_jaw, rest_expression = _load_identity(folder / IDENTITY)
@@ -236,6 +243,7 @@ def load_actor(folder: Path) -> Actor:
         rest_expression,
         _load_references(folder),
         _load_style(folder / STYLE),
+        runtime,
     )
 
 

@@ -187,10 +187,13 @@ def _speech_model() -> str:
 def _providers() -> str:
     import onnxruntime
 
-    found = [p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers()]
-    unused = "CUDA" not in found and _has_nvidia()
+    from visualdub.render.providers import EXACT_ORDER, available, library_of
+
+    found = [library_of(p) if p == "openvino" else p for p in available()]
+    first = next(p for p in EXACT_ORDER if p in available())
+    unused = "cuda" not in found and _has_nvidia()
     hint = "; to use the GPU: pip uninstall onnxruntime, then pip install onnxruntime-gpu" if unused else ""
-    return f"ONNX Runtime {onnxruntime.__version__} on {', '.join(found)}{hint}"
+    return f"ONNX Runtime {onnxruntime.__version__}, on {first}; --provider takes {', '.join(found)}{hint}"
 
 
 def _encoders() -> str:

@@ -14,6 +14,7 @@ from visualdub.console import (
     Codec,
     Crf,
     Face,
+    Fast,
     Frames,
     HoldoutIn,
     Json,
@@ -22,6 +23,7 @@ from visualdub.console import (
     OccludedAs,
     Only,
     Profile,
+    ProviderName,
     Skip,
     err,
     given_consent,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from visualdub.actor.package import Actor
     from visualdub.dub import TrackedShot
     from visualdub.records import DubReport
+    from visualdub.render.providers import RuntimeChoice
     from visualdub.services import AdaptRequest
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
@@ -175,6 +178,8 @@ def command(
     no_watermark: NoWatermark = False,
     keep_audio: KeepAudio = False,
     check_sync: CheckSync = False,
+    provider: ProviderName = None,
+    fast: Fast = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -204,7 +209,10 @@ def command(
         check_output(job, clip, *inputs)
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
     mouth: Mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
-    person = load_actor(folder) if actor else None  # withdrawn consent or a foreign folder ends it here
+    runtime = runtime_choice(provider, fast, adapted=actor is not None)
+    person = (
+        load_actor(folder, runtime) if actor else None
+    )  # withdrawn consent or a foreign folder ends it here
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
@@ -215,7 +223,7 @@ def command(
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
     if adaptation is not None:
         adapt_first(adaptation)
-    person = person or load_actor(folder)
+    person = person or load_actor(folder, runtime)
     reports = []
     for wav, job in jobs:
         with shown_progress() as progress:
@@ -255,6 +263,21 @@ def recordings(
     if not dialogue and audio_tracks(driver) == 0:
         raise AudioMissing(f"{driver} has no sound; expected a movie with the voice, or --dialogue beside it")
     return dialogue or [driver]
+
+
+def runtime_choice(provider: str | None, fast: bool, adapted: bool) -> RuntimeChoice:
+    """What the network runs on. adapted: the actor exists already.
+
+    Raises `BadInput` for a provider that is not here, and for the fast mode of an actor that is yet to be
+    adapted.
+    """
+    from visualdub.render.providers import RuntimeChoice, require_installed
+
+    choice = RuntimeChoice(provider, fast)
+    require_installed(choice)
+    if fast and not adapted:
+        raise BadInput("--fast needs an actor that was exported for it (vdub export); expected --actor")
+    return choice
 
 
 def mouth_of(

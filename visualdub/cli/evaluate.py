@@ -9,7 +9,18 @@ from rich.table import Table
 
 from visualdub.cli.dub import tracked_shot
 from visualdub.cli.reenact import PerformanceFrom
-from visualdub.console import ActorName, Clip, Face, JsonFile, err, out, print_json, shown_progress
+from visualdub.console import (
+    ActorName,
+    Clip,
+    Face,
+    Fast,
+    JsonFile,
+    ProviderName,
+    err,
+    out,
+    print_json,
+    shown_progress,
+)
 
 
 def command(
@@ -21,11 +32,14 @@ def command(
     json: JsonFile = None,
     performance_from: PerformanceFrom = None,
     face: Face = None,
+    provider: ProviderName = None,
+    fast: Fast = False,
 ) -> None:
     """Measure self re-enactment, control, leak and silence on frames of a clip."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.measure.evaluate import evaluate
+    from visualdub.render.providers import RuntimeChoice
     from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import MARGIN, FrameRange
 
@@ -35,7 +49,7 @@ def command(
     if json is not None and str(json) != "-":
         protect([clip, folder], [json])
         require_writable(json)
-    person = load_actor(folder)
+    person = load_actor(folder, RuntimeChoice(provider, fast))
     shot = tracked_shot(clip, face, None, actor=person)
     with shown_progress() as progress:
         table = evaluate(shot, span, person, segment, progress)

@@ -14,6 +14,7 @@ from visualdub.console import (
     Codec,
     Crf,
     Face,
+    Fast,
     HoldoutIn,
     Json,
     Matte,
@@ -21,6 +22,7 @@ from visualdub.console import (
     OccludedAs,
     Only,
     Profile,
+    ProviderName,
     Skip,
     print_json,
     shown_progress,
@@ -58,6 +60,8 @@ def command(
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
+    provider: ProviderName = None,
+    fast: Fast = False,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -66,6 +70,7 @@ def command(
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, check_output
     from visualdub.measure.reenact import reenact
+    from visualdub.render.providers import RuntimeChoice
     from visualdub.timing import FrameChoice, FrameRange
 
     span, choice = FrameRange.parse(frames), FrameChoice.parse(skip, only)
@@ -73,7 +78,7 @@ def command(
     folder = find_actor(actor)
     written = Output(output, codec, crf, matte, not no_watermark, occluded=occluded, holdout=holdout)
     check_output(written, clip, folder)
-    person = load_actor(folder)
+    person = load_actor(folder, RuntimeChoice(provider, fast))
     shot = tracked_shot(clip, face, None, actor=person, choice=choice, drawn=span)
     with shown_progress() as progress:
         report = reenact(shot, span, person, written, segment, progress)

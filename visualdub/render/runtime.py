@@ -1,4 +1,4 @@
-"""The actor's network under ONNX Runtime: it takes one window of frames and renders the same frames."""
+"""The actor's network, ready to run: it takes one window of frames and renders the same frames."""
 
 from __future__ import annotations
 
@@ -6,52 +6,47 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from visualdub.errors import ActorError, InternalError
-from visualdub.storage import name_or_bytes
+from visualdub.errors import ActorError, BadInput, InternalError
+from visualdub.render.providers import (
+    EXACT_HERE,
+    Execution,
+    RuntimeChoice,
+    candidates,
+    library_of,
+    model_file,
+)
+from visualdub.render.sessions import NotStarted, Session, open_session
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
 OUTPUT = "rgb"
 log = logging.getLogger(__name__)
-PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 class Renderer:
     """One loaded `renderer.onnx`. It renders one window per call, always with batch 1, so that the bits of a
     frame never depend on a batch.
 
-    model_path: the file exported with the actor. threads: threads of ONNX Runtime, None = one per core.
+    model_path: the file exported with the actor; the fast mode reads those that were exported beside it.
+    threads: on CPUs, None = one per core. choice: what it runs on, see `providers`.
     Raises `ActorError` where the file is missing, is no ONNX graph or does not have the inputs and outputs of
-    a renderer.
+    a renderer, `BadInput` where it cannot run as `choice` has it.
     """
 
-    def __init__(self, model_path: Path, threads: int | None = None) -> None:
-        self.model_path = Path(model_path)
-        if not self.model_path.is_file():
-            raise ActorError(f"{self.model_path} is missing; expected the renderer of an actor package")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # decode and encode run beside it and need the cores
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = [p for p in PREFERRED_PROVIDERS if p in ort.get_available_providers()]
-        try:
-            self._session = ort.InferenceSession(name_or_bytes(self.model_path), options, providers=providers)
-        except Exception as e:  # ONNX Runtime's own exceptions share no public base
-            reason = str(e).splitlines()[0][:160]
-            raise ActorError(
-                f"{self.model_path} is not a renderer that ONNX Runtime can load: {reason}"
-            ) from e
+    def __init__(
+        self, model_path: Path, threads: int | None = None, choice: RuntimeChoice = EXACT_HERE
+    ) -> None:
+        if not Path(model_path).is_file():
+            raise ActorError(f"{model_path} is missing; expected the renderer of an actor package")
+        self.execution, self.model_path, self._session = _open(Path(model_path), threads, choice)
         self.window, self.size = self._contract()
-        log.debug("%s: %d frames of %d pixels on %s", model_path, self.window, self.size, self.providers)
+        where = f"{self.providers}, {self.execution.describe()}"
+        log.debug("%s: %d frames of %d pixels on %s", self.model_path, self.window, self.size, where)
 
     def _contract(self) -> tuple[int, int]:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
-        inputs = {i.name: i.shape for i in self._session.get_inputs()}
-        outputs = {o.name for o in self._session.get_outputs()}
+        inputs, outputs = self._session.inputs, self._session.outputs
         if (
             set(inputs) != set(INPUTS)
             or OUTPUT not in outputs
@@ -61,8 +56,7 @@ class Renderer:
                 f"{self.model_path} takes {inputs} and gives {sorted(outputs)}; "
                 f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S) and output {OUTPUT}"
             )
-        meta = self._session.get_modelmeta().custom_metadata_map
-        shape = inputs["mask"]
+        meta, shape = self._session.metadata, inputs["mask"]
         try:
             window, size = int(meta.get("window", shape[1])), int(meta.get("size", shape[3]))
         except (TypeError, ValueError) as e:
@@ -80,7 +74,7 @@ class Renderer:
     @property
     def providers(self) -> list[str]:
         """Execution providers in use, fastest first."""
-        return list(self._session.get_providers())
+        return self._session.providers
 
     def render(
         self,
@@ -105,5 +99,23 @@ class Renderer:
             "uv": np.ascontiguousarray(uv, dtype=np.float32)[None],
             "mask": np.ascontiguousarray(mask, dtype=np.float32)[None],
         }
-        rgb: NDArray[np.float32] = self._session.run([OUTPUT], feed)[0][0]
+        rgb = self._session.run(feed, OUTPUT)[0]
         return np.ascontiguousarray(rgb.transpose(0, 2, 3, 1), dtype=np.float32).clip(0.0, 1.0)
+
+
+def _open(renderer: Path, threads: int | None, choice: RuntimeChoice) -> tuple[Execution, Path, Session]:
+    """The first of the providers in question that starts, with the file that it runs."""
+    refused = []
+    for name, precision in candidates(choice, renderer):
+        execution, path = Execution(name, precision, library_of(name)), model_file(renderer, precision)
+        try:
+            return execution, path, open_session(path, execution, threads)
+        except NotStarted as e:
+            refused.append(f"{name}: {e}")
+            log.debug("%s does not start here: %s", name, e)
+        except Exception as e:  # ONNX Runtime's own exceptions share no public base
+            reason = str(e).splitlines()[0][:160]
+            raise ActorError(f"{path} is not a renderer that {execution.library} can load: {reason}") from e
+    raise BadInput(
+        f"no provider of this machine starts ({'; '.join(refused)}); expected another --provider, or none"
+    )

@@ -32,6 +32,7 @@ from visualdub.render.composite import Composited, Layer, composite_shot, feathe
 from visualdub.render.holdout import Holdout, Holdouts, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
+from visualdub.render.providers import FP32
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
 from visualdub.speech.performance import pass_through
@@ -180,8 +181,14 @@ class ShotRenderer:
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
         parts = [part for part in (colours, self.holdouts.digest()) if part is not None and len(part)]
-        options = digest(str(VERSION), repr(self.options), *parts)
+        options = digest(str(VERSION), repr(self.options), *self._runs_on(), *parts)
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
+
+    def _runs_on(self) -> tuple[str, ...]:
+        """What the network runs on, where that is not ONNX Runtime in fp32 on the CPU."""
+        execution = self._network.execution
+        usual = (execution.provider, execution.precision) == ("cpu", FP32)
+        return () if usual else (execution.provider, execution.precision, execution.library)
 
     def key(self, number: int) -> FrameKey:
         """What the pixels of frame `number` of the clip depend on: equal keys, equal pixels."""

@@ -1,0 +1,110 @@
+"""Windows that an export is checked on: the actor's own reference crops, with the mouth moved."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.face.crop import Crop
+from visualdub.face.fit import fit_shot
+from visualdub.face.geometry import frame_geometry
+from visualdub.face.mediapipe_models import MeshTracker
+from visualdub.face.models import face_model
+from visualdub.face.track import Performance, Track
+
+OPENINGS = (0.0, 0.5, 1.0, 0.25)  # of the model's `jaw_limit`, how far the mouth opens from frame to frame
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of T frames as the renderer takes it, S x S crop pixels."""
+
+    frames: NDArray[np.uint8]  # (T, S, S, 3) full-range R'G'B'
+    uv: NDArray[np.float32]  # (T, S, S, 2) texture coordinates, -1 off the mesh
+    mask: NDArray[np.float32]  # (T, S, S) 0/1, the region to draw
+
+    @property
+    def feed(self) -> dict[str, NDArray[np.float32]]:
+        """The inputs of `renderer.onnx`, with a batch of 1."""
+        frames = np.ascontiguousarray(self.frames.transpose(0, 3, 1, 2), dtype=np.float32)
+        return {"frame": frames[None] / np.float32(255), "uv": self.uv[None], "mask": self.mask[None]}
+
+
+def reference_windows(references: NDArray[np.uint8], model: str, window: int, count: int) -> list[Window]:
+    """`count` windows of `window` frames of an actor's references (R, S, S, 3), each frame commanded another
+    opening of the mouth. model: name of the face model. Empty where no face is found in any of them.
+    """
+    landmarks = _landmarks(references)
+    found = [i for i, points in enumerate(landmarks) if points is not None]
+    if not found:
+        return []
+    track = _track(references, np.stack([landmarks[i] for i in found]), model)
+    crop = Crop(np.tile(np.eye(2, 3), (len(found), 1, 1)), references.shape[1])
+    windows = []
+    for k in range(count):
+        frames, uv, mask = [], [], []
+        for t in range(window):
+            i, opening = (k + t) % len(found), OPENINGS[(k * window + t) % len(OPENINGS)]
+            jaw = np.full(len(found), opening * track.model.jaw_limit)
+            geometry = frame_geometry(track, crop, Performance(jaw, track.expression, np.ones(len(found))), i)
+            frames.append(references[found[i]])
+            uv.append(geometry.uv)
+            mask.append(geometry.mask)
+        windows.append(Window(np.stack(frames), np.stack(uv).astype(np.float32), np.stack(mask)))
+    return windows
+
+
+def _landmarks(references: NDArray[np.uint8]) -> list[NDArray[np.float32] | None]:
+    """(478, 3) pixels of every crop, None where no face is found."""
+    found: list[NDArray[np.float32] | None] = []
+    with contextlib.closing(MeshTracker()) as mesh:
+        for crop in references:
+            size = len(crop)
+            mesh.look_at(np.array([size / 4, size / 4, size * 3 / 4, size * 3 / 4]), crop.shape)
+            found.append(mesh.landmarks(crop))
+    return found
+
+
+def _track(references: NDArray[np.uint8], landmarks: NDArray[np.float32], model: str) -> Track:
+    """A track whose frames are crops, each a shot of its own: they were filmed far apart."""
+    fitted, n, size = face_model(model), len(landmarks), references.shape[1]
+    fit = fit_shot(fitted, landmarks, tuple(range(1, n)))
+    return Track(
+        "references",
+        "",
+        (size, size),
+        Fraction(25),
+        0,
+        landmarks,
+        np.ones(n, np.float32),
+        fit.pose.scale,
+        fit.pose.rotation,
+        fit.pose.translation[:, :2],
+        fit.identity,
+        fit.jaw,
+        fit.expression,
+        fitted.name,
+        cuts=tuple(range(1, n)),
+    )
+
+
+def random_windows(window: int, size: int, count: int, seed: int = 0) -> Iterator[Window]:
+    """`count` windows of random frames, a UV map with holes and a mask that both have an edge inside the
+    picture.
+    """
+    rng = np.random.default_rng(seed)
+    line = (np.arange(size, dtype=np.float32) + 0.5) / size
+    grid = np.stack(np.meshgrid(line, line, indexing="xy"), -1)
+    for _ in range(count):
+        frames = rng.integers(0, 256, (window, size, size, 3), np.uint8)
+        jitter = 0.01 * rng.standard_normal((window, size, size, 2), np.float32)
+        uv = np.clip(grid + jitter, 0, 1)
+        uv[:, : size // 8] = -1
+        mask = np.zeros((window, size, size), np.float32)
+        mask[:, 2 * size // 5 : size - 4, size // 5 : size - size // 5] = 1
+        yield Window(frames, uv, mask)

@@ -1,0 +1,83 @@
+"""A graph in fp32 as one in int8 or fp16."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+from exporters.crops import Window
+
+LEAST_INPUTS, LEAST_OUTPUTS = 12, 8  # channels of a convolution that gains from int8
+# Texture coordinates need more bits than fp16 has: half a texel is its step at 1.
+FULL_PRECISION = ("GridSample", "Div", "Exp", "ReduceSum", "ReduceMean", "Sqrt")
+
+
+def wide_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that are worth int8: all channels mixed, and many of them."""
+    weights = {w.name: w.dims for w in model.graph.initializer}
+    names = []
+    for node in model.graph.node:
+        if node.op_type != "Conv" or node.input[1] not in weights:
+            continue
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        outputs, inputs = weights[node.input[1]][:2]
+        if groups == 1 and inputs >= LEAST_INPUTS and outputs >= LEAST_OUTPUTS:
+            names.append(node.name)
+    return names
+
+
+class _Windows(CalibrationDataReader):  # type: ignore[misc]
+    """Real windows, one after another, as ONNX Runtime's calibration asks for them."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self._feeds: Iterator[dict[str, NDArray[np.float32]]] = iter([w.feed for w in windows])
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        return next(self._feeds, None)
+
+
+def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = False) -> onnx.ModelProto:
+    """`model` with its wide convolutions in int8: weights per channel, activations as they are in every
+    second one of `windows`, so that the others show what was not calibrated on.
+
+    tensorrt: signed, symmetric activations and biases in fp32, which is all that TensorRT takes.
+    """
+    add_pre_process_metadata(model)  # it is simplified already
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, str(source))
+        quantize_static(
+            str(source),
+            str(target),
+            _Windows(windows[::2]),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=wide_convolutions(model),
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QInt8 if tensorrt else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": tensorrt, "QuantizeBias": not tensorrt},
+        )
+        return onnx.load(str(target))
+
+
+def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with weights and most operators in fp16; inputs and outputs stay float32."""
+    blocked = [*DEFAULT_OP_BLOCK_LIST, *FULL_PRECISION]
+    converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    return converted
