@@ -284,7 +284,7 @@ def synthetic_examples(
     ]
     examples = []
     for i, sentence in enumerate(spoken):
-        audio = _degraded(sentence.audio, random)
+        audio = degraded(sentence.audio, random)
         level, count = kind.level(audio), features.feature_count(len(audio))
         if level is not None:
             opening, contact = (
@@ -298,7 +298,7 @@ def synthetic_examples(
     return [replace(e, opening=((e.opening - mean) / deviation).astype(np.float32)) for e in examples]
 
 
-def _degraded(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+def degraded(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     """The recording as it is, in noise, or in noise with reverberation or band-limited, each as likely as the
     others.
     """
