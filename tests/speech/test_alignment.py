@@ -109,7 +109,9 @@ def test_lips_close_in_bilabials_and_part_elsewhere() -> None:
 
 
 def test_a_bilabial_between_two_frames_closes_the_nearest() -> None:
-    closure, parted = lips_of([PhoneSpan("p", 0.105, 0.125), PhoneSpan("a", 0.125, 0.2)], np.arange(6) / 25, 25.0)
+    closure, parted = lips_of(
+        [PhoneSpan("p", 0.105, 0.125), PhoneSpan("a", 0.125, 0.2)], np.arange(6) / 25, 25.0
+    )
     assert closure[3] == 1.0 and parted[3] == 0.0 and parted[4] == 1.0
 
 
@@ -117,7 +119,9 @@ def test_later() -> None:
     found = align(spoken("..paa..mi."), words("pa", "mi"), 0.2)
     assert found is not None
     moved = found.moved(1.0)
-    assert moved.words[0].start == pytest.approx(1.03) and moved.words[0].phones[0].start == pytest.approx(1.03)
+    assert moved.words[0].start == pytest.approx(1.03) and moved.words[0].phones[0].start == pytest.approx(
+        1.03
+    )
     assert moved.seconds == pytest.approx(1.2) and moved.words[1].confidence == found.words[1].confidence
 
 

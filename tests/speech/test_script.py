@@ -104,12 +104,7 @@ def test_words_have_the_phones_of_their_sentence(tmp_path: Path) -> None:
 
 @needs_espeak
 def test_languages() -> None:
-    assert (find_voice("fr_FR"), find_voice("pt-BR"), find_voice("de-XX"), find_voice("zh")) == (
-        "fr-fr",
-        "pt-br",
-        "de",
-        "cmn",
-    )
+    assert [find_voice(c) for c in ("fr_FR", "pt-BR", "zh")] == ["fr-fr", "pt-br", "zh"]
     for code in ("xx", "", "en;ls", "-v"):
         with pytest.raises(BadInput, match="--language"):
             find_voice(code)
@@ -125,4 +120,6 @@ def test_letters_that_are_not_read_are_named(tmp_path: Path) -> None:
 def test_a_long_sentence_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "MOST_WORDS", 2)
     words = read_script(written(tmp_path, "one two three four five"), "en").words
-    assert [w.text for w in words] == ["one", "two", "three", "four", "five"] and all(w.classes for w in words)
+    assert [w.text for w in words] == ["one", "two", "three", "four", "five"] and all(
+        w.classes for w in words
+    )

@@ -366,19 +366,19 @@ def load_clip(
     folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind, offset: float
 ) -> SpeechClip:
     """One clip. entry: its entry in clips.json. offset: seconds by which the audio leads the video."""
+    clip = measured_clip(folder, entry, track, model, offset)
+    variants = audio_variants(clip.audio, kind, np.random.default_rng(len(clip.audio)))
+    return replace(clip, variants=variants, phones=bilabials(clip.audio, grid_words(clip.file)))
+
+
+def measured_clip(
+    folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, offset: float
+) -> SpeechClip:
+    """One clip to be measured, not trained on: without variants of its audio, and without phones."""
     audio = read_audio(folder / entry["file"])
-    return SpeechClip(
-        entry["file"],
-        entry["speaker"],
-        track.rate,
-        offset,
-        entry["speech"] == "original",
-        audio,
-        audio_variants(audio, kind, np.random.default_rng(len(audio))),
-        track,
-        *_mouth(track, model),
-        bilabials(audio, grid_words(entry["file"])),
-    )
+    listed = entry["speech"] == "original"
+    mouth = _mouth(track, model)
+    return SpeechClip(entry["file"], entry["speaker"], track.rate, offset, listed, audio, (), track, *mouth)
 
 
 def _mouth(

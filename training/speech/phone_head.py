@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from training.speech.phone_data import (
-    LANGUAGES,
     TEST_FLITE,
     TEST_VARIANTS,
     UNKNOWN,
@@ -42,8 +41,8 @@ class HeadConfig:
     channels: int = 128
     kernels: tuple[int, ...] = (5, 5)  # steps of 20 ms
     dropout: float = 0.2
-    steps: int = 2500
-    batch: int = 24  # windows
+    steps: int = 1200
+    batch: int = 12  # windows
     length: int = 128  # steps of a window
     rate: float = 3e-3  # learning rate of AdamW, one cycle
     decay: float = 0.05  # weight decay
@@ -201,7 +200,7 @@ def train_on(
         "config": asdict(config),
         "sentences": len(examples),
         "seconds_of_speech": round(sum(len(e.classes) for e in examples) / 50),
-        "languages": list(LANGUAGES),
+        "languages": list(dict.fromkeys(e.language for e in examples)),
         "held_out_voices": [*TEST_VARIANTS, TEST_FLITE],
         "held_out_languages": list(UNSEEN_LANGUAGES),
         "frame_accuracy": frame_accuracy(head, tested),

@@ -257,8 +257,8 @@ def lips_of(
 
 # ---- does it fit? ------------------------------------------------------------------------------------------
 
-LEAST_CONFIDENCE = 0.2  # of a whole script; below it the recording says something else
-DOUBTFUL = 0.1  # of a word; below it the word is named in a note
+LEAST_CONFIDENCE = 0.4  # of a whole script; below it the recording says something else
+DOUBTFUL = 0.25  # of a word; below it the word is named in a note
 MOST_NAMED = 5  # doubtful places that are named
 
 

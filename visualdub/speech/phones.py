@@ -23,7 +23,7 @@ from visualdub.storage import name_or_bytes
 HEAD = Path(__file__).parent / "data" / "phones.onnx"
 STEP_SECONDS = features.HOP / features.RATE  # 20 ms; step k is centred on k * STEP_SECONDS
 SHORTEST = 2  # steps: a recognised phone lasts at least 40 ms
-SWITCH = 2.0  # nepers that a change of phone costs
+SWITCH = 0.5  # nepers that a change of phone costs
 FLOOR = -9.0  # nepers; a less likely phone counts as this likely
 PAUSE = 6  # steps: a shorter stretch without audible sound is a closure of p, t or k, not a pause
 BLOCK = 1200  # steps scored at once, 24 s, whole windows of the features

@@ -20,7 +20,6 @@ MISSING = f"a script needs the program {PROGRAM}, which was not found; install {
 SECONDS = 60  # longest time that one sentence may take
 MOST_WORDS = 40  # of a sentence that is read as a whole
 MOST_BYTES = 4 << 20  # of a script; a longer file is no script
-ANOTHER = {"zh": "cmn", "no": "nb", "iw": "he", "in": "id"}  # codes that espeak-ng names otherwise
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,7 @@ def read_script(path: Path, language: str) -> Script:
 def find_voice(language: str) -> str:
     """espeak-ng's name of a language. Raises `BadInput` where it is not installed or has no such one."""
     code = language.strip().lower().replace("_", "-")
-    base = code.split("-")[0]
-    for voice in dict.fromkeys((code, ANOTHER.get(base, base))):
+    for voice in dict.fromkeys((code, code.split("-")[0])):
         if re.fullmatch(r"[a-z]{2,3}(-[a-z0-9]+)*", voice) and _run("a", voice) is not None:
             return voice
     raise BadInput(f"--language {language} is none of {PROGRAM}'s; expected a code such as en-US, fr or de")
