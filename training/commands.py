@@ -342,6 +342,27 @@ def speech(
     main(clips, model, steps, seed, say=out.print)
 
 
+@train.command()
+def phones(
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="MODEL.onnx", help="The head; by default the shipped one."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the training.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
+) -> None:
+    """Train the head that recognises phones, on synthetic speech, and write it with its record."""
+    from visualdub.speech.phones import HEAD
+    from visualdub.storage import require_writable
+
+    head = output or HEAD
+    for path in (head, head.with_suffix(".json")):
+        require_writable(path)
+    from training.speech.phone_head import main  # loads torch
+
+    main(head, steps, seed, say=out.print)
+
+
 def _cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -49,6 +49,7 @@ from visualdub.render.light import LightReport
 from visualdub.render.occluders import HOLD, find_occlusion, require_treatment, treat
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.render.watermark import SCHEME, payload_text
+from visualdub.speech.alignment import Alignment, lips_of
 from visualdub.speech.performance import (
     AS_PREDICTED,
     PerformanceAdjustments,
@@ -56,7 +57,7 @@ from visualdub.speech.performance import (
     motion_at,
     smooth_motion,
 )
-from visualdub.speech.performance_file import PerformanceFile, write_performance_file
+from visualdub.speech.performance_file import PerformanceFile, Spoken, write_performance_file
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.speech.retarget import DrivenMotion, DrivenMouth, DriverMouth, driver_mouth, retarget
@@ -163,14 +164,16 @@ def dub_shot(
     output: Output,
     *,
     mouth: Mouth = AS_PREDICTED,
+    script: Alignment | None = None,
     progress: Progress | None = None,
 ) -> DubReport:
     """The shot speaks `dialogue`, written to `output`. Frames out = frames in; nothing half is left behind.
 
     mouth: how the predicted performance is adjusted, or the mouth of a filmed voice actor, or an edited
-    performance, in whose place nothing is predicted. Raises `MediaError` for a recording that cannot be read,
-    `OutputError` where the result cannot be written, `BadInput` for an edited performance of other frames,
-    `Interrupted` once `progress` is cancelled.
+    performance, in whose place nothing is predicted. script: what the recording says and when, by which the
+    lips close in every p, b, m and nowhere else; an edited performance stays as it is. Raises `MediaError`
+    for a recording that cannot be read, `OutputError` where the result cannot be written, `BadInput` for an
+    edited performance of other frames, `Interrupted` once `progress` is cancelled.
     """
     clock = StageClock()
     cue = dialogue if isinstance(dialogue, DialogueCue) else DialogueCue(dialogue)
@@ -180,11 +183,13 @@ def dub_shot(
     check_output(output, shot.source, cue.recording, actor.folder, file_of(mouth))
     with clock.stage("speech", len(track)):
         audio = shot_audio(shot)
-        performance, notes = dialogue_performance(tracked, audio, actor, mouth)
+        script = None if script is None else script.moved(float(cue.place_s - cue.in_point_s))
+        performance, notes = dialogue_performance(tracked, audio, actor, mouth, script)
     notes += audio_notes(audio, shot, cue) + track_notes(shot, output.keep_audio)
     with Together() as files:
         if output.performance is not None:
-            save_performance(output.performance, tracked, performance, audio, actor, mouth, files)
+            spoken = spoken_in(audio, shot, script)
+            save_performance(output.performance, tracked, performance, spoken, actor, mouth, files)
         del audio  # of a long shot it is as large as all that the renderer holds
         return_free_memory()
         return write_performance(
@@ -284,9 +289,10 @@ def dialogue_performance(
     audio: NDArray[np.float32],
     actor: Actor,
     mouth: Mouth = AS_PREDICTED,
+    script: Alignment | None = None,
 ) -> tuple[Performance, list[str]]:
     """What `actor` does in the shot while `audio` (n,) at AUDIO_RATE is heard, and what the user should know
-    of it.
+    of it. script: what is said, by the shot's clock.
     """
     if isinstance(mouth, PerformanceFile):
         return mouth.performance(tracked.track), [f"mouth: {mouth.describe()}"]
@@ -294,9 +300,15 @@ def dialogue_performance(
     adapter = actor.style.usable_adapter()
     driven = driven_motion(tracked, actor, mouth) if isinstance(mouth, DrivenMouth) else None
     adjustments = mouth.adjustments if isinstance(mouth, DrivenMouth) else mouth
-    motion = dialogue_motion(audio, tracked.shot.part, adjustments, adapter, driven)
+    motion = dialogue_motion(audio, tracked.shot.part, adjustments, adapter, driven, script)
     if not motion.speech_activity.any():
         notes.append(f"no speech is heard in {tracked.shot.cues[0].recording.name}; the mouth rests")
+    if script is not None:
+        notes.append(
+            f"script: {len(script.words)} words, which fit by {script.confidence:.2f} of 1; the lips close in"
+            " its p, b and m and nowhere else"
+        )
+        notes += script.notes
     if driven is not None:
         notes += driver_notes(audio, tracked.shot, driven)
     if actor.style.adapter and adapter is None:
@@ -314,12 +326,14 @@ def dialogue_motion(
     shaping: PerformanceAdjustments = AS_PREDICTED,
     adapter: NDArray[np.float64] | None = None,
     driven: DrivenMotion | None = None,
+    script: Alignment | None = None,
 ) -> SpeechMotion:
     """The mouth that speaks `audio` at the frames of `info`, moved and smoothed as `shaping` has it; its gain
     is for `blend_performance`.
 
     Frames that stay on screen longer than others are allowed for. adapter: the actor's, as `predict_motion`
-    takes it. driven: what a filmed voice actor does in place of the predicted mouth.
+    takes it. driven: what a filmed voice actor does in place of the predicted mouth. script: what is said, by
+    the clock of `audio`; its phones decide where lips touch.
     """
     times = frame_periods(info)
     count = int(times[-1]) + 1
@@ -330,9 +344,12 @@ def dialogue_motion(
         further = max(0, math.ceil(-late))  # what is heard past the last frame comes into view
         often = predict_motion(audio, info.rate * FINER, (count + further) * FINER, adapter=adapter)
         motion = motion_at(often, (np.arange(count) - late) * FINER)
+    shown_s = np.arange(count) / float(info.rate) - shaping.offset_ms / 1000
     if driven is not None:
-        shown_s = np.arange(count) / float(info.rate) - shaping.offset_ms / 1000
         motion = driven.over(motion, shown_s, info.rate)
+    if script is not None:
+        closure, parted = lips_of(script.phones(), shown_s, float(info.rate))
+        motion = replace(motion, closure=closure, parted=parted)
     motion = smooth_motion(motion, shaping.smooth_ms / 1000 * float(info.rate))
     return replace(
         motion,
@@ -340,6 +357,7 @@ def dialogue_motion(
         expression=motion.expression[times],
         speech_activity=motion.speech_activity[times],
         closure=motion.closure[times],
+        parted=None if motion.parted is None else motion.parted[times],
     )
 
 
@@ -409,21 +427,27 @@ def save_performance(
     path: Path,
     tracked: TrackedShot,
     performance: Performance,
-    audio: NDArray[np.float32],
+    spoken: Spoken,
     actor: Actor,
     mouth: Mouth,
     files: Together | None = None,
 ) -> None:
-    """Write what the mouth does in each frame, with the phones of `audio`, to be edited and read back.
+    """Write what the mouth does in each frame, with what is `spoken`, to be edited and read back.
 
     What `Shot.skipped` changes is not in it: read back with the same frames skipped, it gives the same dub.
     """
-    times = tracked.shot.part.frame_times()
-    phones = labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times)
     rest = np.array([actor.rest_jaw, *actor.rest_expression[: tracked.track.model.n_speech]])
     dialogue = tracked.shot.cues[0].recording.name
     about = {"dialogue": dialogue, "actor": actor.record.name, "mouth": mouth.describe()}
-    write_performance_file(path, tracked.track, performance, phones, rest, about, files)
+    write_performance_file(path, tracked.track, performance, spoken, rest, about, files)
+
+
+def spoken_in(audio: NDArray[np.float32], shot: Shot, script: Alignment | None) -> Spoken:
+    """What is said in the shot: as the script has it, or else what is recognised in `audio` (n,)."""
+    times = shot.part.frame_times()
+    if script is not None:
+        return Spoken(labels_at(script.phones(), times), script.words)
+    return Spoken(labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times))
 
 
 def file_of(mouth: Mouth) -> Path | None:

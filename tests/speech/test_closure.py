@@ -5,7 +5,7 @@ import pytest
 
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model, posed_openings
 from visualdub.speech.activity import CLOSURE_SCORES, closure_envelope
-from visualdub.speech.closure import close_lips, lip_offsets, offset_slopes
+from visualdub.speech.closure import close_lips, lip_offsets, offset_slopes, part_lips
 
 MODEL = face_model(DEFAULT_FACE_MODEL)
 M = 1 + MODEL.n_speech
@@ -52,6 +52,18 @@ def test_a_jaw_that_opens_has_a_slope_that_opens() -> None:
 def test_nothing_to_touch_is_nothing_to_do() -> None:
     values = spoken()
     assert close_lips(MODEL, MODEL.template, values, np.zeros(40), SCALE) is values
+
+
+def test_lips_part_where_they_are_tighter_than_asked_for() -> None:
+    """Frames that are open already, and those that nobody asked for, keep every bit."""
+    values, parted = spoken(), np.zeros(40)
+    values[5:15] = close_lips(MODEL, MODEL.template, values[5:15], np.ones(10), SCALE)
+    parted[:10] = 1
+    done = part_lips(MODEL, MODEL.template, values, parted, 0.03, SCALE)
+    before, after = (lip_offsets(MODEL, MODEL.template, v)[..., 0].mean(1) for v in (values, done))
+    assert before[5:15].max() < 0.005 and before[:5].min() > 0.03
+    assert after[5:10] == pytest.approx(np.full(5, 0.032), abs=0.004)
+    assert (done[:5] == values[:5]).all() and (done[10:] == values[10:]).all()
 
 
 def test_scores_below_the_threshold_do_not_move_the_lips() -> None:

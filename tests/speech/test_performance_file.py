@@ -5,7 +5,7 @@ named.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from speech_scene import scene_track
 from visualdub.errors import BadInput, OutputError
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Performance, Track
-from visualdub.speech.performance_file import read_performance_file, write_performance_file
+from visualdub.speech.alignment import AlignedWord
+from visualdub.speech.performance_file import Spoken, read_performance_file, write_performance_file
+from visualdub.speech.phones import PhoneSpan
 from visualdub.timing import FrameRange
 
 N_SPEECH = face_model(DEFAULT_FACE_MODEL).n_speech
@@ -30,16 +32,16 @@ def shot(rate: Fraction = Fraction(24000, 1001)) -> Track:
     return scene_track(np.full(8, 0.1), rate, usable).span(FRAMES)
 
 
-def written(path: Path) -> Performance:
+def written(path: Path, words: Sequence[AlignedWord] = ()) -> Performance:
     """A performance of awkward numbers, and its file."""
     track, random = shot(), np.random.default_rng(1)
     jaw = np.array([0.1, np.nextafter(0.1, 1), -0.0, 1e-300, np.pi / 9, 1 / 3])
     expression = track.expression.copy()
     expression[:, :N_SPEECH] = random.normal(0, 1, (6, N_SPEECH))
     done = Performance(jaw, expression, np.array([1.0, 1 / 3, 0.0, 1.0, 0.25, 1.0]))
-    phones = ["SIL", "B", "AA", "AA", "T", "SIL"]
+    spoken = Spoken(["SIL", "b", "ɑ", "ɑ", "t", "SIL"], words)
     write_performance_file(
-        path, track, done, phones, np.full(1 + N_SPEECH, 0.5), {"dialogue": "français.wav"}
+        path, track, done, spoken, np.full(1 + N_SPEECH, 0.5), {"dialogue": "français.wav"}
     )
     return done
 
@@ -58,10 +60,10 @@ def test_one_line_is_one_frame(tmp_path: Path) -> None:
     rows = [json.loads(line.rstrip(",")) for line in lines if line.startswith('  {"frame"')]
     assert [r["frame"] for r in rows] == list(FRAMES) and [r["phone"] for r in rows] == [
         "SIL",
-        "B",
-        "AA",
-        "AA",
-        "T",
+        "b",
+        "ɑ",
+        "ɑ",
+        "t",
         "SIL",
     ]
     assert (
@@ -102,6 +104,33 @@ def test_rows_may_stand_in_any_order_and_lack_their_phone(tmp_path: Path) -> Non
     assert (back.jaw == done.jaw).all() and (back.expression == done.expression).all()
 
 
+def test_the_words_of_a_script_stand_in_it(tmp_path: Path) -> None:
+    phones = (PhoneSpan("b", 0.0402, 0.08), PhoneSpan("a", 0.08, 0.12))
+    written(tmp_path / "take.json", [AlignedWord("bas", 0.0402, 0.12, 0.91234, phones, 1)])
+    values = json.loads((tmp_path / "take.json").read_text(encoding="utf-8"))
+    assert values["words"] == [
+        {
+            "word": "bas",
+            "start": 0.04,
+            "end": 0.12,
+            "confidence": 0.912,
+            "phones": [["b", 0.04, 0.08], ["a", 0.08, 0.12]],
+        }
+    ]
+    assert read_performance_file(tmp_path / "take.json").frames == FRAMES
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    """It had ARPABET for phones and no words."""
+    done, path = written(tmp_path / "take.json"), tmp_path / "take.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["version"] = 1
+    for row, phone in zip(values["curves"], ["SIL", "B", "AA", "AA", "T", "SIL"], strict=True):
+        row["phone"] = phone
+    path.write_text(json.dumps(values))
+    assert read_performance_file(path).performance(shot()).jaw.tobytes() == done.jaw.tobytes()
+
+
 def test_the_upper_face_is_the_tracks(tmp_path: Path) -> None:
     written(tmp_path / "take.json")
     track = shot()
@@ -115,7 +144,7 @@ def test_the_upper_face_is_the_tracks(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda v: v.update(format="recipe"), "another kind"),
-        (lambda v: v.update(version=2), "version 2; this version reads 1"),
+        (lambda v: v.update(version=3), "version 3; this version reads 1 and 2"),
         (lambda v: v.update(face_model="flame"), "'flame'"),
         (lambda v: v.update(rate="fast"), "'fast'"),
         (lambda v: v.update(rate="25/0"), "25/0"),

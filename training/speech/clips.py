@@ -299,7 +299,7 @@ def synthetic_examples(
     ]
     examples = []
     for i, sentence in enumerate(spoken):
-        audio = _degraded(sentence.audio, random)
+        audio = degraded(sentence.audio, random)
         level, count = kind.level(audio), features.feature_count(len(audio))
         if level is not None:
             opening, contact = (
@@ -313,7 +313,7 @@ def synthetic_examples(
     return [replace(e, opening=((e.opening - mean) / deviation).astype(np.float32)) for e in examples]
 
 
-def _degraded(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+def degraded(audio: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     """The recording as it is, in noise, or in noise with reverberation or band-limited, each as likely as the
     others.
     """
@@ -381,19 +381,19 @@ def load_clip(
     folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, kind: FeatureKind, offset: float
 ) -> SpeechClip:
     """One clip. entry: its entry in clips.json. offset: seconds by which the audio leads the video."""
+    clip = measured_clip(folder, entry, track, model, offset)
+    variants = audio_variants(clip.audio, kind, np.random.default_rng(len(clip.audio)))
+    return replace(clip, variants=variants, phones=bilabials(clip.audio, grid_words(clip.file)))
+
+
+def measured_clip(
+    folder: Path, entry: dict[str, Any], track: Track, model: FaceModel, offset: float
+) -> SpeechClip:
+    """One clip to be measured, not trained on: without variants of its audio, and without phones."""
     audio = read_audio(folder / entry["file"])
-    return SpeechClip(
-        entry["file"],
-        entry["speaker"],
-        track.rate,
-        offset,
-        entry["speech"] == "original",
-        audio,
-        audio_variants(audio, kind, np.random.default_rng(len(audio))),
-        track,
-        *mouth_statistics(track, model),
-        bilabials(audio, grid_words(entry["file"])),
-    )
+    listed = entry["speech"] == "original"
+    mouth = mouth_statistics(track, model)
+    return SpeechClip(entry["file"], entry["speaker"], track.rate, offset, listed, audio, (), track, *mouth)
 
 
 def mouth_statistics(

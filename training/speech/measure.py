@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from training.speech.clips import SpeechClip
 from visualdub.face.landmarks import LIPS, lip_opening
 from visualdub.face.models import FaceModel, posed_landmarks
-from visualdub.speech.closure import close_lips
+from visualdub.speech.closure import close_lips, part_lips
+from visualdub.speech.performance import PARTED
 from visualdub.speech.phones import PhoneSpan
 from visualdub.speech.predict import SpeechMotion
 
@@ -168,10 +169,8 @@ def style_values(clip: SpeechClip, motion: SpeechMotion, model: FaceModel) -> Ar
     """
     spoken = clip.mean + clip.scale * np.column_stack([motion.jaw, motion.expression])
     rest = clip.mean - clip.offset_from_rest
-    return close_lips(
-        model,
-        clip.track.identity,
-        rest + motion.speech_activity[:, None] * (spoken - rest),
-        motion.closure,
-        clip.scale,
-    )
+    values = rest + motion.speech_activity[:, None] * (spoken - rest)
+    values = close_lips(model, clip.track.identity, values, motion.closure, clip.scale)
+    if motion.parted is None:
+        return values
+    return part_lips(model, clip.track.identity, values, motion.parted, PARTED, clip.scale)

@@ -52,7 +52,6 @@ NEEDED = (
     "opencv-contrib-python",
     "onnxruntime",
     "safetensors",
-    "pocketsphinx",
     "typer",
     "rich",
     "psutil",
@@ -62,6 +61,7 @@ NEEDED = (
 OPTIONAL = {
     "torch": "vdub adapt, vdub train, vdub export (extra: training)",
     "onnx": "vdub export, vdub train speech (extras: training, exporters)",
+    "pocketsphinx": "vdub train speech (extra: training)",
 }
 ALTERNATIVES = {  # distributions that install the same files: the one that is asked for first
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from visualdub.records import DubReport
     from visualdub.render.providers import RuntimeChoice
     from visualdub.services import AdaptRequest
+    from visualdub.speech.alignment import Alignment
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
     from visualdub.speech.retarget import DriverMouth
@@ -56,6 +57,25 @@ Dialogue = Annotated[
         metavar="WAV",
         help="The new words; several times for several languages, which share one track and one actor. By"
         " default the sound of --driver.",
+        show_default=False,
+    ),
+]
+Scripts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--script",
+        metavar="FILE",
+        help="What --dialogue says: text, SubRip or WebVTT in UTF-8. The lips close on every p, b, m of it"
+        " and nowhere else. One for each dialogue, in their order. Needs espeak-ng and --language.",
+        show_default=False,
+    ),
+]
+Languages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--language",
+        metavar="CODE",
+        help="The language of --script, such as en-US, fr or pt-BR; one for each.",
         show_default=False,
     ),
 ]
@@ -156,6 +176,8 @@ def command(
     clip: Clip,
     output: Movie,
     dialogue: Dialogue = None,
+    script: Scripts = None,
+    language: Languages = None,
     driver: DriverIn = None,
     driver_face: DriverFace = None,
     actor: OptionalActor = None,
@@ -196,7 +218,7 @@ def command(
     dialogue = recordings(dialogue, driver, driver_face, use_performance)
     span, choice = FrameRange.parse(frames) if frames else None, FrameChoice.parse(skip, only)
     folder = find_actor(actor) if actor else own_actor(clip, output)
-    inputs = [clip, *dialogue, driver, use_performance, folder if actor else None]
+    inputs = [clip, *dialogue, *(script or []), driver, use_performance, folder if actor else None]
     jobs = [
         (wav, Output(movie, codec, crf, grey, not no_watermark, curves, keep_audio, occluded, holdout))
         for wav, (movie, grey, curves) in zip(
@@ -210,11 +232,11 @@ def command(
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
     mouth: Mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
     runtime = runtime_choice(provider, fast, adapted=actor is not None)
-    person = (
-        load_actor(folder, runtime) if actor else None
-    )  # withdrawn consent or a foreign folder ends it here
+    # Withdrawn consent or a foreign folder ends it here.
+    person = load_actor(folder, runtime) if actor else None
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
+    scripts = aligned_scripts(script, language, dialogue, use_performance)
     adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
     if driver is not None:
         mouth = DrivenMouth(tracked_driver(driver, clip, span, driver_face), adjustments)
@@ -225,9 +247,9 @@ def command(
         adapt_first(adaptation)
     person = person or load_actor(folder, runtime)
     reports = []
-    for wav, job in jobs:
+    for (wav, job), said in zip(jobs, scripts, strict=True):
         with shown_progress() as progress:
-            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, progress=progress))
+            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, script=said, progress=progress))
         if check_sync:
             measure_sync(reports[-1], job.path, face)
         if not json:
@@ -278,6 +300,34 @@ def runtime_choice(provider: str | None, fast: bool, adapted: bool) -> RuntimeCh
     if fast and not adapted:
         raise BadInput("--fast needs an actor that was exported for it (vdub export); expected --actor")
     return choice
+
+
+def aligned_scripts(
+    scripts: list[Path] | None, languages: list[str] | None, dialogue: list[Path], edited: Path | None
+) -> list[Alignment | None]:
+    """The script of each recording, its words found in the sound; None for each where no script is given.
+
+    Raises `BadInput` for options that do not go together, and for a script that cannot be read or is not what
+    its recording says.
+    """
+    from visualdub.dub import AUDIO_RATE
+    from visualdub.media.audio import read_audio
+    from visualdub.speech.alignment import align_script
+    from visualdub.speech.script import read_script
+
+    if not scripts:
+        if languages:
+            raise BadInput(f"--language {languages[0]} is that of a --script, which is not given")
+        return [None] * len(dialogue)
+    if edited is not None:
+        raise BadInput(f"--use-performance {edited} is drawn as it is; leave --script {scripts[0]} out")
+    if len(scripts) != len(dialogue) or len(languages or []) != len(scripts):
+        counts = f"{len(scripts)} --script and {len(languages or [])} --language"
+        raise BadInput(f"{counts} are given; expected {len(dialogue)} of each, one for each dialogue")
+    texts = [read_script(path, code) for path, code in zip(scripts, languages or [], strict=True)]
+    return [
+        align_script(read_audio(wav, AUDIO_RATE), text) for wav, text in zip(dialogue, texts, strict=True)
+    ]
 
 
 def mouth_of(

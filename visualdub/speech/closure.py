@@ -1,4 +1,4 @@
-"""Bilabial closure: how far apart a mouth's lips are, and the smallest change that closes them."""
+"""Bilabial closure: how far apart a mouth's lips are, and the smallest change that closes or parts them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from visualdub.face.models import FaceModel, posed_landmarks
 Array = NDArray[np.float64]
 STEP = 0.05  # of one scale of the actor: the step of the finite differences
 NEWTON_STEPS = 2  # only the jaw's rotation is not linear, so that two are enough
+PARTED_FURTHER = 0.1  # of the gap that is missing: the damped step stops short of its target
 DAMPING = 1e-3  # of the mean squared slope: keeps the last hundredth of a gap from costing a wild change
 
 
@@ -50,17 +51,46 @@ def close_lips(model: FaceModel, identity: Array, values: Array, closure: Array,
     closing = closure > 0
     if not closing.any():
         return values
-    closed = values.copy()
-    slopes = offset_slopes(model, identity, values[closing].mean(0), scale).reshape(len(scale), -1)
-    scatter = slopes.T @ slopes
-    damped = scatter + DAMPING * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
-    step_of_offset = np.linalg.solve(damped, slopes.T) * scale  # (2 P, m): parameters that undo an offset
     start = lip_offsets(model, identity, values[closing])
     neutral = lip_offsets(model, identity, np.zeros((1, len(scale))))
     behind = np.broadcast_to(neutral[..., 1], start.shape[:2])
     shut = np.stack([np.minimum(start[..., 0], 0.0), behind], -1)
+    closed = values.copy()
     target = start + closure[closing][:, None, None] * (shut - start)
-    for _ in range(NEWTON_STEPS):
-        error = lip_offsets(model, identity, closed[closing]) - target
-        closed[closing] -= error.reshape(len(error), -1) @ step_of_offset
+    closed[closing] = _moved(model, identity, values[closing], target, scale)
     return closed
+
+
+def part_lips(
+    model: FaceModel, identity: Array, values: Array, parted: Array, least: float, scale: Array
+) -> Array:
+    """`values` (n, m) with the lips at least `least` apart where `parted` (n,) is 1, less below it, unchanged
+    at 0 and where they are further apart.
+
+    least: mean gap of the `INNER_LIP_PAIRS`, in distances between the outer eye corners. The change is the
+    smallest one, as in `close_lips`, which has the other arguments.
+    """
+    gaps = np.maximum(lip_offsets(model, identity, values)[..., 0], 0.0).mean(1)
+    tight = (parted > 0) & (gaps < least)
+    if not tight.any():
+        return values
+    target = lip_offsets(model, identity, values[tight])
+    share = parted[tight] * (1 + PARTED_FURTHER)
+    wanted = np.maximum(target[..., 0], 0.0) + (share * (least - gaps[tight]))[:, None]
+    target[..., 0] = np.maximum(target[..., 0], wanted)
+    open_values = values.copy()
+    open_values[tight] = _moved(model, identity, values[tight], target, scale)
+    return open_values
+
+
+def _moved(model: FaceModel, identity: Array, values: Array, target: Array, scale: Array) -> Array:
+    """`values` (n, m), n >= 1, changed as little as brings their `lip_offsets` to `target` (n, P, 2)."""
+    slopes = offset_slopes(model, identity, values.mean(0), scale).reshape(len(scale), -1)
+    scatter = slopes.T @ slopes
+    damped = scatter + DAMPING * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+    step_of_offset = np.linalg.solve(damped, slopes.T) * scale  # (2 P, m): parameters that undo an offset
+    moved = values.copy()
+    for _ in range(NEWTON_STEPS):
+        error = lip_offsets(model, identity, moved) - target
+        moved -= error.reshape(len(error), -1) @ step_of_offset
+    return moved

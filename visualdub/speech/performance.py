@@ -13,7 +13,7 @@ from visualdub.arrays import smoothstep
 from visualdub.errors import BadInput, InternalError
 from visualdub.face.track import Performance, Track
 from visualdub.speech.activity import drop_bursts, fill_gaps, mouth_activity
-from visualdub.speech.closure import close_lips
+from visualdub.speech.closure import close_lips, part_lips
 from visualdub.speech.predict import SpeechMotion
 from visualdub.speech.style import SpeechStyle, speech_parameters
 
@@ -89,6 +89,9 @@ def motion_at(motion: SpeechMotion, positions: NDArray[np.float64]) -> SpeechMot
         expression=np.stack([at(column) for column in motion.expression.T], 1),
         speech_activity=np.interp(positions, frames, motion.speech_activity, left=0.0, right=0.0),
         closure=np.interp(positions, frames, motion.closure, left=0.0, right=0.0),
+        parted=None
+        if motion.parted is None
+        else np.interp(positions, frames, motion.parted, left=0.0, right=0.0),
     )
 
 
@@ -96,6 +99,7 @@ def motion_at(motion: SpeechMotion, positions: NDArray[np.float64]) -> SpeechMot
 
 EASE_SECONDS = 0.2  # in this time the parameters ease from the dub's to the tracked ones
 FADE_SECONDS = 0.12  # then the pixels cross-fade in this time, while both mouths are the same
+PARTED = 0.03  # least gap of the lips, in distances between the outer eye corners, where a script parts them
 HOLD_SECONDS = 0.4  # a silence must last this much longer than two eases and two fades to show filmed pixels
 
 
@@ -112,12 +116,12 @@ def blend_performance(
     rest_jaw: radians. rest_expression: (n_speech,) or longer, of which the speech components are used. gain:
     0 is the rest pose, 1 the predicted mouth; lips that touch still touch, whatever it is.
 
-    Where the dialogue speaks, the mouth is the style's, with its lips closed where the motion says so. Where
-    it is silent and the filmed mouth is active, the mouth rests. Where both are silent, or no face is usable,
-    draw is 0 and the tracked parameters stand. Towards such frames the parameters first ease to the tracked
-    ones (draw 1), then draw falls to 0. A silence too short for that is drawn at rest. Nothing is eased
-    across a cut. Raises `BadInput` where the models differ, `InternalError` where the motion does not have as
-    many frames as the track.
+    Where the dialogue speaks, the mouth is the style's, with its lips closed, and parted, where the motion
+    says so. Where it is silent and the filmed mouth is active, the mouth rests. Where both are silent, or no
+    face is usable, draw is 0 and the tracked parameters stand. Towards such frames the parameters first ease
+    to the tracked ones (draw 1), then draw falls to 0. A silence too short for that is drawn at rest. Nothing
+    is eased across a cut. Raises `BadInput` where the models differ, `InternalError` where the motion does
+    not have as many frames as the track.
     """
     if len(motion) != len(track):
         raise InternalError(
@@ -134,7 +138,11 @@ def blend_performance(
             f"{track.source}: rest pose and track have {counts} mouth parameters; expected {count} each"
         )
     dubbed = rest + gain * motion.speech_activity[:, None] * (spoken - rest)
-    dubbed = close_lips(track.model, track.identity, dubbed, motion.closure, np.asarray(style.scale))
+    scale = np.asarray(style.scale)
+    dubbed = close_lips(track.model, track.identity, dubbed, motion.closure, scale)
+    if motion.parted is not None:
+        least = min(gain, 1.0) * PARTED
+        dubbed = part_lips(track.model, track.identity, dubbed, motion.parted, least, scale)
     rate = float(track.rate)
     ease, fade = (max(1, round(seconds * rate)) for seconds in (EASE_SECONDS, FADE_SECONDS))
     busy = (motion.speech_activity > 0) | mouth_activity(track)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,16 +15,19 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.face.models import FaceModel, face_model
 from visualdub.face.track import Performance, Track
+from visualdub.speech.alignment import AlignedWord
 from visualdub.storage import Together, content_hash, write_text
 from visualdub.timing import FrameRange
 
-FORMAT, VERSION = "visualdub performance", 1
+FORMAT, VERSION = "visualdub performance", 2
+READABLE = (1, 2)  # version 1 had no words, and ARPABET for phones
 ROWS = "curves"  # the key in the file under which the rows lie, one for each frame
 # No mouth moves as far as these; a greater number is a slip of the keyboard.
 MOST_RADIANS, MOST_DEVIATIONS = 1.5, 100.0
 UNITS = {
     "frame": "number in the clip, counted from 0 in order of presentation, as --frames counts",
-    "phone": "what the dialogue sounds like when the frame comes on screen (ARPABET); to read, not used",
+    "phone": "what is said when the frame comes on screen (IPA, SIL in pauses); to read, not used",
+    "words": "of the script: seconds from the first frame, confidence 0 to 1; to read, not used",
     "draw": "1 = the mouth is redrawn, 0 = the frame keeps its pixels, between = cross-fade",
     "jaw": "radians, positive opens",
     "speech_NN": "mouth component NN of the face model, standard deviations over many speakers",
@@ -78,6 +82,28 @@ class PerformanceFile:
         return Performance(self.mouth[:, 0].copy(), expression, self.draw.copy())
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """What is said in n frames."""
+
+    phones: list[str]  # one for each frame
+    words: Sequence[AlignedWord] = ()  # of a script, with their times from the first frame
+
+    def head(self) -> dict[str, Any]:
+        """The words, for the head of a performance file; nothing without a script."""
+        rows = [
+            {
+                "word": w.text,
+                "start": round(w.start, 3),
+                "end": round(w.end, 3),
+                "confidence": round(w.confidence, 3),
+                "phones": [[p.phone, round(p.start, 3), round(p.end, 3)] for p in w.phones],
+            }
+            for w in self.words
+        ]
+        return {"words": rows} if rows else {}
+
+
 def parameter_names(model: FaceModel) -> list[str]:
     """Names of the mouth's parameters in their order: jaw, speech_00, speech_01, ..."""
     return ["jaw", *(f"speech_{i:02d}" for i in range(model.n_speech))]
@@ -90,14 +116,14 @@ def write_performance_file(
     path: Path,
     track: Track,
     performance: Performance,
-    phones: list[str],
+    spoken: Spoken,
     rest: NDArray[np.float64],
     about: dict[str, Any],
     together: Together | None = None,
 ) -> None:
     """Write the mouth of `performance` over `track`, one line for each frame, whole or not at all.
 
-    Numbers are written so that reading them gives the same bits. phones: one for each frame. rest: (1 +
+    Numbers are written so that reading them gives the same bits. rest: (1 +
     n_speech,) the closed mouth. about: further facts for the head of the file. together: as `write_text`.
     Raises `OutputError` where it cannot be written.
     """
@@ -112,16 +138,17 @@ def write_performance_file(
         "frames": str(track.frames),
         "face_model": track.face_model,
         "units": UNITS,
+        **spoken.head(),
     }
     lines = [f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in head.items()]
     lines.append(f' "rest": {json.dumps(dict(zip(names, rest.tolist(), strict=True)))},\n "{ROWS}": [\n')
     rows = [
         {"frame": frame, "phone": phone, "draw": draw, **dict(zip(names, values, strict=True))}
         for frame, phone, draw, values in zip(
-            track.frames, phones, performance.draw.tolist(), mouth.tolist(), strict=True
+            track.frames, spoken.phones, performance.draw.tolist(), mouth.tolist(), strict=True
         )
     ]
-    body = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    body = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     write_text(path, "{\n" + "".join(lines) + body + "\n ]\n}\n", together)
 
 
@@ -185,9 +212,10 @@ def _document(path: Path) -> dict[str, Any]:
         raise BadInput(
             f"{path} is JSON of another kind; expected a performance written by vdub dub --performance"
         )
-    if values.get("version") != VERSION:
+    if values.get("version") not in READABLE:
         raise BadInput(
-            f"{path} is a performance of version {values.get('version')!r}; this version reads {VERSION}"
+            f"{path} is a performance of version {values.get('version')!r}; this version reads"
+            f" {' and '.join(map(str, READABLE))}"
         )
     return values
 

@@ -1,39 +1,41 @@
-"""Phone labels of a recording, for people to read: the best path through the phone scores."""
+"""Phones of a recording in any language: the phone head on the speech model's input features, and the best
+path through its scores.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
+from visualdub.errors import BadInput
 from visualdub.speech import features
 from visualdub.speech.activity import drop_bursts
-from visualdub.speech.features import pocketsphinx as phones
-from visualdub.speech.features.mel import CONTEXT as AROUND
-from visualdub.speech.features.mel import measured_seconds, scaled_piece
-from visualdub.speech.features.typical import CEPSTRA
+from visualdub.speech.ipa import CLASSES, SILENCE
+from visualdub.storage import name_or_bytes
 
-SILENCE = "SIL"
-NOISE = ("NSN", "SPN")  # breath, cough and the like; they are labelled SILENCE
-STEP_SECONDS = phones.HOP / features.RATE  # 10 ms
-SHORTEST = 3  # steps: a phone lasts at least 30 ms
-SWITCH = 7.0  # nepers that a change of phone costs: gives as many phones as were spoken; 3 gives 40 % more
-CERTAIN = 20.0  # nepers by which silence wins where nothing is audible
-PAUSE = 12  # steps: a shorter stretch without audible sound is a closure of p, t or k, not a pause
-BLOCK = 1000  # steps scored at once, 10 s
-CONTEXT = 8  # steps of audio on either side of a block, more than one score depends on
+HEAD = Path(__file__).parent / "data" / "phones.onnx"
+STEP_SECONDS = features.HOP / features.RATE  # 20 ms; step k is centred on k * STEP_SECONDS
+SHORTEST = 2  # steps: a recognised phone lasts at least 40 ms
+SWITCH = 0.5  # nepers that a change of phone costs
+FLOOR = -9.0  # nepers; a less likely phone counts as this likely
+PAUSE = 6  # steps: a shorter stretch without audible sound is a closure of p, t or k, not a pause
+BLOCK = 1200  # steps scored at once, 24 s, whole windows of the features
+CONTEXT = 16  # steps on either side of a block, more than one score depends on
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class PhoneSpan:
     """One phone and its time in the recording."""
 
-    # ARPABET without stress (AA, B, SH, ...), as PocketSphinx's English model names it, or SILENCE; in
-    # training IPA
-    phone: str
+    phone: str  # one of `ipa.CLASSES`, or SILENCE; in training any IPA
     start: float  # seconds from the recording's first sample; a plosive starts with its closure
     end: float  # seconds, not included
     # of a plosive or nasal, where that is known: seconds at which its closure opens, start..end; None: at its
@@ -41,27 +43,101 @@ class PhoneSpan:
     release: float | None = None
 
 
-def phone_labels(audio: NDArray[np.float32]) -> list[PhoneSpan]:
-    """The phones of a recording in their order, without gaps, from 0 to its end; neighbours differ.
+# ---- scores ------------------------------------------------------------------------------------------------
 
-    audio: (n,) mono at 16 kHz, -1..1. The phones are recognised, not known: on eight sentences that were
-    aligned with their text, 55 % of the spoken time has the right phone and 65 % one of the same mouth shape.
-    They are English whatever language is spoken. A recording that is too quiet for speech is one silence; an
-    empty one has no spans. The recording is scored in blocks: beside the audio, memory grows by less than 200
-    bytes for each 10 ms. Raises `BadInput` for audio that is not one row of finite numbers.
+
+@cache
+def head_session(path: Path = HEAD) -> onnxruntime.InferenceSession:
+    """The phone head in a file, on one core. Raises `BadInput` for another file, and for a head whose classes
+    or input features are not this version's.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            name_or_bytes(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as e:  # ONNX Runtime has no common base for its errors
+        raise BadInput(f"{path} is not a phone head: {str(e).splitlines()[0]}") from e
+    facts = session.get_modelmeta().custom_metadata_map
+    if facts.get("features") != features.WHISPER.name or facts.get("classes") != " ".join(CLASSES):
+        raise BadInput(
+            f"{path} takes the features {facts.get('features')!r}; expected {features.WHISPER.name} and the"
+            f" {len(CLASSES)} classes of this version's phone head"
+        )
+    return session
+
+
+def head_scores(rows: Array) -> Array:
+    """(T, C) log probabilities of the `ipa.CLASSES`, at least FLOOR, of input features `rows` (T, width)."""
+    (scores,) = head_session().run(["scores"], {"features": rows[None]})
+    return np.asarray(np.maximum(scores[0], FLOOR), np.float32)
+
+
+def score_blocks(audio: Array, level: features.Level) -> Iterator[Array]:
+    """Log probabilities (BLOCK or fewer, C) of one block of steps of a recording (n,) after another.
+
+    Stretches of at least PAUSE steps without audible sound are silence.
+    """
+    kind, steps, silence = features.WHISPER, features.feature_count(len(audio)), CLASSES.index(SILENCE)
+    for first in range(0, steps, BLOCK):
+        count = min(BLOCK, steps - first)
+        rows = kind.features(audio, level, first - CONTEXT, count + 2 * CONTEXT)
+        scores = head_scores(rows)[CONTEXT:-CONTEXT]
+        audible = kind.audible(audio, level, first - PAUSE, count + 2 * PAUSE)
+        pause = drop_bursts(~audible, PAUSE)[PAUSE:-PAUSE]
+        scores[pause] = FLOOR
+        scores[pause, silence] = 0.0
+        yield scores
+
+
+def phone_scores(audio: Array) -> Array:
+    """(T, C) log probabilities of the `ipa.CLASSES` at each step of a recording (n,) at 16 kHz.
+
+    A recording that is too quiet for speech is silence. Raises `BadInput` for audio that is not one row of
+    finite numbers.
     """
     samples = features.check_audio(audio)
-    steps = -(-len(samples) // phones.HOP)
+    level = features.recording_level(samples) if len(samples) else None
+    if level is None:
+        scores = np.full((features.feature_count(len(samples)), len(CLASSES)), FLOOR, np.float32)
+        scores[:, CLASSES.index(SILENCE)] = 0.0
+        return scores
+    return np.concatenate(list(score_blocks(samples, level)))
+
+
+# ---- phones ------------------------------------------------------------------------------------------------
+
+
+def phone_labels(audio: Array) -> list[PhoneSpan]:
+    """The phones of a recording in their order, without gaps, from 0 to its end; neighbours differ.
+
+    audio: (n,) mono at 16 kHz, -1..1, in any language. The phones are recognised, not known. A recording that
+    is too quiet for speech is one silence; an empty one has no spans. Beside the audio, memory grows by less
+    than 200 bytes for each 10 ms. Raises `BadInput` for audio that is not one row of finite numbers.
+    """
+    samples = features.check_audio(audio)
+    steps = features.feature_count(len(samples))
     if steps == 0:
         return []
     level = features.recording_level(samples)
+    end_s = len(samples) / features.RATE
     if level is None:
-        return [PhoneSpan(SILENCE, 0.0, len(samples) / features.RATE)]
-    names = [SILENCE if n in NOISE else n for n in phones.acoustic_model().phones]
-    path = np.array(names)[best_path(_scores(samples, level, steps), steps, SWITCH, SHORTEST)]
+        return [PhoneSpan(SILENCE, 0.0, end_s)]
+    path = best_path(score_blocks(samples, level), steps, SWITCH, SHORTEST)
     edges = [0, *(np.flatnonzero(path[1:] != path[:-1]) + 1).tolist(), steps]
-    times = [min(e * STEP_SECONDS, len(samples) / features.RATE) for e in edges]
-    return [PhoneSpan(str(path[e]), a, b) for e, a, b in zip(edges, times, times[1:], strict=False)]
+    times = [edge_s(e, steps, end_s) for e in edges]
+    return [PhoneSpan(CLASSES[path[e]], a, b) for e, a, b in zip(edges, times, times[1:], strict=False)]
+
+
+def edge_s(step: int, steps: int, end_s: float) -> float:
+    """The second at which step `step` begins, half a step before its centre; 0 for the first, `end_s`, the
+    recording's end, after the last of `steps`.
+    """
+    if step == 0:
+        return 0.0
+    return end_s if step == steps else min((step - 0.5) * STEP_SECONDS, end_s)
 
 
 def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[str]:
@@ -75,50 +151,6 @@ def labels_at(spans: list[PhoneSpan], times: NDArray[np.floating[Any]]) -> list[
     return [
         spans[i].phone if i >= 0 and t < spans[i].end else SILENCE for i, t in zip(index, times, strict=True)
     ]
-
-
-def _scores(audio: NDArray[np.float32], level: features.Level, steps: int) -> Iterator[NDArray[np.float32]]:
-    """Phone scores (BLOCK or fewer, P) of one block of steps after another."""
-    pause, silence = _pauses(audio, level, steps), phones.acoustic_model().phones.index(SILENCE)
-    mean = mean_cepstra(audio, level)
-    for first in range(0, steps, BLOCK):
-        count = min(BLOCK, steps - first)
-        start = max(first - CONTEXT, 0)
-        piece = audio[start * phones.HOP : (first + count + CONTEXT) * phones.HOP] * np.float32(level.gain)
-        scores = phones.phone_scores(piece, first - start, count, mean, phones.acoustic_model(), every=1)
-        in_pause = pause[first : first + count]
-        scores[in_pause] = -CERTAIN
-        scores[in_pause, silence] = 0.0
-        yield scores
-
-
-def mean_cepstra(audio: NDArray[np.float32], level: features.Level) -> NDArray[np.float32]:
-    """(13,) mean cepstra of a recording at its level, without digital silence; drawn toward typical ones
-    where it holds little speech.
-    """
-    steps = features.RATE // phones.HOP  # of a second
-    end = -(-len(audio) // phones.HOP)
-    spectra = [
-        phones.cepstra(scaled_piece(audio, level.gain, first, steps // 2), AROUND * 2, steps)
-        for first in measured_seconds(audio)
-        if first < features.feature_count(len(audio))
-    ]
-    rows = np.concatenate(spectra)[:end]
-    mean = rows[rows[:, 0] > 0].mean(0)
-    return np.asarray(mean + np.float32(level.typical) * (CEPSTRA - mean), np.float32)
-
-
-def _pauses(audio: NDArray[np.float32], level: features.Level, steps: int) -> NDArray[np.bool_]:
-    """(steps,) True in pauses without audible sound.
-
-    The acoustic model was not trained on digital silence and takes it for a ZH.
-    """
-    steps_of_feature = features.HOP // phones.HOP
-    audible = [
-        features.WHISPER.audible(audio, level, first, BLOCK)
-        for first in range(0, -(-steps // steps_of_feature), BLOCK)
-    ]
-    return drop_bursts(~np.repeat(np.concatenate(audible), steps_of_feature)[:steps], PAUSE)
 
 
 def best_path(

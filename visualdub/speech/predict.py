@@ -43,6 +43,8 @@ class SpeechMotion:
     expression: NDArray[np.float64]  # (n, n_speech)
     speech_activity: NDArray[np.float64]  # (n,) 1 in speech, 0 in silence, soft edges between
     closure: NDArray[np.float64]  # (n,) 1 where the lips touch (p, b, m), 0 where jaw and expression decide
+    # (n,) 1 where a script has a sound in which lips do not touch; None: no script
+    parted: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.jaw)

@@ -17,6 +17,3 @@ MEL = np.array(
     ],
     np.float32,
 )  # (BANDS,) nepers of power, with the loud frames at `mel.LOUDNESS`
-CEPSTRA = np.array(
-    [49.9, 2.9, 0.5, 13.9, 2.0, -0.9, -6.1, -5.8, -4.1, -1.0, 1.9, -3.1, 1.0], np.float32
-)  # (13,) of samples brought to that level
