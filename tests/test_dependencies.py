@@ -22,6 +22,7 @@ MODULE = {
     "opencv-contrib-python": "cv2",
     "pillow": "PIL",
     "blind-watermark": "blind_watermark",
+    "pyzmq": "zmq",
 }  # else the same
 NOT_IMPORTED = {
     "tensorboard": "torch.utils.tensorboard imports it",
@@ -31,11 +32,12 @@ NOT_IMPORTED = {
     "mypy": "a program",
 }
 EXTRAS = {  # what may be imported beside the dependencies of the core
-    "visualdub": (),
+    "visualdub": ("service",),  # by `visualdub.wire` alone, see test_imports.py
     "training": ("training",),
     "exporters": ("exporters", "wav2vec2"),
-    "benchmarks": ("training", "exporters", "dev"),
-    "tests": ("training", "exporters", "wav2vec2", "dev"),
+    "daemon": ("service",),
+    "benchmarks": ("training", "exporters", "service", "dev"),
+    "tests": ("training", "exporters", "wav2vec2", "service", "dev"),
 }
 
 
