@@ -14,10 +14,10 @@ OUTPUTS = ("output", "matte", "performance")  # fields of a request that name fi
 
 
 class QueueFull(Exception):
-    """No more jobs are taken. waiting: how many are queued."""
+    """No more is taken. waiting: how many there are. what: a sentence's end that says of what."""
 
-    def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} jobs are queued; ask again later")
+    def __init__(self, waiting: int, what: str = "jobs are queued") -> None:
+        super().__init__(f"{waiting} {what}; ask again later")
         self.waiting = waiting
 
 

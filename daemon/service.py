@@ -11,10 +11,9 @@ import logging
 import os
 import socket as sockets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -27,6 +26,7 @@ from daemon.crew import Crew, Lease, WorkerProcess, see_dead
 from daemon.frame_cache import FrameCache
 from daemon.front import Asker, Front
 from daemon.library import Library
+from daemon.questions import Questions, warmed
 from daemon.schedule import QueueFull, Schedule
 from daemon.store import Job, Store
 from daemon.views import forget_pace, moved, row
@@ -38,21 +38,9 @@ from visualdub.wire import schema
 MOST_AT_ONCE = 64  # messages of one socket before the others have their turn
 TICK_S, BEAT_S, HOUSE_S = 0.1, 1.0, 10.0
 EVENT_S = 0.2  # between two events of one job
-PER_WORKER = 2  # questions that a worker holds at a time; the others wait here, in fair order
 QUIT_S = 10.0  # that workers get to end in
 log = logging.getLogger(__name__)
 Then = Callable[[Any], None]
-
-
-@dataclass
-class Question:
-    """Something for a worker, with all who wait for the answer."""
-
-    number: int
-    key: tuple[Any, ...]  # equal questions are asked once
-    ask: messages.Ask
-    askers: list[Asker] = field(default_factory=list)
-    worker: str | None = None  # who has it
 
 
 class Service:
@@ -88,9 +76,7 @@ class Service:
         self._disk: dict[int, Asker] = {}  # who waits for the disk
         self._watchers: dict[int, list[Asker]] = {}  # by job
         self._told: dict[int, float] = {}  # when a job's watchers heard last
-        self._questions: OrderedDict[tuple[Any, ...], Question] = OrderedDict()
-        self._by_number: dict[int, Question] = {}
-        self._asked = 0
+        self._questions = Questions(self.crew, config.frames, config.crashes)
         self._stopping = False
         self._begun = time.time()
         self._cache_bytes = 0
@@ -340,12 +326,12 @@ class Service:
             pixels=pixels,
             box=boxed,
         )
-        self._question(asker, key, ask)
+        self._questions.add(asker, key, ask)
 
     def _performance_get(self, asker: Asker, request: schema.PerformanceGet, bulk: list[bytes]) -> None:
         job = self._dub(request.job)
         ask = messages.Ask(number=0, work=self._work(job, 0), what="performance")
-        self._question(asker, ("performance", job.id, job.performance), ask)
+        self._questions.add(asker, ("performance", job.id, job.performance), ask)
 
     def _performance_put(self, asker: Asker, request: schema.PerformancePut, bulk: list[bytes]) -> None:
         job = self._dub(request.job)
@@ -369,52 +355,9 @@ class Service:
             raise BadInput(f"job {number} is a {job.kind}; expected one that dubs a clip")
         return job
 
-    def _question(self, asker: Asker, key: tuple[Any, ...], ask: messages.Ask) -> None:
-        known = self._questions.get(key)
-        if known is not None:
-            known.askers.append(asker)
-            return
-        if len(self._questions) >= self.config.frames:
-            raise QueueFull(len(self._questions))
-        self._asked += 1
-        question = Question(self._asked, key, msgspec.structs.replace(ask, number=self._asked), [asker])
-        self._questions[key] = self._by_number[question.number] = question
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Give waiting questions to workers: one of each client in turn, to who has the shot ready."""
-        waiting = [q for q in self._questions.values() if q.worker is None]
-        held: dict[str, int] = {}
-        for question in self._questions.values():
-            if question.worker is not None:
-                name = question.askers[0].name
-                held[name] = held.get(name, 0) + 1
-        for question in sorted(waiting, key=lambda q: (held.get(q.askers[0].name, 0), q.number)):
-            free = [
-                w for w in self.crew.workers.values() if w.ready and not w.dying and len(w.asks) < PER_WORKER
-            ]
-            if not free:
-                return
-            job = question.ask.work.job
-            worker = min(free, key=lambda w: (job not in w.warm, len(w.asks), w.lease is not None))
-            if self.crew.send(worker, question.ask):
-                question.worker = worker.identity
-                worker.asks.add(question.number)
-                self._warmed(worker, job)
-
-    def _warmed(self, worker: WorkerProcess, job: int) -> None:
-        if job in worker.warm:
-            worker.warm.remove(job)
-        worker.warm = [*worker.warm[-2:], job]
-
     def _answered(self, worker: WorkerProcess, answer: messages.Answer) -> None:
-        worker.asks.discard(answer.number)
-        question = self._by_number.pop(answer.number, None)
-        if question is None:
-            return
-        del self._questions[question.key]
         self._counts["frames"] += 1
-        for asker in question.askers:
+        for asker in self._questions.answered(worker, answer.number):
             if answer.error is not None:
                 kind = "bad_request" if answer.kind == "bad" else "fault"
                 self._refuse(asker, kind, answer.error)
@@ -425,7 +368,7 @@ class Service:
                 )
             else:
                 self._show(asker, answer)
-        self._hand_out()
+        self._questions.hand_out()
 
     def _show(self, asker: Asker, answer: messages.Answer) -> None:
         """Send a picture: the name of its file to local clients, to others what is in it."""
@@ -466,7 +409,7 @@ class Service:
         """Do `work` in a thread, and `then` with its result here; errors are told to `asker`."""
         if asker is not None:
             if len(self._disk) >= self.config.queue:
-                raise QueueFull(len(self._disk))
+                raise QueueFull(len(self._disk), "requests wait for the disk")
             self._disk[id(asker)] = asker
 
         def done(future: Future[Any]) -> None:
@@ -504,10 +447,8 @@ class Service:
             self.crew.kill(worker)
         for worker in self.crew.bury():
             self._counts["restarts"] += 1
-            for number in worker.asks:
-                question = self._by_number.get(number)
-                if question is not None:
-                    self._ask_again(question)
+            for asker in self._questions.lost(worker):
+                self._refuse(asker, "fault", "too many workers ended in this request")
             if worker.lease is not None:
                 job = self.schedule.jobs.get(worker.lease.job)
                 if job is not None and self.schedule.holder(worker.lease, worker.lease.token):
@@ -519,19 +460,8 @@ class Service:
             if len(self.crew.workers) == before:
                 break
 
-    def _ask_again(self, question: Question) -> None:
-        """The worker that had it is dead; after a few of them it is the question's fault."""
-        deaths = question.ask.deaths + 1
-        question.worker = None
-        question.ask = msgspec.structs.replace(question.ask, deaths=deaths)
-        if deaths >= self.config.crashes:
-            del self._questions[question.key]
-            del self._by_number[question.number]
-            for asker in question.askers:
-                self._refuse(asker, "fault", f"{deaths} workers ended in this request")
-
     def _give_work(self) -> None:
-        self._hand_out()
+        self._questions.hand_out()
         for worker in self.crew.workers.values():
             if not worker.ready or worker.dying or worker.lease is not None:
                 continue
@@ -544,7 +474,7 @@ class Service:
                 self.schedule.lost(job, "it takes no message")
                 continue
             worker.lease = lease
-            self._warmed(worker, job.id)
+            warmed(worker, job.id)
             self._tell(job)
 
     def _work(self, job: Job, token: int, fresh: bool = False) -> messages.Work:
@@ -633,10 +563,7 @@ class Service:
     def _beat(self) -> None:
         for number, watchers in list(self._watchers.items()):
             self._watchers[number] = [a for a in watchers if self._lives(a)]
-        for question in self._questions.values():
-            for asker in question.askers:
-                self._lives(asker)
-        for asker in self._disk.values():
+        for asker in (*self._questions.askers(), *self._disk.values()):
             self._lives(asker)
 
     def _lives(self, asker: Asker) -> bool:

@@ -66,11 +66,12 @@ _KEPT = (*_ON_DISK, "performance", "result")
 
 
 class Store:
-    """The jobs in the file `path`. For one thread."""
+    """The jobs in the file `path`. For one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None)
+        # made in one thread, used in another, never in two at once
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")

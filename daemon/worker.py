@@ -44,7 +44,6 @@ from visualdub.errors import Interrupted, VisualDubError
 from visualdub.stages import Progress
 
 MOVED_S = 0.1  # between two reports of progress
-NICE = 5  # less urgent than the process that answers clients
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 log = logging.getLogger(__name__)
@@ -222,8 +221,6 @@ def main(text: str) -> None:
     if os.getppid() != values["parent"]:  # it ended before the line above
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's, which says when to quit
-    if hasattr(os, "nice"):
-        os.nice(NICE)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
