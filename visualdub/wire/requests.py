@@ -125,9 +125,9 @@ class Requests:
         number: in the clip. kind: dub, plate, matte, raw (the network's picture) or uv. pixels: rgb8 or
         native. box: only the bounds of what the dub changes; None: where the service is on another machine.
         """
-        asked = {"job": job, "number": number, "kind": kind, "pixels": pixels, "box": box}
+        asked: dict[str, Any] = {"job": job, "number": number, "kind": kind, "pixels": pixels, "box": box}
         for _ in range(GONE):
-            reply, bulk = self._ask("frame", timeout_s, **asked)
+            reply, bulk = self._ask("frame", timeout_s, (), **asked)
             if reply.get("path") is None:
                 return picture_of(reply, unpack_planes(reply, bulk[0]))
             try:
