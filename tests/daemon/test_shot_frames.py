@@ -1,4 +1,4 @@
-"""Frames through the cache are those of the renderer, bit for bit, and an edit reaches no further than needed."""
+"""Frames through the cache are those of the renderer, bit for bit; an edit reaches no further than needed."""
 
 from __future__ import annotations
 

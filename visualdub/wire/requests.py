@@ -77,13 +77,19 @@ class Requests:
         """One job, with its result."""
         return dict(self._ask("jobs", job=job)[0]["jobs"][0])
 
-    def watch(self, job: int) -> Iterator[dict[str, Any]]:
-        """The job's row whenever it changes, the last one with its result; ends when the job does."""
+    def watch(self, job: int, beats: bool = False) -> Iterator[dict[str, Any]]:
+        """The job's row whenever it changes, the last one with its result; ends when the job does.
+
+        beats: also the row as it was, every second in which nothing changes.
+        """
+        row: dict[str, Any] = {}
         for reply in self._stream("watch", job=job):
-            if reply["re"] == "event":
-                yield dict(reply["job"])
-            elif reply["re"] == "jobs":
-                yield dict(reply["jobs"][0])
+            if reply["re"] == "beat":
+                if beats and row:
+                    yield row
+                continue
+            row = dict(reply["job"] if reply["re"] == "event" else reply["jobs"][0])
+            yield row
 
     def wait(self, job: int, timeout_s: float | None = None) -> dict[str, Any]:
         """The job's row once it has ended, in whatever state. Raises `Unreachable` after `timeout_s`."""
