@@ -3,7 +3,7 @@
 PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && echo $$p && break; done)
 BIN := .venv/bin
-EXTRAS := training,exporters
+EXTRAS := training,exporters,service,edits
 
 .PHONY: demo test lint types results properties clean
 
@@ -39,7 +39,7 @@ properties: .venv/.installed-dev  # docs/properties.md from small clips
 	touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),openvino,dev]"
 	touch $@ .venv/.installed
 
 clean:

@@ -23,6 +23,7 @@ MODULE = {
     "pillow": "PIL",
     "blind-watermark": "blind_watermark",
     "onnxruntime-ep-openvino": "onnxruntime_ep_openvino",
+    "pyzmq": "zmq",
 }  # else the same
 NOT_IMPORTED = {
     "tensorboard": "torch.utils.tensorboard imports it",
@@ -32,11 +33,12 @@ NOT_IMPORTED = {
     "mypy": "a program",
 }
 EXTRAS = {  # what may be imported beside the dependencies of the core
-    "visualdub": ("openvino",),
+    "visualdub": ("openvino", "service"),  # the second by `visualdub.wire` alone, see test_imports.py
     "training": ("training",),
     "exporters": ("exporters", "training"),
-    "benchmarks": ("training", "exporters", "openvino", "dev"),
-    "tests": ("training", "exporters", "openvino", "dev"),
+    "daemon": ("service",),
+    "benchmarks": ("training", "exporters", "openvino", "service", "dev"),
+    "tests": ("training", "exporters", "openvino", "service", "dev"),
 }
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.errors import BadInput
+from visualdub.face.occlusion import Occlusion
 from visualdub.face.recognise import only_frames_of, people_like
 from visualdub.face.seen import Likeness
 from visualdub.face.track import Performance, Track
@@ -214,8 +215,39 @@ def write_performance(
     The shot's cue is muxed; without one the clip's own sound stays. mouth: where `performance` comes from.
     The movie, its matte and the records beside it take their names together, once all are whole.
     """
+    progress = progress or Progress()
+    prepared = prepare_render(tracked, performance, actor, output, clock=clock, progress=progress)
+    prepared.notes = notes or []
+    prepared.mouth = mouth
+    return write_frames(prepared, prepared.renderer.frames(progress=progress), output, progress)
+
+
+@dataclass
+class PreparedRender:
+    """A renderer of a whole shot, with what the records of its dub say beside what the renderer knows."""
+
+    renderer: ShotRenderer
+    occlusion: Occlusion  # what was found to cover the mouth
+    from_cache: bool  # the track was
+    notes: list[str] = field(default_factory=list)  # for the report, a line each
+    mouth: Mouth = AS_PREDICTED  # where the performance comes from
+
+
+def prepare_render(
+    tracked: TrackedShot,
+    performance: Performance,
+    actor: Actor,
+    output: Output,
+    *,
+    options: RenderOptions | None = None,
+    clock: StageClock | None = None,
+    progress: Progress | None = None,
+) -> PreparedRender:
+    """All that is done before the first frame of `tracked` is drawn: what covers the mouth is found, and what
+    of it stays. Of `output` only `occluded`, `holdout` and, without `options`, `watermark` count.
+    """
     clock, progress = clock or StageClock(), progress or Progress()
-    options = RenderOptions(watermark=output.watermark)
+    options = options or RenderOptions(watermark=output.watermark)
     shot, track = tracked.shot, tracked.track
     matte = open_holdout_matte(output.holdout, shot.info, progress) if output.holdout else None
     with clock.stage("occluders", len(track)):
@@ -227,32 +259,43 @@ def write_performance(
     for held in (track, renderer.track):
         held.release_landmarks()
     return_free_memory()
+    return PreparedRender(renderer, found, tracked.from_cache)
+
+
+def write_frames(
+    prepared: PreparedRender, finished: Iterator[RenderedFrame], output: Output, progress: Progress
+) -> DubReport:
+    """Encode `finished`, every frame of the renderer's shot in order, as `write_performance` has it; whoever
+    hands them in may have some of them from an earlier run.
+    """
+    renderer, mouth = prepared.renderer, prepared.mouth
+    shot, track, clock = renderer.shot, renderer.track, renderer.clock
     bounds, light = ChangedBounds(), LightReport()
     with Together() as files:
-        with _writers(tracked.shot, output, files) as write:
+        with _writers(shot, output, files) as write:
             clock.started()
-            with contextlib.closing(prefetch(renderer.frames(progress=progress), 2)) as frames:
-                for done, finished in enumerate(clock.each(WAIT, frames), 1):
+            with contextlib.closing(prefetch(finished, 2)) as frames:
+                for done, frame in enumerate(clock.each(WAIT, frames), 1):
                     with clock.stage("encode"):
-                        write(finished)
-                    if finished.raw is not None:
-                        bounds.add(finished.matte)
-                        light.add(finished.frame.index, finished.inputs.light)
-                    progress.report("rendering", done, len(tracked.track))
+                        write(frame)
+                    if frame.inputs.drawn:
+                        bounds.add(frame.matte)
+                        light.add(frame.frame.index, frame.inputs.light)
+                    progress.report("rendering", done, len(track))
         report = make_report(
             shot.source,
             output.path,
-            renderer.track,
+            track,
             renderer.performance,
             clock,
-            tracked.from_cache,
+            prepared.from_cache,
             skipped=shot.skips(),
-            occluded=found.reasons(),
+            occluded=prepared.occlusion.reasons(),
         )
-        report.renderer = actor.renderer.execution.as_dict()
-        report.occluded = occluded_runs(track, found.reasons(), output.occluded)
+        report.renderer = renderer.actor.renderer.execution.as_dict()
+        report.occluded = occluded_runs(track, prepared.occlusion.reasons(), output.occluded)
         viewer = output_notes(shot.info, output)
-        report.notes += [*viewer, *(notes or []), *light.notes()]
+        report.notes += [*viewer, *prepared.notes, *light.notes()]
         if isinstance(mouth, DrivenMouth):
             report.driver, report.driver_hash = mouth.driver.path.name, mouth.driver.hash
         write_report(report, output.path, files)

@@ -11,7 +11,10 @@ from typer.main import get_command
 from visualdub.errors import BadInput
 
 GROUP = "visualdub.commands"
-EXTRA = {"adapt": "training", "train": "training", "export": "exporters"}
+EXTRA = {
+    **{"adapt": "training", "train": "training", "export": "exporters"},
+    **dict.fromkeys(("serve", "submit", "jobs", "keys", "bridge"), "service"),
+}  # the extra of this project that installs each command
 
 
 def offered() -> dict[str, EntryPoint]:

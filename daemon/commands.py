@@ -1,0 +1,320 @@
+"""`vdub serve`, `submit`, `jobs`, `keys` and `bridge`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from visualdub.console import (
+    ActorName,
+    Clip,
+    Codec,
+    Crf,
+    Face,
+    Frames,
+    Json,
+    NoWatermark,
+    err,
+    follow,
+    out,
+    print_json,
+)
+from visualdub.errors import BadInput
+
+if TYPE_CHECKING:
+    from visualdub.wire.client import Client
+
+ENDED = ("done", "failed", "cancelled")
+REFRESH_S = 0.5
+
+# ---- vdub serve --------------------------------------------------------------------------------------------
+
+
+def serve(
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root",
+            metavar="DIR",
+            help="A folder that clips, dialogue and results may lie in; several times for several. By default"
+            " the current one.",
+        ),
+    ] = None,
+    tcp: Annotated[
+        str | None,
+        typer.Option(
+            "--tcp",
+            metavar="tcp://HOST:PORT",
+            help="Also serve other machines, whose keys vdub keys allow lists.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that render.")] = 1,
+    cache: Annotated[
+        int, typer.Option("--cache", metavar="MIB", min=16, help="Room for finished frames.")
+    ] = 4096,
+    queue: Annotated[int, typer.Option("--queue", min=1, help="Jobs that may wait.")] = 256,
+) -> None:
+    """Run the service that renders for host applications, until Ctrl-C; started again, it goes on."""
+    from dataclasses import replace
+
+    from daemon.config import Config
+    from daemon.service import Service
+
+    config = Config.default(tuple(root or [Path.cwd()]))
+    service = Service(replace(config, tcp=tcp, workers=workers, cache_mib=cache, queue=queue))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.stop())
+    for endpoint in service.front.endpoints:
+        err.print(f"serving at {endpoint}")
+    if tcp is not None:
+        from daemon.access import server_pair
+
+        err.print(f"public key of this service: {server_pair(config.keys)['public_key']}")
+    logging.getLogger("daemon").info("serving at %s", ", ".join(service.front.endpoints))
+    service.run()
+
+
+# ---- connections -------------------------------------------------------------------------------------------
+
+Endpoint = Annotated[
+    str | None,
+    typer.Option("--endpoint", metavar="ADDRESS", help="Where the service is; this user's by default."),
+]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="This client's key, a file of vdub keys new.")
+]
+ServerKey = Annotated[
+    str | None,
+    typer.Option("--server-key", metavar="KEY", help="The service's public key, as vdub serve prints it."),
+]
+
+
+@contextlib.contextmanager
+def connected(
+    endpoint: str | None, key: Path | None = None, server_key: str | None = None
+) -> Iterator[Client]:
+    """A client of the service."""
+    from visualdub.wire.client import Client
+
+    with Client(endpoint, key=key, server_key=server_key, client="vdub") as client:
+        yield client
+
+
+def submit(
+    clip: Clip,
+    dialogue: Annotated[
+        Path, typer.Option("--dialogue", metavar="WAV", help="The new dialogue.", show_default=False)
+    ],
+    actor: ActorName,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="MOVIE", help="The dubbed movie.", show_default=False)
+    ],
+    frames: Frames = None,
+    face: Face = None,
+    codec: Codec = None,
+    crf: Crf = 16,
+    no_watermark: NoWatermark = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Quickly and roughly first; vdub jobs final JOB makes it good.")
+    ] = False,
+    priority: Annotated[int, typer.Option("--priority", min=-10, max=10, help="Higher comes first.")] = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="Show how far it is until it ends.")] = False,
+    endpoint: Endpoint = None,
+    key: KeyFile = None,
+    server_key: ServerKey = None,
+    json: Json = False,
+) -> None:
+    """Give the service a clip to dub; prints the number of the job."""
+    asked: dict[str, Any] = {
+        "clip": str(clip.absolute()),
+        "dialogue": str(dialogue.absolute()),
+        "actor": str(Path(actor).absolute()) if Path(actor).exists() else actor,
+        "output": str(output.absolute()),
+        "frames": frames,
+        "face": face,
+        "codec": codec,
+        "crf": crf,
+        "watermark": not no_watermark,
+    }
+    with connected(endpoint, key, server_key) as client:
+        job = client.submit("draft" if draft else "final", priority, **asked)
+        if not wait:
+            print_json({"job": job}) if json else out.print(f"job {job}")
+            return
+        follow(client, job, json)
+
+
+# ---- vdub jobs ---------------------------------------------------------------------------------------------
+
+jobs = typer.Typer(
+    invoke_without_command=True,
+    help="Show the service's jobs; watch, cancel or retry one.",
+    no_args_is_help=False,
+)
+Job = Annotated[int, typer.Argument(metavar="JOB", help="Number of the job.", show_default=False)]
+
+
+@jobs.callback()
+def list_jobs(
+    context: typer.Context,
+    live: Annotated[bool, typer.Option("--live", help="Show the table until Ctrl-C.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="The newest so many.")] = 20,
+    endpoint: Endpoint = None,
+    key: KeyFile = None,
+    server_key: ServerKey = None,
+    json: Json = False,
+) -> None:
+    """The newest jobs of the service."""
+    context.obj = (endpoint, key, server_key)
+    if context.invoked_subcommand is not None:
+        return
+    with connected(endpoint, key, server_key) as client:
+        if json:
+            print_json({"jobs": client.jobs(limit)})
+        elif live:
+            with (
+                contextlib.suppress(KeyboardInterrupt),
+                Live(jobs_table(client.jobs(limit)), console=out) as shown,
+            ):
+                while True:
+                    time.sleep(REFRESH_S)
+                    shown.update(jobs_table(client.jobs(limit)))
+        else:
+            out.print(jobs_table(client.jobs(limit)))
+
+
+def jobs_table(rows: list[dict[str, Any]]) -> Table:
+    """Jobs, a row each."""
+    table = Table("job", "state", "kind", "client", "how far", "rate", "makes", box=None)
+    for row in rows:
+        far = (
+            f"{row['stage']} {row['done']}/{row['total']}"
+            if row["state"] == "running" and row["total"]
+            else ""
+        )
+        rate = f"{row['rate']:.1f}/s" if far and row["rate"] else ""
+        draft = " draft" if row["quality"] == "draft" else ""
+        said = far or row["reason"]
+        table.add_row(
+            str(row["job"]),
+            row["state"],
+            row["kind"] + draft,
+            row["client"],
+            said,
+            rate,
+            Path(row["title"]).name,
+        )
+    return table
+
+
+@jobs.command()
+def watch(context: typer.Context, job: Job, json: Json = False) -> None:
+    """Show how far a job is until it ends."""
+    with connected(*context.obj) as client:
+        follow(client, job, json)
+
+
+def _change(context: typer.Context, job: int, what: str) -> None:
+    with connected(*context.obj) as client:
+        row = {"cancel": client.cancel, "retry": client.retry, "final": client.final}[what](job)
+    out.print(f"job {job} is {row['state']}")
+
+
+@jobs.command()
+def cancel(context: typer.Context, job: Job) -> None:
+    """Stop a job."""
+    _change(context, job, "cancel")
+
+
+@jobs.command()
+def retry(context: typer.Context, job: Job) -> None:
+    """Run a job again that failed, was cancelled or is paused."""
+    _change(context, job, "retry")
+
+
+@jobs.command()
+def final(context: typer.Context, job: Job) -> None:
+    """Run a drafted job again in its final quality."""
+    _change(context, job, "final")
+
+
+# ---- vdub keys ---------------------------------------------------------------------------------------------
+
+keys = typer.Typer(no_args_is_help=True, help="Keys of clients on other machines.")
+
+
+@keys.command()
+def new(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the key goes.")],
+    server_key: ServerKey = None,
+) -> None:
+    """Make a key for a client, on its machine; prints the public half, for vdub keys allow."""
+    from daemon.access import new_pair, write_secret
+
+    pair = new_pair()
+    write_secret(output, {**pair, **({"server_key": server_key} if server_key else {})})
+    out.print(pair["public_key"], markup=False)
+
+
+@keys.command()
+def allow(
+    name: Annotated[str, typer.Argument(help="What the client is called.", show_default=False)],
+    public_key: Annotated[str, typer.Argument(help="Its public key.", show_default=False)],
+) -> None:
+    """Allow a client, on the service's machine; a service that runs takes it up within seconds."""
+    from daemon.access import AllowList
+    from daemon.config import state_folder
+
+    AllowList(state_folder() / "keys").allow(name, public_key)
+    out.print(f"{name} is allowed")
+
+
+@keys.command()
+def revoke(name: Annotated[str, typer.Argument(help="The client.", show_default=False)]) -> None:
+    """Allow a client no longer."""
+    from daemon.access import AllowList
+    from daemon.config import state_folder
+
+    AllowList(state_folder() / "keys").revoke(name)
+    out.print(f"{name} is revoked")
+
+
+@keys.command("list")
+def list_keys(json: Json = False) -> None:
+    """The clients that are allowed."""
+    from daemon.access import AllowList
+    from daemon.config import state_folder
+
+    allowed = AllowList(state_folder() / "keys")
+    allowed.reload()
+    if json:
+        print_json({"keys": allowed.names()})
+        return
+    table = Table("client", "public key", box=None)
+    for name, public in sorted(allowed.names().items()):
+        table.add_row(name, public)
+    out.print(table if allowed.names() else "no client is allowed")
+
+
+# ---- vdub bridge -------------------------------------------------------------------------------------------
+
+
+def bridge(endpoint: Endpoint = None, key: KeyFile = None, server_key: ServerKey = None) -> None:
+    """Requests of the service as JSON lines on standard input, replies on standard output; for plug-ins."""
+    from visualdub.wire.bridge import serve_pipe
+    from visualdub.wire.client import Client
+
+    if sys.stdin.isatty():
+        raise BadInput("vdub bridge is started by a plug-in, which writes requests to its standard input")
+    with Client(endpoint, key=key, server_key=server_key, client="bridge") as client:
+        serve_pipe(client, sys.stdin.buffer, sys.stdout.buffer)

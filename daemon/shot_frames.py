@@ -1,0 +1,222 @@
+"""The frames of a prepared shot: rendered once, kept by what their pixels depend on, and shown to clients.
+
+What is kept of a frame is what differs from the source: the samples inside the bounds of its matte. The rest
+is decoded again, which is quick, and takes no room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.frame_cache import Entry, FrameCache
+from visualdub.errors import BadInput
+from visualdub.media.frame import Frame
+from visualdub.media.source import open_source
+from visualdub.media.yuv import frame_rgb
+from visualdub.records import digest
+from visualdub.render.shot_renderer import FrameInputs, RenderedFrame, ShotRenderer
+from visualdub.stages import Progress
+from visualdub.timing import FrameRange
+
+CHUNK = 24  # frames; whoever renders looks after so many whether somebody else has the next ones
+ALIGNED = 4  # pixels: bounds lie on whole chroma samples of every pixel format
+Box = tuple[int, int, int, int]  # left, top, right, bottom; half open
+Planes = tuple[NDArray[np.generic], ...]
+log = logging.getLogger(__name__)
+
+
+class ShotFrames:
+    """The frames of `renderer`'s shot, through `cache`."""
+
+    def __init__(self, renderer: ShotRenderer, cache: FrameCache) -> None:
+        self.renderer, self.cache = renderer, cache
+        self.rendered = 0  # frames that were not in the cache
+        self._keys: dict[int, str] = {}
+
+    # ---- what a frame depends on ---------------------------------------------------------------------------
+
+    def key(self, number: int) -> str:
+        """Hexadecimal: what the pixels of frame `number` of the clip depend on.
+
+        `FrameKey` holds the whole shot's performance. Here only that of the frames counts which the renderer
+        looks at for this one, and the watermark: an edit of a few frames leaves the keys of the others.
+        """
+        if number not in self._keys:
+            self._keys[number] = self._key(number)
+        return self._keys[number]
+
+    def _key(self, number: int) -> str:
+        renderer = self.renderer
+        whole, performance = renderer.key(number), renderer.performance
+        looked_at = renderer.source_frames(FrameRange(number, number + 1))
+        first, reach = renderer.shot.frames.start, renderer.actor.renderer.window - 1
+        near = slice(looked_at.start - first, looked_at.end_exclusive - first)
+        wide = slice(max(0, near.start - reach), near.stop + reach)  # whether a window is run at all
+        mark = "" if renderer.watermark is None else "".join(str(int(b)) for b in renderer.watermark.bits)
+        mouth = (performance.jaw[near], performance.expression[near], performance.draw[wide])
+        return digest(whole.shot, whole.actor, whole.options, mark, str(number), str(wide.start), *mouth)
+
+    # ---- every frame of a range ----------------------------------------------------------------------------
+
+    def frames(self, wanted: FrameRange, progress: Progress) -> Iterator[RenderedFrame]:
+        """`wanted` in order, from the cache where they are there, else rendered and stored.
+
+        Raises as `ShotRenderer.frames` does.
+        """
+        number, end = wanted.start, wanted.end_exclusive
+        while number < end:
+            stop = number
+            while stop < end and self.cache.has(self.key(stop)) == self.cache.has(self.key(number)):
+                stop += 1
+            stop = max(stop, number + 1)
+            run = FrameRange(number, stop)
+            known = self.cache.has(self.key(number))
+            for finished in self._stored(run, progress) if known else self._fresh(run, progress):
+                yield finished
+                number += 1
+
+    def _stored(self, run: FrameRange, progress: Progress) -> Iterator[RenderedFrame]:
+        """Frames of `run` from the cache; ends early at one that is gone or damaged, which is removed."""
+        with open_source(self.renderer.shot.source) as source:
+            for frame in source.frames(run):
+                progress.check()
+                entry = self.cache.get(self.key(frame.index))
+                if entry is None:
+                    return
+                yield _restored(entry, frame, self.renderer.shot.frames.start)
+
+    def _fresh(self, run: FrameRange, progress: Progress) -> Iterator[RenderedFrame]:
+        """Frames of `run` rendered and stored; ends early where somebody else has stored the next ones."""
+        with contextlib.closing(self.renderer.frames(run, progress)) as frames:  # type: ignore[type-var]
+            for finished in frames:
+                number = finished.frame.index
+                self._store(number, finished)
+                yield finished
+                ahead = number + 1
+                at_border = (ahead - self.renderer.shot.frames.start) % CHUNK == 0
+                if at_border and ahead < run.end_exclusive and self.cache.has(self.key(ahead)):
+                    return
+
+    def _store(self, number: int, finished: RenderedFrame) -> None:
+        self.rendered += 1
+        inputs, box = finished.inputs, bounds(finished.matte)
+        head = {
+            "draw": inputs.draw,
+            "light": None if inputs.light is None else [float(v) for v in inputs.light],
+            "box": list(box),
+        }
+        arrays = (
+            finished.matte[_rows(box, finished.matte, finished.matte)],
+            *_cut(finished.frame.planes, box),
+        )
+        try:
+            self.cache.put(self.key(number), head, arrays)
+        except OSError as e:  # the dub goes on; only a later run has less to start from
+            log.warning("frame %d is not kept: %s", number, e)
+
+    # ---- one frame for a client ----------------------------------------------------------------------------
+
+    def picture(self, number: int, kind: str, pixels: str, boxed: bool) -> tuple[dict[str, Any], Entry]:
+        """What frame `number` of the clip shows: the fields of `schema.Picture` that describe it, and the
+        entry that holds its planes.
+
+        Raises `BadInput` for a frame outside the shot and for one without what is asked for.
+        """
+        shot = self.renderer.shot
+        if number not in range(shot.frames.start, shot.frames.end_exclusive):
+            raise BadInput(f"frame {number} is outside the shot; expected one of {shot.frames}")
+        key = digest(self.key(number), kind, pixels if kind in ("dub", "plate") else "", str(boxed))
+        entry = self.cache.get(key)
+        if entry is None:
+            head, planes = self._view(self._finished(number, kind), kind, pixels, boxed)
+            entry = self.cache.put(key, head, planes)
+        shapes = [{"shape": list(a.shape), "dtype": a.dtype.name} for a in entry.arrays]
+        return {**entry.head, "number": number, "kind": kind, "key": key, "planes": shapes}, entry
+
+    def _finished(self, number: int, kind: str) -> RenderedFrame:
+        one = FrameRange(number, number + 1)
+        if kind in ("raw", "uv"):  # what the cache does not keep
+            return next(iter(self.renderer.frames(one)))
+        return next(self.frames(one, Progress()))
+
+    def _view(
+        self, finished: RenderedFrame, kind: str, pixels: str, boxed: bool
+    ) -> tuple[dict[str, Any], Planes]:
+        image, box = finished.frame.image, bounds(finished.matte)
+        whole = (0, 0, image.width, image.height)
+        head: dict[str, Any] = {
+            "width": image.width,
+            "height": image.height,
+            "drawn": finished.inputs.drawn,
+            "box": list(box if boxed else whole),
+            "pixels": "float",
+        }
+        if kind in ("raw", "uv"):
+            array = finished.raw if kind == "raw" else finished.inputs.uv
+            if array is None:
+                raise BadInput(f"frame {finished.frame.index} passes through; there is no {kind} of it")
+            return head, (array,)
+        if kind == "matte":
+            return {**head, "pixels": "gray"}, (
+                finished.matte[_rows(tuple(head["box"]), finished.matte, finished.matte)],
+            )
+        frame = finished.frame
+        if kind == "plate":
+            with open_source(self.renderer.shot.source) as source:
+                frame = next(iter(source.frames(FrameRange(frame.index, frame.index + 1))))
+        planes = _cut(frame.planes, box) if boxed else frame.planes
+        if pixels == "native":
+            return {**head, "pixels": image.pix_fmt}, planes
+        empty = planes[0].size == 0
+        rgb = np.zeros((0, 0, 3), np.uint8) if empty else frame_rgb(replace(frame, planes=planes))
+        return {**head, "pixels": "rgb8"}, (rgb,)
+
+
+# ---- what differs from the source --------------------------------------------------------------------------
+
+
+def bounds(matte: NDArray[np.uint8]) -> Box:
+    """The box around what is not 0 in a matte (H, W), grown to multiples of ALIGNED; empty without any."""
+    rows, columns = np.flatnonzero(matte.any(1)), np.flatnonzero(matte.any(0))
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    height, width = matte.shape
+    left, top = (int(v[0]) // ALIGNED * ALIGNED for v in (columns, rows))
+    right, bottom = (-(-(int(v[-1]) + 1) // ALIGNED) * ALIGNED for v in (columns, rows))
+    return left, top, min(right, width), min(bottom, height)
+
+
+def _rows(box: Box, plane: NDArray[np.generic], luma: NDArray[np.generic]) -> tuple[slice, slice]:
+    """The box of the whole picture, of the shape of `luma`, in a plane of it."""
+    left, top, right, bottom = box
+    down, across = (-(-luma.shape[i] // plane.shape[i]) for i in (0, 1))
+    rows = slice(top // down, min(plane.shape[0], -(-bottom // down)))
+    return rows, slice(left // across, min(plane.shape[1], -(-right // across)))
+
+
+def _cut(planes: Planes, box: Box) -> Planes:
+    return tuple(plane[_rows(box, plane, planes[0])] for plane in planes)
+
+
+def _restored(entry: Entry, frame: Frame, first: int) -> RenderedFrame:
+    """The finished frame that `entry` keeps, over the source's own `frame`."""
+    box: Box = tuple(entry.head["box"])
+    matte = np.zeros(frame.planes[0].shape, np.uint8)
+    inside, *parts = entry.arrays
+    planes = frame.planes
+    if inside.size:
+        matte[_rows(box, matte, matte)] = inside
+        planes = tuple(plane.copy() for plane in frame.planes)
+        for plane, part in zip(planes, parts, strict=True):
+            plane[_rows(box, plane, planes[0])] = part
+    light = entry.head["light"]
+    known = None if light is None else np.array(light, np.float32)
+    inputs = FrameInputs(frame.index - first, frame, None, None, None, entry.head["draw"], known)
+    return RenderedFrame(replace(frame, planes=planes), matte, None, inputs)

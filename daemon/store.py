@@ -1,0 +1,183 @@
+"""Jobs in SQLite: every change is on the disk before anybody is told of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visualdub.errors import BadInput
+
+SCHEMA = 1
+ACTIVE = ("queued", "running", "paused")
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+ id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, client TEXT NOT NULL, digest TEXT NOT NULL,
+ created REAL NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state);
+CREATE INDEX IF NOT EXISTS jobs_by_digest ON jobs(digest);
+CREATE TABLE IF NOT EXISTS chunks (
+ job INTEGER NOT NULL, number INTEGER NOT NULL, token INTEGER NOT NULL, PRIMARY KEY (job, number));
+CREATE TABLE IF NOT EXISTS workers (pid INTEGER PRIMARY KEY, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+@dataclass
+class Job:
+    """One job. Times are seconds since 1970, 0 where there is none yet."""
+
+    id: int
+    kind: str  # dub, adapt, track, speech
+    client: str  # who asked for it
+    digest: str  # of everything that decides its result
+    request: dict[str, Any]
+    created: float
+    state: str = "queued"
+    priority: int = 0
+    quality: str = "final"
+    reason: str = ""  # why it is paused, failed or cancelled
+    attempts: int = 0
+    crashes: int = 0  # workers that died of it since it last got further
+    started: float = 0.0
+    ended: float = 0.0
+    mark: str | None = None  # the watermark's bits, which stay when its performance is edited
+    performance: str | None = None  # the edited performance, a file of the service's own
+    result: dict[str, Any] = field(default_factory=dict)
+    # not on the disk:
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    retry_at: float = 0.0  # by the monotonic clock, while it is paused
+
+    @property
+    def title(self) -> str:
+        """What it makes."""
+        values = self.request
+        return str(values.get("output") or values.get("performance") or values.get("name") or "")
+
+
+_ON_DISK = ("request", "priority", "quality", "reason", "attempts", "crashes", "started", "ended", "mark")
+_KEPT = (*_ON_DISK, "performance", "result")
+
+
+class Store:
+    """The jobs in the file `path`. For one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # made in one thread, used in another, never in two at once
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_TABLES)
+        except sqlite3.DatabaseError as e:
+            raise BadInput(f"{path} is no file of jobs ({e}); move it away to start anew") from e
+        found = self.fact("schema", SCHEMA)
+        if found != SCHEMA:
+            raise BadInput(f"{path} has schema {found}; this version of the service reads {SCHEMA}")
+        self.set_fact("schema", SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # ---- jobs ----------------------------------------------------------------------------------------------
+
+    def add(self, kind: str, client: str, digest: str, request: dict[str, Any], **more: Any) -> Job:
+        """A new job, on the disk. more: further fields of `Job`."""
+        job = Job(0, kind, client, digest, request, time.time(), **more)
+        values = (kind, client, digest, job.created, job.state, _body(job))
+        cursor = self._db.execute(
+            "INSERT INTO jobs (kind, client, digest, created, state, body) VALUES (?, ?, ?, ?, ?, ?)", values
+        )
+        job.id = int(cursor.lastrowid or 0)
+        return job
+
+    def save(self, job: Job) -> None:
+        """Bring a job's changes onto the disk."""
+        self._db.execute("UPDATE jobs SET state = ?, body = ? WHERE id = ?", (job.state, _body(job), job.id))
+
+    def job(self, number: int) -> Job | None:
+        """One job; None where there is none."""
+        rows = self._rows("WHERE id = ?", number)
+        return rows[0] if rows else None
+
+    def newest(self, limit: int) -> list[Job]:
+        """The newest `limit` jobs, the newest first."""
+        return self._rows("ORDER BY id DESC LIMIT ?", limit)
+
+    def active(self) -> list[Job]:
+        """Every job that is not at its end, the oldest first."""
+        return self._rows(f"WHERE state IN ({','.join('?' * len(ACTIVE))}) ORDER BY id", *ACTIVE)
+
+    def _rows(self, where: str, *values: Any) -> list[Job]:
+        rows = self._db.execute(
+            f"SELECT id, kind, client, digest, created, state, body FROM jobs {where}", values
+        )
+        return [
+            Job(
+                id=number,
+                kind=kind,
+                client=client,
+                digest=digest,
+                created=created,
+                state=state,
+                **json.loads(body),
+            )
+            for number, kind, client, digest, created, state, body in rows
+        ]
+
+    # ---- chunks --------------------------------------------------------------------------------------------
+
+    def add_chunk(self, job: int, number: int, token: int) -> None:
+        """Chunk `number` of a job is whole, made under the lease `token`."""
+        self._db.execute("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?)", (job, number, token))
+
+    def chunks(self, job: int) -> dict[int, int]:
+        """The chunks of a job that are whole, with the lease each was made under."""
+        return dict(
+            self._db.execute("SELECT number, token FROM chunks WHERE job = ? ORDER BY number", (job,))
+        )
+
+    def drop_chunks(self, job: int) -> None:
+        """Forget a job's chunks: it starts from the beginning."""
+        self._db.execute("DELETE FROM chunks WHERE job = ?", (job,))
+
+    # ---- workers and other facts ---------------------------------------------------------------------------
+
+    def add_worker(self, pid: int, created: float) -> None:
+        """A worker process was started."""
+        self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (pid, created))
+
+    def remove_worker(self, pid: int) -> None:
+        """A worker process was seen dead."""
+        self._db.execute("DELETE FROM workers WHERE pid = ?", (pid,))
+
+    def workers(self) -> list[tuple[int, float]]:
+        """Workers that nobody has seen dead: process number, and when it was started."""
+        return list(self._db.execute("SELECT pid, created FROM workers"))
+
+    def fact(self, name: str, default: int) -> int:
+        """A number that outlives the service."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return default if row is None else int(row[0])
+
+    def set_fact(self, name: str, value: int) -> None:
+        """Set such a number."""
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def next_token(self) -> int:
+        """The number of a new lease, greater than every earlier one, also of earlier runs."""
+        token = self.fact("token", 0) + 1
+        self.set_fact("token", token)
+        return token
+
+
+def _body(job: Job) -> str:
+    return json.dumps({name: getattr(job, name) for name in _KEPT})
