@@ -326,6 +326,10 @@ def speech(
         int | None, typer.Option("--steps", help="Steps of each of the networks that are averaged.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", metavar="DIR", help="Keep input features here, for the next training."),
+    ] = None,
 ) -> None:
     """Train the speech model and write it with the record of its training beside it."""
     from training.data.sources import files_read
@@ -339,7 +343,7 @@ def speech(
         require_writable(path)
     from training.speech.train import main  # loads torch
 
-    main(clips, model, steps, seed, say=out.print)
+    main(clips, model, steps, seed, features=features, say=out.print)
 
 
 @train.command()

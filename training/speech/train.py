@@ -19,6 +19,7 @@ from training.speech.adapter import stretched
 from training.speech.clips import SpeechClip, SyntheticExample, load_clips, synthetic_examples
 from training.speech.measure import SpeechFigures, mean_figures, measure_clip, style_values
 from training.speech.network import SpeechEnsemble, SpeechNet, export_onnx
+from training.speech.stored_features import StoredFeatures
 from training.speech.windows import Mixture, Windows, lip_jacobian
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.track import Track
@@ -207,22 +208,22 @@ def main(
     steps: int | None = None,
     seed: int = 0,
     tracks: Path | None = None,
+    features: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Train on the clips in `clips`/clips.json whose audio is their speaker's; write `out` (.onnx) and its
     record (.json), which is returned.
 
     out: by default the model inside the package. steps: of each network, by default the configuration's.
-    tracks: folder of the clips' tracks, by default the common cache. say: gets lines about the progress.
-    Speakers in HELD_OUT and VALIDATION are measured, never trained on. Raises `BadInput` where `clips` holds
+    tracks: folder of the clips' tracks, by default the common cache. features: folder in which the input
+    features are kept, for the next training. say: gets lines about the progress. Speakers in HELD_OUT and VALIDATION are measured, never trained on. Raises `BadInput` where `clips` holds
     no list of clips.
     """
     config = SpeechConfig(seed=seed)
     config = config if steps is None else replace(config, steps=steps)
-    loaded = load_clips(clips, clip_tracker(tracks), face_model(DEFAULT_FACE_MODEL), WHISPER, say)
-    synthetic = (
-        synthetic_examples(WHISPER, seed) if config.mixture.synthetic or config.mixture.english else []
-    )
+    kind = StoredFeatures.of(WHISPER, features) if features else WHISPER
+    loaded = load_clips(clips, clip_tracker(tracks), face_model(DEFAULT_FACE_MODEL), kind, say)
+    synthetic = synthetic_examples(kind, seed) if config.mixture.synthetic or config.mixture.english else []
     return train_model(loaded, synthetic, config, out or MODEL, say)
 
 
