@@ -129,16 +129,35 @@ def network(model: Path, repeats: int) -> tuple[float, float]:
     return ms, finished_rate(Renderer(model), repeats)
 
 
+def modes(actor: Path, repeats: int, threads: list[int], json: Path | None) -> None:
+    """Print what an actor's network does in every mode of the runtime, and write it where `json` says."""
+    from benchmarks.render_modes import modes_report
+
+    text, findings, figures = modes_report(actor, repeats, threads)
+    print("\n\n".join(text))
+    if json:
+        write_result(json, "Modes of the renderer", text, findings, figures)
+
+
 def main() -> None:
-    """`python -m benchmarks.render [--model ACTOR/renderer.onnx]`: print the table."""
+    """`python -m benchmarks.render [--model ACTOR/renderer.onnx | --actor ACTOR]`: print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="the network of an actor, to time its windows too")
+    parser.add_argument(
+        "--actor",
+        type=Path,
+        help="an actor package: only its network, in PyTorch and every mode of the runtime",
+    )
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of --actor, one table each")
     parser.add_argument(
         "--repeats", type=int, default=20, help="calls of each step, of which the median counts"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    if args.actor:
+        modes(args.actor, args.repeats, args.threads, args.json)
+        return
     y, x = np.mgrid[:256, :256]
     mask = ((((x - 128) / 75.0) ** 2 + ((y - 180) / 55.0) ** 2) < 1).astype(np.float32)
     rows = [*compositing(feather(mask), args.repeats), *per_frame(mask, args.repeats)]

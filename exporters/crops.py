@@ -43,7 +43,7 @@ def reference_windows(references: NDArray[np.uint8], model: str, window: int, co
     found = [i for i, points in enumerate(landmarks) if points is not None]
     if not found:
         return []
-    track = _track(references, np.stack([landmarks[i] for i in found]), model)
+    track = _track(references, np.stack([points for points in landmarks if points is not None]), model)
     crop = Crop(np.tile(np.eye(2, 3), (len(found), 1, 1)), references.shape[1])
     windows = []
     for k in range(count):

@@ -21,13 +21,15 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 
 from exporters.crops import Window
 
-LEAST_INPUTS, LEAST_OUTPUTS = 12, 8  # channels of a convolution that gains from int8
+BLOCK = 8  # channels that kernels take at once; others are padded, which costs more than int8 saves
+LEAST_INPUTS = 12  # channels of a convolution that gains from int8
+FOLLOWING = ("LeakyRelu", "Resize", "Add")  # in this order they may follow and stay in int8
 # Texture coordinates need more bits than fp16 has: half a texel is its step at 1.
 FULL_PRECISION = ("GridSample", "Div", "Exp", "ReduceSum", "ReduceMean", "Sqrt")
 
 
 def wide_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions that are worth int8: all channels mixed, and many of them."""
+    """Names of the convolutions that are worth int8: all channels mixed, many of them, in whole blocks."""
     weights = {w.name: w.dims for w in model.graph.initializer}
     names = []
     for node in model.graph.node:
@@ -35,9 +37,24 @@ def wide_convolutions(model: onnx.ModelProto) -> list[str]:
             continue
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
         outputs, inputs = weights[node.input[1]][:2]
-        if groups == 1 and inputs >= LEAST_INPUTS and outputs >= LEAST_OUTPUTS:
+        if groups == 1 and inputs >= LEAST_INPUTS and inputs % BLOCK == 0 and outputs >= BLOCK:
             names.append(node.name)
     return names
+
+
+def following(model: onnx.ModelProto, names: Sequence[str]) -> list[str]:
+    """Names of the `FOLLOWING` nodes that come right behind those in `names`: in int8 too, the features need
+    not be turned into fp32 and back between two convolutions.
+    """
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for value in node.input:
+            users.setdefault(value, []).append(node)
+    now, found = [n for n in model.graph.node if n.name in set(names)], []
+    for kind in FOLLOWING:
+        now = [user for n in now for user in users.get(n.output[0], []) if user.op_type == kind]
+        found += [n.name for n in now]
+    return found
 
 
 class _Windows(CalibrationDataReader):  # type: ignore[misc]
@@ -51,12 +68,15 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]
 
 
 def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = False) -> onnx.ModelProto:
-    """`model` with its wide convolutions in int8: weights per channel, activations as they are in every
+    """`model` with its wide convolutions in int8, weights per channel, activations as they are in every
     second one of `windows`, so that the others show what was not calibrated on.
 
-    tensorrt: signed, symmetric activations and biases in fp32, which is all that TensorRT takes.
+    tensorrt: signed, symmetric activations and biases in fp32, which is all that TensorRT takes, and nothing
+    but convolutions; it joins them with what follows by itself.
     """
     add_pre_process_metadata(model)  # it is simplified already
+    convolutions = wide_convolutions(model)
+    behind = [] if tensorrt else following(model, convolutions)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, str(source))
@@ -65,8 +85,8 @@ def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = 
             str(target),
             _Windows(windows[::2]),
             quant_format=QuantFormat.QDQ,
-            nodes_to_quantize=wide_convolutions(model),
-            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=[*convolutions, *behind],
+            op_types_to_quantize=["Conv", *FOLLOWING],
             per_channel=True,
             activation_type=QuantType.QInt8 if tensorrt else QuantType.QUInt8,
             weight_type=QuantType.QInt8,

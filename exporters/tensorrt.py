@@ -196,7 +196,7 @@ def engine_pictures(trt: Any, engine: bytes, windows: Sequence[Window]) -> list[
     loaded = runtime.deserialize_cuda_engine(engine)
     if loaded is None:
         raise VisualDubError("TensorRT does not load the engine that it built")
-    context, stream, pictures = loaded.create_execution_context(), torch.cuda.Stream(), []
+    context, stream, pictures = loaded.create_execution_context(), torch.cuda.current_stream(), []
     for window in windows:
         tensors = {name: torch.from_numpy(window.feed[name]).cuda().contiguous() for name in INPUTS}
         tensors[OUTPUT] = torch.empty_like(tensors["frame"])
