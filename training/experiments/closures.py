@@ -81,7 +81,7 @@ def lip_gap(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
 
     The depth of one lip behind the other, which an opening in 3D holds too, is no gap.
     """
-    return np.maximum(lip_offsets(model, clip.track.identity, values)[..., 0], 0.0).mean(1)
+    return np.asarray(np.maximum(lip_offsets(model, clip.track.identity, values)[..., 0], 0.0).mean(1))
 
 
 def stretches(touching: NDArray[np.bool_], times: Array) -> list[PhoneSpan]:

@@ -38,7 +38,7 @@ class PhoneExample:
     language: str
     voice: str
     text: str
-    features: Array  # (T, width) of `WHISPER`
+    features: NDArray[np.float16]  # (T, width) of `WHISPER`
     classes: NDArray[np.int64]  # (T,) indices into CLASSES, or UNKNOWN
     phones: tuple[PhoneSpan, ...]  # single classes with their times
 

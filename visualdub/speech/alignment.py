@@ -114,11 +114,11 @@ def _step(seconds: float) -> int:
     return round(seconds * features.RATE / features.HOP)
 
 
-def _costs(scores: Array) -> tuple[Array, Array]:
+def _costs(scores: Array) -> tuple[Array, NDArray[np.bool_]]:
     """(T, C) what each step scores in each state, and (T,) True where a pause is sound that is in no word."""
     limited = np.maximum(scores, UNLIKELY)
     loudest = np.delete(limited, SILENT, 1).max(1) - UNSCRIPTED
-    other = loudest > limited[:, SILENT]
+    other = np.asarray(loudest > limited[:, SILENT])
     limited[:, SILENT] = np.maximum(limited[:, SILENT], loudest)
     return limited, other
 
