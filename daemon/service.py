@@ -439,6 +439,7 @@ class Service:
 
     def _house_kept(self, size: int) -> None:
         self._cache_bytes = size
+        self.store.flush()
 
     # ---- workers -------------------------------------------------------------------------------------------
 
@@ -559,11 +560,15 @@ class Service:
             return
         for asker in watchers:
             self._table(asker, job, result=True)
-        del self._watchers[job.id], self._told[job.id]
+        self._watchers.pop(job.id, None)
+        self._told.pop(job.id, None)
 
     def _beat(self) -> None:
         for number, watchers in list(self._watchers.items()):
             self._watchers[number] = [a for a in watchers if self._lives(a)]
+            if not self._watchers[number]:
+                del self._watchers[number]
+                self._told.pop(number, None)
         for asker in (*self._questions.askers(), *self._disk.values()):
             self._lives(asker)
 
