@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import zmq
 
@@ -29,10 +30,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Lease:
-    """A job in the hands of one worker. Reports under another token than the job's are refused."""
+    """A job in the hands of one worker, or one chunk of a job that another one has. Reports under another
+    token are refused.
+    """
 
     job: int
     token: int
+    chunk: int | None = None  # None: the whole job
     stopping: bool = False  # it was asked to stop
     since: float = field(default_factory=time.monotonic)
 
@@ -120,7 +124,12 @@ class Crew:
             if worker is None:
                 continue
             worker.seen = time.monotonic()
-            yield worker, messages.from_worker(data)
+            try:
+                packet = messages.from_worker(data)
+            except msgspec.DecodeError:
+                log.exception("worker %d says what is no packet", worker.pid)
+                continue
+            yield worker, packet
 
     def silent(self, stall_s: float) -> Iterator[WorkerProcess]:
         """Workers that have not said anything for `stall_s` seconds, or for START_S while they load."""

@@ -15,7 +15,7 @@ import numpy as np
 from daemon.access import Roots
 from daemon.frame_cache import FrameCache
 from daemon.messages import Work
-from daemon.shot_frames import ShotFrames
+from daemon.shot_frames import CHUNK, ShotFrames
 from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent, load_record
@@ -82,7 +82,7 @@ class Preparer:
         """The shot of a dub, ready to be drawn. Raises as the core does, and `ActorError` once consent is
         withdrawn.
         """
-        key = f"{work.job} {work.quality} {work.performance}"
+        key = _key(work)
         ready = self._warm.get(key)
         if ready is None:
             ready = self._warm[key] = prepare_dub(work, self.setting, progress)
@@ -92,10 +92,19 @@ class Preparer:
         require_consent(ready.actor)
         return ready
 
+    def is_ready(self, work: Work) -> bool:
+        """Whether the shot needs no more preparation."""
+        return _key(work) in self._warm
+
     def forget(self, job: int) -> None:
         """Prepare a job's shot anew the next time: something of it may have changed."""
         for key in [k for k in self._warm if k.split()[0] == str(job)]:
             del self._warm[key]
+
+
+def _key(work: Work) -> str:
+    """What a prepared shot is known by."""
+    return f"{work.job} {work.quality} {work.performance}"
 
 
 # ---- a dub -------------------------------------------------------------------------------------------------
@@ -154,6 +163,18 @@ def dub(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
         write_asked_performance(work, ready.output, files)
         report = write_frames(render, frames, ready.output, progress)
     return {**report.as_dict(), "rendered": ready.frames.rendered - before}
+
+
+def chunk(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
+    """Render one chunk of a shot that another worker dubs into the cache, where that one finds it."""
+    ready = preparer.prepared(work, progress)
+    whole = ready.render.renderer.shot.frames
+    start = whole.start + work.chunk * CHUNK
+    part = FrameRange(start, min(start + CHUNK, whole.end_exclusive))
+    before = ready.frames.rendered
+    for done, _ in enumerate(ready.frames.frames(part, progress), 1):
+        progress.report("a chunk", done, len(part))
+    return {"rendered": ready.frames.rendered - before}
 
 
 def speech(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
@@ -299,6 +320,7 @@ def track(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[Work, Preparer, Progress], dict[str, Any]]] = {
     "dub": dub,
+    "chunk": chunk,
     "speech": speech,
     "adapt": adapt,
     "track": track,

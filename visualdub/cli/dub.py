@@ -214,7 +214,9 @@ def command(
     if daemon:
         from visualdub.cli.through_service import dub_through_service
 
-        dub_through_service(dict(locals()))
+        options = dict(locals())
+        heard = recordings(dialogue, driver, driver_face, use_performance)
+        dub_through_service(options, heard, list(outputs_of(output, matte, performance, heard)))
         return
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from visualdub.cli.dub import outputs_of, recordings
 from visualdub.console import follow
 from visualdub.errors import BadInput
 
@@ -15,8 +14,11 @@ PATHS = ("clip", "driver", "use_performance", "holdout")
 OTHER_NAMES = {"smooth": "smooth_ms", "offset_ms": "offset_ms"}
 
 
-def dub_through_service(options: dict[str, Any]) -> None:
-    """Submit a job for each dialogue and show how far it is. options: those of `vdub dub`, by name.
+def dub_through_service(
+    options: dict[str, Any], dialogue: list[Path], outputs: list[tuple[Path, Path | None, Path | None]]
+) -> None:
+    """Submit a job for each of `dialogue` and show how far it is. options: those of `vdub dub`, by name.
+    outputs: movie, matte and performance of each.
 
     Raises `BadInput` for options that the service does not know, and as the service has it.
     """
@@ -27,11 +29,7 @@ def dub_through_service(options: dict[str, Any]) -> None:
             raise BadInput(f"--{name.replace('_', '-')} does not go with --daemon")
     if options["actor"] is None:
         raise BadInput("--daemon needs --actor: the service adapts none by the way; vdub adapt makes one")
-    dialogue = recordings(
-        options["dialogue"], options["driver"], options["driver_face"], options["use_performance"]
-    )
     asked = common_fields(options)
-    outputs = outputs_of(options["output"], options["matte"], options["performance"], dialogue)
     with Client(client="vdub dub") as client:
         jobs = [
             client.submit(
