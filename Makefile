@@ -3,7 +3,7 @@
 PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && echo $$p && break; done)
 BIN := .venv/bin
-EXTRAS := training,exporters
+EXTRAS := training,exporters,edits
 
 .PHONY: demo test lint types results properties clean
 

@@ -29,13 +29,17 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin that pytest finds",
     "ruff": "a program",
     "mypy": "a program",
+    **{
+        f"otio-{name}-adapter": "a plugin that OpenTimelineIO finds"
+        for name in ("cmx3600", "fcp", "fcpx-xml", "aaf", "mlt")
+    },
 }
 EXTRAS = {  # what may be imported beside the dependencies of the core
-    "visualdub": (),
+    "visualdub": ("edits",),
     "training": ("training",),
     "exporters": ("exporters", "wav2vec2"),
     "benchmarks": ("training", "exporters", "dev"),
-    "tests": ("training", "exporters", "wav2vec2", "dev"),
+    "tests": ("training", "exporters", "wav2vec2", "edits", "dev"),
 }
 
 

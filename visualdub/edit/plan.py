@@ -183,9 +183,9 @@ def _located(number: int, clip: EditClip, edit: Edit, finder: MediaFinder, cast:
     kept = PlannedShot(number, clip, KEEP, notes=clip.notes, timeline=clip.shown)
     roles = cast.roles(clip)
     if not clip.enabled:
-        return replace(kept, reason="it is disabled")
-    if clip.meta.get("baked") or not clip.visible:
-        return replace(kept, reason="it is a dub of ours" if clip.meta.get("baked") else "it is not seen")
+        return replace(kept, reason="it is an earlier dub" if clip.meta.get("baked") else "it is disabled")
+    if not clip.visible:
+        return replace(kept, reason="it is not seen")
     if isinstance(roles, str):
         return replace(kept, reason=roles)
     if clip.problem is not None:
