@@ -77,7 +77,11 @@ def undo(
 
 def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dict[str, Any]) -> Path:
     """The output for a clip. Raises `BadInput` for options that only edits take, and where there is none."""
-    given = {"--dialogue-track": words.track, "--dialogue-folder": words.folder, "--cast": words.cast}
+    given: dict[str, Any] = {
+        "--dialogue-track": words.track,
+        "--dialogue-folder": words.folder,
+        "--cast": words.cast,
+    }
     given |= {"--lang": words.languages, "--for": written.host, "--as-default": written.as_default, **more}
     for name, value in given.items():
         if value:
@@ -105,7 +109,43 @@ def dub_edit(request: EditRequest, refused: list[str]) -> None:
         for plan in plans:
             show_plan(plan)
         return
-    raise BadInput(f"{request.edit}: only --plan is there for edits")
+    carry_out(request, plans)
+
+
+def carry_out(request: EditRequest, plans: list[EditPlan]) -> None:
+    """Dub what is planned and say what became of it. Raises `BadInput` where nothing can be dubbed."""
+    from visualdub.actor.library import find_actor
+    from visualdub.actor.package import load_actor
+    from visualdub.edit.dubbing import EditOutput, check_edit_output, dub_planned
+    from visualdub.edit.writing import host_rules
+
+    written = request.written
+    if written.folder is None:
+        raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR, or --plan")
+    rules = host_rules(written.host, written.as_default)
+    output = EditOutput(written.folder, rules, written.codec, written.crf, written.watermark)
+    if not any(plan.dubbed for plan in plans):
+        reasons = sorted({s.reason for plan in plans for s in plan.shots})
+        raise BadInput(
+            f"{request.edit} has no clip that can be dubbed: {'; '.join(reasons) or 'none at all'}"
+        )
+    names = {who.role.actor for plan in plans for s in plan.dubbed for who in s.speaking}
+    actors = {name: load_actor(find_actor(name)) for name in sorted(n for n in names if n is not None)}
+    check_edit_output(plans, output, actors)
+    outputs = []
+    for plan in plans:
+        with shown_progress() as progress:
+            results = dub_planned(plan, output, actors, progress=progress, say=err.print)
+        path = output.edit_path(plan.edit, plan.language)
+        outputs.append({"edit": str(path), "report": f"{path}.report.json"})
+        if not request.json:
+            done = sum(r.movie is not None for r in results)
+            for r in results:
+                if r.movie is None:
+                    out.print(f"left alone: {r.shot.number} {r.shot.clip.name}: {r.reason}")
+            out.print(f"{path}: {len(results)} clips, {done} dubbed, {len(results) - done} left alone")
+    if request.json:
+        print_json({"outputs": outputs})
 
 
 def planned(request: EditRequest, language: str | None) -> EditPlan:

@@ -24,7 +24,10 @@ from visualdub.edit.layout import EditClip
 from visualdub.edit.media import name_of
 from visualdub.errors import BadInput
 
-_KEYS = {"clip": str, "track": str, "actor": str, "person": (str, int), "dialogue": str, "dub": bool}
+_KEYS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("clip", "track", "actor", "dialogue"), (str,)),
+    **{"person": (str, int), "dub": (bool,)},
+}
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
             raise BadInput(f"{path}: entry {number} has {key!r}; expected one of {', '.join(_KEYS)}")
         if not isinstance(value, _KEYS[key]):
             raise BadInput(f"{path}: entry {number} has {key} = {value!r}, of another kind than expected")
-    values = {key: str(value) if key == "person" else value for key, value in entry.items()}
+    values: dict[str, Any] = {key: str(value) if key == "person" else value for key, value in entry.items()}
     if isinstance(values.get("actor"), str):
         beside = path.parent / values["actor"]
         values["actor"] = str(beside) if beside.is_dir() else values["actor"]

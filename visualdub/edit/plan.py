@@ -256,10 +256,10 @@ def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list
         if marker["meta"].get("skip") is not True or not times or None in (marker["range"] or [None]):
             continue
         start, length, rate = marker["range"]
-        a = media_frame(start, rate, times[2]) - Fraction(times[0])  # in frames of the clip's own rate
-        b = a + Fraction(length) / Fraction(rate) * Fraction(times[2])
+        begins = media_frame(start, rate, times[2]) - Fraction(times[0])  # in frames of the clip's own rate
+        ends = begins + Fraction(length) / Fraction(rate) * Fraction(times[2])
         step = standard_rate(shot.media_rate) / standard_rate(times[2])
-        runs.append((floor(found.start + a * step), ceil(found.start + b * step)))
+        runs.append((floor(found.start + begins * step), ceil(found.start + ends * step)))
     inside = sorted((max(a, frames.start), min(b, frames.end_exclusive)) for a, b in runs)
     joined: list[FrameRange] = []
     for first, end in inside:
