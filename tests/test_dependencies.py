@@ -31,14 +31,18 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin that pytest finds",
     "ruff": "a program",
     "mypy": "a program",
+    **{
+        f"otio-{name}-adapter": "a plugin that OpenTimelineIO finds"
+        for name in ("cmx3600", "fcp", "fcpx-xml", "aaf", "mlt")
+    },
 }
 EXTRAS = {  # what may be imported beside the dependencies of the core
-    "visualdub": ("openvino", "service"),  # the second by `visualdub.wire` alone, see test_imports.py
+    "visualdub": ("openvino", "edits", "service"),  # the last by `visualdub.wire` alone, see test_imports.py
     "training": ("training",),
     "exporters": ("exporters", "training"),
     "daemon": ("service",),
-    "benchmarks": ("training", "exporters", "openvino", "service", "dev"),
-    "tests": ("training", "exporters", "openvino", "service", "dev"),
+    "benchmarks": ("training", "exporters", "openvino", "service", "edits", "dev"),
+    "tests": ("training", "exporters", "openvino", "service", "edits", "dev"),
 }
 
 

@@ -343,7 +343,7 @@ def dialogue_performance(
     adapter = actor.style.usable_adapter()
     driven = driven_motion(tracked, actor, mouth) if isinstance(mouth, DrivenMouth) else None
     adjustments = mouth.adjustments if isinstance(mouth, DrivenMouth) else mouth
-    motion = dialogue_motion(audio, tracked.shot.part, adjustments, adapter, driven, script)
+    motion = dialogue_motion(audio, tracked.shot.played, adjustments, adapter, driven, script)
     if not motion.speech_activity.any():
         notes.append(f"no speech is heard in {tracked.shot.cues[0].recording.name}; the mouth rests")
     if script is not None:
@@ -449,7 +449,7 @@ def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
 
 def audio_notes(audio: NDArray[np.float32], shot: Shot, cue: DialogueCue) -> list[str]:
     """What the user should know of a dialogue that ends after the shot."""
-    info = shot.part
+    info = shot.played
     beyond_s = len(audio) / AUDIO_RATE - float(Fraction(int(frame_periods(info)[-1]) + 1) / info.rate)
     if beyond_s <= 0:
         return []
@@ -487,7 +487,7 @@ def save_performance(
 
 def spoken_in(audio: NDArray[np.float32], shot: Shot, script: Alignment | None) -> Spoken:
     """What is said in the shot: as the script has it, or else what is recognised in `audio` (n,)."""
-    times = shot.part.frame_times()
+    times = shot.played.frame_times()
     if script is not None:
         return Spoken(labels_at(script.phones(), times), script.words)
     return Spoken(labels_at(phone_labels(audio[: math.ceil((times[-1] + 1) * AUDIO_RATE)]), times))
@@ -526,9 +526,11 @@ def soundtrack(shot: Shot, keep_audio: bool = False) -> AudioSource | None:
     """What is heard with the pictures: the shot's dialogue, or the clip's own sound from the shot's first
     frame on.
 
-    keep_audio: the dialogue replaces the clip's main audio track, the others stay beside it. Raises
-    `BadInput` for a shot of several cues.
+    keep_audio: the dialogue replaces the clip's main audio track, the others stay beside it. A shot that the
+    edit plays at another speed has no sound: its movie does not. Raises `BadInput` for one of several cues.
     """
+    if shot.retime != 1:
+        return None
     if len(shot.cues) > 1:
         raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one recording")
     clip = AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None

@@ -216,8 +216,8 @@ def main(
 
     out: by default the model inside the package. steps: of each network, by default the configuration's.
     tracks: folder of the clips' tracks, by default the common cache. features: folder in which the input
-    features are kept, for the next training. say: gets lines about the progress. Speakers in HELD_OUT and VALIDATION are measured, never trained on. Raises `BadInput` where `clips` holds
-    no list of clips.
+    features are kept, for the next training. say: gets lines about the progress. Speakers in HELD_OUT and
+    VALIDATION are measured, never trained on. Raises `BadInput` where `clips` holds no list of clips.
     """
     config = SpeechConfig(seed=seed)
     config = config if steps is None else replace(config, steps=steps)

@@ -52,11 +52,12 @@ OWN = (
     "evaluate",
     "actor",
     "cache",
+    "edit",
     "doctor",
 )  # each a module of visualdub.cli
 ORDER = (
     *("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate"),
-    *("train", "export", "actor", "cache", "doctor"),
+    *("train", "export", "actor", "edit", "cache", "doctor"),
 )
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
 LAST_SECONDS = 10.0  # that threads get to end in, before the process ends without them

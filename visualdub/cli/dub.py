@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from visualdub.console import (
-    Clip,
     Codec,
     Crf,
     Face,
@@ -96,14 +95,104 @@ DriverFace = Annotated[
         help="Which person of --driver, as --face; by default the most present.",
     ),
 ]
-Movie = Annotated[
+ClipOrEdit = Annotated[
     Path,
+    typer.Argument(
+        metavar="CLIP|EDIT",
+        help="A movie with somebody talking, or an edit: .otio, .otioz, .edl, .xml (FCP7), .aaf or .fcpxml.",
+        show_default=False,
+    ),
+]
+Movie = Annotated[
+    Path | None,
     typer.Option(
         "-o",
         "--output",
-        metavar="MOVIE",
-        help="The dubbed movie. With several dialogues the name of each recording is added.",
+        metavar="MOVIE|DIR",
+        help="The dubbed movie, or a folder for a dubbed edit. With several dialogues the name of each"
+        " recording is added.",
         show_default=False,
+    ),
+]
+DialogueTrack = Annotated[
+    str | None,
+    typer.Option(
+        "--dialogue-track",
+        metavar="NAME",
+        help="Of an edit: the sound track with the new words, by its name, number or role; {lang} in it"
+        " stands for the language.",
+        rich_help_panel="Edits",
+    ),
+]
+DialogueFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--dialogue-folder",
+        metavar="DIR",
+        help="Of an edit: recordings named as its clips, or with BWF timecode.",
+        rich_help_panel="Edits",
+    ),
+]
+CastIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--cast",
+        metavar="TOML",
+        help="Of an edit: who speaks in which of its clips.",
+        rich_help_panel="Edits",
+    ),
+]
+EditLanguages = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="fr,de",
+        help="Of an edit: the languages, each an edit of its own.",
+        rich_help_panel="Edits",
+    ),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--longer",
+        metavar="next-shot|cut|hold",
+        help="Of an edit: what becomes of dialogue that is longer than its shot. The next shot speaks on, or"
+        " it is cut there, or is heard on with no mouth moving.",
+        rich_help_panel="Edits",
+    ),
+]
+Relink = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--relink",
+        metavar="DIR",
+        help="Of an edit: where media lie that moved, found by name and timecode.",
+        rich_help_panel="Edits",
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="resolve|premiere|avid|nuke",
+        help="Of an edit: write what this program insists on.",
+        rich_help_panel="Edits",
+    ),
+]
+AsDefault = Annotated[
+    bool,
+    typer.Option(
+        "--as-default",
+        help="Of an edit: put the dub under DEFAULT_MEDIA, for programs that know no other.",
+        rich_help_panel="Edits",
+    ),
+]
+PlanOnly = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        help="Of an edit: print what would become of each clip, and dub nothing.",
+        rich_help_panel="Edits",
     ),
 ]
 OptionalActor = Annotated[
@@ -177,8 +266,8 @@ CheckSync = Annotated[
 
 
 def command(
-    clip: Clip,
-    output: Movie,
+    clip: ClipOrEdit,
+    output: Movie = None,
     dialogue: Dialogue = None,
     script: Scripts = None,
     language: Languages = None,
@@ -208,16 +297,40 @@ def command(
     fast: Fast = False,
     profile: Profile = False,
     daemon: Daemon = False,
+    dialogue_track: DialogueTrack = None,
+    dialogue_folder: DialogueFolder = None,
+    cast: CastIn = None,
+    lang: EditLanguages = None,
+    longer: Policy = "next-shot",
+    relink: Relink = None,
+    host: Host = None,
+    as_default: AsDefault = False,
+    plan: PlanOnly = False,
     json: Json = False,
 ) -> None:
-    """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
+    """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays. Of an edit, every
+    clip in which somebody speaks, in place.
+    """
+    options = dict(locals())
+    from visualdub.cli.edit import EditRequest, EditWords, EditWritten, dub_edit, for_edits_only
+    from visualdub.edit.reading import is_edit
+
+    words = EditWords(dialogue_track, dialogue_folder, cast, lang, longer)
+    written_as = EditWritten(output, host, as_default, codec, crf, not no_watermark)
+    if is_edit(clip):
+        for_clips = {"--dialogue": dialogue, "--driver": driver, "--frames": frames, "--face": face}
+        for_clips |= {"--script": script, "--daemon": daemon, "--provider": provider, "--fast": fast}
+        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()), plan, json)
+        dub_edit(request, [name for name, value in for_clips.items() if value])
+        return
+    output = for_edits_only(clip, words, written_as, {"--relink": relink, "--plan": plan})
     if daemon:
         from visualdub.cli.through_service import dub_through_service
 
-        options = dict(locals())
         heard = recordings(dialogue, driver, driver_face, use_performance)
         dub_through_service(options, heard, list(outputs_of(output, matte, performance, heard)))
         return
+
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Mouth, Output, check_output, dub_shot

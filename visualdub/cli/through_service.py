@@ -8,7 +8,14 @@ from typing import Any
 from visualdub.console import follow
 from visualdub.errors import BadInput
 
-NOT_THERE = ("check_sync", "profile")  # options that the service does not know
+NOT_THERE = (
+    "check_sync",
+    "profile",
+    "script",
+    "language",
+    "provider",
+    "fast",
+)  # options that the service does not know
 SAME = ("frames", "face", "mouth_gain", "codec", "crf", "occluded", "keep_audio", "driver_face")
 PATHS = ("clip", "driver", "use_performance", "holdout")
 OTHER_NAMES = {"smooth": "smooth_ms", "offset_ms": "offset_ms"}

@@ -286,7 +286,7 @@ class _Layout:
             end_s=min(start + length, place.window[1]) / self.rate,
             node=node,
             track_meta=place.meta,
-            enabled=place.enabled and node.get("enabled", True),
+            enabled=place.enabled and node.get("enabled", True) and not node.get("meta", {}).get("baked"),
             problem=place.problem,
         )
 

@@ -45,7 +45,7 @@ class Shot:
     source: Path  # the clip, as `open_source` takes it
     info: ClipInfo  # facts of the whole clip
     frames: FrameRange  # of the clip
-    retime: Fraction = Fraction(1)  # source frames per frame of the edit; 1 = as filmed
+    retime: Fraction = Fraction(1)  # source seconds per second of the edit; 1 = as filmed
     cues: tuple[DialogueCue, ...] = ()
     skipped: tuple[FrameRange, ...] = ()  # runs of `frames` that keep the source's pixels, in order
 
@@ -58,6 +58,11 @@ class Shot:
     def part(self) -> ClipInfo:
         """Facts of a movie of the shot alone: its length, timecode and repeated frames."""
         return self.info.part(self.frames)
+
+    @property
+    def played(self) -> ClipInfo:
+        """`part` at the speed that the edit plays it: the clock that its dialogue is heard by."""
+        return self.part if self.retime == 1 else replace(self.part, rate=self.rate * self.retime)
 
     @property
     def start_s(self) -> Fraction:

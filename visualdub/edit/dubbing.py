@@ -1,0 +1,313 @@
+"""Carries out the plan of an edit: every shot dubbed through the usual path, then the edit written.
+
+A shot that is done is not done again: `NAME.job.json` beside its movie holds what it was made from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import wavfile
+
+from visualdub.actor.package import Actor
+from visualdub.dub import Output, dub_shot, track_shot
+from visualdub.edit.layout import Edit
+from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
+from visualdub.edit.reading import as_otio
+from visualdub.edit.shot import DialogueCue, Shot, plan_shot
+from visualdub.edit.state import ORIGINAL_SUFFIX, STATE_SUFFIX, write_dubbed
+from visualdub.edit.writing import DubbedClip, HostRules, patched
+from visualdub.errors import BadInput
+from visualdub.media.frame import ClipInfo
+from visualdub.media.movie_writer import MovieWriter
+from visualdub.media.sound_decoder import DecodedSound, at_rate
+from visualdub.media.source import open_source
+from visualdub.records import DubReport
+from visualdub.stages import Progress
+from visualdub.storage import content_hash, protect, require_writable, write_json
+from visualdub.timing import FrameRange, shift_timecode
+
+JOB_SUFFIX, REPORT_SUFFIX = ".job.json", ".report.json"
+WAV_RATE = 48000  # Hz, where recordings of several rates meet in one shot
+QUIET = 0.1  # of the loudest channel's power; quieter ones are left out of a shot's dialogue
+SHOTS, DIALOGUE = "shots", "dialogue"  # folders beside a dubbed edit
+_VERSION = 1
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EditOutput:
+    """Where and how a dubbed edit is written."""
+
+    folder: Path
+    rules: HostRules
+    codec: str | None = None
+    crf: int = 16
+    watermark: bool = True
+
+    def edit_path(self, edit: Edit, language: str | None) -> Path:
+        """The dubbed edit; always an .otio, whatever the original is."""
+        return self.folder / f"{edit.path.stem}{f'.{language}' if language else ''}.otio"
+
+    def movie_path(self, shot: PlannedShot, language: str | None) -> Path:
+        """The dubbed movie of a shot: its number, the clip's name and the language."""
+        suffix = {"ffv1": ".mkv", "h264": ".mp4", "hevc": ".mp4"}.get(self.codec or "", self.rules.suffix)
+        if self.codec in ("prores", "prores4444"):
+            suffix = ".mov"
+        name = re.sub(r"[^\w.-]+", "_", Path(shot.clip.name).stem)[:60] or "clip"
+        ending = f"_{language}" if language else ""
+        return self.folder / SHOTS / f"{shot.number:04d}_{name}{ending}{suffix}"
+
+
+@dataclass(frozen=True)
+class ShotResult:
+    """What became of one shot."""
+
+    shot: PlannedShot
+    movie: Path | None = None
+    reason: str = ""  # of a shot that is not dubbed
+    again: bool = False  # whether it was there already
+    drawn: int = 0
+    notes: tuple[str, ...] = ()
+
+
+# ---- the whole edit ----------------------------------------------------------------------------------------
+
+
+def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Mapping[str, Actor]) -> None:
+    """Raise `BadInput` or `OutputError` where an output would be written over an input, or cannot be."""
+    for plan in plans:
+        edit = output.edit_path(plan.edit, plan.language)
+        written = [edit.with_name(edit.name + s) for s in ("", ORIGINAL_SUFFIX, STATE_SUFFIX, REPORT_SUFFIX)]
+        written += [output.movie_path(s, plan.language) for s in plan.dubbed]
+        media = [s.media.path for s in plan.shots]
+        recordings = [c.recording for s in plan.dubbed for who in s.speaking for c in who.cues]
+        protect([plan.edit.path, *media, *recordings, *(a.folder for a in actors.values())], written)
+    for folder in (output.folder, output.folder / SHOTS, output.folder / DIALOGUE):
+        folder.mkdir(parents=True, exist_ok=True)
+    for plan in plans:
+        require_writable(output.edit_path(plan.edit, plan.language), (STATE_SUFFIX,))
+
+
+def dub_planned(
+    plan: EditPlan,
+    output: EditOutput,
+    actors: Mapping[str, Actor],
+    *,
+    progress: Progress | None = None,
+    say: Say = lambda text: None,
+) -> list[ShotResult]:
+    """Dub every shot of `plan`, then write the edit, its state and its report. actors: by what the plan calls
+    them. A shot that cannot be dubbed after all is kept, with its reason.
+    """
+    results = []
+    for shot in plan.shots:
+        if shot.action == KEEP:
+            results.append(ShotResult(shot, reason=shot.reason))
+            continue
+        try:
+            results.append(dub_planned_shot(plan, shot, output, actors, progress))
+        except BadInput as e:
+            results.append(ShotResult(shot, reason=str(e)))
+        done = results[-1]
+        what = f"kept: {done.reason}" if done.movie is None else "there already" if done.again else "dubbed"
+        say(f"shot {shot.number} {shot.clip.name}: {what}")
+    write_edit(plan, output, results)
+    return results
+
+
+def write_edit(plan: EditPlan, output: EditOutput, results: Sequence[ShotResult]) -> Path:
+    """Write the dubbed edit with the movies of `results`, its state and its report. Returns its path."""
+    path = output.edit_path(plan.edit, plan.language)
+    original = as_otio(plan.edit.path)
+    dubbed = [DubbedClip(r.shot, r.movie) for r in results if r.movie is not None]
+    text = patched(original, plan.edit, dubbed, output.rules, language=plan.language)
+    clips = {
+        "/".join(map(str, d.shot.clip.path)): {"clip": d.shot.clip.name, "movie": str(d.movie)}
+        for d in dubbed
+    }
+    write_dubbed(path, text, original, plan.edit.path, clips)
+    report = plan.as_dict()
+    for entry, result in zip(report["shots"], results, strict=True):
+        entry["output"] = None if result.movie is None else str(result.movie)
+        entry["drawn"] = result.drawn
+        entry["notes"] += result.notes
+        if result.movie is None:
+            entry["action"], entry["reason"] = KEEP, result.reason
+    write_json(path.with_name(path.name + REPORT_SUFFIX), {"output": str(path), **report})
+    return path
+
+
+# ---- one shot ----------------------------------------------------------------------------------------------
+
+
+def dub_planned_shot(
+    plan: EditPlan,
+    planned: PlannedShot,
+    output: EditOutput,
+    actors: Mapping[str, Actor],
+    progress: Progress | None = None,
+) -> ShotResult:
+    """Dub one shot, or find it done. Raises `BadInput` where it cannot be, `NoFace` without a face."""
+    movie = output.movie_path(planned, plan.language)
+    job = job_of(plan, planned, output, actors)
+    beside = movie.with_name(movie.name + JOB_SUFFIX)
+    if (before := _read_job(beside)) is not None and before.get("job") == job and movie.is_file():
+        return ShotResult(planned, movie, again=True, drawn=int(before.get("drawn", 0)))
+    with tempfile.TemporaryDirectory(dir=output.folder, prefix=".baking-") as scratch:
+        shot = planned.shot
+        if planned.action == BAKE:
+            shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
+        length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
+        drawn, notes = 0, []
+        for number, who in enumerate(planned.speaking):
+            final = number == len(planned.speaking) - 1
+            target = movie if final else Path(scratch) / f"{number}.mkv"
+            words = output.folder / DIALOGUE / f"{movie.stem}_{number}.wav"
+            write_dialogue(who.cues, length_s, words)
+            settings = Output(target, output.codec if final else None, output.crf, watermark=output.watermark)
+            report = _speak(shot, who, words, actors[who.role.actor or ""], settings, progress)
+            drawn, notes = max(drawn, report.drawn), notes + report.notes
+            if not final:
+                shot = _next_pass(target, shot, progress)
+    if drawn == 0:
+        movie.unlink(missing_ok=True)
+        raise BadInput(f"no frame shows a mouth that {planned.speaking[0].role.actor} could be drawn on")
+    write_json(beside, {"job": job, "drawn": drawn})
+    return ShotResult(planned, movie, drawn=drawn, notes=tuple(notes))
+
+
+def _speak(
+    shot: Shot, who: Speaking, words: Path, actor: Actor, settings: Output, progress: Progress | None
+) -> DubReport:
+    """One person of a shot speaks."""
+    likeness = actor.likeness if who.role.person is None else None
+    tracked = track_shot(shot, who.role.person, progress, likeness)
+    return dub_shot(tracked, DialogueCue(words), actor, settings, progress=progress)
+
+
+def _next_pass(movie: Path, shot: Shot, progress: Progress | None) -> Shot:
+    """The shot for the next person: the frames of `movie`, in which the first has spoken."""
+    start = shot.frames.start
+    skipped = tuple(FrameRange(r.start - start, r.end_exclusive - start) for r in shot.skipped)
+    return replace(plan_shot(movie, progress=progress), retime=shot.retime, skipped=skipped)
+
+
+def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Mapping[str, Actor]) -> str:
+    """A hash of all that a shot's movie is made from."""
+    shot = planned.shot
+    spoken = [
+        [
+            who.role.person,
+            actors[who.role.actor or ""].renderer_hash,
+            [
+                [content_hash(c.recording), str(c.in_point_s), str(c.place_s), str(c.duration_s)]
+                for c in who.cues
+            ],
+        ]
+        for who in planned.speaking
+    ]
+    numbers: Any = str(shot.frames)
+    if planned.action == BAKE:
+        numbers = _baked_numbers(planned)
+    parts = [_VERSION, content_hash(shot.source), numbers, str(shot.retime), [str(r) for r in shot.skipped]]
+    made = [spoken, output.codec, output.crf, output.watermark, str(plan.edit.rate), planned.action]
+    return hashlib.sha256(json.dumps([*parts, *made]).encode()).hexdigest()
+
+
+def _read_job(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else None
+    return None
+
+
+# ---- dialogue ----------------------------------------------------------------------------------------------
+
+
+def write_dialogue(cues: Sequence[DialogueCue], length_s: Fraction, path: Path) -> None:
+    """Write what is heard in a shot of `length_s` seconds as one recording: sample 0 at its first frame, each
+    cue at its place, to the sample.
+
+    Raises `MediaError` for a recording that cannot be read.
+    """
+    rates = set()
+    for cue in cues:
+        with DecodedSound(cue.recording) as sound:
+            rates.add(sound.rate)
+    rate = rates.pop() if len(rates) == 1 else WAV_RATE
+    mixed = np.zeros(round(length_s * rate), np.float32)
+    for cue in cues:
+        at = round(cue.place_s * rate)
+        end = len(mixed) if cue.duration_s is None else round((cue.place_s + cue.duration_s) * rate)
+        piece = cue_samples(cue, rate, max(0, min(end, len(mixed)) - at))
+        mixed[at : at + len(piece)] += piece
+    wavfile.write(path, rate, mixed)
+
+
+def cue_samples(cue: DialogueCue, rate: int, count: int) -> NDArray[np.float32]:
+    """The first `count` samples of a cue, or fewer where its recording ends; the mean of the channels that
+    carry something.
+    """
+    pieces: list[NDArray[np.float32]] = []
+    left = count
+    with DecodedSound(cue.recording, start_s=Fraction(round(cue.in_point_s * rate), rate)) as sound:
+        for block in at_rate(sound.blocks(), sound.layout, sound.rate, rate):
+            if left <= 0:
+                break
+            pieces.append(block[:left])
+            left -= len(pieces[-1])
+    if not pieces:
+        return np.zeros(0, np.float32)
+    channels = np.concatenate(pieces)
+    power = np.square(channels).mean(0)
+    heard = power >= QUIET * power.max()
+    return np.asarray(channels[:, heard].mean(1), np.float32)
+
+
+# ---- baking ------------------------------------------------------------------------------------------------
+
+
+def _baked_numbers(planned: PlannedShot) -> list[int]:
+    assert planned.map is not None
+    low, high = planned.timeline
+    return planned.map.frames(low - planned.clip.start, high - planned.clip.start)
+
+
+def bake(plan: EditPlan, planned: PlannedShot, path: Path, progress: Progress | None = None) -> Path:
+    """Write the frames that a retimed clip shows, one for each frame of the edit, as a movie without loss."""
+    numbers, rate = _baked_numbers(planned), plan.edit.rate
+    assert planned.media.path is not None
+    with open_source(planned.media.path, progress) as source:
+        info = baked_info(source.info, rate, len(numbers), path)
+        if plan.edit.start_frame is not None:
+            at = plan.edit.start_frame + planned.timeline[0]
+            info = replace(info, timecode=shift_timecode("00:00:00:00", at, rate))
+        with MovieWriter(path, info, "ffv1") as writer:
+            held = None
+            for index, number in enumerate(numbers):
+                if held is None or held.index != number:
+                    (held,) = source.frames(FrameRange(number, number + 1))
+                writer.write(replace(held, index=index))
+                if progress is not None:
+                    progress.report("baking", index + 1, len(numbers))
+    return path
+
+
+def baked_info(info: ClipInfo, rate: Fraction, count: int, path: Path) -> ClipInfo:
+    """Facts of the movie of a retimed clip."""
+    return replace(
+        info, path=path, rate=rate, frame_count=count, repeated=(), timecode=None, has_audio=False, notes=()
+    )

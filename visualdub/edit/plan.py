@@ -1,0 +1,341 @@
+"""The plan of a dubbed edit: for every clip what will happen, to which frames, and what is said in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil, floor
+from typing import Any
+
+from visualdub.edit.cast import NOBODY, Cast, Role
+from visualdub.edit.dialogue import Line, overlaps
+from visualdub.edit.layout import Edit, EditClip, media_frame, source_frames, standard_rate
+from visualdub.edit.media import Media, MediaFinder, timecode_s
+from visualdub.edit.retime import NotReadable, SourceMap
+from visualdub.edit.shot import DialogueCue, Shot
+from visualdub.errors import BadInput
+from visualdub.timing import FrameRange, shift_timecode
+
+DUB, BAKE, KEEP = "dub", "bake", "keep"
+OURS = "visualdub"  # how the keys of our own media references start
+SECONDS_A_FRAME = 0.15  # that tracking and drawing take on two cores, about
+SECONDS_A_SHOT = 4.0
+_NOTHING = Media()
+Runs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """Somebody who speaks in a shot, and what, in seconds after the shot's first frame."""
+
+    role: Role
+    cues: tuple[DialogueCue, ...]
+
+
+@dataclass(frozen=True)
+class PlannedShot:
+    """What becomes of one clip of the edit."""
+
+    number: int  # from 1, in the order of the edit
+    clip: EditClip
+    action: str  # DUB: a second media reference; BAKE: a new clip on a track above; KEEP: left alone
+    reason: str = ""  # of KEEP and BAKE
+    media: Media = _NOTHING
+    media_rate: float = 0.0  # of the reference, as the file has it
+    map: SourceMap | None = None
+    frames: FrameRange | None = None  # of the media: those that are shown
+    timeline: tuple[int, int] = (0, 0)  # frames of the edit that show them
+    skipped: tuple[FrameRange, ...] = ()  # of `frames`, left alone
+    speaking: tuple[Speaking, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shot(self) -> Shot:
+        """The shot of the media, without its dialogue. Of what is kept there is none."""
+        if self.frames is None or self.media.info is None or self.media.path is None or self.map is None:
+            raise BadInput(f"{self.clip.name!r} is not dubbed: {self.reason}")
+        retime = Fraction(1) if self.map.speed <= 0 else self.map.speed
+        return Shot(self.media.path, self.media.info, self.frames, retime=retime, skipped=self.skipped)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shot as JSON."""
+        speaking = [
+            {
+                "actor": s.role.actor,
+                "person": s.role.person,
+                "cues": [
+                    {
+                        "recording": str(c.recording),
+                        "in_point_s": float(c.in_point_s),
+                        "place_s": float(c.place_s),
+                        "duration_s": None if c.duration_s is None else float(c.duration_s),
+                    }
+                    for c in s.cues
+                ],
+            }
+            for s in self.speaking
+        ]
+        return {
+            "number": self.number,
+            "clip": self.clip.name,
+            "track": self.clip.track,
+            "action": self.action,
+            "reason": self.reason,
+            "timeline": list(self.timeline),
+            "source": str(self.media.path) if self.media.path else None,
+            "frames": str(self.frames) if self.frames else None,
+            "skipped": [str(run) for run in self.skipped],
+            "retime": self.map.kind if self.map else None,
+            "speed": float(self.map.speed) if self.map else None,
+            "speaking": speaking,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """What becomes of every clip of an edit."""
+
+    edit: Edit
+    shots: tuple[PlannedShot, ...]
+    notes: tuple[str, ...] = ()
+    language: str | None = None
+
+    @property
+    def dubbed(self) -> list[PlannedShot]:
+        """The shots that are dubbed or baked."""
+        return [s for s in self.shots if s.action != KEEP]
+
+    @property
+    def seconds(self) -> float:
+        """How long the dub takes, about."""
+        drawn = sum(len(s.frames) * max(1, len(s.speaking)) for s in self.dubbed if s.frames)
+        return drawn * SECONDS_A_FRAME + len(self.dubbed) * SECONDS_A_SHOT
+
+    def timecode(self, frame: int) -> str:
+        """The record timecode of a frame of the edit; drop frame is not said in the file and not assumed."""
+        return shift_timecode("00:00:00:00", frame + (self.edit.start_frame or 0), self.edit.rate)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        rate = self.edit.rate
+        return {
+            "edit": str(self.edit.path),
+            "name": self.edit.name,
+            "format": self.edit.format,
+            "rate": f"{rate.numerator}/{rate.denominator}",
+            "frames": self.edit.frame_count,
+            "language": self.language,
+            "seconds": round(self.seconds, 1),
+            "notes": [*self.edit.notes, *self.notes],
+            "shots": [s.as_dict() for s in self.shots],
+        }
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How an edit is planned."""
+
+    cast: Cast = NOBODY
+    policy: str = "next-shot"  # what becomes of dialogue that is longer than its shot, see `POLICIES`
+    language: str | None = None
+
+
+# ---- planning ----------------------------------------------------------------------------------------------
+
+
+def plan_edit(
+    edit: Edit, finder: MediaFinder, lines: Sequence[Line], options: PlanOptions, notes: Sequence[str] = ()
+) -> EditPlan:
+    """What becomes of every video clip of `edit` when `lines` are spoken.
+
+    Media are probed, no frame is decoded. notes: what is wrong with the dialogue already.
+    """
+    ordered = sorted(edit.clips, key=lambda c: (c.start, c.track))
+    shots = [_located(number, clip, edit, finder, options.cast) for number, clip in enumerate(ordered, 1)]
+    heard: set[int] = set()
+    shots = [s if s.action == KEEP else _spoken(s, edit, lines, options, heard) for s in shots]
+    unheard = [line for line in lines if id(line) not in heard]
+    said = list(notes)
+    for line in unheard:
+        at = shift_timecode("00:00:00:00", int(line.start_s * edit.rate) + (edit.start_frame or 0), edit.rate)
+        said.append(f"the dialogue {line.recording.name} at {at} is heard over no shot that is dubbed")
+    return EditPlan(edit, tuple(shots), tuple(said), options.language)
+
+
+def original_key(clip: EditClip) -> str:
+    """The key of the media that a clip had before it was dubbed: the active one, where it is not ours."""
+    active = str(clip.node["active"])
+    reference = clip.reference(active)
+    meta = reference.get("meta", {}) if reference else {}
+    before = meta.get("original")
+    if isinstance(before, str) and before in clip.node["refs"]:
+        return before
+    if active.startswith(OURS):
+        return next((k for k in clip.node["refs"] if not k.startswith(OURS)), active)
+    return active
+
+
+def _located(number: int, clip: EditClip, edit: Edit, finder: MediaFinder, cast: Cast) -> PlannedShot:
+    """A clip with its media and source frames, or why it is kept."""
+    kept = PlannedShot(number, clip, KEEP, notes=clip.notes, timeline=clip.shown)
+    roles = cast.roles(clip)
+    if not clip.enabled:
+        return replace(kept, reason="it is an earlier dub" if clip.meta.get("baked") else "it is disabled")
+    if not clip.visible:
+        return replace(kept, reason="it is not seen")
+    if isinstance(roles, str):
+        return replace(kept, reason=roles)
+    if clip.problem is not None:
+        return replace(kept, reason=clip.problem)
+    reference = clip.reference(original_key(clip))
+    media = finder.find(reference)
+    if media.note:
+        kept = replace(kept, notes=(*kept.notes, media.note))
+    if media.info is None or reference is None:
+        return replace(kept, reason=media.problem or "it has no media", media=media)
+    try:
+        first_s = timecode_s(media.info)
+        count = media.info.frame_count if _whole(reference, media) else None
+        found, media_rate = source_frames(clip, edit.rate, reference, count, first_s)
+    except NotReadable as e:
+        return replace(kept, reason=str(e), media=media)
+    except ValueError as e:
+        return replace(kept, reason=f"its times cannot be reckoned with ({e})", media=media)
+    return _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+
+
+def _whole(reference: Mapping[str, Any], media: Media) -> bool:
+    """Whether the file's own length says where the media end."""
+    avail = reference.get("avail")
+    return avail is None or (media.info is not None and media.info.frame_count < round(avail[1]))
+
+
+def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
+    """A shot with the frames of its media and those that are left alone in it."""
+    clip, found, info = shot.clip, shot.map, shot.media.info
+    assert found is not None and info is not None
+    low, high = clip.visible[0][0], clip.visible[-1][1]
+    numbers = found.frames(low - clip.start, high - clip.start)
+    frames = FrameRange(min(numbers), min(max(numbers) + 1, info.frame_count))
+    notes = list(shot.notes)
+    if abs(float(info.rate) / shot.media_rate - 1) > 0.002:
+        wrong = f"the edit says {shot.media_rate:g} frames/s of its media, which have {float(info.rate):g}"
+        return replace(shot, reason=wrong)
+    if held := sum(found.beyond(k) for k in range(low - clip.start, high - clip.start)):
+        notes.append(f"{held} of its frames lie outside its media, whose nearest frame is shown")
+        if held == len(numbers):
+            return replace(shot, reason="all its frames lie outside its media")
+    baked = found.needs_baking
+    reason = f"one source frame needs several mouths ({found.kind})" if baked else ""
+    skipped = () if baked else tuple(_left_alone(shot, found, frames))
+    if skipped and sum(len(run) for run in skipped) >= len(frames):
+        return replace(shot, reason="all its frames are marked to be left alone")
+    return replace(
+        shot,
+        action=BAKE if baked else DUB,
+        reason=reason,
+        frames=frames,
+        timeline=(low, high),
+        skipped=skipped,
+        speaking=tuple(Speaking(role, ()) for role in roles),
+        notes=tuple(notes),
+    )
+
+
+def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list[FrameRange]:
+    """Runs of source frames that another clip hides, or that a marker leaves alone; no two of them meet."""
+    clip = shot.clip
+    runs: list[tuple[int, int]] = []
+    for (_, a), (b, _) in pairwise(clip.visible):
+        runs.append((found.frame(a - 1 - clip.start) + 1, found.frame(b - clip.start)))
+    times = clip.node.get("range")
+    for marker in clip.node.get("markers", ()):
+        if marker["meta"].get("skip") is not True or not times or None in (marker["range"] or [None]):
+            continue
+        start, length, rate = marker["range"]
+        begins = media_frame(start, rate, times[2]) - Fraction(times[0])  # in frames of the clip's own rate
+        ends = begins + Fraction(length) / Fraction(rate) * Fraction(times[2])
+        step = standard_rate(shot.media_rate) / standard_rate(times[2])
+        runs.append((floor(found.start + begins * step), ceil(found.start + ends * step)))
+    inside = sorted((max(a, frames.start), min(b, frames.end_exclusive)) for a, b in runs)
+    joined: list[FrameRange] = []
+    for first, end in inside:
+        if first >= end:
+            continue
+        if joined and first <= joined[-1].end_exclusive:
+            joined[-1] = FrameRange(joined[-1].start, max(end, joined[-1].end_exclusive))
+        else:
+            joined.append(FrameRange(first, end))
+    return joined
+
+
+# ---- dialogue ----------------------------------------------------------------------------------------------
+
+
+def _spoken(
+    shot: PlannedShot, edit: Edit, lines: Sequence[Line], options: PlanOptions, heard: set[int]
+) -> PlannedShot:
+    """A shot with what is spoken in it; kept where nothing is. heard: ids of the lines that some shot has."""
+    low, high = (Fraction(frame) / edit.rate for frame in shot.timeline)
+    speaking, notes = [], list(shot.notes)
+    for s in shot.speaking:
+        mine = [line for line in lines if s.role.dialogue in (None, line.track)]
+        mine = [line for line in mine if line.start_s < high and line.end_s > low]
+        if options.policy != "next-shot":
+            mine = [line for line in mine if low <= line.start_s < high]
+        if not mine:
+            continue
+        heard.update(map(id, mine))
+        notes += [
+            _fit(line, low, high, options.policy) for line in mine if _fit(line, low, high, options.policy)
+        ]
+        for a, b in overlaps(mine):
+            notes.append(f"{a.recording.name} and {b.recording.name} overlap for one face; both move it")
+        speaking.append(replace(s, cues=tuple(_cue(line, low, high, shot, edit) for line in mine)))
+    if not speaking:
+        return replace(shot, action=KEEP, reason="nobody speaks in it", speaking=(), notes=tuple(notes))
+    if any(s.role.actor is None for s in speaking):
+        nobody = "nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)"
+        return replace(shot, action=KEEP, reason=nobody, speaking=(), notes=tuple(notes))
+    return replace(shot, speaking=tuple(speaking), notes=tuple(notes))
+
+
+def _cue(line: Line, low: Fraction, high: Fraction, shot: PlannedShot, edit: Edit) -> DialogueCue:
+    """A line as a cue of a shot that is seen from `low` to `high`, in seconds."""
+    begins = max(line.start_s, low)
+    return DialogueCue(
+        line.recording,
+        in_point_s=line.in_point_s + begins - line.start_s,
+        place_s=begins - low + _lead(shot, edit),
+        duration_s=min(line.end_s, high) - begins,
+    )
+
+
+def _lead(shot: PlannedShot, edit: Edit) -> Fraction:
+    """Seconds that a shot's first source frame began before the edit shows it."""
+    found = shot.map
+    if found is None or found.needs_baking or found.curve:
+        return Fraction(0)
+    place = found.start + (shot.timeline[0] - shot.clip.start) * found.slope
+    return max(Fraction(0), place - found.frame(shot.timeline[0] - shot.clip.start)) / (
+        found.slope * edit.rate
+    )
+
+
+def _fit(line: Line, low: Fraction, high: Fraction, policy: str) -> str:
+    """What is to be said of a line that is longer than its shot; empty where it fits."""
+    before, after = low - line.start_s, line.end_s - high
+    name = line.recording.name
+    if before > 0:
+        return f"{name} goes on here from the shot before, {float(before):.3f} s in"
+    if after > 0:
+        ends = {
+            "next-shot": "goes on in the next shot of the same dialogue",
+            "cut": "is not spoken",
+            "hold": "is heard on over the next shot, where no mouth moves",
+        }
+        return f"{name} is {float(after):.3f} s longer than the shot; the rest {ends[policy]}"
+    return ""
