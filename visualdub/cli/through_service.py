@@ -8,6 +8,7 @@ from typing import Any
 from visualdub.console import follow
 from visualdub.errors import BadInput
 
+# Options that the service does not know.
 NOT_THERE = (
     "check_sync",
     "profile",
@@ -15,7 +16,7 @@ NOT_THERE = (
     "language",
     "provider",
     "fast",
-)  # options that the service does not know
+)
 SAME = ("frames", "face", "mouth_gain", "codec", "crf", "occluded", "keep_audio", "driver_face")
 PATHS = ("clip", "driver", "use_performance", "holdout")
 OTHER_NAMES = {"smooth": "smooth_ms", "offset_ms": "offset_ms"}
