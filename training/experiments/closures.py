@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from training.experiments.study import run_main
 from training.speech.clips import SpeechClip, measured_clip, speaker_offset
-from training.speech.measure import CLOSED_SHARE, ClosureCounts, count_closures, style_values
+from training.speech.measure import CLOSED_SHARE, SLACK_S, ClosureCounts, count_closures, style_values
 from training.speech.train import clip_tracker
 from training.speech.words import BILABIALS, PAUSES, grid_words, spoken_phones
 from visualdub.errors import BadInput
@@ -64,8 +64,8 @@ def mouths(clip: SpeechClip, script: Alignment | None, model: FaceModel) -> Iter
     for way in WAYS[:3]:
         changed: SpeechMotion | None = motion
         if way == "phone head":
-            closure, _ = lips_of(phone_labels(clip.audio), clip.times(), float(clip.rate))
-            changed = replace(motion, closure=closure)
+            closure, parted = lips_of(phone_labels(clip.audio), clip.times(), float(clip.rate))
+            changed = replace(motion, closure=closure, parted=parted)
         elif way == "script":
             changed = None
             if script is not None:
@@ -84,6 +84,28 @@ def lip_gap(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
     return np.asarray(np.maximum(lip_offsets(model, clip.track.identity, values)[..., 0], 0.0).mean(1))
 
 
+def within(spans: Sequence[PhoneSpan], times: Array, slack: float = 0.0) -> NDArray[np.bool_]:
+    """(n,) whether each of `times` lies in one of the spans, or at most `slack` seconds outside it."""
+    inside = np.zeros(len(times), bool)
+    for p in spans:
+        inside |= (times >= p.start - slack) & (times <= p.end + slack)
+    return inside
+
+
+def without_rest(
+    opening: Array, below: float, in_speech: NDArray[np.bool_], near: NDArray[np.bool_]
+) -> Array:
+    """The opening (n,), infinite while lips rest: where they touch from a pause into speech, or from speech
+    into a pause, and no bilabial is `near` (n,).
+    """
+    found = opening.copy()
+    edges = np.flatnonzero(np.diff(np.pad(opening < below, 1).astype(int)))
+    for a, b in edges.reshape(-1, 2):
+        if not in_speech[a:b].all() and not near[a:b].any():
+            found[a:b] = np.inf
+    return found
+
+
 def stretches(touching: NDArray[np.bool_], times: Array) -> list[PhoneSpan]:
     """The stretches of frames in which lips touch, as if each were a bilabial."""
     edges = np.flatnonzero(np.diff(np.pad(touching, 1).astype(int)))
@@ -98,12 +120,12 @@ def count_clip(clip: SpeechClip, model: FaceModel) -> ClipCounts | None:
     if not bilabials:
         return None
     script = script_of(clip)
-    openings = dict(mouths(clip, script, model))
-    tracked, times = openings[WAYS[3]], clip.times()
-    below = CLOSED_SHARE * float(np.median(tracked[clip.usable]))
-    in_speech = np.zeros(len(times), bool)
-    for p in speech:
-        in_speech |= (times >= p.start) & (times <= p.end)
+    times, openings = clip.times(), dict(mouths(clip, script, model))
+    below = CLOSED_SHARE * float(np.median(openings[WAYS[3]][clip.usable]))
+    in_speech = within(speech, times)
+    near = within(bilabials, times, SLACK_S)
+    openings = {w: without_rest(o, below, in_speech, near) for w, o in openings.items()}
+    tracked = openings[WAYS[3]]
     own = stretches((tracked < below) & in_speech, times)
     return ClipCounts(
         clip.file,
@@ -175,7 +197,8 @@ def save(path: Path, rows: Sequence[ClipCounts]) -> None:
     print(text, figures, sep="\n", flush=True)
     explained = (
         "Frames in which the gap of the lips of the tracked or predicted mouth is less than"
-        f" {CLOSED_SHARE:.0%} of the tracked mouth's median one; lips that overlap have none. Against the"
+        f" {CLOSED_SHARE:.0%} of the tracked mouth's median one; lips that overlap have none, and those"
+        " that touch from speech into a pause, or the other way, are at rest and not counted. Against the"
         " words: p, b and m where PocketSphinx, which nothing here was trained with, aligns GRID's sentence,"
         " or the words that it recognises in other clips. Against the mouth: the stretches in which the"
         " tracked lips touch while somebody speaks. The tracked mouth against the words is what real lips and"
