@@ -1,6 +1,4 @@
-"""Lips that touch in p, b and m of real speech, counted both ways: by the speech model, by the phone head, by
-a script; against words that PocketSphinx aligned, and against the lips of the tracked mouth.
-"""
+"""Lips that touch in p, b and m of real speech, counted both ways: by the phone head, by a script; against words that PocketSphinx aligned, and against the lips of the tracked mouth."""
 
 from __future__ import annotations
 
@@ -23,15 +21,15 @@ from training.speech.words import BILABIALS, PAUSES, grid_words, spoken_phones
 from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.measure.result import Finding, table, write_result
-from visualdub.speech.alignment import Alignment, align_script, lips_of
+from visualdub.speech.alignment import Alignment, align_script
 from visualdub.speech.closure import lip_offsets
-from visualdub.speech.phones import PhoneSpan, phone_labels
-from visualdub.speech.predict import SpeechMotion, predict_motion
+from visualdub.speech.phones import PhoneSpan, lips_of
+from visualdub.speech.predict import predict_motion
 from visualdub.speech.script import read_script
 
 Array = NDArray[np.float64]
 WAYS_TOLD = ("script", "phone_head")
-WAYS = ("speech model", "phone head", "script", "tracked mouth")
+WAYS = ("phone head", "script", "tracked mouth")
 
 
 @dataclass(frozen=True)
@@ -61,19 +59,12 @@ def script_of(clip: SpeechClip) -> Alignment | None:
 def mouths(clip: SpeechClip, script: Alignment | None, model: FaceModel) -> Iterator[tuple[str, Array]]:
     """The gap (n,) of the clip's lips in each of WAYS."""
     motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values))
-    for way in WAYS[:3]:
-        changed: SpeechMotion | None = motion
-        if way == "phone head":
-            closure, parted = lips_of(phone_labels(clip.audio), clip.times(), float(clip.rate))
-            changed = replace(motion, closure=closure, parted=parted)
-        elif way == "script":
-            changed = None
-            if script is not None:
-                closure, parted = lips_of(script.phones(), clip.times(), float(clip.rate))
-                changed = replace(motion, closure=closure, parted=parted)
-        if changed is not None:
-            yield way, lip_gap(clip, style_values(clip, changed, model), model)
-    yield WAYS[3], lip_gap(clip, clip.values, model)
+    yield WAYS[0], lip_gap(clip, style_values(clip, motion, model), model)
+    if script is not None:
+        closure, parted = lips_of(script.phones(), clip.times(), float(clip.rate))
+        scripted = replace(motion, closure=closure, parted=parted)
+        yield WAYS[1], lip_gap(clip, style_values(clip, scripted, model), model)
+    yield WAYS[2], lip_gap(clip, clip.values, model)
 
 
 def lip_gap(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
@@ -121,11 +112,11 @@ def count_clip(clip: SpeechClip, model: FaceModel) -> ClipCounts | None:
         return None
     script = script_of(clip)
     times, openings = clip.times(), dict(mouths(clip, script, model))
-    below = CLOSED_SHARE * float(np.median(openings[WAYS[3]][clip.usable]))
+    below = CLOSED_SHARE * float(np.median(openings[WAYS[2]][clip.usable]))
     in_speech = within(speech, times)
     near = within(bilabials, times, SLACK_S)
     openings = {w: without_rest(o, below, in_speech, near) for w, o in openings.items()}
-    tracked = openings[WAYS[3]]
+    tracked = openings[WAYS[2]]
     own = stretches((tracked < below) & in_speech, times)
     return ClipCounts(
         clip.file,
@@ -203,7 +194,7 @@ def save(path: Path, rows: Sequence[ClipCounts]) -> None:
         " or the words that it recognises in other clips. Against the mouth: the stretches in which the"
         " tracked lips touch while somebody speaks. The tracked mouth against the words is what real lips and"
         " these times allow. The mouth is the generic one with the clip's own statistics. The speech model"
-        " was trained on most of these clips, the phone head on none."
+        " was trained on most of these clips, the phone head, which closes the lips, on none."
     )
     finding = Finding(
         "p, b, m of GRID's sentences: recall / precision with the script, and without it",
