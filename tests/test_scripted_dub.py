@@ -15,9 +15,9 @@ from visualdub.cli import run
 from visualdub.dub import dialogue_motion
 from visualdub.media.audio import read_audio
 from visualdub.media.source import probe
-from visualdub.speech.alignment import AlignedWord, Alignment, lips_of
+from visualdub.speech.alignment import AlignedWord, Alignment
 from visualdub.speech.performance import PerformanceAdjustments
-from visualdub.speech.phones import PhoneSpan
+from visualdub.speech.phones import PhoneSpan, lips_of
 
 SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav"
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the program espeak-ng")

@@ -50,7 +50,7 @@ from visualdub.render.light import LightReport
 from visualdub.render.occluders import HOLD, find_occlusion, require_treatment, treat
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.render.watermark import SCHEME, payload_text
-from visualdub.speech.alignment import Alignment, lips_of
+from visualdub.speech.alignment import Alignment
 from visualdub.speech.performance import (
     AS_PREDICTED,
     PerformanceAdjustments,
@@ -59,7 +59,7 @@ from visualdub.speech.performance import (
     smooth_motion,
 )
 from visualdub.speech.performance_file import PerformanceFile, Spoken, write_performance_file
-from visualdub.speech.phones import labels_at, phone_labels
+from visualdub.speech.phones import labels_at, lips_of, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
 from visualdub.speech.retarget import DrivenMotion, DrivenMouth, DriverMouth, driver_mouth, retarget
 from visualdub.stages import WAIT, Progress, StageClock, prefetch, return_free_memory

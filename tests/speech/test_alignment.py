@@ -12,9 +12,9 @@ from speech_scene import counting
 
 from visualdub.errors import BadInput
 from visualdub.speech import alignment
-from visualdub.speech.alignment import UNLIKELY, align, align_script, best_states, lips_of
+from visualdub.speech.alignment import UNLIKELY, align, align_script, best_states
 from visualdub.speech.ipa import CLASSES, SILENCE
-from visualdub.speech.phones import PhoneSpan
+from visualdub.speech.phones import PhoneSpan, lips_of
 from visualdub.speech.script import ScriptWord, read_script
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the program espeak-ng")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model, posed_openings
-from visualdub.speech.activity import CLOSURE_SCORES, closure_envelope
 from visualdub.speech.closure import close_lips, lip_offsets, offset_slopes, part_lips
 
 MODEL = face_model(DEFAULT_FACE_MODEL)
@@ -64,10 +63,3 @@ def test_lips_part_where_they_are_tighter_than_asked_for() -> None:
     assert before[5:15].max() < 0.005 and before[:5].min() > 0.03
     assert after[5:10] == pytest.approx(np.full(5, 0.032), abs=0.004)
     assert (done[:5] == values[:5]).all() and (done[10:] == values[10:]).all()
-
-
-def test_scores_below_the_threshold_do_not_move_the_lips() -> None:
-    low, high = CLOSURE_SCORES
-    assert closure_envelope(np.array([0.0, low, (low + high) / 2, high, 1.0])) == pytest.approx(
-        [0, 0, 0.5, 1, 1]
-    )

@@ -1,6 +1,4 @@
-"""Lips that touch in p, b and m of real speech, counted both ways: by the speech model, by the phone head, by
-a script; against words that PocketSphinx aligned, and against the lips of the tracked mouth.
-"""
+"""Lips that touch in p, b and m of real speech, counted both ways: by the phone head, by a script; against words that PocketSphinx aligned, and against the lips of the tracked mouth."""
 
 from __future__ import annotations
 
@@ -17,21 +15,21 @@ from numpy.typing import NDArray
 
 from training.experiments.study import run_main
 from training.speech.clips import SpeechClip, measured_clip, speaker_offset
-from training.speech.measure import CLOSED_SHARE, ClosureCounts, count_closures, style_values
+from training.speech.measure import CLOSED_SHARE, SLACK_S, ClosureCounts, count_closures, style_values
 from training.speech.train import clip_tracker
 from training.speech.words import BILABIALS, PAUSES, grid_words, spoken_phones
 from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.measure.result import Finding, table, write_result
-from visualdub.speech.alignment import Alignment, align_script, lips_of
+from visualdub.speech.alignment import Alignment, align_script
 from visualdub.speech.closure import lip_offsets
-from visualdub.speech.phones import PhoneSpan, phone_labels
-from visualdub.speech.predict import SpeechMotion, predict_motion
+from visualdub.speech.phones import PhoneSpan, lips_of
+from visualdub.speech.predict import predict_motion
 from visualdub.speech.script import read_script
 
 Array = NDArray[np.float64]
 WAYS_TOLD = ("script", "phone_head")
-WAYS = ("speech model", "phone head", "script", "tracked mouth")
+WAYS = ("phone head", "script", "tracked mouth")
 
 
 @dataclass(frozen=True)
@@ -61,19 +59,12 @@ def script_of(clip: SpeechClip) -> Alignment | None:
 def mouths(clip: SpeechClip, script: Alignment | None, model: FaceModel) -> Iterator[tuple[str, Array]]:
     """The gap (n,) of the clip's lips in each of WAYS."""
     motion = predict_motion(clip.aligned_audio(), clip.rate, len(clip.values))
-    for way in WAYS[:3]:
-        changed: SpeechMotion | None = motion
-        if way == "phone head":
-            closure, _ = lips_of(phone_labels(clip.audio), clip.times(), float(clip.rate))
-            changed = replace(motion, closure=closure)
-        elif way == "script":
-            changed = None
-            if script is not None:
-                closure, parted = lips_of(script.phones(), clip.times(), float(clip.rate))
-                changed = replace(motion, closure=closure, parted=parted)
-        if changed is not None:
-            yield way, lip_gap(clip, style_values(clip, changed, model), model)
-    yield WAYS[3], lip_gap(clip, clip.values, model)
+    yield WAYS[0], lip_gap(clip, style_values(clip, motion, model), model)
+    if script is not None:
+        closure, parted = lips_of(script.phones(), clip.times(), float(clip.rate))
+        scripted = replace(motion, closure=closure, parted=parted)
+        yield WAYS[1], lip_gap(clip, style_values(clip, scripted, model), model)
+    yield WAYS[2], lip_gap(clip, clip.values, model)
 
 
 def lip_gap(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
@@ -82,6 +73,28 @@ def lip_gap(clip: SpeechClip, values: Array, model: FaceModel) -> Array:
     The depth of one lip behind the other, which an opening in 3D holds too, is no gap.
     """
     return np.asarray(np.maximum(lip_offsets(model, clip.track.identity, values)[..., 0], 0.0).mean(1))
+
+
+def within(spans: Sequence[PhoneSpan], times: Array, slack: float = 0.0) -> NDArray[np.bool_]:
+    """(n,) whether each of `times` lies in one of the spans, or at most `slack` seconds outside it."""
+    inside = np.zeros(len(times), bool)
+    for p in spans:
+        inside |= (times >= p.start - slack) & (times <= p.end + slack)
+    return inside
+
+
+def without_rest(
+    opening: Array, below: float, in_speech: NDArray[np.bool_], near: NDArray[np.bool_]
+) -> Array:
+    """The opening (n,), infinite while lips rest: where they touch from a pause into speech, or from speech
+    into a pause, and no bilabial is `near` (n,).
+    """
+    found = opening.copy()
+    edges = np.flatnonzero(np.diff(np.pad(opening < below, 1).astype(int)))
+    for a, b in edges.reshape(-1, 2):
+        if not in_speech[a:b].all() and not near[a:b].any():
+            found[a:b] = np.inf
+    return found
 
 
 def stretches(touching: NDArray[np.bool_], times: Array) -> list[PhoneSpan]:
@@ -98,12 +111,12 @@ def count_clip(clip: SpeechClip, model: FaceModel) -> ClipCounts | None:
     if not bilabials:
         return None
     script = script_of(clip)
-    openings = dict(mouths(clip, script, model))
-    tracked, times = openings[WAYS[3]], clip.times()
-    below = CLOSED_SHARE * float(np.median(tracked[clip.usable]))
-    in_speech = np.zeros(len(times), bool)
-    for p in speech:
-        in_speech |= (times >= p.start) & (times <= p.end)
+    times, openings = clip.times(), dict(mouths(clip, script, model))
+    below = CLOSED_SHARE * float(np.median(openings[WAYS[2]][clip.usable]))
+    in_speech = within(speech, times)
+    near = within(bilabials, times, SLACK_S)
+    openings = {w: without_rest(o, below, in_speech, near) for w, o in openings.items()}
+    tracked = openings[WAYS[2]]
     own = stretches((tracked < below) & in_speech, times)
     return ClipCounts(
         clip.file,
@@ -175,12 +188,13 @@ def save(path: Path, rows: Sequence[ClipCounts]) -> None:
     print(text, figures, sep="\n", flush=True)
     explained = (
         "Frames in which the gap of the lips of the tracked or predicted mouth is less than"
-        f" {CLOSED_SHARE:.0%} of the tracked mouth's median one; lips that overlap have none. Against the"
+        f" {CLOSED_SHARE:.0%} of the tracked mouth's median one; lips that overlap have none, and those"
+        " that touch from speech into a pause, or the other way, are at rest and not counted. Against the"
         " words: p, b and m where PocketSphinx, which nothing here was trained with, aligns GRID's sentence,"
         " or the words that it recognises in other clips. Against the mouth: the stretches in which the"
         " tracked lips touch while somebody speaks. The tracked mouth against the words is what real lips and"
         " these times allow. The mouth is the generic one with the clip's own statistics. The speech model"
-        " was trained on most of these clips, the phone head on none."
+        " was trained on most of these clips, the phone head, which closes the lips, on none."
     )
     finding = Finding(
         "p, b, m of GRID's sentences: recall / precision with the script, and without it",

@@ -23,8 +23,9 @@ from training.speech.measure import best_lag
 from training.speech.synthetic import Synthetic, Voice, missing, sentences, synthetic_set
 from visualdub.errors import BadInput
 from visualdub.face.models import face_model, posed_openings
-from visualdub.speech.closure import close_lips
+from visualdub.speech.closure import close_lips, part_lips
 from visualdub.speech.features import RATE
+from visualdub.speech.performance import PARTED
 from visualdub.speech.predict import MODEL, SpeechMotion, predict_motion
 from visualdub.speech.style import SpeechStyle
 
@@ -85,7 +86,10 @@ def mouth_opening(motion: SpeechMotion, style: SpeechStyle) -> Array:
     """
     face, spoken = face_model(style.face_model), style.apply(motion)
     values = motion.speech_activity[:, None] * spoken  # the neutral face rests at zeros
-    values = close_lips(face, face.template, values, motion.closure, np.asarray(style.scale))
+    scale = np.asarray(style.scale)
+    values = close_lips(face, face.template, values, motion.closure, scale)
+    if motion.parted is not None:
+        values = part_lips(face, face.template, values, motion.parted, PARTED, scale)
     expression = np.zeros((len(values), face.n_expression))
     expression[:, : face.n_speech] = values[:, 1:]
     return posed_openings(face, face.template, values[:, 0], expression)

@@ -1,6 +1,6 @@
-"""Speech activity and bilabial closure of the dialogue, mouth activity of the filmed actor.
+"""Speech activity of the dialogue, mouth activity of the filmed actor.
 
-All three are series over time: those of the dialogue at STEP_RATE, mouth activity at the clip's frames.
+Both are series over time: that of the dialogue at STEP_RATE, mouth activity at the clip's frames.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening, convolve1d, maximum_filter1d, minimum_filter1d
 
-from visualdub.arrays import smoothstep
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.track import Track
 
@@ -61,21 +60,6 @@ def speech_activity_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.fl
 def _grow(active: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
     """Lengthen every stretch of True by `by` samples on both sides. (n,) -> (n,)."""
     return np.asarray(np.convolve(np.pad(active, by), np.ones(2 * by + 1), "valid") > 0.5)
-
-
-# ---- bilabial closure --------------------------------------------------------------------------------------
-
-CLOSURE_SCORES = (0.16, 0.32)  # the lips start to close at the first score and touch from the second on
-
-
-def closure_envelope(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """How far the lips are closed for p, b and m: 0 up to the first of CLOSURE_SCORES, 1 from the second on.
-
-    scores: (n,) of bilabial closure in 0..1, at STEP_RATE. Returns (n,). The range between the two scores is
-    narrow, because lips that nearly touch look like a lisp.
-    """
-    low, high = CLOSURE_SCORES
-    return smoothstep((np.asarray(scores, np.float64) - low) / (high - low))
 
 
 # ---- mouth activity ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.speech import features
-from visualdub.speech.ipa import BILABIALS, CLASSES, SILENCE
+from visualdub.speech.ipa import CLASSES, SILENCE
 from visualdub.speech.phones import PhoneSpan, edge_s, phone_scores
 from visualdub.speech.script import Script, ScriptWord, readable
 
@@ -221,38 +221,6 @@ def align(scores: Array, words: Sequence[ScriptWord], seconds: float) -> Alignme
     return Alignment(
         tuple(aligned), seconds, tuple(s for s in stretches if s[1] - s[0] >= LONGEST_UNSCRIPTED_S)
     )
-
-
-# ---- lips --------------------------------------------------------------------------------------------------
-
-CLOSED_SHARE = 2 / 3  # of a plosive's time that its closure lasts; the rest is its burst
-EASE_SECONDS = 0.03  # in which lips close before a closure and part after it
-
-
-def lips_of(
-    phones: Sequence[PhoneSpan], times: NDArray[np.float64], rate: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far the lips are closed, and parted, (n,) each in 0..1, at `times` (n,) in seconds of frames at
-    `rate` a second.
-
-    In every p, b and m there is a frame in which they are closed, the one nearest to the closure's middle, if
-    no other. Where another phone is spoken, and they neither close nor open for one of these, they are
-    parted. Pauses leave both to the predicted mouth.
-    """
-    closure, spoken = np.zeros(len(times)), np.zeros(len(times), bool)
-    for phone in phones:
-        if phone.phone == SILENCE:
-            continue
-        spoken |= (times >= phone.start) & (times < phone.end)
-        if phone.phone in BILABIALS:
-            share = 1.0 if phone.phone == "m" else CLOSED_SHARE
-            end = phone.start + share * (phone.end - phone.start)
-            outside = np.maximum(np.maximum(phone.start - times, times - end), 0.0) / EASE_SECONDS
-            closure = np.maximum(closure, (1 + np.cos(np.pi * np.minimum(outside, 1.0))) / 2)
-            middle = (phone.start + end) / 2
-            if len(times) and times[0] - 0.5 / rate <= middle <= times[-1] + 0.5 / rate:
-                closure[np.abs(times - middle).argmin()] = 1.0
-    return closure, (spoken & (closure == 0)).astype(np.float64)
 
 
 # ---- does it fit? ------------------------------------------------------------------------------------------

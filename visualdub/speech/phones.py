@@ -4,7 +4,7 @@ path through its scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from visualdub.errors import BadInput
 from visualdub.speech import features
 from visualdub.speech.activity import drop_bursts
-from visualdub.speech.ipa import CLASSES, SILENCE
+from visualdub.speech.ipa import BILABIALS, CLASSES, SILENCE
 from visualdub.storage import name_or_bytes
 
 HEAD = Path(__file__).parent / "data" / "phones.onnx"
@@ -75,21 +75,25 @@ def head_scores(rows: Array) -> Array:
     return np.asarray(np.maximum(scores[0], FLOOR), np.float32)
 
 
+def silenced(scores: Array, pause: NDArray[np.bool_]) -> Array:
+    """The scores (T, C), silence where `pause` (T,) is true."""
+    scores[pause] = FLOOR
+    scores[pause, CLASSES.index(SILENCE)] = 0.0
+    return scores
+
+
 def score_blocks(audio: Array, level: features.Level) -> Iterator[Array]:
     """Log probabilities (BLOCK or fewer, C) of one block of steps of a recording (n,) after another.
 
     Stretches of at least PAUSE steps without audible sound are silence.
     """
-    kind, steps, silence = features.WHISPER, features.feature_count(len(audio)), CLASSES.index(SILENCE)
+    kind, steps = features.WHISPER, features.feature_count(len(audio))
     for first in range(0, steps, BLOCK):
         count = min(BLOCK, steps - first)
         rows = kind.features(audio, level, first - CONTEXT, count + 2 * CONTEXT)
         scores = head_scores(rows)[CONTEXT:-CONTEXT]
         audible = kind.audible(audio, level, first - PAUSE, count + 2 * PAUSE)
-        pause = drop_bursts(~audible, PAUSE)[PAUSE:-PAUSE]
-        scores[pause] = FLOOR
-        scores[pause, silence] = 0.0
-        yield scores
+        yield silenced(scores, drop_bursts(~audible, PAUSE)[PAUSE:-PAUSE])
 
 
 def phone_scores(audio: Array) -> Array:
@@ -101,9 +105,8 @@ def phone_scores(audio: Array) -> Array:
     samples = features.check_audio(audio)
     level = features.recording_level(samples) if len(samples) else None
     if level is None:
-        scores = np.full((features.feature_count(len(samples)), len(CLASSES)), FLOOR, np.float32)
-        scores[:, CLASSES.index(SILENCE)] = 0.0
-        return scores
+        steps = features.feature_count(len(samples))
+        return silenced(np.zeros((steps, len(CLASSES)), np.float32), np.ones(steps, bool))
     return np.concatenate(list(score_blocks(samples, level)))
 
 
@@ -125,7 +128,14 @@ def phone_labels(audio: Array) -> list[PhoneSpan]:
     end_s = len(samples) / features.RATE
     if level is None:
         return [PhoneSpan(SILENCE, 0.0, end_s)]
-    path = best_path(score_blocks(samples, level), steps, SWITCH, SHORTEST)
+    return phones_of(score_blocks(samples, level), steps, end_s)
+
+
+def phones_of(blocks: Iterable[Array], steps: int, end_s: float) -> list[PhoneSpan]:
+    """The phones on the best path through scores (k, C), one block after another, of `steps` >= 1 in all that
+    belong to a recording of `end_s` seconds.
+    """
+    path = best_path(blocks, steps, SWITCH, SHORTEST)
     edges = [0, *(np.flatnonzero(path[1:] != path[:-1]) + 1).tolist(), steps]
     times = [edge_s(e, steps, end_s) for e in edges]
     return [PhoneSpan(CLASSES[path[e]], a, b) for e, a, b in zip(edges, times, times[1:], strict=False)]
@@ -193,3 +203,35 @@ def best_path(
             path[t - 1] = phone
             t -= 1
     return path
+
+
+# ---- lips --------------------------------------------------------------------------------------------------
+
+CLOSED_SHARE = 2 / 3  # of a plosive's time that its closure lasts; the rest is its burst
+EASE_SECONDS = 0.03  # in which lips close before a closure and part after it
+
+
+def lips_of(
+    phones: Sequence[PhoneSpan], times: NDArray[np.float64], rate: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far the lips are closed, and parted, (n,) each in 0..1, at `times` (n,) in seconds of frames at
+    `rate` a second.
+
+    In every p, b and m there is a frame in which they are closed, the one nearest to the closure's middle, if
+    no other. Where another phone is spoken, and they neither close nor open for one of these, they are
+    parted. Pauses leave both to the predicted mouth.
+    """
+    closure, spoken = np.zeros(len(times)), np.zeros(len(times), bool)
+    for phone in phones:
+        if phone.phone == SILENCE:
+            continue
+        spoken |= (times >= phone.start) & (times < phone.end)
+        if phone.phone in BILABIALS:
+            share = 1.0 if phone.phone == "m" else CLOSED_SHARE
+            end = phone.start + share * (phone.end - phone.start)
+            outside = np.maximum(np.maximum(phone.start - times, times - end), 0.0) / EASE_SECONDS
+            closure = np.maximum(closure, (1 + np.cos(np.pi * np.minimum(outside, 1.0))) / 2)
+            middle = (phone.start + end) / 2
+            if len(times) and times[0] - 0.5 / rate <= middle <= times[-1] + 0.5 / rate:
+                closure[np.abs(times - middle).argmin()] = 1.0
+    return closure, (spoken & (closure == 0)).astype(np.float64)

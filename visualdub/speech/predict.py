@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
 from visualdub.speech import features
-from visualdub.speech.activity import STEP_RATE, closure_envelope, speech_activity_envelope
+from visualdub.speech.activity import STEP_RATE, drop_bursts, speech_activity_envelope
 from visualdub.speech.features.whisper import KEPT
+from visualdub.speech.ipa import CLASSES
+from visualdub.speech.phones import PAUSE, head_scores, lips_of, phones_of, silenced
 from visualdub.storage import name_or_bytes
 
 MODEL = Path(__file__).parent / "data" / "speech.onnx"
@@ -27,6 +29,7 @@ Array = NDArray[np.floating[Any]]
 # What the network gives, and the name of that output in the ONNX file. The names in the file are older; an
 # actor's adapter is tied to the hash of the file, so they stay.
 ONNX_OUTPUTS = {"motion": "motion", "speech_activity": "voice", "closure": "contact", "hidden": "hidden"}
+PHONES = "phones"  # beside ONNX_OUTPUTS: what the phone head makes of the same features
 BLOCK = 3 * KEPT  # steps the model is run on at once, 24 s, whole windows of the features
 CONTEXT = 64  # steps of audio on either side of a block, more than the network's receptive field
 
@@ -43,7 +46,7 @@ class SpeechMotion:
     expression: NDArray[np.float64]  # (n, n_speech)
     speech_activity: NDArray[np.float64]  # (n,) 1 in speech, 0 in silence, soft edges between
     closure: NDArray[np.float64]  # (n,) 1 where the lips touch (p, b, m), 0 where jaw and expression decide
-    # (n,) 1 where a script has a sound in which lips do not touch; None: no script
+    # (n,) 1 in sounds in which lips do not touch; None: not known, as with a filmed driver
     parted: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -108,28 +111,35 @@ def encode_blocks(
     audio: (n,) mono at 16 kHz, -1..1. steps: how many steps to cover; the last block may reach beyond them.
     wanted: keys of `ONNX_OUTPUTS`: `motion` (BLOCK, 1 + n_speech), `speech_activity` and `closure` (BLOCK,)
     in 0..1, `hidden` (BLOCK, H), the input of an actor's adapter. In a silent recording all are zeros: the
-    mean mouth, without speech.
+    mean mouth, without speech. Another one is PHONES: (BLOCK, C) log probabilities of `ipa.CLASSES`.
     """
     session, kind = _session(model)
     level = kind.level(audio)
-    names = [ONNX_OUTPUTS[w] for w in wanted]
+    named = [w for w in wanted if w != PHONES]
+    names = [ONNX_OUTPUTS[w] for w in named]
     shapes = {o.name: (BLOCK, *o.shape[2:]) for o in session.get_outputs()}
     inner = slice(CONTEXT, CONTEXT + BLOCK)
     rows, ready = np.zeros((CONTEXT, kind.width), np.float32), 0  # features before the recording are zeros
     for first in range(0, steps, BLOCK):
         if level is None:
-            yield [np.zeros(shapes[name], np.float32) for name in names]
+            block = {w: np.zeros(shapes[name], np.float32) for w, name in zip(named, names, strict=True)}
+            block[PHONES] = silenced(np.zeros((BLOCK, len(CLASSES)), np.float32), np.ones(BLOCK, bool))
+            yield [block[w] for w in wanted]
             continue
         while len(rows) < BLOCK + 2 * CONTEXT:
             rows = np.concatenate([rows, kind.features(audio, level, ready, BLOCK)])
             ready += BLOCK
-        outputs = session.run(names, {"features": rows[None, : BLOCK + 2 * CONTEXT]})
-        rows = rows[BLOCK:]
+        inputs = rows[: BLOCK + 2 * CONTEXT]
+        outputs = session.run(names, {"features": inputs[None]})
         audible = kind.audible(audio, level, first - CONTEXT, BLOCK + 2 * CONTEXT)
-        yield [
-            (o[0] * audible if w in ("speech_activity", "closure") else o[0])[inner]
-            for w, o in zip(wanted, outputs, strict=True)
-        ]
+        block = {
+            w: (o[0] * audible if w in ("speech_activity", "closure") else o[0])[inner]
+            for w, o in zip(named, outputs, strict=True)
+        }
+        if PHONES in wanted:
+            block[PHONES] = silenced(head_scores(inputs), drop_bursts(~audible, PAUSE))[inner]
+        rows = rows[BLOCK:]
+        yield [block[w] for w in wanted]
 
 
 @cache
@@ -174,35 +184,37 @@ def predict_motion(
     length = int(frame_count / rate * features.RATE)
     frame_steps = np.array([float(i * STEP_RATE / rate) for i in range(frame_count)])
     steps = int(frame_steps[-1]) + 2 if frame_count else 0
-    wanted = ["motion", "speech_activity", "closure", *(["hidden"] if adapter is not None else [])]
+    wanted = ["motion", "speech_activity", PHONES, *(["hidden"] if adapter is not None else [])]
     blocks = [_adapted(block, adapter) for block in encode_blocks(samples[:length], steps, model, wanted)]
     if not blocks:
         width = _width(_session(model)[0])
-        return SpeechMotion(np.zeros(0), np.zeros((0, width - 1)), np.zeros(0), np.zeros(0))
-    motion, activity, closure = (
-        np.concatenate(parts)[:steps].astype(np.float64) for parts in zip(*blocks, strict=True)
+        return SpeechMotion(np.zeros(0), np.zeros((0, width - 1)), np.zeros(0), np.zeros(0), np.zeros(0))
+    motion, activity, scores = (np.concatenate(parts)[:steps] for parts in zip(*blocks, strict=True))
+    series = np.column_stack([motion.astype(np.float64), speech_activity_envelope(activity)])
+    at_frames = _interpolate(series, frame_steps)
+    spoken = phones_of([scores], steps, steps / STEP_RATE)
+    closure, parted = lips_of(spoken, frame_steps / STEP_RATE, float(rate))
+    active = at_frames[:, -1] > 0
+    return SpeechMotion(
+        at_frames[:, 0], at_frames[:, 1:-1], at_frames[:, -1], closure * active, parted * active
     )
-    at_frames = _interpolate(
-        np.column_stack([motion, speech_activity_envelope(activity), closure_envelope(closure)]), frame_steps
-    )
-    return SpeechMotion(at_frames[:, 0], at_frames[:, 1:-2], at_frames[:, -2], at_frames[:, -1])
 
 
 def _adapted(block: list[Array], adapter: Array | None) -> tuple[Array, Array, Array]:
-    """Motion, speech activity and closure of a block, the motion with the actor's adapter added.
+    """Motion, speech activity and phones of a block, the motion with the actor's adapter added.
 
     Raises `BadInput` for the adapter of another model.
     """
-    motion, activity, closure, *hidden = block
+    motion, activity, phones, *hidden = block
     if adapter is None:
-        return motion, activity, closure
+        return motion, activity, phones
     expected = (hidden[0].shape[1] + 1, motion.shape[1])
     if adapter.shape != expected:
         raise BadInput(
             f"the actor's speech adapter has the shape {adapter.shape}; this speech model needs {expected};"
             " adapt again"
         )
-    return motion + hidden[0] @ adapter[:-1] + adapter[-1], activity, closure
+    return motion + hidden[0] @ adapter[:-1] + adapter[-1], activity, phones
 
 
 def _interpolate(values: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:

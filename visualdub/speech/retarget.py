@@ -182,6 +182,7 @@ class DrivenMotion:
             mixed(driven.expression, spoken.expression, weight[:, None]),
             mixed(driven.speech_activity, spoken.speech_activity, weight),
             mixed(driven.closure, spoken.closure, weight),
+            None if spoken.parted is None else (1 - weight) * spoken.parted,
         )
 
     def at(self, times_s: Array, rate: Fraction) -> SpeechMotion:
