@@ -105,8 +105,8 @@ class Shots:
                     row = client.job(job)
             if row["kind"] not in ("dub", "speech"):
                 raise BadInput(f"job {job} is a {row['kind']}; it has no shot to show")
-            if row["state"] == "queued":
-                raise BadInput(f"job {job} waits for its turn; there is nothing to show yet")
+            if row["state"] in ("queued", "running", "paused"):  # asked now, a worker would begin it twice
+                raise BadInput(f"job {job} is {row['state']}; its shot is shown once it is tracked")
             with self.clients.one() as client:
                 client.performance(job)  # a worker prepares the shot
         facts = _read(path)

@@ -8,7 +8,7 @@ import * as viewer from "./viewer.js";
 
 // ---- choosing a shot
 
-let lastState = "";
+let lastState = "", loading = false;
 
 on("choose", async (job) => {
   if (state.job === job && state.shot) return;
@@ -26,6 +26,7 @@ async function reload(keepView) {
   const { job } = state;
   byId("message").textContent = keepView ? "" : "Loading the shot …";
   let shot;
+  loading = true;
   try {
     shot = await askJson(`api/jobs/${job}/shot`);
   } catch (error) {
@@ -33,6 +34,8 @@ async function reload(keepView) {
     byId("message").textContent = error.message;
     showShot();
     return;
+  } finally {
+    loading = false;
   }
   if (state.job !== job) return;
   byId("message").textContent = "";
@@ -51,7 +54,7 @@ on("row", (row) => { // a job that gets further has more to show
     state.shot.job = row;
     curves.buttons();
   }
-  if (moved || (!state.shot && row.state === "running" && row.stage === "rendering")) {
+  if (moved || (!state.shot && row.state === "running" && row.stage === "rendering" && !loading)) {
     lastState = row.state;
     reload(Boolean(state.shot));
   } else if (!lastState) {
