@@ -25,10 +25,11 @@ from visualdub.console import (
     Json,
     NoWatermark,
     err,
+    follow,
     out,
     print_json,
 )
-from visualdub.errors import BadInput, Interrupted
+from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
     from visualdub.wire.client import Client
@@ -165,31 +166,6 @@ def submit(
             print_json({"job": job}) if json else out.print(f"job {job}")
             return
         follow(client, job, json)
-
-
-def follow(client: Client, job: int, json: bool = False) -> dict[str, Any]:
-    """Show how far a job is until it ends; its row. Raises `JobFailed` where it does without a result."""
-    from visualdub.console import shown_progress
-    from visualdub.wire.errors import JobFailed
-
-    row: dict[str, Any] = {}
-    with shown_progress() as progress:
-        try:
-            for row in client.watch(job):
-                if row["stage"] and row["total"]:
-                    progress.report(row["stage"], row["done"], row["total"])
-                progress.check()
-        except Interrupted:
-            raise Interrupted(f"job {job} goes on; vdub jobs cancel {job} stops it") from None
-    if row.get("state") != "done":
-        raise JobFailed(f"job {job} {row.get('state')}: {row.get('reason')}")
-    if json:
-        print_json(row)
-    else:
-        for note in row["result"].get("notes", ()):
-            out.print(f"note: {note}")
-        out.print(f"job {job}: {row['title']}")
-    return row
 
 
 # ---- vdub jobs ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import zmq
 
@@ -120,7 +121,12 @@ class Crew:
             if worker is None:
                 continue
             worker.seen = time.monotonic()
-            yield worker, messages.from_worker(data)
+            try:
+                packet = messages.from_worker(data)
+            except msgspec.DecodeError:
+                log.exception("worker %d says what is no packet", worker.pid)
+                continue
+            yield worker, packet
 
     def silent(self, stall_s: float) -> Iterator[WorkerProcess]:
         """Workers that have not said anything for `stall_s` seconds, or for START_S while they load."""

@@ -139,9 +139,9 @@ class Front:
                 return
             identity, *parts = frames
             yield (
-                bytes(identity),
+                identity.bytes,
                 self._sender(socket, frames[-1]),
-                [bytes(p) for p in parts[: MOST_PARTS + 1]],
+                [p.bytes for p in parts[: MOST_PARTS + 1]],
             )
 
     def _sender(self, socket: Socket, frame: zmq.Frame) -> str | None:

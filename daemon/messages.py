@@ -133,9 +133,11 @@ def encode(packet: Packet) -> bytes:
 
 def to_worker(data: bytes) -> ToWorker:
     """The packet in `data`. Raises `msgspec.DecodeError` for anything else."""
-    return _to_worker.decode(data)
+    packet: ToWorker = _to_worker.decode(data)
+    return packet
 
 
 def from_worker(data: bytes) -> FromWorker:
     """The packet in `data`. Raises `msgspec.DecodeError` for anything else."""
-    return _from_worker.decode(data)
+    packet: FromWorker = _from_worker.decode(data)
+    return packet

@@ -40,7 +40,7 @@ TICK_S, BEAT_S, HOUSE_S = 0.1, 1.0, 10.0
 EVENT_S = 0.2  # between two events of one job
 QUIT_S = 10.0  # that workers get to end in
 log = logging.getLogger(__name__)
-Then = Callable[[Any], None]
+Then = Callable[[Any], object]
 
 
 class Service:
@@ -107,6 +107,7 @@ class Service:
                 if now - beat >= BEAT_S:
                     beat = now
                     self._beat()
+                    self._later(None, self.front.allowed.reload, lambda changed: None)
                 if now - house >= HOUSE_S:
                     house = now
                     self._later(None, self._keep_house, self._house_kept)
@@ -362,13 +363,13 @@ class Service:
                 kind = "bad_request" if answer.kind == "bad" else "fault"
                 self._refuse(asker, kind, answer.error)
             elif answer.picture is None:
-                path = answer.path or ""
-                self._later(
-                    asker, lambda p=path: disk.read_whole(p), lambda data, a=asker: self._done(a, (data,))
-                )
+                self._send_file(asker, answer.path or "")
             else:
                 self._show(asker, answer)
         self._questions.hand_out()
+
+    def _send_file(self, asker: Asker, path: str) -> None:
+        self._later(asker, lambda: disk.read_whole(path), lambda data: self._done(asker, (data,)))
 
     def _show(self, asker: Asker, answer: messages.Answer) -> None:
         """Send a picture: the name of its file to local clients, to others what is in it."""
@@ -432,12 +433,13 @@ class Service:
             else:
                 self._failed(asker, e)
 
-    def _keep_house(self) -> tuple[int, bool]:
+    def _keep_house(self) -> int:
         self.cache.evict()
-        return self.cache.size(), self.front.allowed.reload()
+        return self.cache.size()
 
-    def _house_kept(self, found: tuple[int, bool]) -> None:
-        self._cache_bytes = found[0]
+    def _house_kept(self, size: int) -> None:
+        self._cache_bytes = size
+        self.store.flush()
 
     # ---- workers -------------------------------------------------------------------------------------------
 
@@ -558,11 +560,15 @@ class Service:
             return
         for asker in watchers:
             self._table(asker, job, result=True)
-        del self._watchers[job.id], self._told[job.id]
+        self._watchers.pop(job.id, None)
+        self._told.pop(job.id, None)
 
     def _beat(self) -> None:
         for number, watchers in list(self._watchers.items()):
             self._watchers[number] = [a for a in watchers if self._lives(a)]
+            if not self._watchers[number]:
+                del self._watchers[number]
+                self._told.pop(number, None)
         for asker in (*self._questions.askers(), *self._disk.values()):
             self._lives(asker)
 

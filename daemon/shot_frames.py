@@ -137,8 +137,8 @@ class ShotFrames:
         if entry is None:
             head, planes = self._view(self._finished(number, kind), kind, pixels, boxed)
             entry = self.cache.put(key, head, planes)
-        planes = [{"shape": list(a.shape), "dtype": a.dtype.name} for a in entry.arrays]
-        return {**entry.head, "number": number, "kind": kind, "key": key, "planes": planes}, entry
+        shapes = [{"shape": list(a.shape), "dtype": a.dtype.name} for a in entry.arrays]
+        return {**entry.head, "number": number, "kind": kind, "key": key, "planes": shapes}, entry
 
     def _finished(self, number: int, kind: str) -> RenderedFrame:
         one = FrameRange(number, number + 1)
@@ -207,7 +207,7 @@ def _cut(planes: Planes, box: Box) -> Planes:
 
 def _restored(entry: Entry, frame: Frame, first: int) -> RenderedFrame:
     """The finished frame that `entry` keeps, over the source's own `frame`."""
-    box: Box = tuple(entry.head["box"])  # type: ignore[assignment]
+    box: Box = tuple(entry.head["box"])
     matte = np.zeros(frame.planes[0].shape, np.uint8)
     inside, *parts = entry.arrays
     planes = frame.planes

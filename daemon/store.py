@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sqlite3
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,12 @@ from typing import Any
 from visualdub.errors import BadInput
 
 SCHEMA = 1
+log = logging.getLogger(__name__)
 ACTIVE = ("queued", "running", "paused")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, client TEXT NOT NULL, digest TEXT NOT NULL,
- created REAL NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL);
+ created REAL NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL, result TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state);
 CREATE INDEX IF NOT EXISTS jobs_by_digest ON jobs(digest);
 CREATE TABLE IF NOT EXISTS chunks (
@@ -62,7 +66,7 @@ class Job:
 
 
 _ON_DISK = ("request", "priority", "quality", "reason", "attempts", "crashes", "started", "ended", "mark")
-_KEPT = (*_ON_DISK, "performance", "result")
+_KEPT = (*_ON_DISK, "performance")
 
 
 class Store:
@@ -72,6 +76,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         # made in one thread, used in another, never in two at once
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._unsaved: dict[int, Job] = {}
+        self._token = 0
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -92,24 +98,39 @@ class Store:
     def add(self, kind: str, client: str, digest: str, request: dict[str, Any], **more: Any) -> Job:
         """A new job, on the disk. more: further fields of `Job`."""
         job = Job(0, kind, client, digest, request, time.time(), **more)
-        values = (kind, client, digest, job.created, job.state, _body(job))
+        values = (kind, client, digest, job.created, job.state, _body(job), "{}")
         cursor = self._db.execute(
-            "INSERT INTO jobs (kind, client, digest, created, state, body) VALUES (?, ?, ?, ?, ?, ?)", values
+            "INSERT INTO jobs (kind, client, digest, created, state, body, result) VALUES (?,?,?,?,?,?,?)",
+            values,
         )
         job.id = int(cursor.lastrowid or 0)
         return job
 
     def save(self, job: Job) -> None:
-        """Bring a job's changes onto the disk."""
-        self._db.execute("UPDATE jobs SET state = ?, body = ? WHERE id = ?", (job.state, _body(job), job.id))
+        """Bring a job's changes onto the disk; where it is full, at the next `flush` that finds room."""
+        self._unsaved[job.id] = job
+        self.flush()
+
+    def flush(self) -> None:
+        """Bring onto the disk what did not fit before."""
+        try:
+            for job in list(self._unsaved.values()):
+                values = (job.state, _body(job), json.dumps(job.result), job.id)
+                self._db.execute("UPDATE jobs SET state = ?, body = ?, result = ? WHERE id = ?", values)
+                del self._unsaved[job.id]
+        except sqlite3.OperationalError as e:
+            log.error("%d jobs cannot be saved, and are later: %s", len(self._unsaved), e)
 
     def job(self, number: int) -> Job | None:
         """One job; None where there is none."""
         rows = self._rows("WHERE id = ?", number)
+        for job in rows:
+            found = self._db.execute("SELECT result FROM jobs WHERE id = ?", (number,)).fetchone()
+            job.result = json.loads(found[0])
         return rows[0] if rows else None
 
     def newest(self, limit: int) -> list[Job]:
-        """The newest `limit` jobs, the newest first."""
+        """The newest `limit` jobs, the newest first, without their results."""
         return self._rows("ORDER BY id DESC LIMIT ?", limit)
 
     def active(self) -> list[Job]:
@@ -137,7 +158,8 @@ class Store:
 
     def add_chunk(self, job: int, number: int, token: int) -> None:
         """Chunk `number` of a job is whole, made under the lease `token`."""
-        self._db.execute("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?)", (job, number, token))
+        with _though_full():
+            self._db.execute("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?)", (job, number, token))
 
     def chunks(self, job: int) -> dict[int, int]:
         """The chunks of a job that are whole, with the lease each was made under."""
@@ -153,7 +175,8 @@ class Store:
 
     def add_worker(self, pid: int, created: float) -> None:
         """A worker process was started."""
-        self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (pid, created))
+        with _though_full():
+            self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (pid, created))
 
     def remove_worker(self, pid: int) -> None:
         """A worker process was seen dead."""
@@ -174,9 +197,19 @@ class Store:
 
     def next_token(self) -> int:
         """The number of a new lease, greater than every earlier one, also of earlier runs."""
-        token = self.fact("token", 0) + 1
-        self.set_fact("token", token)
-        return token
+        self._token = max(self._token, self.fact("token", 0)) + 1
+        with _though_full():
+            self.set_fact("token", self._token)
+        return self._token
+
+
+@contextlib.contextmanager
+def _though_full() -> Iterator[None]:
+    """What is only good to know is left out on a full disk: the service goes on."""
+    try:
+        yield
+    except sqlite3.OperationalError as e:
+        log.warning("it is not noted: %s", e)
 
 
 def _body(job: Job) -> str:

@@ -83,7 +83,7 @@ class Preparer:
         """The shot of a dub, ready to be drawn. Raises as the core does, and `ActorError` once consent is
         withdrawn.
         """
-        key = f"{work.job} {work.quality} {work.performance}"
+        key = _key(work)
         ready = self._warm.get(key)
         if ready is None:
             ready = self._warm[key] = prepare_dub(work, self.setting, progress)
@@ -93,10 +93,19 @@ class Preparer:
         require_consent(ready.actor)
         return ready
 
+    def is_ready(self, work: Work) -> bool:
+        """Whether the shot needs no more preparation."""
+        return _key(work) in self._warm
+
     def forget(self, job: int) -> None:
         """Prepare a job's shot anew the next time: something of it may have changed."""
         for key in [k for k in self._warm if k.split()[0] == str(job)]:
             del self._warm[key]
+
+
+def _key(work: Work) -> str:
+    """What a prepared shot is known by."""
+    return f"{work.job} {work.quality} {work.performance}"
 
 
 # ---- a dub -------------------------------------------------------------------------------------------------

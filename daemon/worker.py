@@ -58,6 +58,7 @@ class Worker:
         self._context = zmq.Context()
         self._socket = self._connect(values["identity"])
         self._waiting: deque[Work] = deque()
+        self._put_off: list[Ask] = []  # questions about shots that cannot be prepared at this moment
         self._quit = self._attending = False
         self._progress: Progress | None = None  # of the work at hand
         self._token = self._reported = 0
@@ -112,6 +113,9 @@ class Worker:
             while self._socket.poll(timeout_ms):
                 timeout_ms = 0
                 self._take(messages.to_worker(self._socket.recv()))
+            asks, self._put_off = self._put_off, []
+            for ask in asks:
+                self._consider(ask)
         finally:
             self._attending = False
 
@@ -119,7 +123,7 @@ class Worker:
         if isinstance(packet, Work):
             self._waiting.append(packet)
         elif isinstance(packet, Ask):
-            self._send(self._answer(packet))
+            self._consider(packet)
         elif isinstance(packet, Stop):
             if packet.token == self._token and self._progress is not None:
                 self._progress.cancel()
@@ -128,6 +132,16 @@ class Worker:
             self._quit = True
             if self._progress is not None:
                 self._progress.cancel()
+
+    def _consider(self, ask: Ask) -> None:
+        """Answer now, or later: the work at hand may hold the lock of the very track that the question's shot
+        needs, unless the shot is ready or the work draws by now.
+        """
+        at_hand = self._progress is not None and self._stage != "rendering"
+        if at_hand and not self._preparer.is_ready(ask.work):
+            self._put_off.append(ask)
+        else:
+            self._send(self._answer(ask))
 
     def _answer(self, ask: Ask) -> Answer:
         try:

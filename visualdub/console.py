@@ -25,12 +25,13 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from visualdub.errors import BadInput
+from visualdub.errors import BadInput, Interrupted
 from visualdub.stages import Progress
 from visualdub.stops import cancel_on_signals
 
 if TYPE_CHECKING:
     from visualdub.actor.record import Consent
+    from visualdub.wire.requests import Requests
 
 # ---- options -----------------------------------------------------------------------------------------------
 
@@ -165,6 +166,34 @@ def shown_progress() -> Iterator[Progress]:
         progress = Progress(show)
         with cancel_on_signals(progress):
             yield progress
+
+
+def follow(client: Requests, job: int, json: bool = False) -> dict[str, Any]:
+    """Show how far a job of the service is until it ends; its row.
+
+    Raises `JobFailed` where it ends without a result, `Interrupted` where watching is stopped, while the job
+    goes on.
+    """
+    from visualdub.wire.errors import JobFailed
+
+    row: dict[str, Any] = {}
+    with shown_progress() as progress:
+        try:
+            for row in client.watch(job, beats=True):
+                if row["stage"] and row["total"]:
+                    progress.report(row["stage"], row["done"], row["total"])
+                progress.check()
+        except Interrupted:
+            raise Interrupted(f"job {job} goes on; vdub jobs cancel {job} stops it") from None
+    if row.get("state") != "done":
+        raise JobFailed(f"job {job} {row.get('state')}: {row.get('reason')}")
+    if json:
+        print_json(row)
+    else:
+        for note in row["result"].get("notes", ()):
+            out.print(f"note: {note}")
+        out.print(f"job {job}: {row['title']}")
+    return row
 
 
 class Notes(logging.Handler):

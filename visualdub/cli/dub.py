@@ -140,6 +140,10 @@ KeepAudio = Annotated[
         help="Keep the clip's other audio tracks; the dialogue replaces the main one.",
     ),
 ]
+Daemon = Annotated[
+    bool,
+    typer.Option("--daemon", help="Have the service of vdub serve do it, with its models in memory."),
+]
 CheckSync = Annotated[
     bool,
     typer.Option("--check-sync", help="Track the finished movie and measure its A/V offset."),
@@ -176,9 +180,17 @@ def command(
     keep_audio: KeepAudio = False,
     check_sync: CheckSync = False,
     profile: Profile = False,
+    daemon: Daemon = False,
     json: Json = False,
 ) -> None:
     """Redraw the mouth of a clip so that it speaks new dialogue; every other pixel stays."""
+    if daemon:
+        from visualdub.cli.through_service import dub_through_service
+
+        options = dict(locals())
+        heard = recordings(dialogue, driver, driver_face, use_performance)
+        dub_through_service(options, heard, list(outputs_of(output, matte, performance, heard)))
+        return
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.dub import Mouth, Output, check_output, dub_shot

@@ -44,12 +44,16 @@ def _answers(client: Client, line: bytes) -> Iterator[dict[str, Any]]:
         yield {"re": "error", "kind": "fault", "message": str(e), "waiting": 0}
 
 
+def _no_number(text: str) -> Any:
+    raise BadRequest(f"the request holds {text}; expected numbers")
+
+
 def _request(line: bytes) -> tuple[str, list[bytes], dict[str, Any]]:
     """The name, bulk data and fields of one request. Raises `BadRequest`."""
     if len(line) > MOST_LINE:
         raise BadRequest(f"the request has more than {MOST_LINE} bytes")
     try:
-        values = json.loads(line)
+        values = json.loads(line, parse_constant=_no_number)
         bulk = [base64.b64decode(text, validate=True) for text in values.pop("bulk", ())]
         op = values.pop("op")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error) as e:

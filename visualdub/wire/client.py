@@ -134,9 +134,10 @@ class Client(Requests):
                 raise ServiceFault(f"{self.endpoint} answers what is no message of this version") from e
             if not known:
                 raise ServiceFault(f"{self.endpoint} speaks version {reply['v']!r}; expected {VERSION}")
-            if reply["id"] != number:
+            refused = reply["re"] == "error"
+            if reply["id"] != number and not (refused and reply["id"] == 0):  # 0: to what it could not read
                 continue
-            if reply["re"] == "error":
+            if refused:
                 raise error_of(reply["kind"], reply["message"], reply.get("waiting", 0))
             return reply, bulk
 
@@ -160,4 +161,4 @@ def _keys(
     names = ("server_key", "public_key", "secret_key")
     if not all(isinstance(values.get(n), str) for n in names):
         raise BadInput(f"{key or 'the address file'} lacks a key; expected {', '.join(names)}")
-    return tuple(values[n].encode() for n in names)  # type: ignore[return-value]
+    return values[names[0]].encode(), values[names[1]].encode(), values[names[2]].encode()

@@ -77,13 +77,19 @@ class Requests:
         """One job, with its result."""
         return dict(self._ask("jobs", job=job)[0]["jobs"][0])
 
-    def watch(self, job: int) -> Iterator[dict[str, Any]]:
-        """The job's row whenever it changes, the last one with its result; ends when the job does."""
+    def watch(self, job: int, beats: bool = False) -> Iterator[dict[str, Any]]:
+        """The job's row whenever it changes, the last one with its result; ends when the job does.
+
+        beats: also the row as it was, every second in which nothing changes.
+        """
+        row: dict[str, Any] = {}
         for reply in self._stream("watch", job=job):
-            if reply["re"] == "event":
-                yield dict(reply["job"])
-            elif reply["re"] == "jobs":
-                yield dict(reply["jobs"][0])
+            if reply["re"] == "beat":
+                if beats and row:
+                    yield row
+                continue
+            row = dict(reply["job"] if reply["re"] == "event" else reply["jobs"][0])
+            yield row
 
     def wait(self, job: int, timeout_s: float | None = None) -> dict[str, Any]:
         """The job's row once it has ended, in whatever state. Raises `Unreachable` after `timeout_s`."""
@@ -125,9 +131,9 @@ class Requests:
         number: in the clip. kind: dub, plate, matte, raw (the network's picture) or uv. pixels: rgb8 or
         native. box: only the bounds of what the dub changes; None: where the service is on another machine.
         """
-        asked = {"job": job, "number": number, "kind": kind, "pixels": pixels, "box": box}
+        asked: dict[str, Any] = {"job": job, "number": number, "kind": kind, "pixels": pixels, "box": box}
         for _ in range(GONE):
-            reply, bulk = self._ask("frame", timeout_s, **asked)
+            reply, bulk = self._ask("frame", timeout_s, (), **asked)
             if reply.get("path") is None:
                 return picture_of(reply, unpack_planes(reply, bulk[0]))
             try:

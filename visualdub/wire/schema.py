@@ -379,12 +379,14 @@ def encode(message: Struct) -> bytes:
 
 def decode_request(data: bytes) -> AnyRequest:
     """The request in `data`. Raises `Unreadable` for anything else."""
-    return _convert(plain_values(data), AnyRequest)
+    request: AnyRequest = _convert(plain_values(data), AnyRequest)
+    return request
 
 
 def decode_reply(data: bytes) -> AnyReply:
     """The reply in `data`. Raises `Unreadable` for anything else."""
-    return _convert(plain_values(data, MOST_REPLY_BYTES), AnyReply)
+    reply: AnyReply = _convert(plain_values(data, MOST_REPLY_BYTES), AnyReply)
+    return reply
 
 
 def number_in(data: bytes) -> int:

@@ -1,0 +1,120 @@
+"""Frames through the cache are those of the renderer, bit for bit; an edit reaches no further than needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.frame_cache import FrameCache
+from daemon.shot_frames import ShotFrames, bounds
+from visualdub.actor.package import load_actor
+from visualdub.dub import track_shot
+from visualdub.edit.shot import plan_shot
+from visualdub.render.shot_renderer import RenderedFrame, ShotRenderer
+from visualdub.stages import Progress
+from visualdub.timing import FrameRange
+
+
+@pytest.fixture(scope="module")
+def renderer(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> ShotRenderer:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        tracked = track_shot(plan_shot(talking, FrameRange(3, 40)))
+    from visualdub.face.track import Performance
+
+    track = tracked.track
+    still = Performance(track.jaw, track.expression, np.ones(len(track)))
+    return ShotRenderer(tracked.shot, load_actor(flat_actor), track=track, performance=still)
+
+
+def same(a: RenderedFrame, b: RenderedFrame) -> bool:
+    pairs = zip((a.matte, *a.frame.planes), (b.matte, *b.frame.planes), strict=True)
+    light = (
+        np.array_equal(a.inputs.light, b.inputs.light)
+        if a.inputs.light is not None
+        else b.inputs.light is None
+    )
+    return light and a.inputs.drawn == b.inputs.drawn and all(np.array_equal(x, y) for x, y in pairs)
+
+
+def test_frames_come_back_bit_for_bit(renderer: ShotRenderer, tmp_path: Path) -> None:
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    part, direct = FrameRange(10, 30), list(renderer.frames(FrameRange(10, 30)))
+    fresh = list(frames.frames(part, Progress()))
+    assert frames.rendered == 20 and all(map(same, fresh, direct))
+    stored = list(frames.frames(part, Progress()))
+    assert frames.rendered == 20 and all(map(same, stored, direct))
+    assert [f.frame.index for f in stored] == list(part)
+
+
+def test_frames_that_are_there_are_joined_with_those_that_are_not(
+    renderer: ShotRenderer, tmp_path: Path
+) -> None:
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    list(frames.frames(FrameRange(12, 15), Progress()))
+    list(frames.frames(FrameRange(20, 21), Progress()))
+    damaged = frames.cache.path(frames.key(13))
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"damaged")
+    direct = list(renderer.frames(FrameRange(10, 24)))
+    assert all(map(same, frames.frames(FrameRange(10, 24), Progress()), direct))
+    assert frames.rendered == 4 + 14 - 3
+
+
+def test_an_edit_changes_the_keys_of_the_frames_it_reaches(renderer: ShotRenderer, tmp_path: Path) -> None:
+    """Whatever key stays, its picture stays: what comes through the cache is what is rendered."""
+    cache = FrameCache(tmp_path / "c", 1 << 30)
+    before = ShotFrames(renderer, cache)
+    list(before.frames(renderer.shot.frames, Progress()))
+    jaw = renderer.performance.jaw.copy()
+    jaw[15] += 0.15
+    edited = ShotRenderer(
+        renderer.shot,
+        renderer.actor,
+        track=renderer.track,
+        performance=replace(renderer.performance, jaw=jaw),
+    )
+    edited.watermark = renderer.watermark  # a job keeps its mark when its performance is edited
+    after = ShotFrames(edited, cache)
+    changed = [n for n in renderer.shot.frames if before.key(n) != after.key(n)]
+    assert 18 in changed and len(changed) < 12
+    through = list(after.frames(renderer.shot.frames, Progress()))
+    assert after.rendered == len(changed)
+    direct = list(edited.frames())
+    assert all(map(same, through, direct))
+    assert not all(map(same, direct, renderer.frames()))
+
+
+def test_another_mark_changes_every_key(renderer: ShotRenderer, tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path / "c", 1 << 30)
+    jaw = renderer.performance.jaw + 0.0
+    jaw[0] += 0.01
+    other = ShotRenderer(
+        renderer.shot,
+        renderer.actor,
+        track=renderer.track,
+        performance=replace(renderer.performance, jaw=jaw),
+    )
+    one, two = ShotFrames(renderer, cache), ShotFrames(other, cache)
+    assert all(one.key(n) != two.key(n) for n in renderer.shot.frames)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([], (0, 0, 0, 0)),
+        ([(5, 9)], (8, 4, 12, 8)),
+        ([(0, 0), (10, 22)], (0, 0, 23, 11)),
+        ([(3, 4)], (4, 0, 8, 4)),
+    ],
+)
+def test_bounds_lie_on_whole_chroma_samples(
+    where: list[tuple[int, int]], expected: tuple[int, int, int, int]
+) -> None:
+    matte = np.zeros((11, 23), np.uint8)
+    for row, column in where:
+        matte[row, column] = 1
+    assert bounds(matte) == expected
