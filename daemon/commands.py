@@ -67,7 +67,8 @@ def serve(
         bool, typer.Option("--page", help="Also serve a page to watch, check and correct dubs in a browser.")
     ] = False,
     page_port: Annotated[
-        int | None, typer.Option("--page-port", metavar="N", min=1, max=65535, help="Its port; implies --page.")
+        int | None,
+        typer.Option("--page-port", metavar="N", min=1, max=65535, help="Its port; implies --page."),
     ] = None,
 ) -> None:
     """Run the service that renders for host applications, until Ctrl-C; started again, it goes on."""

@@ -28,7 +28,10 @@ STATIC = {
     "index.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
-    **{f"{n}.js": "text/javascript; charset=utf-8" for n in ("page", "jobs", "viewer", "curves", "sound", "model")},
+    **{
+        f"{n}.js": "text/javascript; charset=utf-8"
+        for n in ("page", "jobs", "viewer", "curves", "sound", "model")
+    },
 }
 EVENT_S = 0.5  # between two looks at the service, for all browsers together
 SILENCE_S = 10.0  # after which a comment keeps the connection alive
@@ -190,7 +193,7 @@ class Page:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object that came with a request. Raises `BadInput` for anything else, and for more than a limit."""
+    """The JSON object that came with a request. Raises `BadInput` for anything else and for one too long."""
     content = bytearray()
     async for part in request.stream():
         content += part

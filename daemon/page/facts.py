@@ -21,7 +21,7 @@ from visualdub.timing import FrameRange
 
 SHOT, QUALITY = "shot.json", "quality.json"  # in a job's folder
 DECIMALS = 4
-Figures = tuple[float, float, float, float]  # sharpness of dub and plate, second difference of dub and plate
+Samples = NDArray[np.float32]
 Region = tuple[slice, slice]
 
 # ---- before the first frame is drawn -----------------------------------------------------------------------
@@ -32,7 +32,8 @@ def write_facts(folder: Path, render: PreparedRender) -> None:
 
     boxes: the mouth's surroundings, pixels of the clip: left, top, right, bottom. enlarged: plate pixels for
     each pixel of the network's picture; above 1 it is enlarged. confidence: of the track, 0 to 1. passed: why
-    the frame keeps its pixels, null where it is drawn. occluded: what covers the mouth, null where nothing does.
+    the frame keeps its pixels, null where it is drawn. occluded: what covers the mouth, null where nothing
+    does.
     """
     renderer, info = render.renderer, render.renderer.shot.info
     shot, track = renderer.shot, renderer.track
@@ -76,8 +77,8 @@ def _boxes(affine: NDArray[np.float64], width: int, height: int) -> NDArray[np.i
 def measured(folder: Path, wanted: FrameRange, frames: Iterator[RenderedFrame]) -> Iterator[RenderedFrame]:
     """`frames` of `wanted` as they come; once all have, their figures are noted in the job's folder.
 
-    sharpness: variance of the Laplacian over the changed pixels, dub over plate. flicker: mean absolute second
-    difference in time there, dub over plate; null for frames that are not drawn. Only three frames are held.
+    sharpness: variance of the Laplacian over the changed pixels, dub over plate. flicker: what comes and goes
+    with one frame there, dub over plate; null for frames that are not drawn. Only three frames are held.
     """
     sharp: list[float | None] = [None] * len(wanted)
     flicker: list[float | None] = [None] * len(wanted)
@@ -114,10 +115,15 @@ def _flicker(before: RenderedFrame, middle: RenderedFrame, after: RenderedFrame)
     if region is None or not all(f.inputs.drawn for f in (before, middle, after)):
         return None
     pairs = zip(*(_lumas(f) for f in (before, middle, after)), strict=True)
-    dub, plate = (
-        float(np.abs(a[region].astype(np.float32) - 2.0 * b[region] + c[region]).mean()) for a, b, c in pairs
-    )
+    dub, plate = (_comes_and_goes(*(p[region].astype(np.float32) for p in planes)) for planes in pairs)
     return _over(dub, plate)
+
+
+def _comes_and_goes(a: Samples, b: Samples, c: Samples) -> float:
+    """The mean second difference of three frames without what moves on: a mouth that opens changes from `a`
+    to `c` by more than it bends on the way, a flicker comes back.
+    """
+    return float(np.maximum(np.abs(2 * b - a - c) - np.abs(c - a), 0).mean())
 
 
 def _over(dub: float, plate: float) -> float | None:

@@ -12,7 +12,7 @@ from visualdub.records import ANOTHER_PERSON, BOTH_SILENT, SKIPPED
 
 SOFT = 0.45  # sharpness of the dub over the plate's below which it is soft, over NEAR frames
 ENLARGED = 1.5  # plate pixels for each pixel of the network's picture
-FLICKER = 2.0  # second difference in time over the plate's, over NEAR frames
+FLICKER = 2.0  # over the plate's, over NEAR frames
 CONFIDENCE = 0.5
 NEAR = 5  # frames that a figure is taken over: a single frame of either kind is not seen
 BRIDGE = 4  # frames between two runs of one kind that are shown as one
@@ -42,7 +42,9 @@ def flags_of(first: int, shot: dict[str, Any], quality: dict[str, Any] | None) -
     found = []
     confidence = np.array(shot["confidence"], np.float64)
     low = drawn & (confidence < CONFIDENCE)
-    found += _runs(first, "low confidence", low, -confidence, lambda i: f"track confidence {confidence[i]:.2f}")
+    found += _runs(
+        first, "low confidence", low, -confidence, lambda i: f"track confidence {confidence[i]:.2f}"
+    )
     found += _said(first, "occluded", covered)
     another = [r if r == ANOTHER_PERSON else None for r in passed]
     found += _said(first, ANOTHER_PERSON, another)
@@ -56,7 +58,11 @@ def flags_of(first: int, shot: dict[str, Any], quality: dict[str, Any] | None) -
     if quality is not None and len(quality["sharpness"]) == len(passed):
         sharp, flicker = _mean(quality["sharpness"]), _mean(quality["flicker"])
         found += _runs(
-            first, "soft", drawn & (sharp < SOFT), -sharp, lambda i: f"sharpness {sharp[i]:.2f} of the plate's"
+            first,
+            "soft",
+            drawn & (sharp < SOFT),
+            -sharp,
+            lambda i: f"sharpness {sharp[i]:.2f} of the plate's",
         )
         found += _runs(
             first,

@@ -56,12 +56,12 @@ def page_token(keys: Path) -> str:
 
 
 class Guard:
-    """Passes on to `app` what comes of the page itself, with the token taken out of its path; refuses the rest.
+    """Passes on to `app` what comes of the page itself, without the token in its path; refuses the rest.
 
-    The token is the first part of every path, or of `/metrics` the bearer of its Authorization header. A cookie
-    would be shown to whatever else listens on this machine: cookies know no ports. Host must be the address
-    that is listened at, against names that are made to point here; Origin and Sec-Fetch-Site must be the page's,
-    against pages of other sites. port: that is listened at.
+    The token is the first part of every path, or of `/metrics` the bearer of its Authorization header. A
+    cookie would be shown to whatever else listens on this machine: cookies know no ports. Host must be the
+    address that is listened at, against names that are made to point here; Origin and Sec-Fetch-Site must be
+    the page's, against pages of other sites. port: that is listened at.
     """
 
     def __init__(self, app: App, token: str, port: int) -> None:

@@ -38,11 +38,18 @@ def exposition(status: dict[str, Any], jobs: list[dict[str, Any]]) -> str:
     memory += [({"process": "worker", "pid": str(w["pid"])}, float(w["memory"])) for w in status["workers"]]
     lines = [
         *_family("jobs", "gauge", "Jobs by state; ended ones among the newest.", _by("state", states)),
-        *_family("job_done_ratio", "gauge", "Share of its stage that a running job has done.", _ratios(running)),
         *_family(
-            "job_rate", "gauge", "Units per second of a running job.", ((_labels(r), r["rate"]) for r in running)
+            "job_done_ratio", "gauge", "Share of its stage that a running job has done.", _ratios(running)
         ),
-        *_family("frames_waiting", "gauge", "Frames that clients wait for.", [({}, status["frames_waiting"])]),
+        *_family(
+            "job_rate",
+            "gauge",
+            "Units per second of a running job.",
+            ((_labels(r), r["rate"]) for r in running),
+        ),
+        *_family(
+            "frames_waiting", "gauge", "Frames that clients wait for.", [({}, status["frames_waiting"])]
+        ),
         *_family("cache_bytes", "gauge", "Finished frames that are kept.", [({}, status["cache_bytes"])]),
         *_family("cache_limit_bytes", "gauge", "Room for them.", [({}, status["cache_limit"])]),
         *_family("memory_bytes", "gauge", "Resident memory.", memory),

@@ -1,4 +1,4 @@
-"""Pictures and sound of a shot for a browser: the plate beside the dub, the mouth alone or the whole frame."""
+"""Pictures and sound of a shot for a browser: plate beside dub, the mouth alone or the whole frame."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Plates:
 def side_by_side(plate: Rgb, patch: FramePicture, box: tuple[int, int, int, int] | None) -> tuple[bytes, str]:
     """An encoded picture, its left half the plate and its right half the dub, and its media type.
 
-    patch: what the dub changes of the frame. box: left, top, right, bottom of what is shown, as it is, without
-    loss; None: all of it, reduced to WHOLE_WIDTH.
+    patch: what the dub changes of the frame. box: left, top, right, bottom of what is shown, as it is,
+    without loss; None: all of it, reduced to WHOLE_WIDTH.
     """
     dub = plate.copy()
     left, top, right, bottom = patch.box

@@ -1,4 +1,4 @@
-"""The page's process: `vdub serve --page` starts it, and starts it again should it end; it ends with the service.
+"""The page's process: `vdub serve --page` starts it, and again should it end; it ends with the service.
 
 `python -m daemon.page.server` with a JSON object on standard input, whose end is the end of the service. It
 answers with one line on standard output: the address, or why there is none.
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class PageProcess:
-    """The process of the page, a context manager. port: None takes a free one. address: to open, with its token.
+    """The process of the page, a context manager. port: None takes a free one. address: to open in a browser.
 
     Raises `BadInput` where it cannot listen, and where what it needs is not installed.
     """
@@ -177,7 +177,6 @@ class Running:
             limit_concurrency=256,
         )
         self._server = uvicorn.Server(config)
-        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,unused-ignore]
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="page", daemon=True
         )

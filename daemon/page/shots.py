@@ -173,8 +173,8 @@ class Shots:
         return max((p.stat().st_mtime_ns for p in self._folder(job).glob("edited-*.json")), default=0)
 
     def edit(self, job: int, edits: list[dict[str, Any]], run: bool, reset: bool = False) -> dict[str, Any]:
-        """Change curves of a job's performance. edits: `name` of a curve, `first` frame, `values` from there on.
-        run: make the movie again. reset: back to what it was before the first edit, instead of `edits`.
+        """Change curves of a job's performance. edits: `name` of a curve, `first` frame, `values` from there
+        on. run: make the movie again. reset: back to what it was before the first edit, instead of `edits`.
 
         Raises `BadInput` for values that no performance has, and while the job is in work.
         """
@@ -182,10 +182,7 @@ class Shots:
         original = folder / ORIGINAL
         if not original.is_file():
             write_text(original, current.decode())
-        if reset:
-            content = original.read_bytes()
-        else:
-            content = _edited(current, edits)
+        content = original.read_bytes() if reset else _edited(current, edits)
         tried = folder / TRIED
         tried.write_bytes(content)
         try:
@@ -260,7 +257,9 @@ def _edited(content: bytes, edits: list[dict[str, Any]]) -> bytes:
     values = json.loads(content)
     rows = {row["frame"]: row for row in values[ROWS]}
     for edit in edits:
-        name, first, numbers = (edit.get(k) if isinstance(edit, dict) else None for k in ("name", "first", "values"))
+        name, first, numbers = (
+            edit.get(k) if isinstance(edit, dict) else None for k in ("name", "first", "values")
+        )
         if not isinstance(name, str) or not isinstance(first, int) or not isinstance(numbers, list):
             raise BadInput("an edit needs the name of a curve, its first frame and values")
         for frame, number in enumerate(numbers, first):

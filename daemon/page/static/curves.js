@@ -2,7 +2,7 @@
 
 import { attempt, askJson, byId, choices, clamped, emit, fitted, on, set, state } from "./model.js";
 
-const LABEL = 46, RULER = 18, FLAGS = 13, WAVE = 30, PHONES = 17;
+const LABEL = 54, RULER = 18, FLAGS = 13, WAVE = 30, PHONES = 17;
 const COLOURS = {
   soft: "#cdb04a", flicker: "#d9814a", "low confidence": "#a18bd6", "another person": "#5ea6cf", occluded: "#d06a93",
   "passed through": "#7f868f",
