@@ -68,7 +68,7 @@ def _boxes(affine: NDArray[np.float64], width: int, height: int) -> NDArray[np.i
     limits = np.array([width, height])
     low = np.clip(points[:, 0], 0, limits - 2)
     high = np.maximum(np.clip(points[:, 1], 0, limits), low + 2)
-    return np.concatenate([low, high], 1).astype(np.int64)
+    return np.asarray(np.concatenate([low, high], 1), np.int64)
 
 
 # ---- while frames are drawn --------------------------------------------------------------------------------

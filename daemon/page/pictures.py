@@ -82,11 +82,13 @@ def side_by_side(plate: Rgb, patch: FramePicture, box: tuple[int, int, int, int]
         plate, dub = plate[top:bottom, left:right], dub[top:bottom, left:right]
     elif plate.shape[1] > WHOLE_WIDTH:
         size = (WHOLE_WIDTH, round(plate.shape[0] * WHOLE_WIDTH / plate.shape[1]))
-        plate, dub = (np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in (plate, dub))
+        plate, dub = (
+            np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8) for p in (plate, dub)
+        )
     both = cv2.cvtColor(np.ascontiguousarray(np.concatenate([plate, dub], 1)), cv2.COLOR_RGB2BGR)
     kind, options = (".png", PNG) if box is not None else (".jpg", JPEG)
-    _, data = cv2.imencode(kind, both, options)
-    return data.tobytes(), "image/png" if box is not None else "image/jpeg"
+    _, encoded = cv2.imencode(kind, both, options)
+    return encoded.tobytes(), "image/png" if box is not None else "image/jpeg"
 
 
 # ---- sound -------------------------------------------------------------------------------------------------
