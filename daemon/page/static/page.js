@@ -184,7 +184,7 @@ function advance() {
   if (!state.playing) return;
   const time = sound.now();
   if (time >= timeOf(state.shot.count - 1) + 1 / rate()) {
-    if (!state.loop) { stop(); return; }
+    if (!state.loop) { set({ frame: state.shot.count - 1 }); stop(); return; }
     set({ frame: 0 });
     sound.play(0);
   } else {
