@@ -61,10 +61,9 @@ class Case:
 
     def submit(self, name: str, **more: Any) -> int:
         """Give the dub to the service."""
-        asked = {"clip": self.clip, "actor": self.actor, "dialogue": self.dialogue}
-        return self.client.submit(
-            **{k: str(v.absolute()) for k, v in asked.items()}, output=str(self.folder / name), **more
-        )
+        files = {"clip": self.clip, "actor": self.actor, "dialogue": self.dialogue}
+        asked: dict[str, Any] = {k: str(v.absolute()) for k, v in files.items()}
+        return self.client.submit(**asked, output=str(self.folder / name), **more)
 
     def through_service(self, name: str) -> tuple[float, float]:
         """Frames/s after start-up, and seconds in all, of a dub through the service."""
@@ -109,7 +108,8 @@ def many_clients(endpoint: str, clients: int, seconds: float) -> tuple[list[floa
         poller.register(socket, zmq.POLLIN)
         due.append((time.perf_counter(), socket))
     heads = [msgpack.packb({"v": 1, "id": 1, "op": op}) for op in ("status", "jobs")]
-    taken, errors, end = [], 0, time.perf_counter() + seconds
+    taken: list[float] = []
+    errors, end = 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
         now = time.perf_counter()
         for _, socket in [d for d in due if d[0] <= now]:

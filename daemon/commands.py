@@ -324,12 +324,17 @@ def list_keys(json: Json = False) -> None:
 # ---- vdub bridge -------------------------------------------------------------------------------------------
 
 
-def bridge(endpoint: Endpoint = None, key: KeyFile = None, server_key: ServerKey = None) -> None:
+def bridge(
+    client: Annotated[str, typer.Option("--client", help="The host application.")] = "bridge",
+    endpoint: Endpoint = None,
+    key: KeyFile = None,
+    server_key: ServerKey = None,
+) -> None:
     """Requests of the service as JSON lines on standard input, replies on standard output; for plug-ins."""
     from visualdub.wire.bridge import serve_pipe
     from visualdub.wire.client import Client
 
     if sys.stdin.isatty():
         raise BadInput("vdub bridge is started by a plug-in, which writes requests to its standard input")
-    with Client(endpoint, key=key, server_key=server_key, client="bridge") as client:
-        serve_pipe(client, sys.stdin.buffer, sys.stdout.buffer)
+    with Client(endpoint, key=key, server_key=server_key, client=client) as connection:
+        serve_pipe(connection, sys.stdin.buffer, sys.stdout.buffer)

@@ -30,10 +30,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Lease:
-    """A job in the hands of one worker. Reports under another token than the job's are refused."""
+    """A job in the hands of one worker, or one chunk of a job that another one has. Reports under another
+    token are refused.
+    """
 
     job: int
     token: int
+    chunk: int | None = None  # None: the whole job
     stopping: bool = False  # it was asked to stop
     since: float = field(default_factory=time.monotonic)
 

@@ -20,12 +20,13 @@ class Work(Packet, frozen=True, kw_only=True):
 
     job: int
     token: int  # of the lease; every report carries it
-    kind: Literal["dub", "adapt", "track", "speech"]
+    kind: Literal["dub", "adapt", "track", "speech", "chunk"]
     request: dict[str, Any]
     quality: Literal["draft", "final"]
     folder: str  # the job's own, where its performance is kept
     mark: str | None = None  # the watermark's bits, where they are known from an earlier run
     performance: str | None = None  # an edited performance in place of the predicted one
+    chunk: int = 0  # the one to render, of kind "chunk"
     fresh: bool = False  # whatever of it is kept ready is made anew: its files may have changed
 
 

@@ -9,6 +9,7 @@ from daemon.crew import Lease
 from daemon.store import ACTIVE, Job, Store
 from visualdub.errors import BadInput
 
+NEXT = 1  # chunks after the one at hand that are left to who has the job: it is there soon
 PAUSES_S = (5.0, 10.0, 20.0, 40.0, 60.0)  # before a job whose disk is full is tried again
 OUTPUTS = ("output", "matte", "performance")  # fields of a request that name files to write
 
@@ -30,6 +31,8 @@ class Schedule:
         self.store, self.limit, self.crashes = store, limit, crashes
         self.jobs: dict[int, Job] = {}
         self.leases: dict[int, Lease] = {}  # by job
+        self._chunks: dict[int, dict[int, Lease]] = {}  # of chunks, by job and number
+        self._whole: dict[int, set[int]] = {}  # chunks of running jobs that are whole
         self._served: dict[str, float] = {}  # seconds of work that each client has had
         self._pauses: dict[int, int] = {}
         for job in store.active():  # of an earlier service, whose workers are dead
@@ -133,13 +136,37 @@ class Schedule:
         """
         if lease is None or lease.token != token:
             return None
-        current = self.leases.get(lease.job)
+        if lease.chunk is not None:
+            current = self._chunks.get(lease.job, {}).get(lease.chunk)
+        else:
+            current = self.leases.get(lease.job)
         return self.jobs.get(lease.job) if current is not None and current.token == token else None
 
     def chunk(self, job: Job, number: int, token: int) -> None:
         """A chunk of a job is whole."""
         self.store.add_chunk(job.id, number, token)
+        self._whole.setdefault(job.id, set()).add(number)
         job.crashes = 0
+
+    def take_chunk(self, length: int) -> Lease | None:
+        """A chunk, of `length` frames, of a dub that somebody renders: the last one that is not whole, in
+        nobody's hands and not among the next. None where there is none.
+        """
+        for job in self.jobs.values():
+            if job.kind != "dub" or job.id not in self.leases or job.stage != "rendering":
+                continue
+            taken = self._chunks.setdefault(job.id, {})
+            whole = self._whole.get(job.id, set())
+            for number in range(-(-job.total // length) - 1, job.done // length + NEXT, -1):
+                if number not in taken and number not in whole:
+                    taken[number] = Lease(job.id, self.store.next_token(), number)
+                    return taken[number]
+        return None
+
+    def give_back(self, lease: Lease) -> None:
+        """A chunk is in nobody's hands any more."""
+        if lease.chunk is not None:
+            self._chunks.get(lease.job, {}).pop(lease.chunk, None)
 
     def finish(self, job: Job, result: dict[str, Any]) -> None:
         """A job is done."""
@@ -177,7 +204,8 @@ class Schedule:
         """A job is at its end."""
         self._release(job)
         job.state, job.reason, job.ended = state, reason, time.time()
-        self._pauses.pop(job.id, None)
+        for kept in (self._pauses, self._chunks, self._whole):
+            kept.pop(job.id, None)
         self.store.save(job)
         self.jobs.pop(job.id, None)
 

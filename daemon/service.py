@@ -22,14 +22,14 @@ import zmq
 from daemon import disk, messages
 from daemon.access import OutsideRoots, Roots
 from daemon.config import MIB, Config
-from daemon.crew import Crew, Lease, WorkerProcess, see_dead
+from daemon.crew import Crew, see_dead
+from daemon.dispatch import Dispatch
 from daemon.frame_cache import FrameCache
 from daemon.front import Asker, Front
 from daemon.library import Library
-from daemon.questions import Questions, warmed
 from daemon.schedule import QueueFull, Schedule
 from daemon.store import Job, Store
-from daemon.views import forget_pace, moved, row
+from daemon.views import row
 from visualdub import __version__
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.records import digest
@@ -38,6 +38,7 @@ from visualdub.wire import schema
 MOST_AT_ONCE = 64  # messages of one socket before the others have their turn
 TICK_S, BEAT_S, HOUSE_S = 0.1, 1.0, 10.0
 EVENT_S = 0.2  # between two events of one job
+MOST_HOSTS = 1000  # local connections whose names are known
 QUIT_S = 10.0  # that workers get to end in
 log = logging.getLogger(__name__)
 Then = Callable[[Any], object]
@@ -76,11 +77,20 @@ class Service:
         self._disk: dict[int, Asker] = {}  # who waits for the disk
         self._watchers: dict[int, list[Asker]] = {}  # by job
         self._told: dict[int, float] = {}  # when a job's watchers heard last
-        self._questions = Questions(self.crew, config.frames, config.crashes)
+        self.dispatch = Dispatch(
+            config,
+            self.crew,
+            self.schedule,
+            tell=self._tell,
+            answered=self._answered,
+            given_up=self._given_up,
+        )
+        self._questions = self.dispatch.questions
         self._stopping = False
+        self._hosts: dict[bytes, str] = {}  # what local connections say they are
         self._begun = time.time()
         self._cache_bytes = 0
-        self._counts = {"requests": 0, "refused": 0, "frames": 0, "restarts": 0}
+        self._counts = {"requests": 0, "refused": 0, "frames": 0}
 
     def stop(self) -> None:
         """End `run` soon. From any thread, and from a signal handler."""
@@ -102,8 +112,8 @@ class Service:
                 come = dict(poller.poll(int(TICK_S * 1000)))
                 self._take_all(come)
                 now = time.monotonic()
-                self._tend_workers()
-                self._give_work()
+                self.dispatch.tend()
+                self.dispatch.give_work()
                 if now - beat >= BEAT_S:
                     beat = now
                     self._beat()
@@ -124,7 +134,7 @@ class Service:
             self._deliver(*self._ready.popleft())
         if self.crew.socket in come:
             for worker, packet in self.crew.receive(MOST_AT_ONCE * 4):
-                self._hear(worker, packet)
+                self.dispatch.hear(worker, packet)
         for socket in self.front.sockets:
             if socket in come:
                 for identity, name, parts in self.front.receive(socket, MOST_AT_ONCE):
@@ -147,6 +157,8 @@ class Service:
         """One message of a client. Whatever is in it, it is answered in one way or another."""
         self._counts["requests"] += 1
         local = socket is self.front.local
+        if local and name is not None:
+            name = self._hosts.get(identity, name)
         nobody = Asker(socket, identity, 0, name or "", local)
         if name is None:
             log.warning("a request is refused: its key is not allowed any more")
@@ -190,6 +202,10 @@ class Service:
         )
 
     def _hello(self, asker: Asker, request: schema.Hello, bulk: list[bytes]) -> None:
+        if asker.local:  # names of other clients are those of their keys
+            self._hosts[asker.identity] = request.client
+            while len(self._hosts) > MOST_HOSTS:
+                del self._hosts[next(iter(self._hosts))]
         names = tuple(sorted(str(cls.__struct_config__.tag) for cls in _HANDLERS))
         self.front.reply(
             asker,
@@ -233,7 +249,7 @@ class Service:
                 for w in self.crew.workers.values()
             ],
             "endpoints": list(self.front.endpoints),
-            "counts": dict(self._counts),
+            "counts": {**self._counts, "restarts": self.dispatch.restarts},
         }
 
     # ---- requests about jobs -------------------------------------------------------------------------------
@@ -291,7 +307,7 @@ class Service:
         if lease is not None:
             for worker in self.crew.workers.values():
                 if worker.lease is lease:
-                    self.crew.send(worker, messages.Stop(token=lease.token))
+                    self.dispatch.stop_work(worker, lease)
         self._tell(job)
         self._table(asker, job)
 
@@ -320,7 +336,7 @@ class Service:
         key = ("frame", job.id, job.quality, job.performance, request.number, kind, pixels, boxed)
         ask = messages.Ask(
             number=0,
-            work=self._work(job, 0),
+            work=self.dispatch.work(job, 0),
             what="frame",
             frame=request.number,
             kind=kind,
@@ -331,7 +347,7 @@ class Service:
 
     def _performance_get(self, asker: Asker, request: schema.PerformanceGet, bulk: list[bytes]) -> None:
         job = self._dub(request.job)
-        ask = messages.Ask(number=0, work=self._work(job, 0), what="performance")
+        ask = messages.Ask(number=0, work=self.dispatch.work(job, 0), what="performance")
         self._questions.add(asker, ("performance", job.id, job.performance), ask)
 
     def _performance_put(self, asker: Asker, request: schema.PerformancePut, bulk: list[bytes]) -> None:
@@ -356,9 +372,9 @@ class Service:
             raise BadInput(f"job {number} is a {job.kind}; expected one that dubs a clip")
         return job
 
-    def _answered(self, worker: WorkerProcess, answer: messages.Answer) -> None:
+    def _answered(self, askers: list[Asker], answer: messages.Answer) -> None:
         self._counts["frames"] += 1
-        for asker in self._questions.answered(worker, answer.number):
+        for asker in askers:
             if answer.error is not None:
                 kind = "bad_request" if answer.kind == "bad" else "fault"
                 self._refuse(asker, kind, answer.error)
@@ -366,7 +382,10 @@ class Service:
                 self._send_file(asker, answer.path or "")
             else:
                 self._show(asker, answer)
-        self._questions.hand_out()
+
+    def _given_up(self, askers: list[Asker]) -> None:
+        for asker in askers:
+            self._refuse(asker, "fault", "too many workers ended in this request")
 
     def _send_file(self, asker: Asker, path: str) -> None:
         self._later(asker, lambda: disk.read_whole(path), lambda data: self._done(asker, (data,)))
@@ -440,107 +459,6 @@ class Service:
     def _house_kept(self, size: int) -> None:
         self._cache_bytes = size
         self.store.flush()
-
-    # ---- workers -------------------------------------------------------------------------------------------
-
-    def _tend_workers(self) -> None:
-        for worker in list(self.crew.silent(self.config.stall_s)):
-            log.warning("worker %d gives no sign of life and is killed", worker.pid)
-            self.crew.kill(worker)
-        for worker in self.crew.bury():
-            self._counts["restarts"] += 1
-            for asker in self._questions.lost(worker):
-                self._refuse(asker, "fault", "too many workers ended in this request")
-            if worker.lease is not None:
-                job = self.schedule.jobs.get(worker.lease.job)
-                if job is not None and self.schedule.holder(worker.lease, worker.lease.token):
-                    self.schedule.lost(job, f"worker {worker.pid}, status {worker.process.returncode}")
-                    self._tell(job)
-        while len(self.crew.workers) < self.config.workers:
-            before = len(self.crew.workers)
-            self.crew.start()
-            if len(self.crew.workers) == before:
-                break
-
-    def _give_work(self) -> None:
-        self._questions.hand_out()
-        for worker in self.crew.workers.values():
-            if not worker.ready or worker.dying or worker.lease is not None:
-                continue
-            job = self.schedule.take()
-            if job is None:
-                return
-            fresh = job.attempts > 0
-            lease = self.schedule.lease(job)
-            if not self.crew.send(worker, self._work(job, lease.token, fresh)):
-                self.schedule.lost(job, "it takes no message")
-                continue
-            worker.lease = lease
-            warmed(worker, job.id)
-            self._tell(job)
-
-    def _work(self, job: Job, token: int, fresh: bool = False) -> messages.Work:
-        return messages.Work(
-            job=job.id,
-            token=token,
-            kind=job.kind,  # type: ignore[arg-type]
-            request=job.request,
-            quality=job.quality,  # type: ignore[arg-type]
-            folder=str(self.config.job_folder(job.id)),
-            mark=job.mark,
-            performance=job.performance,
-            fresh=fresh,
-        )
-
-    def _hear(self, worker: WorkerProcess, packet: messages.FromWorker) -> None:
-        """What a worker says. A report under a lease that it has lost is refused."""
-        if isinstance(packet, messages.Ready):
-            worker.ready = True
-        elif isinstance(packet, messages.Answer):
-            self._answered(worker, packet)
-        elif not isinstance(packet, messages.Alive):
-            job = self.schedule.holder(worker.lease, packet.token)
-            if job is None:
-                log.warning(
-                    "worker %d reports under lease %d, which it does not hold", worker.pid, packet.token
-                )
-                return
-            self._report(worker, job, packet)
-
-    def _report(self, worker: WorkerProcess, job: Job, packet: Any) -> None:
-        if isinstance(packet, messages.Moved):
-            moved(job, packet.stage, packet.done, packet.total)
-            self._tell(job, often=True)
-            return
-        if isinstance(packet, messages.Marked):
-            job.mark = packet.mark
-            self.store.save(job)
-            return
-        if isinstance(packet, messages.Chunk):
-            self.schedule.chunk(job, packet.number, packet.token)
-            return
-        lease, worker.lease = worker.lease, None
-        forget_pace(job)
-        if isinstance(packet, messages.Finished):
-            self.schedule.finish(job, packet.result)
-            log.info("job %d is done", job.id)
-        else:
-            self._unfinished(job, packet, lease)
-        self._tell(job)
-
-    def _unfinished(self, job: Job, packet: messages.Failed, lease: Lease | None) -> None:
-        if packet.kind == "full":
-            log.warning("job %d is paused: %s", job.id, packet.message)
-            self.schedule.pause(job, packet.message)
-        elif packet.kind == "stopped":
-            asked = lease is not None and lease.stopping
-            if asked:
-                self.schedule.end(job, "cancelled", "cancelled")
-            else:  # the worker quits
-                self.schedule.lost(job, "it was told to quit")
-        else:
-            log.warning("job %d failed: %s", job.id, packet.message)
-            self.schedule.end(job, "failed", packet.message)
 
     # ---- who waits -----------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from daemon.access import Roots
 from daemon.frame_cache import FrameCache
 from daemon.messages import Work
 from daemon.page.facts import measured, write_facts
-from daemon.shot_frames import ShotFrames
+from daemon.shot_frames import CHUNK, ShotFrames
 from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent, load_record
@@ -168,6 +168,18 @@ def dub(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
     return {**report.as_dict(), "rendered": ready.frames.rendered - before}
 
 
+def chunk(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
+    """Render one chunk of a shot that another worker dubs into the cache, where that one finds it."""
+    ready = preparer.prepared(work, progress)
+    whole = ready.render.renderer.shot.frames
+    start = whole.start + work.chunk * CHUNK
+    part = FrameRange(start, min(start + CHUNK, whole.end_exclusive))
+    before = ready.frames.rendered
+    for done, _ in enumerate(ready.frames.frames(part, progress), 1):
+        progress.report("a chunk", done, len(part))
+    return {"rendered": ready.frames.rendered - before}
+
+
 def speech(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
     """The performance of a dub alone, in the file that the request names."""
     if work.request.get("performance") is None:
@@ -311,6 +323,7 @@ def track(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[Work, Preparer, Progress], dict[str, Any]]] = {
     "dub": dub,
+    "chunk": chunk,
     "speech": speech,
     "adapt": adapt,
     "track": track,

@@ -44,6 +44,7 @@ from daemon.structured_log import to_stream
 from visualdub.errors import Interrupted, VisualDubError
 from visualdub.stages import Progress
 
+DRAWING = ("rendering", "a chunk")  # stages in which no lock of the cache is held
 MOVED_S = 0.1  # between two reports of progress
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
@@ -137,7 +138,7 @@ class Worker:
         """Answer now, or later: the work at hand may hold the lock of the very track that the question's shot
         needs, unless the shot is ready or the work draws by now.
         """
-        at_hand = self._progress is not None and self._stage != "rendering"
+        at_hand = self._progress is not None and self._stage not in DRAWING
         if at_hand and not self._preparer.is_ready(ask.work):
             self._put_off.append(ask)
         else:

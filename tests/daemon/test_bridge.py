@@ -19,7 +19,7 @@ from visualdub.wire import BadRequest, BridgeClient, Client, Refused, Unreachabl
 from visualdub.wire.bridge import serve_pipe
 
 ROOT = Path(__file__).resolve().parents[2]
-BRIDGE = "import sys; from daemon.commands import bridge; bridge(sys.argv[1])"
+BRIDGE = "import sys; from daemon.commands import bridge; bridge(sys.argv[3], sys.argv[1])"
 
 
 def command(client: Client) -> list[str]:
@@ -60,9 +60,10 @@ def test_a_line_that_is_no_request_is_answered_and_the_next_is_served(client: Cl
 
 def test_the_client_of_a_bridge(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.mkv").write_bytes(b"x")
-    with BridgeClient(command(client)) as bridged:
+    with BridgeClient(command(client), name="a host") as bridged:
         assert bridged.hello()["edition"] == 1
         job = bridged.track(str(tmp_path / "a.mkv"), str(tmp_path / "t.npz"))
+        assert client.job(job)["client"] == "a host"
         assert bridged.job(job) == client.job(job)
         with pytest.raises(BadRequest, match="there is no job 99"):
             bridged.cancel(99)

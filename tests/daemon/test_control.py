@@ -42,7 +42,7 @@ def test_hello(client: Client) -> None:
 def test_a_job_is_queued_and_shown(client: Client, tmp_path: Path) -> None:
     job = client.submit(priority=3, **files(tmp_path))
     row = client.job(job)
-    assert (row["state"], row["priority"], row["kind"], row["client"]) == ("queued", 3, "dub", "local")
+    assert (row["state"], row["priority"], row["kind"], row["client"]) == ("queued", 3, "dub", "python")
     assert row["title"] == str(tmp_path / "out.mkv")
     assert [r["job"] for r in client.jobs()] == [job]
 

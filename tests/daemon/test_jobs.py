@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from daemon_helpers import client_of, running, short_folder
-from helpers import write_wav
+from daemon_helpers import client_of, running, short_folder, workers_of
+from helpers import portrait_pictures, write_movie, write_wav
 from numpy.typing import NDArray
 
 from daemon.config import Config
@@ -237,3 +238,25 @@ def test_a_frame_of_a_job_that_is_just_being_prepared(studio: Studio) -> None:
     with client_of(studio.service) as other:
         assert other.frame(job, 20, timeout_s=120).drawn
     studio.done(job)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_workers_render_one_dub(studio: Studio, first: dict[str, Any], flat_actor: Path) -> None:
+    """Who has nothing to do renders later chunks, and the movie is the same."""
+    long = studio.folder / "long.mkv"
+    write_movie(long, portrait_pictures(140), audio=write_wav(studio.folder / "long.wav", 5.6))
+    with ExitStack() as stack:
+        short = stack.enter_context(short_folder())
+        roots = (studio.folder, flat_actor.parent)
+        config = Config(roots, short / "run", short / "state", workers=2)
+        client = stack.enter_context(client_of(stack.enter_context(running(config))))
+        while len(workers_of(client)) < 2:
+            time.sleep(0.05)
+        asked = studio.dub("two.mkv", clip=str(long), dialogue=str(studio.folder / "long.wav"))
+        row = client.wait(client.submit(**asked))
+        assert row["state"] == "done", row["reason"]
+        assert row["result"]["frames"] == 140 and 24 <= row["result"]["rendered"] <= 140 - 24
+    one = studio.done(studio.client.submit(**{**asked, "output": str(studio.folder / "one.mkv")}))
+    assert one["result"]["rendered"] == 140
+    assert same(content(studio.folder / "one.mkv"), content(studio.folder / "two.mkv"))

@@ -100,6 +100,28 @@ def test_chunks_are_kept_and_reset_the_count_of_deaths(schedule: Schedule) -> No
     assert schedule.store.chunks(job.id) == {0: lease.token, 1: lease.token}
 
 
+def test_later_chunks_of_a_dub_are_given_to_who_has_nothing_to_do(schedule: Schedule) -> None:
+    job = add(schedule, "a", "1")
+    assert schedule.take_chunk(24) is None  # nobody has it
+    schedule.lease(job)
+    assert schedule.take_chunk(24) is None  # it is not being drawn yet
+    job.stage, job.done, job.total = "rendering", 30, 24 * 6 + 1
+    taken = [schedule.take_chunk(24) for _ in range(5)]
+    assert [t.chunk if t else None for t in taken] == [6, 5, 4, 3, None]  # 1 is at hand, 2 is next
+    last = taken[0]
+    assert last is not None and schedule.holder(last, last.token) is job
+    schedule.give_back(last)  # its worker was seen dead
+    again = schedule.take_chunk(24)
+    assert again is not None and again.chunk == 6 and again.token > last.token
+    assert schedule.holder(last, last.token) is None  # a late report of the dead one is refused
+    schedule.chunk(job, 6, again.token)
+    schedule.give_back(again)
+    assert schedule.take_chunk(24) is None  # it is whole
+    schedule.finish(job, {})
+    other = taken[1]
+    assert other is not None and schedule.holder(other, other.token) is None
+
+
 def test_a_paused_job_goes_on_after_a_while(schedule: Schedule) -> None:
     job = add(schedule, "a", "1")
     schedule.lease(job)

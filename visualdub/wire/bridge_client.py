@@ -25,8 +25,8 @@ START_S = 60.0  # more for the first answer: the bridge has to start
 class BridgeClient(Requests):
     """A bridge and the requests through it; of one thread, a context manager.
 
-    command: how the bridge is started, `vdub bridge` and its options, each an argument of its own. name: the
-    host application's.
+    command: how the bridge is started, `vdub bridge` and its options but --client, each an argument of its
+    own. name: the host application's.
     """
 
     def __init__(
@@ -39,7 +39,9 @@ class BridgeClient(Requests):
         self.name, self._timeout_s = name, timeout_s
         self._started = False
         try:
-            self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._process = subprocess.Popen(
+                [*command, "--client", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         except OSError as e:
             raise Unreachable(f"{command[0]} cannot be started: {e}") from e
         self._lines: queue.Queue[bytes] = queue.Queue()

@@ -15,7 +15,7 @@ import zmq
 from visualdub.errors import BadInput
 from visualdub.wire.errors import BadRequest, ServiceFault, Unreachable, error_of
 from visualdub.wire.places import read_address
-from visualdub.wire.requests import FRAME_S, SILENCE_S, SLOW, TIMEOUT_S, VERSION, Requests
+from visualdub.wire.requests import EDITION, FRAME_S, SILENCE_S, SLOW, TIMEOUT_S, VERSION, Requests
 
 if TYPE_CHECKING:
     Answer = tuple[dict[str, Any], list[bytes]]
@@ -106,6 +106,8 @@ class Client(Requests):
                 return reply, data
 
     def _send(self, op: str, fields: dict[str, Any], bulk: tuple[bytes, ...]) -> int:
+        if self._next == 0 and op != "hello":
+            self._introduce()
         self._next += 1
         message = {"op": op, "v": VERSION, "id": self._next, **fields}
         try:
@@ -119,6 +121,12 @@ class Client(Requests):
         except zmq.Again as e:
             raise Unreachable(f"nobody takes requests at {self.endpoint}") from e
         return self._next
+
+    def _introduce(self) -> None:
+        """Say who asks, with the first request; the answer is not waited for."""
+        if self._socket.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
+            hello = {"op": "hello", "v": VERSION, "id": 0, "client": self.name, "edition": EDITION}
+            self._socket.send(msgpack.packb(hello), zmq.NOBLOCK)
 
     def _receive(self, number: int, end: float) -> tuple[dict[str, Any], list[bytes]]:
         """The next reply to request `number`; those to requests that were given up are dropped."""
