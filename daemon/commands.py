@@ -94,7 +94,12 @@ def serve(
         if page or page_port is not None:
             from daemon.page.server import PageProcess
 
-            shown = stack.enter_context(PageProcess(config, service.front.endpoints[0], page_port))
+            try:
+                shown = stack.enter_context(PageProcess(config, service.front.endpoints[0], page_port))
+            except BadInput:
+                service.stop()
+                service.run()  # which closes what is open already
+                raise
             err.print(f"page at {shown.address}", soft_wrap=True)
         service.run()
 

@@ -35,6 +35,7 @@ STATIC = {
 }
 EVENT_S = 0.5  # between two looks at the service, for all browsers together
 SILENCE_S = 10.0  # after which a comment keeps the connection alive
+REVIEWS_S = 5.0  # between two looks at the files of decisions
 MOST_LISTENERS = 16
 NEWEST = 100  # jobs that are shown
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Page:
         self._lock = threading.Lock()
         self._seen: tuple[float, dict[str, Any]] = (0.0, {})
         self._listeners = 0
+        self._looked = 0.0
+        self._reviews: dict[int, dict[str, Any] | None] = {}  # by job; files that are read now and then
         job = "/api/jobs/{job:int}"
         self.app = Starlette(
             routes=[
@@ -85,17 +88,24 @@ class Page:
             if time.monotonic() - at > EVENT_S * 0.8:
                 with self.shots.clients.one() as client:
                     jobs, status = client.jobs(NEWEST), client.status()
-                reviews = {}
+                if time.monotonic() - self._looked > REVIEWS_S:
+                    self._looked, self._reviews = time.monotonic(), {}
                 for row in jobs:
-                    if row["kind"] == "dub":
-                        with contextlib.suppress(VisualDubError):
-                            found = self.shots.review(row)
-                            reviews[row["job"]] = found and {k: found[k] for k in ("decision", "outdated")}
-                for row in jobs:
-                    row["review"] = reviews.get(row["job"])
+                    row["review"] = self._decision(row)
                 seen = {"jobs": jobs, "status": with_memory(status)}
                 self._seen = (time.monotonic(), seen)
             return seen
+
+    def _decision(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """What was decided about a job, in short."""
+        if row["kind"] != "dub":
+            return None
+        if row["job"] not in self._reviews:
+            found = None
+            with contextlib.suppress(VisualDubError):
+                found = self.shots.review(row)
+            self._reviews[row["job"]] = found and {k: found[k] for k in ("decision", "outdated")}
+        return self._reviews[row["job"]]
 
     async def _events(self, request: Request) -> Response:
         if self._listeners >= MOST_LISTENERS:
@@ -178,6 +188,7 @@ class Page:
         job, values = request.path_params["job"], await _body(request)
         run, reset = values.get("run") is True, values.get("reset") is True
         done = await run_in_threadpool(self.shots.edit, job, values.get("edits", []), run, reset)
+        self._looked = 0.0
         log.info("job %d: its performance is edited on the page", job)
         return JSONResponse(done)
 
@@ -185,6 +196,7 @@ class Page:
         job, values = request.path_params["job"], await _body(request)
         decision, note = str(values.get("decision", "")), str(values.get("note", ""))
         done = await run_in_threadpool(self.shots.decide, job, decision, note)
+        self._looked = 0.0
         log.info("job %d: %s on the page", job, decision)
         return JSONResponse({"review": done})
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ class Shots:
     def __init__(self, clients: Clients, state: Path, roots: Roots) -> None:
         self.clients, self._state, self._roots = clients, state, roots
         self._plates, self._recordings = Plates(), Recordings()
+        self._editing = threading.Lock()
 
     # ---- what is known -------------------------------------------------------------------------------------
 
@@ -178,6 +180,14 @@ class Shots:
 
         Raises `BadInput` for values that no performance has, and while the job is in work.
         """
+        with self._editing:  # each starts from what the one before has left
+            content = self._checked(job, edits, reset)
+            with self.clients.one() as client:
+                client.put_performance(job, content, run)
+        return {"version": self.version(job)}
+
+    def _checked(self, job: int, edits: list[dict[str, Any]], reset: bool) -> bytes:
+        """The edited performance file."""
         folder, current = self._folder(job), self._performance(job)
         original = folder / ORIGINAL
         if not original.is_file():
@@ -191,9 +201,7 @@ class Shots:
             raise BadInput(str(e).replace(str(tried), "the edited performance")) from None
         finally:
             tried.unlink(missing_ok=True)
-        with self.clients.one() as client:
-            client.put_performance(job, content, run)
-        return {"version": self.version(job)}
+        return content
 
     # ---- the decision --------------------------------------------------------------------------------------
 

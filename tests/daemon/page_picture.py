@@ -51,7 +51,9 @@ def main() -> None:
         config = Config(roots, short / "run", short / "state")
         with running(config) as service, client_of(service) as client:
             values = {"state": config.state, "keys": config.keys, "endpoint": service.front.endpoints[0]}
-            page = Running({**{k: str(v) for k, v in values.items()}, "roots": [str(r) for r in roots], "port": 0})
+            page = Running(
+                {**{k: str(v) for k, v in values.items()}, "roots": [str(r) for r in roots], "port": 0}
+            )
             paths = {"clip": folder / "counting.mp4", "actor": actor, "dialogue": FRENCH}
             dub = {k: str(v) for k, v in paths.items()}
             job = client.submit(**dub, output=str(folder / "counting_fr.mkv"), frames=FRAMES)

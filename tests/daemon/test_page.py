@@ -7,7 +7,10 @@ import json
 import logging
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from daemon_helpers import client_of
+from daemon_helpers import client_of, short_folder
+from test_commands import VDUB
 
 from daemon.service import Service
 from daemon.structured_log import JsonLines
@@ -270,6 +274,36 @@ def test_the_process_is_started_again_and_ends_with_the_service(service: Service
 def test_a_port_that_is_taken(service: Service, page: Browser) -> None:
     with pytest.raises(BadInput, match=r"cannot listen at .*--page-port"):
         PageProcess(service.config, service.front.endpoints[0], page.parts.port)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_vdub_serve_prints_the_address_and_logs_json(tmp_path: Path) -> None:
+    with short_folder() as short:
+        places = {"VISUALDUB_DAEMON": short / "run", "VISUALDUB_STATE": short / "state"}
+        environment = {
+            **os.environ,
+            **{k: str(v) for k, v in places.items()},
+            "PYTHONPATH": ":".join(sys.path),
+        }
+        command = [sys.executable, "-c", VDUB, "serve", "--root", str(tmp_path), "--page"]
+        with subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        ) as serving:
+            try:
+                assert serving.stderr is not None
+                lines = iter(serving.stderr.readline, "")
+                address = next(line.split()[-1] for line in lines if line.startswith("page at "))
+                assert Browser(address).ask("")[0] == 200
+            finally:
+                serving.send_signal(signal.SIGTERM)
+            assert serving.wait(60) == 0
+        with pytest.raises(OSError):
+            Browser(address).ask("")
+        for name in ("service.log", "page.log"):
+            entries = [json.loads(line) for line in (short / "run" / name).read_text().splitlines()]
+            assert {"time", "level", "logger", "pid", "message"} <= set(entries[0]), name
+            assert urlsplit(address).path.strip("/") not in json.dumps(entries)  # the token is in no log
 
 
 # ---- flags -------------------------------------------------------------------------------------------------

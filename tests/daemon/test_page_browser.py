@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 from browser_helpers import Visitor, visitor
 from daemon_helpers import client_of, running, short_folder
-from helpers import write_wav
 
 from daemon.config import Config
+from visualdub.demo.run import FRENCH
 from visualdub.wire import Client
 
 pytest.importorskip("starlette", reason="starlette is not installed; the page needs it")
@@ -36,7 +37,7 @@ class Open:
 @pytest.fixture(scope="module")
 def shown(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     folder = tmp_path_factory.mktemp("page")
-    write_wav(folder / "new.wav", 1.6)
+    shutil.copyfile(FRENCH, folder / "new.wav")
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("VISUALDUB_CACHE", str(folder / "cache"))
