@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.page.flags import QUALITY, SHOT
 from visualdub.dub import PreparedRender
 from visualdub.face.crop import VIEW
 from visualdub.records import pass_reasons
@@ -19,7 +20,6 @@ from visualdub.render.shot_renderer import RenderedFrame
 from visualdub.storage import write_text
 from visualdub.timing import FrameRange
 
-SHOT, QUALITY = "shot.json", "quality.json"  # in a job's folder
 DECIMALS = 4
 Samples = NDArray[np.float32]
 Region = tuple[slice, slice]

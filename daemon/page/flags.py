@@ -10,6 +10,7 @@ import numpy as np
 
 from visualdub.records import ANOTHER_PERSON, BOTH_SILENT, SKIPPED
 
+SHOT, QUALITY = "shot.json", "quality.json"  # in a job's folder, as `facts` writes them
 SOFT = 0.45  # sharpness of the dub over the plate's below which it is soft, over NEAR frames
 ENLARGED = 1.5  # plate pixels for each pixel of the network's picture
 FLICKER = 2.0  # over the plate's, over NEAR frames

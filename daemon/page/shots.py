@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.access import Roots
-from daemon.page.facts import QUALITY, SHOT
-from daemon.page.flags import flags_of
+from daemon.page.flags import QUALITY, SHOT, flags_of
 from daemon.page.pictures import SOUND_S, Plates, Recordings, peaks, side_by_side, wav
 from visualdub.errors import BadInput
 from visualdub.speech.performance_file import ROWS, read_performance_file
@@ -207,9 +206,10 @@ class Shots:
 
     def review(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """What was decided about a job's movie; None where nothing was. outdated: it was made again since."""
-        if not row["title"]:
+        try:
+            found = _read(self._review_path(row))
+        except BadInput:  # the folders of the service are others now
             return None
-        found = _read(self._review_path(row))
         if found is None or found.get("format") != REVIEW or found.get("job") != row["job"]:
             return None
         edited = self._edited_ns(row["job"]) / 1e9
@@ -225,6 +225,7 @@ class Shots:
             row = client.job(job)
         if row["kind"] != "dub":
             raise BadInput(f"job {job} is a {row['kind']}; there is no movie to decide about")
+        self._facts(job, row)
         now = time.time()
         values = {
             "format": REVIEW,

@@ -32,8 +32,8 @@ from visualdub.timing import FrameRange
 pytest.importorskip("starlette", reason="starlette is not installed; the page needs it")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed; the page needs it")
 
-from daemon.page.facts import QUALITY, measured
-from daemon.page.flags import flags_of
+from daemon.page.facts import measured
+from daemon.page.flags import QUALITY, flags_of
 from daemon.page.guard import TOKEN_FILE, page_token
 from daemon.page.pictures import SOUND_RATE, Recording
 from daemon.page.server import PageProcess, Running
@@ -228,8 +228,11 @@ def test_a_shot_that_waits_is_left_alone(page: Browser, service: Service, tmp_pa
 
 def test_a_decision_lies_beside_the_movie(page: Browser, service: Service, tmp_path: Path) -> None:
     job = queued(service, tmp_path)
+    status, content, _ = page.ask(f"api/jobs/{job}/review", {"decision": "approved"})
+    assert status == 400 and b"is queued" in content
     folder = service.config.job_folder(job)
     folder.mkdir(parents=True)
+    (folder / "shot.json").write_text("{}")
     (folder / "performance.json").write_text("{}")
     done = page.json(f"api/jobs/{job}/review", {"decision": "rejected", "note": "lips are late — check"})
     assert done["review"]["decision"] == "rejected"

@@ -125,12 +125,12 @@ def test_space_plays_to_the_end_and_stops(guest: Visitor) -> None:
         guest.press("Enter")
         guest.wait_for_picture(frame)
     guest.press("Home", " ")
-    begun, seen = time.monotonic(), set()
-    while guest.frame < 39 and time.monotonic() - begun < 20:
-        seen.add(guest.frame)
+    begun, seen = time.monotonic(), [0]
+    while seen[-1] < 39 and time.monotonic() - begun < 20:
+        seen.append(guest.frame)
     took = time.monotonic() - begun
-    assert 39 in {*seen, guest.frame} and len(seen) > 5
-    assert 1.2 < took < 6, "1.6 s of sound"
+    assert seen[-1] == 39 and seen == sorted(seen) and len(set(seen)) > 3
+    assert 1.2 < took < 15, "1.6 s of sound, on a machine that may be busy"
     guest.wait_for_picture(39)
     guest.press("ArrowLeft")
     assert guest.frame == 38  # it stands still
