@@ -63,12 +63,20 @@ def serve(
         int, typer.Option("--cache", metavar="MIB", min=16, help="Room for finished frames.")
     ] = 4096,
     queue: Annotated[int, typer.Option("--queue", min=1, help="Jobs that may wait.")] = 256,
+    page: Annotated[
+        bool, typer.Option("--page", help="Also serve a page to watch, check and correct dubs in a browser.")
+    ] = False,
+    page_port: Annotated[
+        int | None,
+        typer.Option("--page-port", metavar="N", min=1, max=65535, help="Its port; implies --page."),
+    ] = None,
 ) -> None:
     """Run the service that renders for host applications, until Ctrl-C; started again, it goes on."""
     from dataclasses import replace
 
     from daemon.config import Config
     from daemon.service import Service
+    from daemon.structured_log import stop, to_file
 
     config = Config.default(tuple(root or [Path.cwd()]))
     service = Service(replace(config, tcp=tcp, workers=workers, cache_mib=cache, queue=queue))
@@ -81,7 +89,19 @@ def serve(
 
         err.print(f"public key of this service: {server_pair(config.keys)['public_key']}")
     logging.getLogger("daemon").info("serving at %s", ", ".join(service.front.endpoints))
-    service.run()
+    with contextlib.ExitStack() as stack:
+        stack.callback(stop, to_file(config.run / "service.log"))
+        if page or page_port is not None:
+            from daemon.page.server import PageProcess
+
+            try:
+                shown = stack.enter_context(PageProcess(config, service.front.endpoints[0], page_port))
+            except BadInput:
+                service.stop()
+                service.run()  # which closes what is open already
+                raise
+            err.print(f"page at {shown.address}", soft_wrap=True)
+        service.run()
 
 
 # ---- connections -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 from daemon.access import Roots
 from daemon.frame_cache import FrameCache
 from daemon.messages import Work
+from daemon.page.facts import measured, write_facts
 from daemon.shot_frames import CHUNK, ShotFrames
 from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
@@ -137,6 +138,7 @@ def prepare_dub(work: Work, setting: Setting, progress: Progress) -> PreparedDub
     options = render_options(work.quality, output.watermark)
     render = prepare_render(tracked, performance, actor, output, options=options, progress=progress)
     render.notes, render.mouth = notes, mouth
+    write_facts(folder, render)
     if work.mark is not None and render.renderer.watermark is not None:
         render.renderer.watermark = Watermark(np.array([int(c) for c in work.mark], np.uint8))
     return PreparedDub(render, output, ShotFrames(render.renderer, setting.cache), actor_folder)
@@ -157,7 +159,8 @@ def dub(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
     ready = preparer.prepared(work, progress)
     render = ready.render
     render.renderer.clock = StageClock()
-    frames = ready.frames.frames(render.renderer.shot.frames, progress)
+    wanted = render.renderer.shot.frames
+    frames = measured(Path(work.folder), wanted, ready.frames.frames(wanted, progress))
     before = ready.frames.rendered
     with Together() as files:  # the performance takes its name with the movie
         write_asked_performance(work, ready.output, files)

@@ -40,6 +40,7 @@ from daemon.messages import (
     Work,
 )
 from daemon.shot_frames import CHUNK
+from daemon.structured_log import to_stream
 from visualdub.errors import Interrupted, VisualDubError
 from visualdub.stages import Progress
 
@@ -236,9 +237,7 @@ def main(text: str) -> None:
     if os.getppid() != values["parent"]:  # it ended before the line above
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's, which says when to quit
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    to_stream(sys.stderr)
     from visualdub.stages import return_large_blocks
 
     return_large_blocks()

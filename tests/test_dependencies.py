@@ -27,6 +27,7 @@ MODULE = {
 }  # else the same
 NOT_IMPORTED = {
     "tensorboard": "torch.utils.tensorboard imports it",
+    "playwright": "tests of the page skip without it",
     "pytest-timeout": "a plugin that pytest finds",
     "pytest-xdist": "a plugin that pytest finds",
     "ruff": "a program",
