@@ -1,4 +1,6 @@
-"""Lips that touch in p, b and m of real speech, counted both ways: by the phone head, by a script; against words that PocketSphinx aligned, and against the lips of the tracked mouth."""
+"""Lips that touch in p, b and m of real speech, counted both ways: by the phone head and by a script; against
+words that PocketSphinx aligned, and against the lips of the tracked mouth.
+"""
 
 from __future__ import annotations
 
