@@ -134,17 +134,20 @@ def test_the_network_of_an_actor_draws_what_it_drew(
 
 
 @pytest.mark.slow
-def test_performance_1_is_drawn_as_it_says(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_performance_is_drawn_as_it_says(
+    number: int, talking: Path, flat_actor: Path, tmp_path: Path
+) -> None:
     """The file moves frames 4 to 8 of any clip at 25 frames/s; frame 4 is left alone, frame 5 half drawn."""
     wav, out, matte = write_wav(tmp_path / "new.wav", 1.0), tmp_path / "out.mkv", tmp_path / "matte.mkv"
-    performance = FORMATS / "performance-1.json"
+    performance = FORMATS / f"performance-{number}.json"
     written = ("-o", out, "--matte", matte)
     common = ("dub", talking, "--dialogue", wav, "--actor", flat_actor, "--frames", "4:9")
     vdub(*common, "--use-performance", performance, *written)
     with open_source(matte) as source:
         strongest = [int(np.asarray(f.planes[0]).max()) for f in source.frames()]
     assert strongest == [0, 128, 255, 255, 255]
-    assert read_provenance(out).performance == "performance-1.json"
+    assert read_provenance(out).performance == performance.name
 
 
 def test_provenance_1() -> None:
