@@ -74,7 +74,7 @@ def test_a_script_decides_where_lips_touch(talking: Path) -> None:
     later = dialogue_motion(read_audio(SPOKEN), info, PerformanceAdjustments(offset_ms=80), script=script)
     assert np.flatnonzero(later.closure == 1).tolist() == [12, 13, 14]
     plain = dialogue_motion(read_audio(SPOKEN), info)
-    assert plain.parted is None and (plain.jaw == motion.jaw).all()
+    assert (plain.closure != motion.closure).any() and (plain.jaw == motion.jaw).all()
 
 
 def test_every_bilabial_closes_at_any_rate() -> None:

@@ -23,9 +23,10 @@ from training.speech.words import BILABIALS, PAUSES, grid_words, spoken_phones
 from visualdub.errors import BadInput
 from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.measure.result import Finding, table, write_result
-from visualdub.speech.alignment import Alignment, align_script
+from visualdub.speech.alignment import LEAST_CONFIDENCE, Alignment, align, align_script
 from visualdub.speech.closure import lip_offsets
-from visualdub.speech.phones import PhoneSpan, lips_of
+from visualdub.speech.features import RATE
+from visualdub.speech.phones import PhoneSpan, lips_of, phone_scores
 from visualdub.speech.predict import predict_motion
 from visualdub.speech.script import read_script
 
@@ -135,6 +136,28 @@ def begins_off(script: Alignment, phones: Sequence[PhoneSpan]) -> list[float]:
     return [float(np.abs(others - start).min()) for start in ours]
 
 
+# ---- scripts -----------------------------------------------------------------------------------------------
+
+
+def script_fits(clips: Sequence[SpeechClip]) -> tuple[list[float], list[float]]:
+    """How well the sentence of each GRID clip fits its sound, and how well each other one does; 0 where it
+    does not fit in.
+    """
+    own, other = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        scripts = {}
+        for clip in clips:
+            path = Path(folder) / f"{clip.file}.txt"
+            path.write_text((grid_words(clip.file) or "").replace(".", ""), encoding="utf-8")
+            scripts[clip.file] = read_script(path, "en-gb")
+    for clip in clips:
+        scores = phone_scores(clip.audio)
+        for file, script in scripts.items():
+            found = align(scores, script.words, len(clip.audio) / RATE)
+            (own if file == clip.file else other).append(0.0 if found is None else found.confidence)
+    return own, other
+
+
 # ---- all clips ---------------------------------------------------------------------------------------------
 
 
@@ -162,7 +185,7 @@ def _rate(figures: dict[str, float], way: str, which: str) -> str:
     return f"{100 * figures[f'grid_{way}_words_{which}']:.0f}"
 
 
-def save(path: Path, rows: Sequence[ClipCounts]) -> None:
+def save(path: Path, rows: Sequence[ClipCounts], fits: tuple[list[float], list[float]]) -> None:
     """Print the tables and write the result as JSON."""
     lines: list[list[Any]] = []
     figures: dict[str, float] = {}
@@ -185,6 +208,16 @@ def save(path: Path, rows: Sequence[ClipCounts]) -> None:
     errors = 1000 * np.array([e for r in rows for e in r.border_errors])
     figures["grid_bilabial_begin_median_ms"] = round(float(np.median(errors)), 1)
     figures["grid_bilabial_begin_p90_ms"] = round(float(np.percentile(errors, 90)), 1)
+    own, other = fits
+    figures["grid_true_scripts_refused"] = sum(f < LEAST_CONFIDENCE for f in own)
+    figures["grid_wrong_scripts_accepted"] = sum(f >= LEAST_CONFIDENCE for f in other)
+    figures["grid_true_script_smallest"], figures["grid_wrong_script_largest"] = min(own), max(other)
+    scripts = (
+        f"Of {len(own)} true scripts of GRID's clips {figures['grid_true_scripts_refused']} are refused, of"
+        f" {len(other)} wrong ones (GRID's other sentences, which share words)"
+        f" {figures['grid_wrong_scripts_accepted']} are not, by a least confidence of {LEAST_CONFIDENCE:g};"
+        f" the true ones fit by {min(own):.2f} or more, the wrong ones by {max(other):.2f} or less."
+    )
     columns = ("clips, way", "closures", "recall, %", "precision, %", "F1, %", "touching, %", "spoken, %")
     text = table(columns, lines)
     print(text, figures, sep="\n", flush=True)
@@ -203,7 +236,7 @@ def save(path: Path, rows: Sequence[ClipCounts]) -> None:
         "95 / 90 %, 85 / 70 %",
         "; ".join(f"{_rate(figures, w, 'recall')} / {_rate(figures, w, 'precision')} %" for w in WAYS_TOLD),
     )
-    write_result(path, "Closures", [explained, text], [finding], figures)
+    write_result(path, "Closures", [explained, text, scripts], [finding], figures)
 
 
 def main(given: Sequence[str]) -> int:
@@ -216,10 +249,14 @@ def main(given: Sequence[str]) -> int:
     options = parser.parse_args(given)
     model = face_model(DEFAULT_FACE_MODEL)
     clips = clips_of(options.clips, options.tracks, options.grid, model)
-    rows = [counts for clip in clips if (counts := count_clip(clip, model)) is not None]
-    if not rows:
-        raise BadInput(f"{options.clips} lists no clip with recognised words; expected some")
-    save(options.json, rows)
+    rows, grid = list[ClipCounts](), list[SpeechClip]()
+    for clip in clips:
+        counts = count_clip(clip, model)
+        rows += [] if counts is None else [counts]
+        grid += [] if grid_words(clip.file) is None else [clip]
+    if not grid:
+        raise BadInput(f"{options.clips} lists no clip of the GRID corpus; expected some")
+    save(options.json, rows, script_fits(grid))
     return 0
 
 
