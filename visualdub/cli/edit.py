@@ -60,6 +60,11 @@ class EditRequest:
         return [lang for lang in named if lang] or [None]
 
 
+@command.callback()
+def group() -> None:
+    """Makes `undo` a command of its own, the only one though it is."""
+
+
 @command.command()
 def undo(
     edit: Annotated[Path, typer.Argument(help="A dubbed edit, as vdub dub wrote it.", show_default=False)],

@@ -171,7 +171,7 @@ def dub_planned_shot(
         if planned.action == BAKE:
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
         length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
-        drawn, notes = 0, []
+        drawn, notes, passed = 0, [], dict[str, None]()
         for number, who in enumerate(planned.speaking):
             final = number == len(planned.speaking) - 1
             target = movie if final else Path(scratch) / f"{number}.mkv"
@@ -180,11 +180,12 @@ def dub_planned_shot(
             settings = Output(target, output.codec if final else None, output.crf, watermark=output.watermark)
             report = _speak(shot, who, words, actors[who.role.actor or ""], settings, progress)
             drawn, notes = max(drawn, report.drawn), notes + report.notes
+            passed |= dict.fromkeys(run.reason for run in report.passed)
             if not final:
                 shot = _next_pass(target, shot, progress)
     if drawn == 0:
         movie.unlink(missing_ok=True)
-        raise BadInput(f"no frame shows a mouth that {planned.speaking[0].role.actor} could be drawn on")
+        raise BadInput(f"none of its frames is redrawn: {', '.join(passed)}")
     write_json(beside, {"job": job, "drawn": drawn})
     return ShotResult(planned, movie, drawn=drawn, notes=tuple(notes))
 
@@ -238,8 +239,8 @@ def _read_job(path: Path) -> dict[str, Any] | None:
 
 
 def write_dialogue(cues: Sequence[DialogueCue], length_s: Fraction, path: Path) -> None:
-    """Write what is heard in a shot of `length_s` seconds as one recording: sample 0 at its first frame, each
-    cue at its place, to the sample.
+    """Write what is heard in a shot of `length_s` seconds as one recording: sample 0 at its first frame,
+    every cue at its place, to the sample.
 
     Raises `MediaError` for a recording that cannot be read.
     """

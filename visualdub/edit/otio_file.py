@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 import sys
 import zipfile
@@ -40,12 +41,12 @@ class Refused(Exception):
 # ---- the text ----------------------------------------------------------------------------------------------
 
 
-def depth_of(text: bytes) -> int:
+def depth_of(text: bytes | mmap.mmap) -> int:
     """The deepest nesting of brackets outside strings, in levels."""
     deepest = level = 0
     inside, escaped = False, False
     for start in range(0, len(text), _BLOCK):
-        block = np.frombuffer(text, np.uint8, min(_BLOCK, len(text) - start), start)
+        block = np.frombuffer(text[start : start + _BLOCK], np.uint8)
         quotes = block == ord('"')
         slashes = np.flatnonzero(block == ord("\\"))
         last = -2
@@ -69,7 +70,7 @@ def depth_of(text: bytes) -> int:
     return deepest
 
 
-def require_sound(text: bytes) -> None:
+def require_sound(text: bytes | mmap.mmap) -> None:
     """Raise `Refused` for a text that is too long or too deep to be parsed."""
     if len(text) > MOST_BYTES:
         raise Refused(f"holds {len(text) / 1e6:.0f} MB; expected an edit of at most {MOST_BYTES / 1e6:.0f}")
@@ -83,6 +84,21 @@ def parsed(text: str) -> Any:
         return otio.core.deserialize_json_from_string(text)
     except Exception as e:
         raise Refused(unknown_schema(text) or one_line(e)) from None
+
+
+def parsed_file(path: Path) -> Any:
+    """As `parsed`, of a file, which is not held in memory beside what is made of it."""
+    if path.stat().st_size == 0:
+        raise Refused("is empty; expected the text of an edit")
+    with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        require_sound(text)
+        marked = text[:3] == b"\xef\xbb\xbf"
+    if not marked:
+        try:
+            return otio.core.deserialize_json_from_file(str(path))
+        except Exception:
+            return parsed(decoded(path.read_bytes()))  # says what is wrong
+    return parsed(decoded(path.read_bytes()))
 
 
 def unknown_schema(text: str) -> str | None:
@@ -121,9 +137,7 @@ def read(path: Path) -> tuple[Any, list[str], str]:
             f"holds {path.stat().st_size / 1e6:.0f} MB; expected an edit of at most {MOST_BYTES / 1e6:.0f}"
         )
     if kind in (".otio", ".json"):
-        text = path.read_bytes()
-        require_sound(text)
-        return parsed(decoded(text)), [], "otio"
+        return parsed_file(path), [], "otio"
     if kind == ".otioz":
         text = bundled_text(path)
         require_sound(text)

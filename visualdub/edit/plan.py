@@ -219,7 +219,8 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
     assert found is not None and info is not None
     low, high = clip.visible[0][0], clip.visible[-1][1]
     numbers = found.frames(low - clip.start, high - clip.start)
-    frames = FrameRange(min(numbers), min(max(numbers) + 1, info.frame_count))
+    past = max(numbers) + 1 if found.curve else max(max(numbers) + 1, ceil(found.place(high - clip.start)))
+    frames = FrameRange(min(numbers), min(past, info.frame_count))  # to the end of the last frame's time
     notes = list(shot.notes)
     if abs(float(info.rate) / shot.media_rate - 1) > 0.002:
         wrong = f"the edit says {shot.media_rate:g} frames/s of its media, which have {float(info.rate):g}"

@@ -40,15 +40,16 @@ class SourceMap:
 
     def frame(self, k: int) -> int:
         """The number of the source frame, 0 = the first of the media, that is shown at frame k."""
-        shown = max(0, floor(self._place(k)))
+        shown = max(0, floor(self.place(k)))
         return shown if self.last is None else min(shown, self.last)
 
     def beyond(self, k: int) -> bool:
         """Whether the media have no frame of their own for frame k, so that a neighbour is held."""
-        place = self._place(k)
+        place = self.place(k)
         return place < 0 or (self.last is not None and floor(place) > self.last)
 
-    def _place(self, k: int) -> Fraction:
+    def place(self, k: int) -> Fraction:
+        """Where in the media frame k begins, in source frames."""
         return self.curve[min(max(k, 0), len(self.curve) - 1)] if self.curve else self.start + k * self.slope
 
     def frames(self, start: int, end_exclusive: int) -> list[int]:

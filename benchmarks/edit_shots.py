@@ -1,0 +1,245 @@
+"""An edit of every kind of clip, dubbed by one command, and what must hold of the result.
+
+    python -m benchmarks.edit_shots CLIPS ACTORS OUT
+
+CLIPS: the folder of real clips. ACTORS: a folder with hdtf_hill.actor and studio_a.actor. The edit has media
+of four rates, a dissolve, a retime of 80 %, a reverse, a freeze, a nested stack, a gap, a clip without a
+face, one with missing media, two people with a dialogue each, and a range that is left alone. The dialogue
+has a click at the first and the last sample of each shot. Prints and writes OUT/edit_shots.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.io import wavfile
+
+from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
+from visualdub.media.source import open_source
+from visualdub.timing import FrameRange
+
+RATE = 25  # frames/s of the edit
+WAV_RATE = 48000
+CLICK = 0.9
+Node = dict[str, Any]
+
+
+# ---- the text of an edit -----------------------------------------------------------------------------------
+
+
+def time(value: float, rate: float = RATE) -> Node:
+    """A RationalTime."""
+    return {"OTIO_SCHEMA": "RationalTime.1", "rate": float(rate), "value": float(value)}
+
+
+def span(start: float, length: float, rate: float = RATE) -> Node:
+    """A TimeRange."""
+    times = {"duration": time(length, rate), "start_time": time(start, rate)}
+    return {"OTIO_SCHEMA": "TimeRange.1", **times}
+
+
+def item(schema: str, name: str, **more: Any) -> Node:
+    """An item of a track or stack."""
+    empty = {"metadata": {}, "name": name, "source_range": None, "effects": [], "markers": []}
+    return {"OTIO_SCHEMA": schema, **empty, "enabled": True, **more}
+
+
+def clip(name: str, path: Path, start: float, length: float, **more: Any) -> Node:
+    """A clip of `path`; rate, count: of its media."""
+    rate, count = more.pop("rate", RATE), more.pop("count", 1000)
+    media = {"OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": "", "target_url": str(path)}
+    media |= {"available_range": span(0, count, rate), "available_image_bounds": None}
+    references = {"media_references": {"DEFAULT_MEDIA": media}, "active_media_reference_key": "DEFAULT_MEDIA"}
+    return item("Clip.2", name, **{"source_range": span(start, length, rate), **references, **more})
+
+
+def warp(scalar: float) -> list[Node]:
+    """A constant speed."""
+    effect = {"OTIO_SCHEMA": "LinearTimeWarp.1", "metadata": {}, "name": "", "time_scalar": scalar}
+    return [{**effect, "effect_name": "LinearTimeWarp"}]
+
+
+def track(kind: str, name: str, children: list[Node]) -> Node:
+    """A track."""
+    role = {"visualdub": {"role": "dub"}} if kind == "Audio" else {}
+    return item("Track.1", name, kind=kind, children=children, metadata=role)
+
+
+# ---- material ----------------------------------------------------------------------------------------------
+
+
+def at_rate(clip_path: Path, out: Path, rate: Fraction, count: int = 120) -> Path:
+    """The first frames of a clip as a movie of another rate, without loss."""
+    with open_source(clip_path) as source:
+        count = min(count, source.info.frame_count)
+        info = replace(source.info, rate=rate, frame_count=count, has_audio=False, repeated=(), timecode=None)
+        with MovieWriter(out, replace(info, path=out), "ffv1") as writer:
+            for frame in source.frames(FrameRange(0, count)):
+                writer.write(frame)
+    return out
+
+
+def pictures(path: Path, count: int, size: int = 512) -> list[np.ndarray[Any, Any]]:
+    """Frames of a clip as RGB, (size, size, 3)."""
+    movie, found = cv2.VideoCapture(str(path)), []
+    while len(found) < count and (read := movie.read())[0]:
+        found.append(cv2.resize(read[1], (size, size), interpolation=cv2.INTER_AREA)[..., ::-1])
+    return found
+
+
+def write_pictures(out: Path, frames: list[np.ndarray[Any, Any]]) -> Path:
+    """A movie of RGB pictures at the edit's rate."""
+    height, width = frames[0].shape[:2]
+    info = picture_info(out, width, height, Fraction(RATE), len(frames))
+    with MovieWriter(out, info, "ffv1") as writer:
+        for i, frame in enumerate(frames):
+            writer.write(rgb_frame(np.ascontiguousarray(frame), info.image, i))
+    return out
+
+
+def make_material(clips: Path, out: Path) -> dict[str, Path]:
+    """The movies that the edit is cut from."""
+    out.mkdir(parents=True, exist_ok=True)
+    hill, studio = clips / "hdtf_hill.mp4", clips / "studio_a.mp4"
+    rates = {"24": Fraction(24), "2997": Fraction(30000, 1001), "50": Fraction(50), "25": Fraction(25)}
+    made = {name: at_rate(hill, out / f"hill_{name}.mkv", rate) for name, rate in rates.items()}
+    made["studio"] = at_rate(studio, out / "studio.mkv", Fraction(25))
+    pair = [np.hstack(p) for p in zip(pictures(hill, 80), pictures(studio, 80), strict=False)]
+    made["pair"] = write_pictures(out / "pair.mkv", pair)
+    ramp = np.tile(np.linspace(30, 200, 320, dtype=np.uint8)[None, :, None], (240, 1, 3))
+    made["wall"] = write_pictures(out / "wall.mkv", [np.roll(ramp, 4 * i, 1) for i in range(40)])
+    return made
+
+
+def make_edit(made: dict[str, Path], out: Path) -> tuple[Path, list[tuple[str, int, int]]]:
+    """The edit, and the name, first frame and end of every clip in it."""
+    dissolve = {
+        "OTIO_SCHEMA": "Transition.1",
+        "metadata": {},
+        "name": "d",
+        "transition_type": "SMPTE_Dissolve",
+    }
+    dissolve |= {"in_offset": time(4), "out_offset": time(4)}
+    skip = {"OTIO_SCHEMA": "Marker.2", "metadata": {"visualdub": {"skip": True}}, "name": "", "color": "RED"}
+    skip |= {"marked_range": span(26, 6), "comment": ""}
+    inner = track("Video", "inner", [clip("nested", made["studio"], 10, 16)])
+    shots = [
+        clip("plain", made["25"], 20, 20),
+        clip("film", made["24"], 24, 24, rate=24),
+        dissolve,
+        clip("ntsc", made["2997"], 30, 30, rate=29.97),
+        clip("fast", made["50"], 20, 40, rate=50),
+        clip("slowed", made["25"], 30, 20, effects=warp(0.8)),
+        clip("reversed", made["25"], 20, 16, effects=warp(-1)),
+        clip("frozen", made["25"], 33, 15, effects=warp(0)),
+        item("Stack.1", "compound", children=[inner]),
+        item("Gap.1", "", source_range=span(0, 10)),
+        clip("wall", made["wall"], 5, 15),
+        clip("lost", out / "nowhere.mov", 5, 15),
+        clip("pair", made["pair"], 10, 20),
+        clip("marked", made["25"], 20, 20, markers=[skip]),
+    ]
+    places, at = [], Fraction(0)
+    for shot in shots:
+        if shot is dissolve:
+            continue
+        times = shot["source_range"] or shot["children"][0]["children"][0]["source_range"]
+        frames = round(times["duration"]["value"] / times["duration"]["rate"] * RATE)
+        places.append((shot["name"], int(at), int(at) + frames))
+        at += frames
+    sound = [
+        track("Audio", name, [clip(name, out / f"{name}.wav", 0, int(at), count=int(at))])
+        for name in ("HILL", "STUDIO")
+    ]
+    stack = item("Stack.1", "tracks", children=[track("Video", "picture", shots), *sound])
+    timeline = {"OTIO_SCHEMA": "Timeline.1", "metadata": {}, "name": "fourteen", "tracks": stack}
+    path = out / "cut.otio"
+    path.write_text(json.dumps({**timeline, "global_start_time": time(90000)}, indent=4), encoding="utf-8")
+    (out / "cast.toml").write_text(
+        '[[cast]]\nclip = "pair"\nactor = "hdtf_hill.actor"\nperson = "256,256"\ndialogue = "HILL"\n'
+        '[[cast]]\nclip = "pair"\nactor = "studio_a.actor"\nperson = "768,256"\ndialogue = "STUDIO"\n'
+        '[[cast]]\nclip = "nested"\nactor = "studio_a.actor"\ndialogue = "STUDIO"\n'
+        + "".join(
+            f'[[cast]]\nclip = "{name}"\nactor = "hdtf_hill.actor"\ndialogue = "HILL"\n'
+            for name, _, _ in places
+            if name not in ("pair", "compound")
+        )
+    )
+    return path, places
+
+
+def make_dialogue(dialogue: Path, out: Path, places: list[tuple[str, int, int]]) -> None:
+    """The two dialogues: speech, silent around a click at the first and the last sample of each clip."""
+    for name, recording in (("HILL", "french1.wav"), ("STUDIO", "german1.wav")):
+        rate, speech = wavfile.read(dialogue / recording)
+        mono = np.asarray(speech if speech.ndim == 1 else speech[:, 0], np.float32) / 32768
+        count = places[-1][2] * WAV_RATE // RATE
+        samples = np.interp(np.arange(count) / WAV_RATE, np.arange(len(mono)) / rate, mono).astype(np.float32)
+        for _, first, end in places:
+            for at in (first * WAV_RATE // RATE, end * WAV_RATE // RATE - 1):
+                samples[max(0, at - 200) : at + 200] = 0
+        for _, first, end in places:
+            for at in (first * WAV_RATE // RATE, end * WAV_RATE // RATE - 1):
+                samples[at] = CLICK
+        wavfile.write(out / f"{name}.wav", WAV_RATE, (samples * 32767).astype(np.int16))
+
+
+# ---- what must hold ----------------------------------------------------------------------------------------
+
+
+def clicks(path: Path) -> list[int]:
+    """The samples of a movie's sound that are clicks."""
+    from visualdub.media.audio import read_audio
+
+    return [int(i) for i in np.flatnonzero(np.abs(read_audio(path, WAV_RATE)) > 0.8 * CLICK)]
+
+
+def check(before: Path, after: Path, report: Node) -> Node:
+    """Cuts and lengths of both edits, and where the clicks are in each dubbed movie."""
+    from visualdub.edit.reading import read_edit
+
+    old, new = read_edit(before), read_edit(after)
+    cuts = [(c.name, c.start, c.length, c.shown) for c in old.clips]
+    kept = [(c.name, c.start, c.length, c.shown) for c in new.clips if not c.meta.get("baked")]
+    found: Node = {"same_cuts": cuts == kept, "same_length": old.frame_count == new.frame_count, "shots": []}
+    for shot in report["shots"]:
+        heard = None
+        if shot["output"] is not None and shot["speed"] in (1.0, 0.0, -1.0):
+            with open_source(Path(shot["output"])) as source:
+                samples = round(source.info.frame_count / source.info.rate * WAV_RATE)
+            heard = {"clicks": clicks(Path(shot["output"])), "samples": samples}
+        keys = ("number", "clip", "action", "reason", "frames", "drawn")
+        found["shots"].append({**{k: shot[k] for k in keys}, "heard": heard})
+    return found
+
+
+def main() -> None:
+    """Make the edit, dub it, say what holds."""
+    from visualdub.cli import run
+
+    clips, actors, out = (Path(a).absolute() for a in sys.argv[1:4])
+    made = make_material(clips, out / "material")
+    path, places = make_edit(made, out)
+    make_dialogue(clips.parent / "dialogue", out, places)
+    for name in ("hdtf_hill.actor", "studio_a.actor"):
+        if not (out / name).exists():
+            (out / name).symlink_to(actors / name)
+    options = ["--dialogue-track", "dub", "--cast", str(out / "cast.toml"), "-o", str(out / "dub")]
+    status = run(["dub", str(path), *options, *sys.argv[4:]])
+    if "--plan" in sys.argv:
+        return
+    report = json.loads((out / "dub" / "cut.otio.report.json").read_text())
+    result = {"status": status, **check(path, out / "dub" / "cut.otio", report)}
+    (out / "edit_shots.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
