@@ -58,7 +58,7 @@ def reference_windows(references: NDArray[np.uint8], model: str, window: int, co
     windows = []
     for k in range(count):
         i, openings = k % len(found), OPENINGS[k % len(OPENINGS)]
-        lit = references[found[i]] * LIGHTS[2 * k % len(LIGHTS)]
+        lit = references[found[i]] * LIGHTS[k // len(OPENINGS) % len(LIGHTS)]
         shapes = []
         for t in range(window):
             jaw = np.full(len(found), openings[t % len(openings)] * track.model.jaw_limit)
