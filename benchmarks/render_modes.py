@@ -7,12 +7,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from exporters.actor import TrainedRenderer, load_trained
-from exporters.crops import Window
+from exporters.crops import Window, held_out
 from exporters.onnx import export_renderer
 from exporters.parity import Parity, Picture, compare, eager_pictures
 from visualdub.errors import VisualDubError
@@ -29,7 +30,7 @@ from visualdub.render.providers import (
     model_file,
     openvino_has_bf16,
 )
-from visualdub.render.sessions import open_session
+from visualdub.render.sessions import Session, open_session
 
 EXACT_GOAL, FAST_GOAL = 1.5, 2.5  # times eager PyTorch
 
@@ -86,8 +87,12 @@ def runtime_modes(folder: Path, threads: int) -> list[Mode]:
                 continue
             session = open_session(path, Execution(provider, precision, library_of(provider)), threads)
             name = f"{'onnx' if provider == 'cpu' else provider} {precision}"
-            modes.append(Mode(name, precision == FP32, lambda w, s=session: s.run(w.feed, "rgb")))
+            modes.append(Mode(name, precision == FP32, partial(_run, session)))
     return modes
+
+
+def _run(session: Session, window: Window) -> Picture:
+    return session.run(window.feed, "rgb")
 
 
 def measure(modes: Sequence[Mode], windows: Sequence[Window], rounds: int, threads: int) -> list[Measured]:
@@ -121,7 +126,7 @@ def modes_report(
         refused = export_all(trained, folder)
         for threads in thread_counts:
             modes = [eager_mode(trained, threads), *runtime_modes(folder, threads)]
-            measured = measure(modes, trained.windows, rounds, threads)
+            measured = measure(modes, held_out(trained.windows), rounds, threads)
             text.append(modes_table(measured, threads))
             for m in measured[1:]:
                 figures[f"{m.mode.name} {threads} threads, frames/s"] = round(m.frames_per_second, 2)
@@ -133,7 +138,8 @@ def modes_report(
     text.insert(
         0,
         f"{actor.name}: PyTorch {torch.__version__}, {libraries}; {os.cpu_count()} cores, which {bf16}."
-        f" {len(trained.windows)} windows of the actor's own crops, the fastest of {rounds} rounds in turn;"
+        f" {len(held_out(trained.windows))} windows of the actor's own crops,"
+        f" the fastest of {rounds} rounds in turn;"
         " one thread by its processor time, several by the clock.",
     )
     text += [f"Refused: {reason}." for reason in refused]

@@ -21,7 +21,7 @@ from visualdub.errors import ActorError
 from visualdub.render.providers import FP32, INT8, model_file
 from visualdub.stages import Progress
 
-WINDOWS = 4  # of the actor, which an export is checked on
+WINDOWS = 12  # of the actor, which an export is calibrated and checked on
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,7 +17,16 @@ from visualdub.face.mediapipe_models import MeshTracker
 from visualdub.face.models import face_model
 from visualdub.face.track import Performance, Track
 
-OPENINGS = (0.0, 0.5, 1.0, 0.25)  # of the model's `jaw_limit`, how far the mouth opens from frame to frame
+# How far the mouth opens from frame to frame of a window, in the model's `jaw_limit`s; every fourth window,
+# which nothing is calibrated on, has openings of its own.
+OPENINGS = (
+    (0.0, 0.25, 0.5, 0.75, 1.0),
+    (1.0, 0.8, 0.6, 0.3, 0.1),
+    (0.1, 0.6, 1.2, 0.9, 0.4),
+    (0.5, 0.9, 0.2, 0.7, 0.0),
+)
+LIGHTS = (1.0, 0.85, 1.15)  # times the crop's codes: a shot need not be lit as the references are
+HELD_OUT = 3  # of four windows, the number of the one that nothing is calibrated on
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,9 @@ class Window:
 
 
 def reference_windows(references: NDArray[np.uint8], model: str, window: int, count: int) -> list[Window]:
-    """`count` windows of `window` frames of an actor's references (R, S, S, 3), each frame commanded another
-    opening of the mouth. model: name of the face model. Empty where no face is found in any of them.
+    """`count` windows of `window` frames of an actor's references (R, S, S, 3): in each, one reference in one
+    light opens and closes its mouth as in a shot. model: name of the face model. Empty where no face is found
+    in any of them.
     """
     landmarks = _landmarks(references)
     found = [i for i, points in enumerate(landmarks) if points is not None]
@@ -47,16 +57,28 @@ def reference_windows(references: NDArray[np.uint8], model: str, window: int, co
     crop = Crop(np.tile(np.eye(2, 3), (len(found), 1, 1)), references.shape[1])
     windows = []
     for k in range(count):
-        frames, uv, mask = [], [], []
+        i, openings = k % len(found), OPENINGS[k % len(OPENINGS)]
+        lit = references[found[i]] * LIGHTS[k // len(OPENINGS) % len(LIGHTS)]
+        shapes = []
         for t in range(window):
-            i, opening = (k + t) % len(found), OPENINGS[(k * window + t) % len(OPENINGS)]
-            jaw = np.full(len(found), opening * track.model.jaw_limit)
-            geometry = frame_geometry(track, crop, Performance(jaw, track.expression, np.ones(len(found))), i)
-            frames.append(references[found[i]])
-            uv.append(geometry.uv)
-            mask.append(geometry.mask)
-        windows.append(Window(np.stack(frames), np.stack(uv).astype(np.float32), np.stack(mask)))
+            jaw = np.full(len(found), openings[t % len(openings)] * track.model.jaw_limit)
+            performance = Performance(jaw, track.expression, np.ones(len(found)))
+            shapes.append(frame_geometry(track, crop, performance, i))
+        frames = np.tile(lit.clip(0, 255).astype(np.uint8), (window, 1, 1, 1))
+        uv = np.stack([shape.uv for shape in shapes]).astype(np.float32)
+        windows.append(Window(frames, uv, np.stack([shape.mask for shape in shapes])))
     return windows
+
+
+def held_out(windows: Sequence[Window]) -> list[Window]:
+    """The windows that nothing is calibrated on; all of them where there are fewer than four."""
+    return list(windows[HELD_OUT :: len(OPENINGS)] or windows)
+
+
+def calibrated_on(windows: Sequence[Window]) -> list[Window]:
+    """The windows that are not `held_out`; all of them where there are fewer than four."""
+    kept = [w for k, w in enumerate(windows) if k % len(OPENINGS) != HELD_OUT]
+    return kept if len(windows) > HELD_OUT else list(windows)
 
 
 def _landmarks(references: NDArray[np.uint8]) -> list[NDArray[np.float32] | None]:

@@ -19,7 +19,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from exporters.crops import Window
+from exporters.crops import Window, calibrated_on
 
 BLOCK = 8  # channels that kernels take at once; others are padded, which costs more than int8 saves
 LEAST_INPUTS = 12  # channels of a convolution that gains from int8
@@ -68,8 +68,8 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]
 
 
 def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = False) -> onnx.ModelProto:
-    """`model` with its wide convolutions in int8, weights per channel, activations as they are in every
-    second one of `windows`, so that the others show what was not calibrated on.
+    """`model` with its wide convolutions in int8, weights per channel, activations as they are in
+    those of `windows` that are not held out.
 
     tensorrt: signed, symmetric activations and biases in fp32, which is all that TensorRT takes, and nothing
     but convolutions; it joins them with what follows by itself.
@@ -83,7 +83,7 @@ def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = 
         quantize_static(
             str(source),
             str(target),
-            _Windows(windows[::2]),
+            _Windows(calibrated_on(windows)),
             quant_format=QuantFormat.QDQ,
             nodes_to_quantize=[*convolutions, *behind],
             op_types_to_quantize=["Conv", *FOLLOWING],

@@ -19,7 +19,7 @@ import onnx
 import torch
 
 from exporters.actor import load_trained
-from exporters.crops import Window
+from exporters.crops import Window, held_out
 from exporters.onnx import checked_graph
 from exporters.parity import INPUTS, OUTPUT, Picture, compare, eager_pictures, require_bound
 from visualdub.actor.package import RENDERER, seal
@@ -83,9 +83,9 @@ def export_engine(folder: Path, progress: Progress, precision: str = FP32, write
             f"{done.describe()}; {key.tensorrt} parsed it and built an engine ahead of time ({size});"
             " not run on a GPU"
         )
-    pictures = engine_pictures(trt, built.data, trained.windows)
-    masks = [w.feed["mask"] for w in trained.windows]
-    parity = compare(eager_pictures(trained.renderer, trained.windows), pictures, masks)
+    windows = held_out(trained.windows)
+    pictures = engine_pictures(trt, built.data, windows)
+    parity = compare(eager_pictures(trained.renderer, windows), pictures, [w.feed["mask"] for w in windows])
     require_bound(ENGINE, parity, precision)
     with atomic_path(target) as temporary:
         temporary.write_bytes(built.data)

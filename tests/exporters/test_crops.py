@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporters.crops import random_windows, reference_windows
+from exporters.crops import calibrated_on, held_out, random_windows, reference_windows
 from visualdub.face.crop import crop_of, stable_crop
 from visualdub.face.geometry import mask_of
 from visualdub.face.models import DEFAULT_FACE_MODEL
@@ -29,9 +29,11 @@ def crops(talking: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
 def test_windows_of_an_actors_references(crops: tuple[NDArray[np.uint8], NDArray[np.float32]]) -> None:
     references, mask = crops
-    first, second = reference_windows(references, DEFAULT_FACE_MODEL, 5, 2)
-    assert np.array_equal(first.frames[0], references[0]) and np.array_equal(first.frames[1], references[1])
-    assert np.array_equal(second.frames[0], references[1])
+    first, second, *_, fifth = reference_windows(references, DEFAULT_FACE_MODEL, 5, 5)
+    assert all(np.array_equal(frame, references[0]) for frame in first.frames)
+    assert all(np.array_equal(frame, references[1]) for frame in second.frames)
+    darker = (references[0] * 0.85).astype(np.uint8)
+    assert all(np.array_equal(frame, darker) for frame in fifth.frames)
     both = (first.mask[0] > 0) & (mask > 0)
     assert both.sum() > 0.8 * max(first.mask[0].sum(), mask.sum())  # where the tracked clip has it
     covered = first.uv[0, first.mask[0] > 0]
@@ -46,6 +48,14 @@ def test_the_feed_is_what_the_graph_takes() -> None:
     assert [feed[k].shape for k in feed] == [(1, 5, 3, 64, 64), (1, 5, 64, 64, 2), (1, 5, 64, 64)]
     assert feed["frame"][0, 2, 1, 3, 4] == np.float32(window.frames[2, 3, 4, 1]) / np.float32(255)
     assert {a.dtype for a in feed.values()} == {np.dtype(np.float32)}
+
+
+def test_what_is_checked_is_not_what_was_calibrated_on() -> None:
+    windows = list(random_windows(5, 64, 8))
+    checked, calibrated = held_out(windows), calibrated_on(windows)
+    assert [w is windows[k] for w, k in zip(checked, (3, 7), strict=True)] == [True, True]
+    assert len(calibrated) == 6 and not {id(w) for w in checked} & {id(w) for w in calibrated}
+    assert len(held_out(windows[:2])) == len(calibrated_on(windows[:2])) == 2
 
 
 def test_no_face_no_window() -> None:
