@@ -26,6 +26,7 @@ from visualdub.actor.package import load_actor
 from visualdub.dub import Output, TrackedShot, dub_shot, track_shot
 from visualdub.edit.shot import plan_shot
 from visualdub.measure.result import Finding, table, write_result
+from visualdub.timing import FrameRange
 from visualdub.wire.client import Client
 
 THINK_S = 0.02  # between a reply and the next request of a client
@@ -51,7 +52,9 @@ class Case:
     def __init__(self, args: argparse.Namespace, service: Service, client: Client, folder: Path) -> None:
         self.service, self.client, self.folder = service, client, folder
         self.clip, self.actor, self.dialogue = args.clip, args.actor, args.dialogue
-        self.tracked: TrackedShot = track_shot(plan_shot(self.clip))
+        self.part = args.part
+        span = FrameRange.parse(args.part) if args.part else None
+        self.tracked: TrackedShot = track_shot(plan_shot(self.clip, span))
         self.person = load_actor(self.actor)
 
     def forget_frames(self) -> None:
@@ -63,6 +66,7 @@ class Case:
         """Give the dub to the service."""
         files = {"clip": self.clip, "actor": self.actor, "dialogue": self.dialogue}
         asked: dict[str, Any] = {k: str(v.absolute()) for k, v in files.items()}
+        asked["frames"] = self.part
         return self.client.submit(**asked, output=str(self.folder / name), **more)
 
     def through_service(self, name: str) -> tuple[float, float]:
@@ -87,7 +91,7 @@ class Case:
         chance, taken = random.Random(14), []
         for _ in range(count):
             self.forget_frames()
-            number = chance.randrange(len(self.tracked.track))
+            number = chance.choice(list(self.tracked.shot.frames))
             begun = time.perf_counter()
             self.client.frame(job, number, **options)
             taken.append(1e3 * (time.perf_counter() - begun))
@@ -137,6 +141,7 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--actor", type=Path, required=True)
     parser.add_argument("--dialogue", type=Path, required=True)
+    parser.add_argument("--part", metavar="A:B", help="frames of the clip; all by default")
     parser.add_argument("--rounds", type=int, default=3, help="dubs each way, one after another")
     parser.add_argument("--frames", type=int, default=20, help="frames that are asked for")
     parser.add_argument("--clients", type=int, default=64)
@@ -164,9 +169,9 @@ def measure(case: Case, args: argparse.Namespace) -> tuple[list[str], list[Findi
     case.client.wait(job)
     idle = case.first_frames(job, args.frames)
     boxed = case.first_frames(job, args.frames, box=True)
-    case.client.frame(job, 0)
+    case.client.frame(job, case.tracked.shot.frames.start)
     begun = time.perf_counter()
-    case.client.frame(job, 0)
+    case.client.frame(job, case.tracked.shot.frames.start)
     again = 1e3 * (time.perf_counter() - begun)
     case.forget_frames()
     running = case.submit("busy.mkv")
