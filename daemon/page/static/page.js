@@ -62,7 +62,7 @@ on("row", (row) => { // a job that gets further has more to show
   }
 });
 
-on("edited", ({ version, frames, started }) => {
+on("edited", ({ version, frames }) => {
   state.shot.version = version;
   state.shot.stale = true;
   if (state.shot.review) state.shot.review.outdated = true;
@@ -70,7 +70,7 @@ on("edited", ({ version, frames, started }) => {
   byId("edit-state").textContent = `${frames} frames …`;
   const once = () => {
     if (byId("picture").dataset.version !== version) return;
-    byId("edit-state").textContent = `${frames} frames, ${((performance.now() - started) / 1000).toFixed(1)} s`;
+    byId("edit-state").textContent = `${frames} frames changed`;
     settled = null;
   };
   settled = once;
