@@ -21,6 +21,7 @@ from visualdub.storage import write_text
 from visualdub.timing import FrameRange
 
 DECIMALS = 4
+STEADY, STILL = 0.25, 0.01  # see `_flicker`: a plate that stands still or is compressed has none
 Samples = NDArray[np.float32]
 Region = tuple[slice, slice]
 
@@ -77,8 +78,8 @@ def _boxes(affine: NDArray[np.float64], width: int, height: int) -> NDArray[np.i
 def measured(folder: Path, wanted: FrameRange, frames: Iterator[RenderedFrame]) -> Iterator[RenderedFrame]:
     """`frames` of `wanted` as they come; once all have, their figures are noted in the job's folder.
 
-    sharpness: variance of the Laplacian over the changed pixels, dub over plate. flicker: what comes and goes
-    with one frame there, dub over plate; null for frames that are not drawn. Only three frames are held.
+    sharpness: variance of the Laplacian over the changed pixels, dub over plate. flicker: `unsteadiness`
+    there, dub over plate; null for frames that are not drawn. Only three frames are held.
     """
     sharp: list[float | None] = [None] * len(wanted)
     flicker: list[float | None] = [None] * len(wanted)
@@ -114,16 +115,23 @@ def _flicker(before: RenderedFrame, middle: RenderedFrame, after: RenderedFrame)
     region = _region(middle.matte)
     if region is None or not all(f.inputs.drawn for f in (before, middle, after)):
         return None
-    pairs = zip(*(_lumas(f) for f in (before, middle, after)), strict=True)
-    dub, plate = (_comes_and_goes(*(p[region].astype(np.float32) for p in planes)) for planes in pairs)
-    return _over(dub, plate)
+    dub, plate = (
+        unsteadiness(*(p[region].astype(np.float32) for p in planes))
+        for planes in zip(*(_lumas(f) for f in (before, middle, after)), strict=True)
+    )
+    return _over(dub, max(plate, STEADY))
 
 
-def _comes_and_goes(a: Samples, b: Samples, c: Samples) -> float:
-    """The mean second difference of three frames without what moves on: a mouth that opens changes from `a`
-    to `c` by more than it bends on the way, a flicker comes back.
+def unsteadiness(a: Samples, b: Samples, c: Samples) -> float:
+    """How much comes and goes with the middle one of three frames, against how much moves on from the first
+    to the last: about 1 for noise alone, below 0.5 for a mouth in motion, far above for a flicker.
+
+    Samples of any range: what is below STILL of the picture's own contrast counts as still.
     """
-    return float(np.maximum(np.abs(2 * b - a - c) - np.abs(c - a), 0).mean())
+    onward = np.abs(c - a)
+    returning = np.maximum(np.abs(2 * b - a - c) - onward, 0)
+    still = STILL * float(b.std()) + 1e-6
+    return float(returning.mean()) / (float(onward.mean()) + still)
 
 
 def _over(dub: float, plate: float) -> float | None:

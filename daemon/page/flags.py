@@ -70,7 +70,7 @@ def flags_of(first: int, shot: dict[str, Any], quality: dict[str, Any] | None) -
             "flicker",
             drawn & (flicker > FLICKER),
             flicker,
-            lambda i: f"flicker {flicker[i]:.1f} times the plate's",
+            lambda i: f"{flicker[i]:.1f} times the plate's",
         )
     return sorted(found, key=lambda f: (f.start, f.kind))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import json
@@ -91,7 +92,8 @@ class Guard:
             await _refuse(with_headers, fault)
             return
         inner = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
-        await self._app(inner, receive, with_headers)
+        with contextlib.suppress(asyncio.CancelledError):  # the page ends, and with it whoever waits
+            await self._app(inner, receive, with_headers)
 
     def _judged(self, scope: Scope) -> tuple[str, str | None]:
         """The path without the token, and why the request is refused; None where it is not."""

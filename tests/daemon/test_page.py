@@ -26,13 +26,14 @@ from daemon.service import Service
 from daemon.structured_log import JsonLines
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
+from visualdub.media.source import open_source
 from visualdub.render.shot_renderer import FrameInputs, RenderedFrame
 from visualdub.timing import FrameRange
 
 pytest.importorskip("starlette", reason="starlette is not installed; the page needs it")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed; the page needs it")
 
-from daemon.page.facts import measured
+from daemon.page.facts import measured, unsteadiness
 from daemon.page.flags import QUALITY, flags_of
 from daemon.page.guard import TOKEN_FILE, page_token
 from daemon.page.pictures import SOUND_RATE, Recording
@@ -368,34 +369,51 @@ def test_soft_and_flickering_frames_are_flagged_by_a_mean_of_neighbours() -> Non
 
 
 def drawn_frames(talking: Path, amount: list[float]) -> list[RenderedFrame]:
-    """Frames of noise whose mouth has so much of the plate's detail, which stays the same in all of them."""
-    from visualdub.media.source import open_source
-
+    """Frames of noise over one picture, whose mouth has so much of the plate's contrast."""
     with open_source(talking) as source:
         spec = next(iter(source.frames(FrameRange(0, 1))))
     random = np.random.default_rng(0)
     luma = random.integers(60, 190, spec.planes[0].shape).astype(np.uint8)
-    moved = [np.clip(luma + random.normal(0, 8, luma.shape), 0, 255).astype(np.uint8) for _ in amount]
     matte = np.zeros(luma.shape, np.uint8)
     matte[40:80, 60:110] = 255
     made = []
-    for i, (share, plate) in enumerate(zip(amount, moved, strict=True)):
+    for i, share in enumerate(amount):
+        plate = np.clip(luma + random.normal(0, 8, luma.shape), 0, 255).astype(np.uint8)
         dub = np.where(matte > 0, 125 + share * (plate.astype(np.float64) - 125), plate).astype(np.uint8)
-        source_frame = Frame(50 + i, (plate, *spec.planes[1:]), spec.image)
-        inputs = FrameInputs(i, source_frame, None, None, None, 1.0)
-        made.append(RenderedFrame(replace(source_frame, planes=(dub, *spec.planes[1:])), matte, None, inputs))
+        filmed = Frame(50 + i, (plate, *spec.planes[1:]), spec.image)
+        inputs = FrameInputs(i, filmed, None, None, None, 1.0)
+        made.append(RenderedFrame(replace(filmed, planes=(dub, *spec.planes[1:])), matte, None, inputs))
     return made
 
 
 def test_sharpness_and_flicker_against_the_plate(talking: Path, tmp_path: Path) -> None:
-    frames = drawn_frames(talking, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
+    frames = drawn_frames(talking, [1.0, 1.0, 1.0, 0.5, 1.0, 1.0])
     passed = list(measured(tmp_path, FrameRange(50, 56), iter(frames)))
     assert passed == frames
     figures = json.loads((tmp_path / QUALITY).read_text())
-    np.testing.assert_allclose(figures["sharpness"], [1, 1, 1, 0.25, 0.25, 0.25], rtol=0.05)
+    np.testing.assert_allclose(figures["sharpness"], [1, 1, 1, 0.25, 1, 1], rtol=0.05)
     assert figures["flicker"][0] is None and figures["flicker"][-1] is None  # no neighbours on both sides
     np.testing.assert_allclose(figures["flicker"][1], 1.0, rtol=0.01)
-    np.testing.assert_allclose(figures["flicker"][4], 0.5, rtol=0.1)
+    assert figures["flicker"][3] > 2.5, "the contrast falls for one frame"
+
+
+def test_a_mouth_in_motion_is_steady_and_a_flicker_is_not() -> None:
+    columns = np.arange(200, dtype=np.float32)
+
+    def edge(at: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """A lip: dark on its left, light on its right."""
+        return np.tile(np.clip(120 + 20 * (columns - at), 60, 180), (50, 1)).astype(np.float32)
+
+    random = np.random.default_rng(1)
+    assert unsteadiness(edge(90), edge(92), edge(94)) < 0.05
+    assert unsteadiness(edge(90), edge(91), edge(94)) < 0.5, "it speeds up"
+    assert unsteadiness(edge(90), edge(96), edge(90)) > 5, "it jumps there and back"
+    noise = [edge(90) + random.normal(0, 3, (50, 200)).astype(np.float32) for _ in range(3)]
+    assert 0.6 < unsteadiness(*noise) < 1.4
+    still = [edge(90)] * 3
+    assert unsteadiness(*still) == 0
+    wide = [frame * 257 for frame in noise]  # 16 bit
+    np.testing.assert_allclose(unsteadiness(*wide), unsteadiness(*noise), rtol=1e-4)
 
 
 def test_a_range_that_is_not_drawn_to_its_end_leaves_no_figures(talking: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ function drawCurve(context, lane, width) {
   context.setLineDash([2, 4]);
   context.beginPath(); context.moveTo(LABEL, zero); context.lineTo(width, zero); context.stroke();
   context.setLineDash([]);
-  if (original) line(context, original, lane, range, width, "#6a7078", 1);
+  if (original) line(context, original, lane, range, width, "#8d949d", 1.2);
   line(context, rows, lane, range, width, "#e0a85c", 1.6);
   const perFrame = (width - LABEL) / (span.to - span.from);
   if (perFrame > 7) {
@@ -290,15 +290,14 @@ function end() {
 }
 
 function send(curve, first, values) {
-  const job = state.job, started = performance.now();
-  byId("edit-state").textContent = `${values.length} frames change …`;
+  const { job } = state;
+  byId("edit-state").textContent = `${values.length} frames …`;
   buttons();
   sending = sending.then(() => attempt(async () => {
     const body = { edits: [{ name: curve, first: state.shot.first + first, values }] };
     const done = await askJson(`api/jobs/${job}/performance`, body);
     if (state.job !== job) return;
-    byId("edit-state").dataset.sent = String(performance.now() - started);
-    emit("edited", { version: done.version, frames: values.length, started });
+    emit("edited", { version: done.version, frames: values.length });
   }));
   return sending;
 }
@@ -335,6 +334,9 @@ export async function reset() {
 
 export function buttons() {
   const free = state.shot && !["queued", "running"].includes(state.shot.job.state);
+  const said = byId("edit-state"), wait = "curves can be edited once the job has ended";
+  if (state.shot && !free) said.textContent = wait;
+  else if (said.textContent === wait) said.textContent = "";
   byId("undo").disabled = !undone.length || !free;
   byId("redo").disabled = !redone.length || !free;
   byId("reset").disabled = !free || !state.shot?.original;

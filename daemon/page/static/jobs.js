@@ -79,7 +79,7 @@ function card(job) {
       element("span", { class: "what" }, [job.kind === "dub" ? "" : job.kind, job.quality === "draft" ? "draft" : "", said].filter(Boolean).join(" · ")),
       element("span", {}, rate)),
     job.state === "running" ? element("progress", { max: job.total || 1, value: job.total ? job.done : 0 }) : null,
-    job.reason && !ENDED.slice(0, 1).includes(job.state) ? element("div", { class: "reason" }, job.reason) : null,
+    job.reason && job.state !== "done" && job.reason !== job.state ? element("div", { class: "reason" }, job.reason) : null,
     actions(job));
 }
 

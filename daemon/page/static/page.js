@@ -62,14 +62,15 @@ on("row", (row) => { // a job that gets further has more to show
   }
 });
 
-on("edited", ({ version, frames, started }) => {
+on("edited", ({ version, frames }) => {
   state.shot.version = version;
   state.shot.stale = true;
+  if (state.shot.review) state.shot.review.outdated = true;
   if (!state.shot.original) reload(true);
-  byId("edit-state").textContent = `${frames} frames changed; rendering`;
+  byId("edit-state").textContent = `${frames} frames …`;
   const once = () => {
     if (byId("picture").dataset.version !== version) return;
-    byId("edit-state").textContent = `${frames} frames changed, shown after ${((performance.now() - started) / 1000).toFixed(1)} s`;
+    byId("edit-state").textContent = `${frames} frames changed`;
     settled = null;
   };
   settled = once;
@@ -101,7 +102,7 @@ function flagRow(flag) {
   const frames = flag.end - flag.start > 1 ? `${flag.start}–${flag.end - 1}` : `${flag.start}`;
   return element("li", {}, element("button", {
     class: `flag ${KEYS[flag.kind] ?? flag.kind}`, "data-frame": flag.worst,
-    onclick: (event) => { event.currentTarget.blur(); scrub(flag.worst - state.shot.first); },
+    onclick: () => scrub(flag.worst - state.shot.first),
   }, element("i"), element("span", {}, flag.kind), element("span", { class: "frames" }, frames), element("span", { class: "why" }, flag.text)));
 }
 
@@ -113,7 +114,7 @@ function showReview() {
   }
   byId("save-note").disabled = !state.shot || state.shot.job.kind !== "dub";
   if (document.activeElement !== byId("note")) byId("note").value = review?.note ?? "";
-  byId("decided").textContent = review ? (review.outdated || state.shot.stale ? "before the last change" : review.date.slice(0, 16).replace("T", " ")) : "";
+  byId("decided").textContent = review ? (review.outdated ? "before the last change" : review.date.slice(0, 16).replace("T", " ")) : "";
 }
 
 function showFrame() {
@@ -130,7 +131,8 @@ function showFrame() {
     ["Enlarged", number(shot.enlarged[frame], "×")],
     ["Sharpness / plate", number(shot.quality?.sharpness[frame])],
     ["Flicker / plate", number(shot.quality?.flicker[frame])],
-    ["Clip", `${shot.width}×${shot.height}, ${Number(rate().toFixed(3))} fps`],
+    ["Picture", `${shot.width}×${shot.height}`],
+    ["Rate", `${Number(rate().toFixed(3))} fps`],
     ["Actor", shot.performance.actor ?? "–"],
   ];
   byId("facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -238,7 +240,7 @@ const KEYBOARD = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("textarea, select, input[type=number]");
+  const typing = event.target.matches("textarea, select, input");
   if (event.target.matches("input[type=number]") && event.key === "Enter") event.target.blur();
   if (typing || byId("help").open || event.altKey) return;
   if (event.ctrlKey || event.metaKey) {
@@ -261,14 +263,16 @@ const clicks = {
   "help-button": () => byId("help").showModal(), "help-close": () => byId("help").close(),
 };
 for (const [id, action] of Object.entries(clicks)) {
-  byId(id).addEventListener("click", (event) => { event.currentTarget.blur(); if (state.shot || id.startsWith("help")) action(); });
+  byId(id).addEventListener("click", () => { if (state.shot || id.startsWith("help")) action(); });
 }
 byId("frame").addEventListener("change", (event) => { if (state.shot) scrub(Number(event.target.value) - state.shot.first); });
 
 choices("modes", "mode", "mode");
 choices("views", "view", "view");
 choices("sounds", "sound", "sound");
-for (const id of ["modes", "views", "sounds", "tools"]) byId(id).addEventListener("click", (e) => e.target.blur?.());
+// what a pointer has chosen keeps no focus, so that the keys go on moving through the frames
+document.addEventListener("click", (event) => { if (event.detail > 0) event.target.closest("button")?.blur(); });
+for (const id of ["curve", "reach"]) byId(id).addEventListener("change", (event) => event.target.blur());
 
 // ---- begin
 
