@@ -62,6 +62,7 @@ NEEDED = (
 OPTIONAL = {
     "torch": "vdub adapt, vdub train, vdub export (extra: training)",
     "onnx": "vdub export, vdub train speech (extras: training, exporters)",
+    "openvino": "vdub dub --provider openvino, --fast (extra: openvino)",
     "transformers": "preparing wav2vec2 weights for speech models that listen to them (extra: wav2vec2)",
 }
 ALTERNATIVES = {  # distributions that install the same files: the one that is asked for first
