@@ -62,6 +62,7 @@ OPTIONAL = {
     "torch": "vdub adapt, vdub train, vdub export (extra: training)",
     "onnx": "vdub export, vdub train speech (extras: training, exporters)",
     "pocketsphinx": "vdub train speech (extra: training)",
+    "openvino": "vdub dub --provider openvino, --fast (extra: openvino)",
 }
 ALTERNATIVES = {  # distributions that install the same files: the one that is asked for first
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
