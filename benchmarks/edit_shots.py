@@ -11,6 +11,7 @@ has a click at the first and the last sample of each shot. Prints and writes OUT
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -47,14 +48,14 @@ def span(start: float, length: float, rate: float = RATE) -> Node:
 
 def item(schema: str, name: str, **more: Any) -> Node:
     """An item of a track or stack."""
-    empty = {"metadata": {}, "name": name, "source_range": None, "effects": [], "markers": []}
+    empty: Node = {"metadata": {}, "name": name, "source_range": None, "effects": [], "markers": []}
     return {"OTIO_SCHEMA": schema, **empty, "enabled": True, **more}
 
 
 def clip(name: str, path: Path, start: float, length: float, **more: Any) -> Node:
     """A clip of `path`; rate, count: of its media."""
     rate, count = more.pop("rate", RATE), more.pop("count", 1000)
-    media = {"OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": "", "target_url": str(path)}
+    media: Node = {"OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": "", "target_url": str(path)}
     media |= {"available_range": span(0, count, rate), "available_image_bounds": None}
     references = {"media_references": {"DEFAULT_MEDIA": media}, "active_media_reference_key": "DEFAULT_MEDIA"}
     return item("Clip.2", name, **{"source_range": span(start, length, rate), **references, **more})
@@ -88,7 +89,8 @@ def at_rate(clip_path: Path, out: Path, rate: Fraction, count: int = 120) -> Pat
 
 def pictures(path: Path, count: int, size: int = 512) -> list[np.ndarray[Any, Any]]:
     """Frames of a clip as RGB, (size, size, 3)."""
-    movie, found = cv2.VideoCapture(str(path)), []
+    movie = cv2.VideoCapture(str(path))
+    found: list[np.ndarray[Any, Any]] = []
     while len(found) < count and (read := movie.read())[0]:
         found.append(cv2.resize(read[1], (size, size), interpolation=cv2.INTER_AREA)[..., ::-1])
     return found
@@ -222,8 +224,6 @@ def check(before: Path, after: Path, report: Node) -> Node:
 
 def main() -> None:
     """Make the edit, dub it, say what holds."""
-    from visualdub.cli import run
-
     clips, actors, out = (Path(a).absolute() for a in sys.argv[1:4])
     made = make_material(clips, out / "material")
     path, places = make_edit(made, out)
@@ -232,7 +232,8 @@ def main() -> None:
         if not (out / name).exists():
             (out / name).symlink_to(actors / name)
     options = ["--dialogue-track", "dub", "--cast", str(out / "cast.toml"), "-o", str(out / "dub")]
-    status = run(["dub", str(path), *options, *sys.argv[4:]])
+    command = [sys.executable, "-m", "visualdub.cli", "dub", str(path), *options, *sys.argv[4:]]
+    status = subprocess.run(command, check=False).returncode
     if "--plan" in sys.argv:
         return
     report = json.loads((out / "dub" / "cut.otio.report.json").read_text())

@@ -32,7 +32,11 @@ def clip(number: int, records: int) -> dict[str, Any]:
         "duration": {**time_, "value": float(LENGTH)},
         "start_time": {**time_, "value": 86400.0},
     }
-    media = {"OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": f"A{number:04d}.mov"}
+    media: dict[str, Any] = {
+        "OTIO_SCHEMA": "ExternalReference.1",
+        "metadata": {},
+        "name": f"A{number:04d}.mov",
+    }
     media |= {"available_range": {**span, "duration": {**time_, "value": 1000.0}}}
     media |= {"available_image_bounds": None, "target_url": f"/media/A{number:04d}.mov"}
     parameter = {
@@ -63,10 +67,21 @@ def clip(number: int, records: int) -> dict[str, Any]:
 def write_edit(path: Path, records: int) -> None:
     """Write an edit of CLIPS clips."""
     items = [clip(i, records) for i in range(CLIPS)]
-    usual = {"metadata": {}, "source_range": None, "effects": [], "markers": [], "enabled": True}
+    usual: dict[str, Any] = {
+        "metadata": {},
+        "source_range": None,
+        "effects": [],
+        "markers": [],
+        "enabled": True,
+    }
     track = {"OTIO_SCHEMA": "Track.1", "name": "V1", "children": items, "kind": "Video", **usual}
     stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": [track], **usual}
-    timeline = {"OTIO_SCHEMA": "Timeline.1", "metadata": {}, "name": "many", "global_start_time": None}
+    timeline: dict[str, Any] = {
+        "OTIO_SCHEMA": "Timeline.1",
+        "metadata": {},
+        "name": "many",
+        "global_start_time": None,
+    }
     path.write_text(json.dumps({**timeline, "tracks": stack}, indent=4))
 
 

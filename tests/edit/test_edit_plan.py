@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import wave
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from otio_text import clip, gap, item, media, span, timeline, track, transition,
 
 from visualdub.edit.cast import Cast, Role, read_cast
 from visualdub.edit.dialogue import Line, folder_lines, track_lines, wav_facts
-from visualdub.edit.media import MediaFinder, name_of, path_of
+from visualdub.edit.media import MediaFinder, name_of, path_of, unpack
 from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
 from visualdub.errors import BadInput
@@ -191,6 +192,20 @@ def test_tracks_are_found_by_name_number_role_and_language(tmp_path: Path) -> No
     assert names("dub", "de") == names("D {lang}", "de") == ["2.wav"] and len(names("dub")) == 2
     with pytest.raises(BadInput, match=r"no dialogue track 'x'; its sound tracks are: A1 'D fr', A2 'D de'"):
         track_lines(edit, "x")
+
+
+def test_a_bundle_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
+    bundle = tmp_path / "a.otioz"
+    with zipfile.ZipFile(bundle, "w") as packed:
+        packed.writestr("content.otio", "{}")
+        packed.writestr("media/a.mov", "frames")
+    unpack(bundle, tmp_path / "out")
+    assert (tmp_path / "out/media/a.mov").read_text() == "frames"
+    assert not (tmp_path / "out/content.otio").exists()
+    with zipfile.ZipFile(bundle, "a") as packed:
+        packed.writestr("media/../../b.mov", "frames")
+    with pytest.raises(BadInput, match="leads out of its folder"):
+        unpack(bundle, tmp_path / "out")
 
 
 # ---- the cast ----------------------------------------------------------------------------------------------

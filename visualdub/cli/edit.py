@@ -157,7 +157,7 @@ def planned(request: EditRequest, language: str | None) -> EditPlan:
     """The plan of one language of an edit, with a progress bar over its media."""
     from visualdub.edit.cast import Cast, read_cast
     from visualdub.edit.dialogue import Line, folder_lines, track_lines
-    from visualdub.edit.media import MediaFinder
+    from visualdub.edit.media import MediaFinder, unpack
     from visualdub.edit.plan import PlanOptions, plan_edit
     from visualdub.edit.reading import read_edit
 
@@ -170,8 +170,12 @@ def planned(request: EditRequest, language: str | None) -> EditPlan:
     if request.words.folder is not None:
         more, problems = folder_lines(edit, request.words.folder, language)
         lines, notes = lines + more, notes + problems
+    folder = request.written.folder
+    if request.edit.suffix.lower() == ".otioz" and folder is not None:
+        unpack(request.edit, folder)
     with shown_progress() as progress:
-        finder = MediaFinder(request.edit, request.relink, bundle=None, progress=progress)
+        bundle = folder if request.edit.suffix.lower() == ".otioz" else None
+        finder = MediaFinder(request.edit, request.relink, bundle, progress)
         return plan_edit(edit, finder, lines, PlanOptions(cast, request.words.longer, language), notes)
 
 

@@ -171,7 +171,7 @@ def dub_planned_shot(
         if planned.action == BAKE:
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
         length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
-        drawn, notes, passed = 0, [], dict[str, None]()
+        drawn, notes, passed = 0, list[str](), dict[str, None]()
         for number, who in enumerate(planned.speaking):
             final = number == len(planned.speaking) - 1
             target = movie if final else Path(scratch) / f"{number}.mkv"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +16,7 @@ from visualdub.errors import BadInput
 from visualdub.media.frame import ClipInfo
 from visualdub.media.source import probe
 from visualdub.stages import Progress
+from visualdub.storage import atomic_path
 
 STILLS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".psd", ".tga", ".webp")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -143,6 +146,32 @@ def path_of(url: str, folder: Path) -> Path:
     if parts.netloc and parts.netloc.lower() != "localhost":
         path = f"//{parts.netloc}{path}"
     return folder / path
+
+
+def unpack(bundle: Path, folder: Path) -> None:
+    """Write the media inside an .otioz below `folder`, where its edit names them. A file that is there with
+    its size stays. Raises `BadInput` for a name that leads out of the folder, or a bundle that is cut off.
+    """
+    try:
+        with zipfile.ZipFile(bundle) as packed:
+            for entry in packed.infolist():
+                place = PurePosixPath(entry.filename)
+                if entry.is_dir() or place.parts[:1] != ("media",):
+                    continue
+                if ".." in place.parts or "\\" in entry.filename or ":" in entry.filename:
+                    raise BadInput(f"{bundle} holds {entry.filename!r}, which leads out of its folder")
+                target = folder.joinpath(*place.parts)
+                if target.is_file() and target.stat().st_size == entry.file_size:
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with (
+                    atomic_path(target) as temporary,
+                    packed.open(entry) as read,
+                    temporary.open("wb") as out,
+                ):
+                    shutil.copyfileobj(read, out, 1 << 20)
+    except zipfile.BadZipFile as e:
+        raise BadInput(f"{bundle} is no whole bundle: {e}") from None
 
 
 def name_of(url: str) -> str:
