@@ -145,6 +145,7 @@ def test_space_stops_where_it_is(guest: Visitor) -> None:
         guest.tab.wait_for_timeout(50)
     assert guest.frame != before
     guest.press(" ", "l")
+    guest.tab.wait_for_selector('#play-shape[d^="M4"]', state="attached")  # the button offers to play again
     stopped = guest.frame
     guest.tab.wait_for_timeout(400)
     assert guest.frame == stopped
