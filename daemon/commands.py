@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from visualdub.console import (
     ActorName,
@@ -225,15 +226,8 @@ def jobs_table(rows: list[dict[str, Any]]) -> Table:
         rate = f"{row['rate']:.1f}/s" if far and row["rate"] else ""
         draft = " draft" if row["quality"] == "draft" else ""
         said = far or row["reason"]
-        table.add_row(
-            str(row["job"]),
-            row["state"],
-            row["kind"] + draft,
-            row["client"],
-            said,
-            rate,
-            Path(row["title"]).name,
-        )
+        cells = (row["state"], row["kind"] + draft, row["client"], said, rate, Path(row["title"]).name)
+        table.add_row(str(row["job"]), *map(Text, cells))  # no name of a file or client is markup
     return table
 
 

@@ -24,6 +24,7 @@ from daemon.store import Store
 
 RESTART_S = (0.0, 1.0, 5.0, 30.0)  # before a worker is started again that died young so often in a row
 YOUNG_S = 5.0  # age up to which a death counts as young
+MOST_SAID = 16 << 20  # bytes of what workers print; then it is begun anew
 START_S = 120.0  # that a worker gets to load in, without a sign of life
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,9 @@ class Crew:
             return
         identity = f"worker-{secrets.token_hex(8)}"
         values = {**self._setting, "endpoint": self.endpoint, "identity": identity, "parent": os.getpid()}
-        with (self._folder / "workers.log").open("ab") as output:
+        said = self._folder / "workers.log"
+        full = said.is_file() and said.stat().st_size > MOST_SAID
+        with said.open("wb" if full else "ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "daemon.worker", json.dumps(values)],
                 stdin=subprocess.DEVNULL,

@@ -47,6 +47,9 @@ class Library:
     def add(self, text: str) -> dict[str, Any]:
         """Copy the package at `text`, whole or not at all, after it was read and found to be one."""
         source = self.roots.readable(text)
+        linked = next((p for p in source.rglob("*") if p.is_symlink()), None)
+        if linked is not None:  # it could lead out of the service's folders
+            raise ActorError(f"{linked} is a link; expected a package of files")
         record = load_actor(source).record
         target = self.folder / f"{source.name.removesuffix(SUFFIX)}{SUFFIX}"
         if target.exists():

@@ -14,6 +14,7 @@ from daemon.front import Asker
 from daemon.schedule import QueueFull
 
 PER_WORKER = 2  # questions that a worker holds at a time; the others wait here, in fair order
+MOST_ASKERS = 64  # of one question
 WARM = 3  # jobs whose shots a worker keeps ready
 
 
@@ -47,6 +48,8 @@ class Questions:
         """Ask, or wait for the answer to the same question. Raises `QueueFull`."""
         known = self._by_key.get(key)
         if known is not None:
+            if len(known.askers) >= MOST_ASKERS:
+                raise QueueFull(len(known.askers), "clients wait for this frame")
             known.askers.append(asker)
             return
         if len(self._by_key) >= self._limit:

@@ -38,6 +38,7 @@ from visualdub.wire import schema
 MOST_AT_ONCE = 64  # messages of one socket before the others have their turn
 TICK_S, BEAT_S, HOUSE_S = 0.1, 1.0, 10.0
 EVENT_S = 0.2  # between two events of one job
+MOST_WATCHERS = 256  # of one job
 MOST_HOSTS = 1000  # local connections whose names are known
 QUIT_S = 10.0  # that workers get to end in
 log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ class Service:
         if isinstance(error, QueueFull):
             self._refuse(asker, "busy", str(error), error.waiting)
         elif isinstance(error, OutsideRoots):
-            log.warning("client %s is refused: %s", asker.name, error)
+            log.warning("client %s is refused: %s", asker.name, " ".join(str(error).split()))
             self._refuse(asker, "refused", str(error))
         elif isinstance(error, VisualDubError):
             self._refuse(asker, "bad_request", str(error))
@@ -298,7 +299,10 @@ class Service:
         if job.id not in self.schedule.jobs:
             self._table(asker, job, result=True)
             return
-        self._watchers.setdefault(job.id, []).append(asker)
+        watchers = self._watchers.setdefault(job.id, [])
+        if len(watchers) >= MOST_WATCHERS:
+            raise QueueFull(len(watchers), "clients watch this job")
+        watchers.append(asker)
         self.front.reply(asker, schema.Event(v=1, id=asker.number, job=row(job)))
 
     def _cancel(self, asker: Asker, request: schema.Cancel, bulk: list[bytes]) -> None:

@@ -191,8 +191,8 @@ def follow(client: Requests, job: int, json: bool = False) -> dict[str, Any]:
         print_json(row)
     else:
         for note in row["result"].get("notes", ()):
-            out.print(f"note: {note}")
-        out.print(f"job {job}: {row['title']}")
+            out.print(f"note: {note}", markup=False)
+        out.print(f"job {job}: {row['title']}", markup=False)
     return row
 
 

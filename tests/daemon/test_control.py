@@ -75,6 +75,20 @@ def test_frames_that_nobody_can_render_yet_are_bounded(serve: Serve, tmp_path: P
             client.frame(job, 2, timeout_s=1.0)
 
 
+def test_one_frame_is_waited_for_by_so_many_at_most(
+    client: Client, socket: zmq.Socket[bytes], tmp_path: Path
+) -> None:
+    job = client.submit(**files(tmp_path))
+    for number in range(1, 66):
+        socket.send(msgpack.packb({"v": 1, "id": number, "op": "frame", "job": job, "number": 1}))
+    while True:  # beats of those that wait come first
+        assert socket.poll(10_000)
+        reply = msgpack.unpackb(socket.recv_multipart()[0])
+        if reply["re"] == "error":
+            break
+    assert (reply["id"], reply["kind"], reply["waiting"]) == (65, "busy", 64)
+
+
 def test_cancel_and_retry(client: Client, tmp_path: Path) -> None:
     job = client.submit(**files(tmp_path))
     assert client.cancel(job)["state"] == "cancelled"

@@ -54,6 +54,7 @@ def test_the_client_speaks_the_version_of_the_schema() -> None:
         ({"op": "submit", "dub": {**DUB, "clip": ""}}, "length >= 1"),
         ({"op": "submit", "dub": {**DUB, "clip": "x" * 5000}}, "length <= 4096"),
         ({"op": "jobs", "v": 2}, "Invalid enum value 2"),
+        ({"op": "hello", "edition": 1, "client": "two\nlines"}, "matching regex"),
         ({"op": "adapt", "clips": [], "name": "a", "consent": "x"}, "length >= 1"),
         ({"op": "adapt", "clips": ["/a"], "name": "../a", "consent": "x"}, "matching regex"),
     ],

@@ -28,6 +28,7 @@ JobId = Annotated[int, Meta(ge=1, le=2**53)]
 Number = Annotated[int, Meta(ge=0, le=2**31)]  # of a frame in its clip
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Host = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
 Range = Annotated[str, Meta(pattern=r"^[0-9]{1,9}:[0-9]{1,9}$")]
 Ranges = Annotated[tuple[Range, ...], Meta(max_length=1000)]
 Priority = Annotated[int, Meta(ge=-10, le=10)]
@@ -54,7 +55,7 @@ class Request(Message, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 class Hello(Request, frozen=True, kw_only=True, tag="hello"):
     """Who asks, and what it speaks; answered by `Welcome`."""
 
-    client: Name  # the host application, for the list of jobs
+    client: Host  # the host application, for the list of jobs
     edition: Annotated[int, Meta(ge=1, le=10**6)]
 
 
