@@ -5,11 +5,12 @@
 CLIPS: the folder of real clips. ACTORS: a folder with hdtf_hill.actor and studio_a.actor. The edit has media
 of four rates, a dissolve, a retime of 80 %, a reverse, a freeze, a nested stack, a gap, a clip without a
 face, one with missing media, two people with a dialogue each, and a range that is left alone. The dialogue
-has a click at the first and the last sample of each shot. Prints and writes OUT/edit_shots.json.
+has a click at the first and the last sample of each shot. Prints what was found.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 from scipy.io import wavfile
 
+from visualdub.measure.result import Finding, table, write_result
 from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
 from visualdub.media.source import open_source
 from visualdub.timing import FrameRange
@@ -224,7 +226,14 @@ def check(before: Path, after: Path, report: Node) -> Node:
 
 def main() -> None:
     """Make the edit, dub it, say what holds."""
-    clips, actors, out = (Path(a).absolute() for a in sys.argv[1:4])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path, help="folder of clips")
+    parser.add_argument("actors", type=Path, help="folder with hdtf_hill.actor and studio_a.actor")
+    parser.add_argument("out", type=Path, help="folder to work in")
+    parser.add_argument("--plan", action="store_true", help="print the plan only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+    args = parser.parse_args()
+    clips, actors, out = (p.absolute() for p in (args.clips, args.actors, args.out))
     made = make_material(clips, out / "material")
     path, places = make_edit(made, out)
     make_dialogue(clips.parent / "dialogue", out, places)
@@ -232,14 +241,37 @@ def main() -> None:
         if not (out / name).exists():
             (out / name).symlink_to(actors / name)
     options = ["--dialogue-track", "dub", "--cast", str(out / "cast.toml"), "-o", str(out / "dub")]
-    command = [sys.executable, "-m", "visualdub.cli", "dub", str(path), *options, *sys.argv[4:]]
+    command = [sys.executable, "-m", "visualdub.cli", "dub", str(path), *options, *["--plan"] * args.plan]
     status = subprocess.run(command, check=False).returncode
-    if "--plan" in sys.argv:
+    if args.plan:
         return
     report = json.loads((out / "dub" / "cut.otio.report.json").read_text())
     result = {"status": status, **check(path, out / "dub" / "cut.otio", report)}
-    (out / "edit_shots.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result, indent=1))
+    if args.json:
+        save(args.json, result)
+
+
+def save(path: Path, result: Node) -> None:
+    """Write the result as JSON."""
+    columns = ("clip", "what became of it", "why", "frames", "drawn", "clicks heard at, samples", "of")
+    rows = []
+    for shot in result["shots"]:
+        heard = shot["heard"] or {"clicks": "", "samples": ""}
+        cells = (shot[k] for k in ("clip", "action", "reason", "frames", "drawn"))
+        rows.append((*(str(c) for c in cells), str(heard["clicks"]), str(heard["samples"])))
+    explained = (
+        "An edit of four rates, a dissolve, retimes, a nested stack, a gap, two people and a clip without a"
+        " face, dubbed by one command. The dialogue has a click at the first and last sample of each shot."
+        f" Cuts identical: {result['same_cuts']}; length identical: {result['same_length']}."
+    )
+    drawn = sum(shot["drawn"] > 0 for shot in result["shots"])
+    finding = Finding(
+        "an edit of every kind of clip, dubbed by one command",
+        "every dubbable shot; cuts and length identical",
+        f"{drawn} of {len(result['shots'])} shots; {result['same_cuts']}, {result['same_length']}",
+    )
+    write_result(path, "An edit of every kind of clip", [explained, table(columns, rows)], [finding])
 
 
 if __name__ == "__main__":

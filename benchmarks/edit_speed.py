@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import resource
 import subprocess
@@ -19,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from visualdub.measure.result import Finding, table, write_result
 
 CLIPS, LENGTH = 2000, 48
 LIMITS = {"plain": (2.0, 100.0), "resolve": (8.0, 400.0)}  # seconds, MB
@@ -110,8 +111,8 @@ def plan(path: Path) -> dict[str, float]:
 
 def main() -> None:
     """Make both edits, plan them, print and write what it took."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     parser.add_argument("--plan", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -121,7 +122,7 @@ def main() -> None:
     if options.plan is not None:
         print(json.dumps(plan(options.plan)))
         return
-    result: dict[str, Any] = {"clips": CLIPS, "cores": os.cpu_count()}
+    result: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, records in (("plain", 0), ("resolve", 3)):
             path = Path(folder) / f"{name}.otio"
@@ -135,7 +136,28 @@ def main() -> None:
             result[name] = {"megabytes": round(size / 1e6, 1), **json.loads(done.stdout), **limits}
     print(json.dumps(result, indent=1))
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        save(options.json, result)
+
+
+def save(path: Path, result: dict[str, dict[str, Any]]) -> None:
+    """Write the result as JSON."""
+    columns = ("clips", "file, MB", "seconds", "processor, s", "memory, MB", "of its reader, MB")
+    names = ("megabytes", "seconds", "cpu_seconds", "own_mb", "reader_mb")
+    rows = [(f"{CLIPS} {name}", *(str(found[n]) for n in names)) for name, found in result.items()]
+    explained = (
+        "An edit is read and planned in a process of its own: seconds by the clock and of the processor,"
+        " the start of Python included, and the largest resident memory of the command and of its reader."
+    )
+    findings = [
+        Finding(
+            f"{CLIPS} {name} clips planned: seconds, memory",
+            f"{found['limit_seconds']} s, {found['limit_mb']} MB",
+            f"{found['seconds']} s, {max(found['own_mb'], found['reader_mb']):.0f} MB",
+        )
+        for name, found in result.items()
+    ]
+    figures = {f"{name}_{n}": found[n] for name, found in result.items() for n in names}
+    write_result(path, "Planning an edit", [explained, table(columns, rows)], findings, figures)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from visualdub.dub import (
     prepare_render,
     save_performance,
     shot_audio,
+    spoken_in,
     track_driver,
     track_notes,
     track_shot,
@@ -134,7 +135,8 @@ def prepare_dub(work: Work, setting: Setting, progress: Progress) -> PreparedDub
     notes += audio_notes(audio, tracked.shot, cue) + track_notes(tracked.shot, output.keep_audio)
     folder = Path(work.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_performance(folder / PERFORMANCE, tracked, performance, audio, actor, mouth)
+    spoken = spoken_in(audio, tracked.shot, None)
+    save_performance(folder / PERFORMANCE, tracked, performance, spoken, actor, mouth)
     options = render_options(work.quality, output.watermark)
     render = prepare_render(tracked, performance, actor, output, options=options, progress=progress)
     render.notes, render.mouth = notes, mouth

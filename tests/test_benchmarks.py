@@ -14,7 +14,11 @@ import visualdub.demo
 from visualdub.measure.result import FORMAT
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem not in ("__init__", "results"))
+NAMES = sorted(
+    p.stem
+    for p in (ROOT / "benchmarks").glob("*.py")
+    if p.stem not in ("__init__", "results", "render_modes")
+)
 
 
 @pytest.fixture(autouse=True)

@@ -143,7 +143,7 @@ def script_fits(clips: Sequence[SpeechClip]) -> tuple[list[float], list[float]]:
     """How well the sentence of each GRID clip fits its sound, and how well each other one does; 0 where it
     does not fit in.
     """
-    own, other = [], []
+    own, other = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
         scripts = {}
         for clip in clips:

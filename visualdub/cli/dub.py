@@ -318,8 +318,9 @@ def command(
     words = EditWords(dialogue_track, dialogue_folder, cast, lang, longer)
     written_as = EditWritten(output, host, as_default, codec, crf, not no_watermark)
     if is_edit(clip):
-        for_clips = {"--dialogue": dialogue, "--driver": driver, "--frames": frames, "--face": face}
-        for_clips |= {"--script": script, "--daemon": daemon, "--provider": provider, "--fast": fast}
+        for_clips: dict[str, object] = {"--dialogue": dialogue, "--driver": driver, "--script": script}
+        for_clips |= {"--frames": frames, "--face": face, "--daemon": daemon, "--fast": fast}
+        for_clips |= {"--provider": provider}
         request = EditRequest(clip, actor, words, written_as, tuple(relink or ()), plan, json)
         dub_edit(request, [name for name, value in for_clips.items() if value])
         return
