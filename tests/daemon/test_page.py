@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from daemon_helpers import client_of, short_folder
-from test_commands import VDUB
+from test_service_commands import VDUB
 
 from daemon.service import Service
 from daemon.structured_log import JsonLines

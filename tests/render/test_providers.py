@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +176,17 @@ def test_openvino_renders_what_onnx_runtime_does_and_compiles_once(
     (kept,) = (e.path for e in cache_entries() if e.kind == "compiled")
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")  # damaged: it is compiled again
     assert not Renderer(model, threads=1, choice=RuntimeChoice("openvino"))._session.from_cache  # type: ignore[attr-defined]
+
+
+@needs_openvino
+def test_openvino_tells_nobody_that_it_was_imported() -> None:
+    """Its telemetry starts a process that opens a connection, at every import."""
+    script = (
+        "import sys; from visualdub.render.providers import openvino_package; openvino_package();"
+        "print(sorted(m for m in sys.modules if m.startswith('openvino_telemetry.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["[]"], done.stderr
 
 
 @needs_openvino

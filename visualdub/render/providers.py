@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
 
 from visualdub.errors import BadInput
 
@@ -163,14 +166,19 @@ def openvino_plugin_devices() -> tuple[object, ...]:
     return tuple(d for d in found if d.device.type == ort.OrtHardwareDeviceType.CPU)
 
 
+def openvino_package() -> Any:
+    """The package `openvino`, without its telemetry, which reports every import over the network unasked."""
+    # An import of it fails, and openvino takes the stub that it has for this.
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+    return importlib.import_module(OPENVINO_PACKAGE)
+
+
 @cache
 def openvino_has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this processor."""
     if not has_openvino_package():
         return False
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def library_of(name: str) -> str:

@@ -20,6 +20,7 @@ from visualdub.render.providers import (
     PROVIDERS,
     Execution,
     has_openvino_package,
+    openvino_package,
     openvino_plugin_devices,
 )
 from visualdub.storage import cached, entry, name_or_bytes
@@ -153,9 +154,7 @@ class OpenVinoSession:
     """A network compiled by the package `openvino`, from the cache where it was compiled before."""
 
     def __init__(self, path: Path, execution: Execution, threads: int | None) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = openvino_package().Core()
         settings = openvino_settings(execution, threads)
         source = name_or_bytes(path)
         model = core.read_model(io.BytesIO(source) if isinstance(source, bytes) else source)
