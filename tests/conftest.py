@@ -43,12 +43,14 @@ def demo_clip(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
     """The demo's source: a portrait that counts to five in English, 125 frames at 25 frames/s, H.264 and AAC.
 
     It stands in for a recording of a speaker. It is kept in pytest's cache and made again when the demo's
-    files change.
+    files or the speech models change.
     """
     import visualdub.demo
     from visualdub.demo.run import make_source
 
-    parts = sorted(p for p in Path(visualdub.demo.__file__).parent.rglob("*") if p.suffix in (".py", ".wav"))
+    demo = Path(visualdub.demo.__file__).parent
+    parts = sorted(p for p in demo.rglob("*") if p.suffix in (".py", ".wav"))
+    parts += sorted((demo.parent / "speech" / "data").glob("*.onnx"))  # they move the portrait's mouth
     made_from = hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
     cache = getattr(pytestconfig, "cache", None)  # none where pytest's plugin is switched off
     folder = cache.mkdir("demo_clip") if cache else tmp_path_factory.mktemp("demo_clip")

@@ -125,6 +125,7 @@ def test_closing_ends_every_thread_of_a_chain() -> None:
 
 
 def test_threads_that_nobody_closed_end_with_the_program() -> None:
+    end_threads(60.0)  # those of tests before this one
     items = prefetch(iter(int, 1), 2)
     assert next(items) == 0 and stages._working
     assert end_threads(5.0) and not stages._working

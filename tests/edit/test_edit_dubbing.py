@@ -28,10 +28,11 @@ pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (t
 RATE, WAV_RATE = 25.0, 48000
 
 
-def clicks_at(path: Path, samples: list[int], seconds: float = 3.0) -> Path:
-    """A recording of a quiet tone with clicks at `samples`."""
+def clicks_at(path: Path, samples: list[int], seconds: float = 3.0, until: int | None = None) -> Path:
+    """A recording of a quiet tone, silent from sample `until` on, with clicks at `samples`."""
     t = np.arange(round(seconds * WAV_RATE)) / WAV_RATE
     sound = 0.2 * np.sin(2 * np.pi * 150 * t)
+    sound[until or len(t) :] = 0.0
     sound[samples] = 0.95
     wavfile.write(path, WAV_RATE, (sound * 32767).astype(np.int16))
     return path
@@ -45,8 +46,8 @@ def shot(name: str, movie: Path, start: float, length: float, **more: Any) -> di
     return clip(name, start, length, RATE, reference=media(str(movie), 0, 40, RATE), **more)
 
 
-def cut(folder: Path, *shots: dict[str, Any], clicks: list[int]) -> Path:
-    words = clicks_at(folder / "new.wav", clicks)
+def cut(folder: Path, *shots: dict[str, Any], clicks: list[int], until: int | None = None) -> Path:
+    words = clicks_at(folder / "new.wav", clicks, until=until)
     sound = clip("new", 0, 75, RATE, reference=media(str(words), 0, 75, RATE))
     return write(folder / "cut.otio", timeline(track(*shots), track(sound, kind="Audio", name="new")))
 
@@ -93,7 +94,7 @@ def test_an_edit_is_dubbed_in_place_and_resumes(
 def test_a_reverse_is_baked_on_a_track_above(talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     first = shot("back", talking, 10, 6, effects=[warp(-1)])
     still = shot("held", talking, 8, 8, effects=[warp(0)])
-    edit = cut(tmp_path, first, still, clicks=[0, 6 * 1920 - 1])
+    edit = cut(tmp_path, first, still, clicks=[0, 6 * 1920 - 1], until=6 * 1920)
     arguments = ["dub", str(edit), "-o", str(tmp_path / "out"), "--actor", str(flat_actor)]
     assert run([*arguments, "--dialogue-track", "new"]) == 0
     report = json.loads((tmp_path / "out" / "cut.otio.report.json").read_text())

@@ -170,7 +170,9 @@ def openvino_package() -> Any:
     """The package `openvino`, without its telemetry, which reports every import over the network unasked."""
     # An import of it fails, and openvino takes the stub that it has for this.
     sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
-    return importlib.import_module(OPENVINO_PACKAGE)
+    import openvino
+
+    return openvino
 
 
 @cache
