@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from visualdub.cli.edit import (
+    AsDefault,
+    CastIn,
+    DialogueFolder,
+    DialogueTrack,
+    EditLanguages,
+    Host,
+    PlanOnly,
+    Policy,
+    Relink,
+)
 from visualdub.console import (
     Codec,
     Crf,
@@ -112,87 +123,6 @@ Movie = Annotated[
         help="The dubbed movie, or a folder for a dubbed edit. With several dialogues the name of each"
         " recording is added.",
         show_default=False,
-    ),
-]
-DialogueTrack = Annotated[
-    str | None,
-    typer.Option(
-        "--dialogue-track",
-        metavar="NAME",
-        help="Of an edit: the sound track with the new words, by its name, number or role; {lang} in it"
-        " stands for the language.",
-        rich_help_panel="Edits",
-    ),
-]
-DialogueFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--dialogue-folder",
-        metavar="DIR",
-        help="Of an edit: recordings named as its clips, or with BWF timecode.",
-        rich_help_panel="Edits",
-    ),
-]
-CastIn = Annotated[
-    Path | None,
-    typer.Option(
-        "--cast",
-        metavar="TOML",
-        help="Of an edit: who speaks in which of its clips.",
-        rich_help_panel="Edits",
-    ),
-]
-EditLanguages = Annotated[
-    str | None,
-    typer.Option(
-        "--lang",
-        metavar="fr,de",
-        help="Of an edit: the languages, each an edit of its own.",
-        rich_help_panel="Edits",
-    ),
-]
-Policy = Annotated[
-    str,
-    typer.Option(
-        "--longer",
-        metavar="next-shot|cut|hold",
-        help="Of an edit: what becomes of dialogue that is longer than its shot. The next shot speaks on, or"
-        " it is cut there, or is heard on with no mouth moving.",
-        rich_help_panel="Edits",
-    ),
-]
-Relink = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--relink",
-        metavar="DIR",
-        help="Of an edit: where media lie that moved, found by name and timecode.",
-        rich_help_panel="Edits",
-    ),
-]
-Host = Annotated[
-    str | None,
-    typer.Option(
-        "--for",
-        metavar="resolve|premiere|avid|nuke",
-        help="Of an edit: write what this program insists on.",
-        rich_help_panel="Edits",
-    ),
-]
-AsDefault = Annotated[
-    bool,
-    typer.Option(
-        "--as-default",
-        help="Of an edit: put the dub under DEFAULT_MEDIA, for programs that know no other.",
-        rich_help_panel="Edits",
-    ),
-]
-PlanOnly = Annotated[
-    bool,
-    typer.Option(
-        "--plan",
-        help="Of an edit: print what would become of each clip, and dub nothing.",
-        rich_help_panel="Edits",
     ),
 ]
 OptionalActor = Annotated[

@@ -15,6 +15,92 @@ from visualdub.errors import BadInput
 if TYPE_CHECKING:
     from visualdub.edit.plan import EditPlan, PlannedShot
 
+# ---- options of `vdub dub` that are for edits alone --------------------------------------------------------
+
+DialogueTrack = Annotated[
+    str | None,
+    typer.Option(
+        "--dialogue-track",
+        metavar="NAME",
+        help="Of an edit: the sound track with the new words, by its name, number or role; {lang} in it"
+        " stands for the language.",
+        rich_help_panel="Edits",
+    ),
+]
+DialogueFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--dialogue-folder",
+        metavar="DIR",
+        help="Of an edit: recordings named as its clips, or with BWF timecode.",
+        rich_help_panel="Edits",
+    ),
+]
+CastIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--cast",
+        metavar="TOML",
+        help="Of an edit: who speaks in which of its clips.",
+        rich_help_panel="Edits",
+    ),
+]
+EditLanguages = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="fr,de",
+        help="Of an edit: the languages, each an edit of its own.",
+        rich_help_panel="Edits",
+    ),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--longer",
+        metavar="next-shot|cut|hold",
+        help="Of an edit: what becomes of dialogue that is longer than its shot. The next shot speaks on, or"
+        " it is cut there, or is heard on with no mouth moving.",
+        rich_help_panel="Edits",
+    ),
+]
+Relink = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--relink",
+        metavar="DIR",
+        help="Of an edit: where media lie that moved, found by name and timecode.",
+        rich_help_panel="Edits",
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="resolve|premiere|avid|nuke",
+        help="Of an edit: write what this program insists on.",
+        rich_help_panel="Edits",
+    ),
+]
+AsDefault = Annotated[
+    bool,
+    typer.Option(
+        "--as-default",
+        help="Of an edit: put the dub under DEFAULT_MEDIA, for programs that know no other.",
+        rich_help_panel="Edits",
+    ),
+]
+PlanOnly = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        help="Of an edit: print what would become of each clip, and dub nothing.",
+        rich_help_panel="Edits",
+    ),
+]
+
+# ---- what they ask for -------------------------------------------------------------------------------------
+
 command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back.")
 
 
@@ -58,11 +144,6 @@ class EditRequest:
         """The languages, or None alone where none is named."""
         named: list[str | None] = [lang.strip() for lang in (self.words.languages or "").split(",")]
         return [lang for lang in named if lang] or [None]
-
-
-@command.callback()
-def group() -> None:
-    """Makes `undo` a command of its own, the only one though it is."""
 
 
 @command.command()

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import typer
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 from visualdub.errors import BadInput
 
@@ -40,8 +40,9 @@ def find_command(name: str) -> Any:
 
 def as_click(name: str, target: Any) -> Any:
     """The click command of what a package offers: a whole Typer application, or one function."""
+    command: Any
     if isinstance(target, typer.Typer):
-        command = get_command(target)
+        command = get_group(target)  # of one command too, and without options for the shell's completion
     else:
         app = typer.Typer(add_completion=False)
         app.command(name)(target)
