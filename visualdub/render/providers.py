@@ -168,7 +168,7 @@ def openvino_plugin_devices() -> tuple[object, ...]:
 
 def openvino_package() -> Any:
     """The package `openvino`, without its telemetry, which reports every import over the network unasked."""
-    # An import of it fails, and openvino takes the stub that it has for this.
+    # `import openvino_telemetry` now raises ImportError, for which openvino ships a stub that sends nothing.
     sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     import openvino
 
