@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -582,7 +581,7 @@ def _provenance(renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds
         source_hash=renderer.track.source_hash,
         frames=str(shot.frames),
         actor=actor.record.name,
-        consent=dataclasses.asdict(actor.record.consent),
+        consent=asdict(actor.record.consent),
         prior_hash=actor.record.prior_hash,
         dialogue=recording.name if recording else None,
         dialogue_hash=content_hash(recording) if recording else None,
