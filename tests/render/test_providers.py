@@ -182,11 +182,24 @@ def test_openvino_renders_what_onnx_runtime_does_and_compiles_once(
 def test_openvino_tells_nobody_that_it_was_imported() -> None:
     """Its telemetry starts a process that opens a connection, at every import."""
     script = (
-        "import sys; from visualdub.render.providers import openvino_package; openvino_package();"
+        "import sys; from visualdub.render.providers import openvino_core; openvino_core();"
         "print(sorted(m for m in sys.modules if m.startswith('openvino_telemetry.')))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["[]"], done.stderr
+
+
+@needs_openvino
+def test_ctrl_c_after_two_renderers_is_a_signal_like_any_other(model: Path) -> None:
+    script = (
+        "import signal; from pathlib import Path; from visualdub.render.runtime import Renderer\n"
+        "from visualdub.render.providers import RuntimeChoice\n"
+        f"opened = lambda: Renderer(Path({str(model)!r}), threads=1, choice=RuntimeChoice('openvino'))\n"
+        "first = opened(); second = opened(); del first; del second\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled')); signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["handled"]), done.stderr
 
 
 @needs_openvino

@@ -166,13 +166,19 @@ def openvino_plugin_devices() -> tuple[object, ...]:
     return tuple(d for d in found if d.device.type == ort.OrtHardwareDeviceType.CPU)
 
 
-def openvino_package() -> Any:
-    """The package `openvino`, without its telemetry, which reports every import over the network unasked."""
+@cache
+def openvino_core() -> Any:
+    """OpenVINO in this process, without its telemetry, which reports every import over the network unasked.
+
+    There is one for as long as the process runs. Each sets a stack for signals, and puts back the one before
+    when it ends; of two that overlap, the second puts back one that is gone, and the next Ctrl-C would be a
+    segmentation fault.
+    """
     # `import openvino_telemetry` now raises ImportError, for which openvino ships a stub that sends nothing.
     sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     import openvino
 
-    return openvino
+    return openvino.Core()
 
 
 @cache
@@ -180,7 +186,7 @@ def openvino_has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this processor."""
     if not has_openvino_package():
         return False
-    return "BF16" in openvino_package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def library_of(name: str) -> str:

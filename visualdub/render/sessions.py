@@ -20,7 +20,7 @@ from visualdub.render.providers import (
     PROVIDERS,
     Execution,
     has_openvino_package,
-    openvino_package,
+    openvino_core,
     openvino_plugin_devices,
 )
 from visualdub.storage import cached, entry, name_or_bytes
@@ -154,7 +154,7 @@ class OpenVinoSession:
     """A network compiled by the package `openvino`, from the cache where it was compiled before."""
 
     def __init__(self, path: Path, execution: Execution, threads: int | None) -> None:
-        core = openvino_package().Core()
+        core = openvino_core()
         settings = openvino_settings(execution, threads)
         source = name_or_bytes(path)
         model = core.read_model(io.BytesIO(source) if isinstance(source, bytes) else source)
