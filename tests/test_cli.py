@@ -75,7 +75,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["frobnicate"], ["dub"], ["track", "x.mp4", "--no-such-option"], ["demo", "--minutes", "many"]]
+    "args", [["frobnicate"], ["dub"], ["track", "x.mp4", "--no-such-option"], ["demo", "--steps", "many"]]
 )
 def test_wrong_usage_is_status_2_without_a_traceback(
     args: list[str], capsys: pytest.CaptureFixture[str]

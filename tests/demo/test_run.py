@@ -27,8 +27,8 @@ def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("visualdub.services.adapt_service", lambda: adapt)
     folder = tmp_path / "demo"
-    assert run(["demo", "-o", str(folder), "--minutes", "0.1"]) == 0
-    assert [(str(r.clips[0].frames), r.minutes, r.name) for r in requests] == [("0:100", 0.1, "portrait")]
+    assert run(["demo", "-o", str(folder), "--steps", "3"]) == 0
+    assert [(str(r.clips[0].frames), r.steps, r.name) for r in requests] == [("0:100", 3, "portrait")]
     files = {p.name for p in folder.iterdir()}
     assert files >= {
         "source.mp4",

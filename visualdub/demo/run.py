@@ -88,7 +88,7 @@ def shown(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minutes: float, cores: int) -> None:
+def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], cores: int) -> None:
     """Write the report to `path`, beside the files that it shows."""
     rows = "\n".join(
         f"<tr><td>{html.escape(name)}</td><td>{shown(lookup(measures, key))}</td><td>{good}</td></tr>"
@@ -101,7 +101,6 @@ def write_page(path: Path, measures: dict[str, Any], dub: dict[str, Any], minute
     values = {
         "rows": rows,
         "stages": stages,
-        "minutes": f"{minutes:g}",
         "cores": str(cores),
         "version": __version__,
         "steps": str(measures["steps"]),
@@ -128,7 +127,7 @@ CONSENT = "a public domain picture of the US Navy, 1984, this demonstration only
 SHOWN = 8  # columns of the contact sheet
 
 Say = Callable[[str], None]
-Adapt = Callable[[Path, FrameRange, float, Path], None]  # clip, frames, minutes, folder of the actor
+Adapt = Callable[[Path, FrameRange, int, Path], None]  # clip, frames, steps, folder of the actor
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def label(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, Any]:
+def run_demo(folder: Path, steps: int, adapt: Adapt, say: Say) -> dict[str, Any]:
     """Run the demo in `folder`, replacing the files of an earlier one. Returns its measures and report."""
     from visualdub.actor.package import load_actor
     from visualdub.dub import Output, dub_shot, track_shot
@@ -197,8 +196,8 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     make_source(files.source)
     say("2/5 tracking")
     shot = track_shot(plan_shot(files.source))
-    say(f"3/5 adapting to frames {ADAPTED}, about {minutes:g} minutes")
-    adapt(files.source, ADAPTED, minutes, files.actor)
+    say(f"3/5 adapting to frames {ADAPTED}, {steps} steps, a minute or two on two cores")
+    adapt(files.source, ADAPTED, steps, files.actor)
     actor = load_actor(files.actor)
     say("4/5 dubbing in French")
     report = dub_shot(shot, FRENCH, actor, Output(files.dub))
@@ -208,7 +207,7 @@ def run_demo(folder: Path, minutes: float, adapt: Adapt, say: Say) -> dict[str, 
     columns = list(pairs(files.source, files.dub, np.linspace(6, FRAMES - 14, SHOWN).astype(int)))
     save_sheet(columns, files.sheet)
     save_sheet(columns[1:6], files.picture)
-    write_page(files.page, measures, report.as_dict(), minutes, os.cpu_count() or 1)
+    write_page(files.page, measures, report.as_dict(), os.cpu_count() or 1)
     return {"measures": measures, "dub": report.as_dict()}
 
 
