@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import signal
@@ -19,8 +18,8 @@ import pytest
 from daemon_helpers import short_folder, start_process, workers_of
 from helpers import write_wav
 
+from benchmarks.service_chaos import hashes
 from daemon.config import Config
-from visualdub.media.source import open_source
 from visualdub.wire import Client, Unreachable
 
 DEADLINE_S = 400.0
@@ -77,24 +76,6 @@ def stage(talking: Path, flat_actor: Path, tmp_path: Path) -> Iterator[Stage]:
             made.process.terminate()
             made.process.kill()
             made.process.wait(30)
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """What every file in a folder shows: of movies the samples, of others the bytes; records are left out,
-    they hold times.
-    """
-    found = {}
-    for path in sorted(folder.iterdir()):
-        total = hashlib.sha256()
-        if path.suffix == ".mkv":
-            with open_source(path) as source:
-                for frame in source.frames():
-                    for plane in frame.planes:
-                        total.update(plane.tobytes())
-        elif path.suffix != ".json" or path.name == "mouth.json":
-            total.update(path.read_bytes())
-        found[path.name] = total.hexdigest()
-    return found
 
 
 def wait_for(client: Client, jobs: list[int]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from visualdub.errors import BadInput
 from visualdub.speech import features
 from visualdub.speech.activity import drop_bursts
 from visualdub.speech.ipa import BILABIALS, CLASSES, SILENCE
-from visualdub.storage import name_or_bytes
+from visualdub.speech.session import open_network
 
 HEAD = Path(__file__).parent / "data" / "phones.onnx"
 STEP_SECONDS = features.HOP / features.RATE  # 20 ms; step k is centred on k * STEP_SECONDS
@@ -51,15 +51,7 @@ def head_session(path: Path = HEAD) -> onnxruntime.InferenceSession:
     """The phone head in a file, on one core. Raises `BadInput` for another file, and for a head whose classes
     or input features are not this version's.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            name_or_bytes(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as e:  # ONNX Runtime has no common base for its errors
-        raise BadInput(f"{path} is not a phone head: {str(e).splitlines()[0]}") from e
+    session = open_network(path, "a phone head")
     facts = session.get_modelmeta().custom_metadata_map
     if facts.get("features") != features.WHISPER.name or facts.get("classes") != " ".join(CLASSES):
         raise BadInput(

@@ -21,7 +21,7 @@ from visualdub.speech.activity import STEP_RATE, drop_bursts, speech_activity_en
 from visualdub.speech.features.whisper import KEPT
 from visualdub.speech.ipa import CLASSES
 from visualdub.speech.phones import PAUSE, head_scores, lips_of, phones_of, silenced
-from visualdub.storage import name_or_bytes
+from visualdub.speech.session import open_network
 
 MODEL = Path(__file__).parent / "data" / "speech.onnx"
 RECORD = MODEL.with_suffix(".json")
@@ -74,15 +74,7 @@ def _session(path: Path) -> tuple[onnxruntime.InferenceSession, features.Feature
 
     Raises `BadInput` for a file that is no speech model, and for features that cannot be made.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            name_or_bytes(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as e:  # ONNX Runtime has no common base for its errors
-        raise BadInput(f"{path} is not a speech model: {str(e).splitlines()[0]}") from e
+    session = open_network(path, "a speech model")
     name = session.get_modelmeta().custom_metadata_map.get("features")
     if name is None:
         raise BadInput(f"{path} does not name its input features; expected a speech model")

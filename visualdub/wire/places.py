@@ -36,7 +36,7 @@ def read_address(folder: Path | None = None) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise Unreachable(
-            f"{path} does not say where the service is; expected it to run: vdub serve"
+            f"no service runs here ({path} does not say where); start one: vdub serve"
         ) from None
     if not isinstance(values, dict) or not isinstance(values.get("endpoint"), str):
         raise Unreachable(f"{path} names no endpoint; start the service again: vdub serve")

@@ -14,7 +14,7 @@ from scipy.fft import rfft
 from visualdub.arrays import padded_slice
 from visualdub.speech.features.mel import HOP, RATE, FeatureKind, Level, feature_count
 from visualdub.speech.features.mel_filters import bin_hertz, slaney_edges, triangles
-from visualdub.storage import name_or_bytes
+from visualdub.speech.session import open_network
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -88,9 +88,4 @@ WHISPER = Whisper("whisper-base-34-96-1", 96, Path(__file__).parents[1] / "data"
 @cache
 def encoder_session(path: Path) -> onnxruntime.InferenceSession:
     """The encoder in a file, on one core."""
-    import onnxruntime  # only here: a prior is trained where there is no ONNX Runtime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(name_or_bytes(path), options, providers=["CPUExecutionProvider"])
+    return open_network(path, "an encoder of Whisper")
