@@ -249,8 +249,8 @@ def report(chaos: Chaos, path: Path | None) -> None:
         ("jobs lost, files that differ or are half written", len(chaos.faults)),
     ]
     text = [
-        "Mixed jobs (dubs, tracks, performances, an edit) while processes are killed and frozen at random; what"
-        " they make is compared with an undisturbed run, sample by sample.",
+        "Mixed jobs (dubs, tracks, performances, an edit) while processes are killed and frozen by chance;"
+        " what they make is compared with an undisturbed run, sample by sample.",
         table(("what", "how often"), rows),
         *chaos.faults[:20],
     ]
