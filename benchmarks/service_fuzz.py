@@ -216,7 +216,8 @@ def settled(of: psutil.Process, before: int) -> int:
 
 def memory(of: psutil.Process) -> int:
     """Bytes of a process."""
-    return int(of.memory_info().rss)
+    resident: int = of.memory_info().rss
+    return resident
 
 
 def started(folder: Path) -> Iterator[Service]:
