@@ -211,7 +211,7 @@ def settled(of: psutil.Process, before: int) -> int:
     end = time.monotonic() + 20
     while of.num_fds() > before and time.monotonic() < end:
         time.sleep(0.1)
-    return of.num_fds()
+    return int(of.num_fds())
 
 
 def memory(of: psutil.Process) -> int:
