@@ -170,6 +170,7 @@ def dub_planned_shot(
         shot = planned.shot
         if planned.action == BAKE:
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
+            shot = replace(shot, skipped=planned.skipped)
         length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
         drawn, notes, passed = 0, list[str](), dict[str, None]()
         for number, who in enumerate(planned.speaking):

@@ -31,7 +31,7 @@ class Speaking:
     """Somebody who speaks in a shot, and what, in seconds after the shot's first frame."""
 
     role: Role
-    cues: tuple[DialogueCue, ...]
+    cues: tuple[DialogueCue, ...]  # none: what they say began in an earlier shot, and their mouth stays still
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PlannedShot:
     map: SourceMap | None = None
     frames: FrameRange | None = None  # of the media: those that are shown
     timeline: tuple[int, int] = (0, 0)  # frames of the edit that show them
-    skipped: tuple[FrameRange, ...] = ()  # of `frames`, left alone
+    skipped: tuple[FrameRange, ...] = ()  # of `frames`, of BAKE of the baked movie, that are left alone
     speaking: tuple[Speaking, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -231,8 +231,8 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
             return replace(shot, reason="all its frames lie outside its media")
     baked = found.needs_baking
     reason = f"one source frame needs several mouths ({found.kind})" if baked else ""
-    skipped = () if baked else tuple(_left_alone(shot, found, frames))
-    if skipped and sum(len(run) for run in skipped) >= len(frames):
+    skipped = tuple(_left_alone_of_movie(shot, found) if baked else _left_alone(shot, found, frames))
+    if skipped and sum(len(run) for run in skipped) >= (high - low if baked else len(frames)):
         return replace(shot, reason="all its frames are marked to be left alone")
     return replace(
         shot,
@@ -249,10 +249,30 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
 def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list[FrameRange]:
     """Runs of source frames that another clip hides, or that a marker leaves alone; no two of them meet."""
     clip = shot.clip
-    runs: list[tuple[int, int]] = []
-    for (_, a), (b, _) in pairwise(clip.visible):
-        runs.append((found.frame(a - 1 - clip.start) + 1, found.frame(b - clip.start)))
+    hidden = [
+        (found.frame(a - 1 - clip.start) + 1, found.frame(b - clip.start))
+        for (_, a), (b, _) in pairwise(clip.visible)
+    ]
+    return _joined([*hidden, *_marked(shot, found)], frames)
+
+
+def _left_alone_of_movie(shot: PlannedShot, found: SourceMap) -> list[FrameRange]:
+    """As `_left_alone`, in frames of the movie of a retimed clip, which has one for each frame of the edit."""
+    clip = shot.clip
+    low, high = clip.visible[0][0], clip.visible[-1][1]
+    marked = _marked(shot, found)
+    shown = enumerate(found.frames(low - clip.start, high - clip.start))
+    runs = [(k, k + 1) for k, number in shown if any(a <= number < b for a, b in marked)]
+    runs += [(a - low, b - low) for (_, a), (b, _) in pairwise(clip.visible)]
+    return _joined(runs, FrameRange(0, high - low))
+
+
+def _marked(shot: PlannedShot, found: SourceMap) -> list[tuple[int, int]]:
+    """Source frames that markers leave alone, half open. A marker's times are those of the media."""
+    runs = []
+    clip = shot.clip
     times = clip.node.get("range")
+    lowest = found.start + min(Fraction(0), (clip.length - 1) * found.slope)  # that `source_range` starts at
     for marker in clip.node.get("markers", ()):
         if marker["meta"].get("skip") is not True or not times or None in (marker["range"] or [None]):
             continue
@@ -260,10 +280,14 @@ def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list
         begins = media_frame(start, rate, times[2]) - Fraction(times[0])  # in frames of the clip's own rate
         ends = begins + Fraction(length) / Fraction(rate) * Fraction(times[2])
         step = standard_rate(shot.media_rate) / standard_rate(times[2])
-        runs.append((floor(found.start + begins * step), ceil(found.start + ends * step)))
-    inside = sorted((max(a, frames.start), min(b, frames.end_exclusive)) for a, b in runs)
+        runs.append((floor(lowest + begins * step), ceil(lowest + ends * step)))
+    return runs
+
+
+def _joined(runs: Sequence[tuple[int, int]], frames: FrameRange) -> list[FrameRange]:
+    """The parts of runs of frames that lie in `frames`, in order; those that meet are one."""
     joined: list[FrameRange] = []
-    for first, end in inside:
+    for first, end in sorted((max(a, frames.start), min(b, frames.end_exclusive)) for a, b in runs):
         if first >= end:
             continue
         if joined and first <= joined[-1].end_exclusive:
@@ -285,9 +309,14 @@ def _spoken(
     for s in shot.speaking:
         mine = [line for line in lines if s.role.dialogue in (None, line.track)]
         mine = [line for line in mine if line.start_s < high and line.end_s > low]
+        before = [line for line in mine if line.start_s < low]  # goes on from an earlier shot
         if options.policy != "next-shot":
-            mine = [line for line in mine if low <= line.start_s < high]
-        if not mine:
+            mine = [line for line in mine if line.start_s >= low]
+        if options.policy == "hold" and before:
+            heard.update(map(id, before))
+            names = ", ".join(line.recording.name for line in before)
+            notes.append(f"{names} is heard on here from an earlier shot, and its mouth stays still")
+        elif not mine:
             continue
         heard.update(map(id, mine))
         notes += [
@@ -335,8 +364,8 @@ def _fit(line: Line, low: Fraction, high: Fraction, policy: str) -> str:
     if after > 0:
         ends = {
             "next-shot": "goes on in the next shot of the same dialogue",
-            "cut": "is not spoken",
-            "hold": "is heard on over the next shot, where no mouth moves",
+            "cut": "moves no mouth; the next shot is left as it is",
+            "hold": "is heard on over the next shot, whose mouth stays still",
         }
         return f"{name} is {float(after):.3f} s longer than the shot; the rest {ends[policy]}"
     return ""
