@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,19 @@ from daemon.access import Roots
 from visualdub import locks
 from visualdub.errors import BadInput
 
-READ = ("clip", "dialogue", "driver", "use_performance", "holdout")  # fields of a request that name files
+# Fields of a request that name files and folders.
+READ = (
+    "clip",
+    "dialogue",
+    "driver",
+    "use_performance",
+    "holdout",
+    "script",
+    "edit",
+    "dialogue_folder",
+    "cast",
+)
+MANY_READ = ("clips", "relink")
 WRITTEN = ("output", "matte", "performance")
 FAST = 1  # zlib's level: pictures go over a network, not into an archive
 
@@ -23,8 +36,11 @@ def check_paths(asked: dict[str, Any], roots: Roots) -> None:
 
     Raises `OutsideRoots` for one outside the folders of the service, `BadInput` for one that cannot be used.
     """
-    for text in [asked[name] for name in READ if asked.get(name)] + list(asked.get("clips", ())):
+    for text in [asked[name] for name in READ if asked.get(name)]:
         roots.readable(text)
+    for name in MANY_READ:
+        for text in asked.get(name, ()):
+            roots.readable(text)
     for name in WRITTEN:
         if asked.get(name):
             folder = roots.writable(asked[name]).parent
@@ -56,6 +72,12 @@ def packed_planes(path: str, offset: int) -> bytes:
 def read_whole(path: str) -> bytes:
     """A file's bytes."""
     return Path(path).read_bytes()
+
+
+def remove_folders(folders: list[Path]) -> None:
+    """Remove what is kept of jobs that are forgotten."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def only_service(state: Path) -> Callable[[], None]:
