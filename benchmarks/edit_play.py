@@ -167,7 +167,7 @@ class Played:
     frames: int  # that show this shot
     alike: int  # whose samples outside the mask are those of the original's render
     apart: int  # for which melt takes one source frame of the original and another of its dub
-    alone: int  # that show no other shot and are not scaled
+    alone: int  # that show no other shot and that melt does not convert
     ours: int  # of `alone`, those that are a frame of the dubbed movie, sample for sample of its luma
     exact: int  # of `ours`, those that are the frame which the edit's rules say; melt rounds other rates
     changed: float  # share of a frame that the dub changed, the largest
@@ -180,20 +180,20 @@ def planes(path: Path, frames: FrameRange | None = None) -> list[Planes]:
         return [tuple(np.array(p) for p in f.planes) for f in source.frames(frames)]
 
 
-def compared(original: Path, report: dict[str, Any], before: Path, after: Path) -> list[Played]:
-    """Every dubbed shot of a report in melt's renders of the original and of the dubbed edit. Raises
-    `ValueError` where they differ in length.
+def compared(
+    original: Path, report: dict[str, Any], before: Path, after: Path, picture: Picture
+) -> list[Played]:
+    """Every dubbed shot of a report in melt's renders, of `picture`, of the original and of the dubbed edit.
+    Raises `ValueError` where they differ in length.
     """
     edit = read_edit(original)
     shown, dubbed = planes(before), planes(after)
     if len(shown) != len(dubbed):
         raise ValueError(f"melt plays {len(shown)} frames of the original and {len(dubbed)} of its dub")
     clips = {(c.name, c.shown): c for c in edit.clips}
-    size = shown[0][0].shape
-    shots = [
-        _Seen(edit, clips[s["clip"], tuple(s["timeline"])], s, size) for s in report["shots"] if s["output"]
-    ]
-    masks = np.zeros((len(shown), *size), np.bool_)
+    done = [s for s in report["shots"] if s["output"]]
+    shots = [_Seen(edit, clips[s["clip"], tuple(s["timeline"])], s, picture) for s in done]
+    masks = np.zeros((len(shown), picture.height, picture.width), np.bool_)
     for seen in shots:
         for k, t in enumerate(range(seen.low, seen.high)):
             masks[t] |= seen.mask(k)
@@ -203,10 +203,11 @@ def compared(original: Path, report: dict[str, Any], before: Path, after: Path) 
 class _Seen:
     """One dubbed shot: the frames of its dubbed movie beside those of its plate."""
 
-    def __init__(self, edit: Edit, clip: EditClip, shot: dict[str, Any], size: tuple[int, ...]) -> None:
+    def __init__(self, edit: Edit, clip: EditClip, shot: dict[str, Any], picture: Picture) -> None:
         reference = clip.reference()
         assert reference is not None
-        self.clip, self.size, (self.low, self.high) = clip, size, shot["timeline"]
+        self.clip, (self.low, self.high) = clip, shot["timeline"]
+        self.size = picture.height, picture.width
         found, _ = source_frames(clip, edit.rate, reference)
         numbers = found.frames(self.low - clip.start, self.high - clip.start)
         self.baked = shot["action"] == "bake"
@@ -216,10 +217,10 @@ class _Seen:
         plates = planes(Path(shot["source"]), FrameRange(first, end))
         self.plates = [plates[n - first] for n in numbers] if self.baked else plates
         self.changes = [differing(*pair) for pair in zip(self.drawn, self.plates, strict=True)]
-        self.scaled = self.drawn[0][0].shape != size
+        self.converted = Picture.of(Path(shot["source"])) != picture
         others = [c.shown for c in edit.clips if c is not clip and c.enabled]
         frames = range(self.low, self.high)
-        self.alone = [not self.scaled and not any(a <= t < b for a, b in others) for t in frames]
+        self.alone = [not self.converted and not any(a <= t < b for a, b in others) for t in frames]
 
     def near(self, k: int) -> range:
         """Frames of the movie that melt may show at frame k of the shot: the one meant and its neighbours."""
@@ -249,7 +250,7 @@ class _Seen:
                 if drawn is not None:
                     mask = grown(self.changes[drawn], self.size)
             alike += not (differing(shown[t], dubbed[t]) & ~mask).any()
-        note = "melt scales it" if self.scaled else ""
+        note = "of another size or colour matrix, which melt converts" if self.converted else ""
         changed = max(float(c.mean()) for c in self.changes)
         found = alike, apart, sum(self.alone), ours, exact
         return Played(self.clip.name, self.high - self.low, *found, round(changed, 3), note)
@@ -306,7 +307,7 @@ def main() -> None:
     picture = Picture.of(Path(next(s["source"] for s in report["shots"] if s["output"])))
     before = play(args.original, args.out / "original.mkv", picture)
     after = play(args.dubbed, args.out / "dubbed.mkv", picture)
-    found = compared(args.original, report, before, after)
+    found = compared(args.original, report, before, after, picture)
     for shot in found:
         print(shot)
     if args.json is not None:

@@ -59,8 +59,9 @@ Policy = Annotated[
     typer.Option(
         "--longer",
         metavar="next-shot|cut|hold",
-        help="Of an edit: what becomes of dialogue that is longer than its shot. The next shot speaks on, or"
-        " it is cut there, or is heard on with no mouth moving.",
+        help="Of an edit: what becomes of dialogue that is longer than its shot, which the edit's sound plays"
+        " on. The next shot speaks on; or it is cut, and the next shot left as it is; or the speaker's"
+        " mouth is held still there.",
         rich_help_panel="Edits",
     ),
 ]

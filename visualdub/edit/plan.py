@@ -156,7 +156,10 @@ def plan_edit(
     ordered = sorted(edit.clips, key=lambda c: (c.start, c.track))
     shots = [_located(number, clip, edit, finder, options.cast) for number, clip in enumerate(ordered, 1)]
     heard: set[int] = set()
-    shots = [s if s.action == KEEP else _spoken(s, edit, lines, options, heard) for s in shots]
+    framed = shots
+    shots = [s if s.action == KEEP else _spoken(s, edit, lines, options, heard) for s in framed]
+    if options.policy == "hold":
+        shots = [_held_still(s, before, edit, lines) for s, before in zip(shots, framed, strict=True)]
     unheard = [line for line in lines if id(line) not in heard]
     said = list(notes)
     for line in unheard:
@@ -257,7 +260,7 @@ def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list
 
 
 def _left_alone_of_movie(shot: PlannedShot, found: SourceMap) -> list[FrameRange]:
-    """As `_left_alone`, in frames of the movie of a retimed clip, which has one for each frame of the edit."""
+    """As `_left_alone`, in frames of a retimed clip's movie, which has one for each frame of the edit."""
     clip = shot.clip
     low, high = clip.visible[0][0], clip.visible[-1][1]
     marked = _marked(shot, found)
@@ -309,14 +312,9 @@ def _spoken(
     for s in shot.speaking:
         mine = [line for line in lines if s.role.dialogue in (None, line.track)]
         mine = [line for line in mine if line.start_s < high and line.end_s > low]
-        before = [line for line in mine if line.start_s < low]  # goes on from an earlier shot
         if options.policy != "next-shot":
-            mine = [line for line in mine if line.start_s >= low]
-        if options.policy == "hold" and before:
-            heard.update(map(id, before))
-            names = ", ".join(line.recording.name for line in before)
-            notes.append(f"{names} is heard on here from an earlier shot, and its mouth stays still")
-        elif not mine:
+            mine = [line for line in mine if low <= line.start_s < high]
+        if not mine:
             continue
         heard.update(map(id, mine))
         notes += [
@@ -331,6 +329,30 @@ def _spoken(
         nobody = "nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)"
         return replace(shot, action=KEEP, reason=nobody, speaking=(), notes=tuple(notes))
     return replace(shot, speaking=tuple(speaking), notes=tuple(notes))
+
+
+def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Sequence[Line]) -> PlannedShot:
+    """A shot over which lines of earlier shots are heard on: who says them keeps a closed mouth in it, where
+    they say nothing else. framed: the shot before it was known who speaks in it.
+    """
+    if framed.action == KEEP:
+        return shot
+    low = Fraction(framed.timeline[0]) / edit.rate
+    on = [line for line in lines if line.start_s < low < line.end_s]
+    speaks = {s.role for s in shot.speaking}
+    still = [
+        replace(s, cues=())
+        for s in framed.speaking
+        if s.role.actor is not None and s.role not in speaks
+        if any(s.role.dialogue in (None, line.track) for line in on)
+    ]
+    if not still:
+        return shot
+    names = ", ".join(line.recording.name for line in on)
+    note = f"{names} is heard on from an earlier shot, and no mouth says it"
+    action, reason = framed.action, framed.reason  # it was kept where nobody speaks in it
+    speaking, notes = (*shot.speaking, *still), (*shot.notes, note)
+    return replace(shot, action=action, reason=reason, speaking=speaking, notes=notes)
 
 
 def _cue(line: Line, low: Fraction, high: Fraction, shot: PlannedShot, edit: Edit) -> DialogueCue:
