@@ -2,7 +2,7 @@
 
 The only module that imports OpenTimelineIO. `visualdub.edit.reading` runs it as a program of its own: a file
 that takes the reader down takes nothing else with it, and the memory of a large file goes back at once. It
-imports nothing of the project, so that it starts fast.
+imports nothing of the project and no NumPy, so that it starts fast and is small.
 
     python otio_file.py EDIT         the structure of EDIT on stdout
     python otio_file.py --otio EDIT  EDIT as the text of an .otio file on stdout
@@ -20,17 +20,20 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import opentimelineio as otio
 
 MOST_BYTES = 500_000_000  # of an edit's text
 DEEPEST = 400  # levels of brackets; edits have up to 60, and the parser crashes at some ten thousands
 EDL_RATES = (24, 25, 30, 50, 60)  # frames/s; an EDL does not say its own
 REFUSED = 3
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20  # bytes
+_BACKSLASH = ord("\\")
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
 _VALUES = ("RationalTime", "TimeRange", "TimeTransform", "Color", "Box2d", "V2d")  # listed nowhere
 
 
@@ -43,30 +46,19 @@ class Refused(Exception):
 
 def depth_of(text: bytes | mmap.mmap) -> int:
     """The deepest nesting of brackets outside strings, in levels."""
-    deepest = level = 0
-    inside, escaped = False, False
-    for start in range(0, len(text), _BLOCK):
-        block = np.frombuffer(text[start : start + _BLOCK], np.uint8)
-        quotes = block == ord('"')
-        slashes = np.flatnonzero(block == ord("\\"))
-        last = -2
-        if escaped:
-            quotes[0] = False
-        for at in slashes.tolist():
-            if at == last or (at == 0 and escaped):  # this one is itself escaped
-                continue
-            last = at + 1
-            if last < len(block):
-                quotes[last] = False
-        escaped = last == len(block)
-        count = np.cumsum(quotes, dtype=np.int32) + int(inside)
-        steps = np.zeros(len(block), np.int8)
-        steps[(block == ord("[")) | (block == ord("{"))] = 1
-        steps[(block == ord("]")) | (block == ord("}"))] = -1
-        steps[count % 2 == 1] = 0
-        levels = np.cumsum(steps, dtype=np.int32)
-        deepest = max(deepest, level + int(levels.max()))
-        level, inside = level + int(levels[-1]), bool(count[-1] % 2)
+    deepest = level = start = 0
+    inside = 0  # 1 within a string
+    while start < len(text):
+        end = min(start + _BLOCK, len(text))
+        while end < len(text) and text[end - 1] == _BACKSLASH:  # an escape is not cut in two
+            end += 1
+        pieces = text[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        brackets = b"".join(pieces[inside::2]).translate(None, _NO_BRACKETS)
+        if brackets:
+            levels = list(accumulate(map(_STEPS.__getitem__, brackets), initial=level))
+            deepest, level = max(deepest, max(levels)), levels[-1]
+        inside = (inside + len(pieces) - 1) % 2
+        start = end
     return deepest
 
 
