@@ -11,10 +11,11 @@ from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.edit.cast import Cast, read_cast
 from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
-from visualdub.edit.dubbing import REPORT_SUFFIX, EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned
 from visualdub.edit.media import MediaFinder, Permit, anything, unpack
 from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
+from visualdub.edit.report import REPORT_SUFFIX
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput
 from visualdub.stages import Progress
