@@ -102,7 +102,7 @@ PlanOnly = Annotated[
 
 # ---- what they ask for -------------------------------------------------------------------------------------
 
-command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back.")
+command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back, write other formats.")
 
 
 @command.command()
@@ -118,6 +118,25 @@ def undo(
         print_json({"edit": str(edit), "original": str(original)})
     else:
         out.print(f"{edit}: as {original} was")
+
+
+@command.command()
+def convert(
+    edit: Annotated[Path, typer.Argument(help="An .otio edit.", show_default=False)],
+    target: Annotated[
+        Path,
+        typer.Argument(help="Where to write it: .edl, .xml, .aaf, .fcpxml or .otioz.", show_default=False),
+    ],
+    json: Json = False,
+) -> None:
+    """Write an edit in another program's format, and say what that loses."""
+    from visualdub.edit.formats import convert_edit
+
+    files, lost = convert_edit(edit, target)
+    if json:
+        print_json({"files": [str(f) for f in files], "lost": lost})
+    else:
+        out.print(f"{', '.join(map(str, files))}: loses {lost or 'nothing'}", soft_wrap=True, markup=False)
 
 
 def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dict[str, Any]) -> Path:

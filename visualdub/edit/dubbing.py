@@ -63,6 +63,13 @@ class EditOutput:
         """The dubbed edit; always an .otio, whatever the original is."""
         return self.folder / f"{edit.path.stem}{f'.{language}' if language else ''}.otio"
 
+    def converted_path(self, edit: Edit, language: str | None) -> Path | None:
+        """The dubbed edit in the original's own format; None where that is .otio or packed as .otioz."""
+        suffix = edit.path.suffix.lower()
+        if suffix in (".otio", ".otioz"):
+            return None
+        return self.edit_path(edit, language).with_suffix(f".dub{suffix}")
+
     def movie_path(self, shot: PlannedShot, language: str | None) -> Path:
         """The dubbed movie of a shot: its number, the clip's name and the language."""
         suffix = {"ffv1": ".mkv", "h264": ".mp4", "hevc": ".mp4"}.get(self.codec or "", self.rules.suffix)
@@ -98,6 +105,7 @@ def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Map
         edit = output.edit_path(plan.edit, plan.language)
         written = [edit.with_name(edit.name + s) for s in ("", ORIGINAL_SUFFIX, STATE_SUFFIX)]
         written += report_files(edit)
+        written += [p for p in [output.converted_path(plan.edit, plan.language)] if p is not None]
         written += [output.movie_path(s, plan.language) for s in plan.dubbed]
         written += [output.picture_path(s, plan.language) for s in plan.shots]
         media = [s.media.path for s in plan.shots]
