@@ -60,6 +60,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "actor",
     "render.shot_renderer",
     "dub",
+    "dub_people",
     "edit.dubbing",
     "measure",
     "demo",
