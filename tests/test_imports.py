@@ -62,6 +62,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "dub",
     "dub_people",
     "edit.dubbing",
+    "edit.request",
     "measure",
     "demo",
     "services",
