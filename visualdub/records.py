@@ -69,8 +69,8 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-# Records of format 1 have no `job`, those up to 2 no occluders, up to 3 no driver, up to 4 no renderer, up to 5
-# one person alone.
+# Records of format 1 have no `job`, those up to 2 no occluders, up to 3 no driver, up to 4 no renderer, up to
+# 5 one person alone.
 FORMAT = 6
 PROVENANCE_SUFFIX = ".provenance.json"
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from visualdub.actor.package import Actor
-from visualdub.dub import Output, dub_shot, track_shot
+from visualdub.dub import Output, track_shot
+from visualdub.dub_people import Part, dub_people
 from visualdub.edit.layout import Edit
 from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
@@ -33,7 +34,6 @@ from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_writer import MovieWriter
 from visualdub.media.sound_decoder import DecodedSound, at_rate
 from visualdub.media.source import open_source
-from visualdub.records import DubReport
 from visualdub.stages import Progress
 from visualdub.storage import content_hash, protect, require_writable, write_json
 from visualdub.timing import FrameRange, shift_timecode
@@ -43,7 +43,7 @@ WAV_RATE = 48000  # Hz, where recordings of several rates meet in one shot
 QUIET = 0.1  # of the loudest channel's power; quieter ones are left out of a shot's dialogue
 SHOTS, DIALOGUE = "shots", "dialogue"  # folders beside a dubbed edit
 BAKING = ".baking-"  # how the folders begin in which a shot's frames lie while it is dubbed
-_VERSION = 1
+_VERSION = 2
 
 Say = Callable[[str], None]
 
@@ -173,39 +173,29 @@ def dub_planned_shot(
         if planned.action == BAKE:
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
         length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
-        drawn, notes, passed = 0, list[str](), dict[str, None]()
+        parts = []
         for number, who in enumerate(planned.speaking):
-            final = number == len(planned.speaking) - 1
-            target = movie if final else Path(scratch) / f"{number}.mkv"
             words = output.folder / DIALOGUE / f"{movie.stem}_{number}.wav"
             write_dialogue(who.cues, length_s, words)
-            settings = Output(target, output.codec if final else None, output.crf, watermark=output.watermark)
-            report = _speak(shot, who, words, actors[who.role.actor or ""], settings, progress)
-            drawn, notes = max(drawn, report.drawn), notes + report.notes
-            passed |= dict.fromkeys(run.reason for run in report.passed)
-            if not final:
-                shot = _next_pass(target, shot, progress)
-    if drawn == 0:
+            parts.append(_part(shot, who, words, actors[who.role.actor or ""], progress))
+        sound = parts[0].cue
+        if len(parts) > 1:
+            sound = DialogueCue(output.folder / DIALOGUE / f"{movie.stem}.wav")
+            write_dialogue([c for who in planned.speaking for c in who.cues], length_s, sound.recording)
+        settings = Output(movie, output.codec, output.crf, watermark=output.watermark)
+        report = dub_people(parts, sound, settings, progress=progress)
+    if report.drawn == 0:
         movie.unlink(missing_ok=True)
+        passed = dict.fromkeys(run.reason for run in report.passed)
         raise BadInput(f"none of its frames is redrawn: {', '.join(passed)}")
-    write_json(beside, {"job": job, "drawn": drawn})
-    return ShotResult(planned, movie, drawn=drawn, notes=tuple(notes))
+    write_json(beside, {"job": job, "drawn": report.drawn})
+    return ShotResult(planned, movie, drawn=report.drawn, notes=tuple(report.notes))
 
 
-def _speak(
-    shot: Shot, who: Speaking, words: Path, actor: Actor, settings: Output, progress: Progress | None
-) -> DubReport:
-    """One person of a shot speaks."""
+def _part(shot: Shot, who: Speaking, words: Path, actor: Actor, progress: Progress | None) -> Part:
+    """One person of a shot, with what they say in it."""
     likeness = actor.likeness if who.role.person is None else None
-    tracked = track_shot(shot, who.role.person, progress, likeness)
-    return dub_shot(tracked, DialogueCue(words), actor, settings, progress=progress)
-
-
-def _next_pass(movie: Path, shot: Shot, progress: Progress | None) -> Shot:
-    """The shot for the next person: the frames of `movie`, in which the first has spoken."""
-    start = shot.frames.start
-    skipped = tuple(FrameRange(r.start - start, r.end_exclusive - start) for r in shot.skipped)
-    return replace(plan_shot(movie, progress=progress), retime=shot.retime, skipped=skipped)
+    return Part(track_shot(shot, who.role.person, progress, likeness), DialogueCue(words), actor)
 
 
 def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Mapping[str, Actor]) -> str:

@@ -218,8 +218,8 @@ class ShotRenderer:
 
     @cached_property
     def watermark(self) -> Watermark | None:
-        """The mark that the frames carry: it names the job, `FrameKey.job`, with all who are drawn in it. None
-        where it is turned off.
+        """The mark that the frames carry: it names the job, `FrameKey.job`, with all who are drawn in them.
+        None where it is turned off.
         """
         return Watermark(payload_bits((self._top or self)._key.job)) if self.options.watermark else None
 
