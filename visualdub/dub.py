@@ -334,7 +334,7 @@ def shot_audio(shot: Shot) -> NDArray[np.float32]:
 def _cue_audio(cue: DialogueCue) -> NDArray[np.float32]:
     start = round(cue.in_point_s * AUDIO_RATE)
     end = None if cue.duration_s is None else round((cue.in_point_s + cue.duration_s) * AUDIO_RATE)
-    return read_audio(cue.recording, AUDIO_RATE)[start:end]
+    return read_audio(cue.recording, AUDIO_RATE, cue.channels)[start:end]
 
 
 def dialogue_performance(
@@ -519,8 +519,8 @@ def soundtrack(shot: Shot, keep_audio: bool = False) -> AudioSource | None:
     """
     if shot.retime != 1:
         return None
-    if len(shot.cues) > 1:
-        raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one recording")
+    if len(shot.cues) > 1 or any(cue.channels for cue in shot.cues):
+        raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one whole recording")
     clip = AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None
     for cue in shot.cues:
         start = cue.in_point_s - cue.place_s

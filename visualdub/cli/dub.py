@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from visualdub.cli.edit import (
+    ActorFolder,
     AsDefault,
     CastIn,
     DialogueFolder,
@@ -231,6 +232,7 @@ def command(
     dialogue_folder: DialogueFolder = None,
     cast: CastIn = None,
     lang: EditLanguages = None,
+    actors: ActorFolder = Path(),
     longer: Policy = "next-shot",
     relink: Relink = None,
     host: Host = None,
@@ -252,7 +254,7 @@ def command(
         for_clips: dict[str, object] = {"--dialogue": dialogue, "--driver": driver, "--script": script}
         for_clips |= {"--frames": frames, "--face": face, "--fast": fast}
         for_clips |= {"--provider": provider}
-        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()))
+        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()), actors=actors)
         refused = [name for name, value in for_clips.items() if value]
         if daemon and not plan and not refused:
             from visualdub.cli.through_service import dub_edit_through_service

@@ -45,6 +45,16 @@ CastIn = Annotated[
         rich_help_panel="Edits",
     ),
 ]
+ActorFolder = Annotated[
+    Path,
+    typer.Option(
+        "--actors",
+        metavar="DIR",
+        help="Of an edit: where the actors lie of whom one speaks, found by their faces, in clips of which"
+        " nobody says who does.",
+        rich_help_panel="Edits",
+    ),
+]
 EditLanguages = Annotated[
     str | None,
     typer.Option(
@@ -189,8 +199,8 @@ def plan_row(plan: EditPlan, shot: PlannedShot) -> list[str]:
     speaking = shot.speaking
     who = ", ".join(Path(s.role.actor or "?").stem for s in speaking)
     words = ", ".join(
-        f"{c.recording.name} {float(c.in_point_s):.2f}+{float(c.duration_s or 0):.2f} s"
-        f" at {float(c.place_s):.2f}"
+        f"{c.recording.name}{channels_text(c.channels)} {float(c.in_point_s):.2f}"
+        f"+{float(c.duration_s or 0):.2f} s at {float(c.place_s):.2f}"
         for s in speaking
         for c in s.cues
     )
@@ -207,6 +217,11 @@ def plan_row(plan: EditPlan, shot: PlannedShot) -> list[str]:
         who,
         words,
     ]
+
+
+def channels_text(channels: tuple[int, ...]) -> str:
+    """The channels of a cue, counted from 1 as recorders do; empty for all."""
+    return f"[{','.join(str(c + 1) for c in channels)}]" if channels else ""
 
 
 def show_dubbed(edit: Path, shots: list[dict[str, Any]]) -> None:

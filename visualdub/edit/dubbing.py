@@ -28,8 +28,11 @@ from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.edit.state import ORIGINAL_SUFFIX, STATE_SUFFIX, write_dubbed
+from visualdub.edit.who import looks_of
 from visualdub.edit.writing import DubbedClip, HostRules, patched
 from visualdub.errors import BadInput
+from visualdub.face.recognise import only_frames_of
+from visualdub.media.audio import channel_weights
 from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_writer import MovieWriter
 from visualdub.media.sound_decoder import DecodedSound, at_rate
@@ -95,7 +98,8 @@ def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Map
         written += [output.movie_path(s, plan.language) for s in plan.dubbed]
         media = [s.media.path for s in plan.shots]
         recordings = [c.recording for s in plan.dubbed for who in s.speaking for c in who.cues]
-        protect([plan.edit.path, *media, *recordings, *(a.folder for a in actors.values())], written)
+        looks = [who.role.looks for s in plan.dubbed for who in s.speaking if who.role.looks is not None]
+        protect([plan.edit.path, *media, *recordings, *looks, *(a.folder for a in actors.values())], written)
     for folder in (output.folder, output.folder / SHOTS, output.folder / DIALOGUE):
         folder.mkdir(parents=True, exist_ok=True)
     for plan in plans:
@@ -194,8 +198,13 @@ def dub_planned_shot(
 
 def _part(shot: Shot, who: Speaking, words: Path, actor: Actor, progress: Progress | None) -> Part:
     """One person of a shot, with what they say in it."""
-    likeness = actor.likeness if who.role.person is None else None
-    return Part(track_shot(shot, who.role.person, progress, likeness), DialogueCue(words), actor)
+    shown = None if who.role.looks is None else looks_of(who.role.looks)
+    likeness = shown or (actor.likeness if who.role.person is None else None)
+    tracked = track_shot(shot, who.role.person, progress, likeness)
+    if shown is not None:  # by the cast file: it tells more than what the actor was adapted on
+        track = replace(only_frames_of(tracked.track, shown), named=True)
+        tracked = replace(tracked, track=track)
+    return Part(tracked, DialogueCue(words), actor)
 
 
 def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Mapping[str, Actor]) -> str:
@@ -204,9 +213,10 @@ def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Map
     spoken = [
         [
             who.role.person,
+            _looks_hash(who.role.looks),
             actors[who.role.actor or ""].renderer_hash,
             [
-                [content_hash(c.recording), str(c.in_point_s), str(c.place_s), str(c.duration_s)]
+                [content_hash(c.recording), str(c.in_point_s), str(c.place_s), str(c.duration_s), c.channels]
                 for c in who.cues
             ],
         ]
@@ -218,6 +228,10 @@ def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Map
     parts = [_VERSION, content_hash(shot.source), numbers, str(shot.retime), [str(r) for r in shot.skipped]]
     made = [spoken, output.codec, output.crf, output.watermark, str(plan.edit.rate), planned.action]
     return hashlib.sha256(json.dumps([*parts, *made]).encode()).hexdigest()
+
+
+def _looks_hash(looks: Path | None) -> str | None:
+    return None if looks is None else str(looks) if looks.is_dir() else content_hash(looks)
 
 
 def _read_job(path: Path) -> dict[str, Any] | None:
@@ -251,12 +265,15 @@ def write_dialogue(cues: Sequence[DialogueCue], length_s: Fraction, path: Path) 
 
 
 def cue_samples(cue: DialogueCue, rate: int, count: int) -> NDArray[np.float32]:
-    """The first `count` samples of a cue, or fewer where its recording ends; the mean of the channels that
-    carry something.
+    """The first `count` samples of a cue, or fewer where its recording ends; the mean of its channels, or
+    where it names none of those that carry something.
+
+    Raises `MediaError` for a channel that the recording has not.
     """
     pieces: list[NDArray[np.float32]] = []
     left = count
     with DecodedSound(cue.recording, start_s=Fraction(round(cue.in_point_s * rate), rate)) as sound:
+        weights = channel_weights(sound, cue.channels, cue.recording) if cue.channels else None
         for block in at_rate(sound.blocks(), sound.layout, sound.rate, rate):
             if left <= 0:
                 break
@@ -265,6 +282,8 @@ def cue_samples(cue: DialogueCue, rate: int, count: int) -> NDArray[np.float32]:
     if not pieces:
         return np.zeros(0, np.float32)
     channels = np.concatenate(pieces)
+    if weights is not None:
+        return np.asarray(channels @ weights, np.float32)
     power = np.square(channels).mean(0)
     heard = power >= QUIET * power.max()
     return np.asarray(channels[:, heard].mean(1), np.float32)
