@@ -28,10 +28,13 @@ from visualdub.face.seen import Likeness, SeenFace
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_span
-from visualdub.speech.sync import FOUND_CONFIDENCE, Sync, estimate_sync
+from visualdub.speech.sync import Sync, estimate_sync
 from visualdub.stages import Progress
 
 NEARER = 0.3  # distance by which an actor must be nearer to a face than another whom it is like, too
+# Confidence of `estimate_sync` from which on a mouth speaks what is heard: in stretches of 1.6 to 4 s of real
+# clips, 49 of 55 who speak reach it, and of 58 who do not none exceeds 0.75.
+SPEAKS = 0.85
 MOST_PEOPLE = 4  # of a shot whose mouths are compared with the sound, the most present ones
 SHOWN_FOR = 5  # frames from which on a face counts as being in the shot
 SAY_SO = "--cast says who speaks"
@@ -84,8 +87,8 @@ class Enrolled:
             shown = self._of_file(role.looks) if role.looks is not None else self._of_actor(role.actor)
             return [Candidate(role, Path(role.actor).stem, shown)]
         return [
-            Candidate(replace(role, actor=path), record.name, self._of_actor(path))
-            for path, record in self.packages.items()
+            Candidate(replace(role, actor=path), Path(path).stem, self._of_actor(path))
+            for path in self.packages
         ]
 
     def _of_actor(self, actor: str) -> Likeness:
@@ -160,9 +163,10 @@ class People:
     def __init__(self, shot: Shot, progress: Progress | None = None) -> None:
         self.shot, self._progress = shot, progress
         try:
-            self.track = self._tracked(None)
+            self._whole = self._tracked(None)
         except NoFace:
             raise Unclear("no usable face is in it") from None
+        self.track = self._whole.span(shot.frames)
         faces: dict[int, list[SeenFace]] = {}
         for face in self.track.faces:
             faces.setdefault(face.person, []).append(face)
@@ -177,10 +181,9 @@ class People:
         return min(face.end_exclusive, frames.end_exclusive) - max(face.start, frames.start)
 
     def _tracked(self, face: str | None) -> Track:
-        track, _ = cached_track(
-            self.shot.source, frames=self.shot.tracked, face=face, progress=self._progress
-        )
-        return track.span(self.shot.frames)
+        """With the shot's handles."""
+        shot = self.shot
+        return cached_track(shot.source, frames=shot.tracked, face=face, progress=self._progress)[0]
 
     def speaker(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
         """Who of `candidates` speaks, and what tells so. Raises `Unclear` where nothing does."""
@@ -242,7 +245,7 @@ class People:
                 syncs[number] = self._sync(number)
             except BadInput as e:
                 silent = str(e).removeprefix(f"{self.track.source}: ")
-        fitting = [n for n, sync in syncs.items() if sync.found]
+        fitting = [n for n, sync in syncs.items() if sync.confidence >= SPEAKS]
         if len(fitting) == 1:
             return fitting[
                 0
@@ -259,7 +262,7 @@ class People:
             raise Unclear(f"the mouths of several people fit its original sound ({measured}); {SAY_SO}")
         raise Unclear(
             f"nobody's mouth fits its original sound, as in a reaction shot ({measured}; expected"
-            f" {FOUND_CONFIDENCE}); {SAY_SO}"
+            f" {SPEAKS}); {SAY_SO}"
         )
 
     def _sync(self, number: int) -> Sync:
@@ -267,7 +270,7 @@ class People:
         shot = self.shot
         if not shot.info.has_audio:
             raise BadInput(f"{self.track.source}: it has no sound")
-        whole, _ = cached_track(shot.source, frames=shot.tracked, face=str(number), progress=self._progress)
+        whole = self._whole if number == self._whole.person else self._tracked(str(number))
         times = shot.info.frame_times()[whole.start : whole.frames.end_exclusive]
         start_s = max(0.0, float(times[0]) - 1.0)
         audio = read_span(shot.source, AUDIO_RATE, Fraction(start_s), float(times[-1]) - start_s + 1.0)
