@@ -19,6 +19,7 @@ SUFFIXES = (".wav", ".bwf", ".rf64")
 _LARGEST_CHUNK = 8 << 20  # bytes of metadata that are read
 _MOST_CHANNELS = 1024
 _NOT_ITS_SIZE = 0xFFFFFFFF  # of a chunk whose size is in `ds64`
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # the start of a text whose last byte may be a 0
 _METADATA = (b"ds64", b"fmt ", b"bext", b"iXML", b"chna", b"axml")
 
 ChannelNames = tuple[tuple[str, ...], ...]  # the names of each channel, the most specific first
@@ -112,7 +113,7 @@ def _tree(body: bytes, what: str) -> ElementTree.Element:
     """The root of a document, whatever its encoding. Raises `_Refused`."""
     parser = ElementTree.XMLParser(target=_NoDoctype())
     try:
-        parser.feed(body.strip(b"\0 \t\r\n"))
+        parser.feed(body if body[:2] in _UTF16 else body.strip(b"\0 \t\r\n"))  # recorders pad it
         return parser.close()
     except _Refused as e:
         raise _Refused(f"its {what} has {e}") from None
