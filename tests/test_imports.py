@@ -67,6 +67,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "measure",
     "demo",
     "services",
+    "edit.footage",
     "wire",
     "console",
     "cli",
