@@ -339,7 +339,7 @@ def _features(pieces: Sequence[_Piece], progress: Progress | None) -> NDArray[np
                 rows.append(np.concatenate([piece.mouth_and_pose, [green, red - green, blue - green]]))
                 if progress is not None:
                     progress.report("choosing", len(rows), len(pieces))
-    return np.array(rows) / SCALES
+    return np.asarray(np.array(rows) / SCALES)
 
 
 def choose(features: NDArray[np.float64], count: int) -> list[int]:
