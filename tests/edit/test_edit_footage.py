@@ -28,7 +28,7 @@ RATE, COUNT = 25.0, 60
 
 @pytest.fixture(scope="module")
 def rushes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `anna.mkv`, and `ben.mkv`, who is shown for a shorter time and whose colours are other."""
+    """A folder with `anna.mkv`, and `ben.mkv`, which is shorter and whose colours are other."""
     folder = tmp_path_factory.mktemp("rushes")
     anna = portrait_pictures(COUNT, 240)
     write_movie(folder / "anna.mkv", anna)

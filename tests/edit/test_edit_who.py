@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Ben listens; `listen.mkv`, the same with another sound; `mute.mkv`, Anna alone without any.
     """
     folder = tmp_path_factory.mktemp("who")
-    anna = portrait_pictures(COUNT, 240, counting_motion(ENGLISH, RATE, COUNT))
+    anna = portrait_pictures(COUNT, 240, counting_motion(ENGLISH, Fraction(25), COUNT))
     ben = [np.ascontiguousarray(anna[0][..., ::-1])] * COUNT
     words, others = sound(folder / "own.wav", ENGLISH), sound(folder / "other.wav", FRENCH, 1.4)
     write_movie(folder / "both.mkv", wide(anna, ben), audio=words)

@@ -110,12 +110,10 @@ def test_a_cue_of_a_channel_is_that_channel_alone(tmp_path: Path) -> None:
     both = cue_samples(DialogueCue(path, channels=(0, 2)), WAV_RATE, 100)
     assert np.allclose(both, 7500 / 32768, atol=1e-4)
     assert np.allclose(read_audio(path, WAV_RATE, (1,)), -6000 / 32768, atol=1e-4)
-    for read in (
-        lambda: cue_samples(DialogueCue(path, channels=(3,)), WAV_RATE, 9),
-        lambda: read_audio(path, 16000, (3,)),
-    ):
-        with pytest.raises(MediaError, match="has 3 channels; expected a channel 4"):
-            read()
+    with pytest.raises(MediaError, match="has 3 channels; expected a channel 4"):
+        cue_samples(DialogueCue(path, channels=(3,)), WAV_RATE, 9)
+    with pytest.raises(MediaError, match="has 3 channels; expected a channel 4"):
+        read_audio(path, 16000, (3,))
 
 
 def test_a_role_hears_the_channel_that_has_its_name(tmp_path: Path, demo_clip: Path) -> None:
