@@ -129,6 +129,7 @@ def edit(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
             asked.get("watermark", True),
         ),
         tuple(roots.readable(r) for r in asked.get("relink", ())),
+        actors=setting.actors,
         permit=lambda path: roots.readable(str(path.absolute())),
     )
 
