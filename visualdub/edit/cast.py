@@ -78,9 +78,11 @@ class Cast:
         meta, over = clip.meta, clip.track_meta
         if meta.get("skip") is True or over.get("skip") is True:
             return "it is marked to be left alone"
-        if isinstance(meta.get("actor"), str):
-            person, dialogue = meta.get("person"), meta.get("dialogue")
-            return [Role(meta["actor"], None if person is None else str(person), dialogue)]
+        kinds: dict[str, type | tuple[type, ...]] = {"actor": str, "person": (str, int), "dialogue": str}
+        said = {key: meta[key] for key, kind in kinds.items() if isinstance(meta.get(key), kind)}
+        if said:
+            person = None if "person" not in said else str(said["person"])
+            return [Role(said.get("actor", self.actor), person, said.get("dialogue"))]
         fitting = [rule for rule in self.rules if rule.fits(clip)]
         if any(not rule.dub for rule in fitting):
             return "the cast file leaves it alone"

@@ -109,6 +109,12 @@ def _not_named(recording: Path) -> list[str]:
     return [f"{recording.name}: {problem}"] if problem else []
 
 
+def sound_lines(edit: Edit) -> list[Line]:
+    """All that an edit plays, as far as it can be read."""
+    found = (_line_of(clip, edit) for clip in edit.sound if clip.enabled)
+    return [line for line in found if isinstance(line, Line)]
+
+
 def _line_of(clip: EditClip, edit: Edit) -> Line | str:
     """A clip of a sound track, or why it cannot be heard."""
     reference = clip.reference()

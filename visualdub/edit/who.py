@@ -18,6 +18,8 @@ from visualdub.actor.package import load_actor
 from visualdub.actor.record import ActorRecord
 from visualdub.dub import AUDIO_RATE
 from visualdub.edit.cast import Role
+from visualdub.edit.dialogue import Line, sound_lines
+from visualdub.edit.layout import Edit
 from visualdub.edit.plan import KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.shot import Shot
 from visualdub.errors import BadInput, NoFace
@@ -30,14 +32,28 @@ from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_span
 from visualdub.speech.sync import Sync, estimate_sync
 from visualdub.stages import Progress
+from visualdub.timing import FrameRange
 
 NEARER = 0.3  # distance by which an actor must be nearer to a face than another whom it is like, too
 # Confidence of `estimate_sync` from which on a mouth speaks what is heard: in stretches of 1.6 to 4 s of real
 # clips, 49 of 55 who speak reach it, and of 58 who do not none exceeds 0.75.
 SPEAKS = 0.85
 MOST_PEOPLE = 4  # of a shot whose mouths are compared with the sound, the most present ones
+MOST_SOUNDS = 3  # of an edit that mouths are compared with
+AROUND_S = 1.0  # of sound before and after a shot that is read
 SHOWN_FOR = 5  # frames from which on a face counts as being in the shot
 SAY_SO = "--cast says who speaks"
+
+
+Speakers = dict[tuple[Path, FrameRange], tuple[int, str] | str]  # by shot: as `number_of_speaker`, or why not
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound that a shot was filmed with."""
+
+    path: Path
+    later_s: float = 0.0  # seconds that it is ahead of the media: of what is heard with their first frame
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,7 @@ class Enrolled:
 
     folder: Path | None = None
     find: Callable[[str], Path] = find_actor
+    speakers: Speakers = field(default_factory=dict)  # what was found for one language holds for the next
     _likeness: dict[str, Likeness] = field(default_factory=dict)
 
     @cached_property
@@ -118,7 +135,7 @@ def decide(plan: EditPlan, enrolled: Enrolled, progress: Progress | None = None)
     """The plan with an actor for everybody who speaks. Shots of which that is not clear are kept, with the
     reason; their frames are tracked, which a dub of them then has in the cache.
     """
-    shots = [s if s.action == KEEP else decide_shot(s, enrolled, progress) for s in plan.shots]
+    shots = [s if s.action == KEEP else decide_shot(s, plan.edit, enrolled, progress) for s in plan.shots]
     return replace(plan, shots=tuple(shots))
 
 
@@ -131,16 +148,40 @@ def open_roles(shot: PlannedShot) -> list[list[Speaking]]:
     return [*([wild] if len(wild) > 1 or any(s.role.actor is None for s in wild) else []), *named]
 
 
-def decide_shot(shot: PlannedShot, enrolled: Enrolled, progress: Progress | None = None) -> PlannedShot:
+def original_sounds(shot: PlannedShot, edit: Edit, lines: Sequence[Line]) -> list[Sound]:
+    """What was heard when a shot was filmed: the sound of its media, or else what the edit plays beside it,
+    but for the new dialogue. Of a shot at another speed only its media have it.
+    """
+    media = shot.shot
+    if media.info.has_audio:
+        return [Sound(media.source)]
+    if shot.map is None or shot.map.kind != "plain":
+        return []
+    new = {cue.recording for who in shot.speaking for cue in who.cues}
+    low, high = (Fraction(frame) / edit.rate for frame in shot.timeline)
+    first_s = media.info.start_of(media.frames.start)
+    return [
+        Sound(line.recording, float(line.in_point_s + low - line.start_s - first_s))
+        for line in lines
+        if line.recording not in new and line.start_s <= low and high <= line.end_s
+    ]
+
+
+def decide_shot(
+    shot: PlannedShot, edit: Edit, enrolled: Enrolled, progress: Progress | None = None
+) -> PlannedShot:
     """A planned shot with an actor for everybody who speaks in it, or kept."""
     groups = open_roles(shot)
     if not groups:
         return shot
     speaking, notes = list(shot.speaking), list(shot.notes)
     try:
-        people = People(shot.shot, progress)
-        for group in groups:
-            candidates = [c for s in group for c in enrolled.candidates(s.role)]
+        several = [[c for s in group for c in enrolled.candidates(s.role)] for group in groups]
+        if not all(several):
+            raise Unclear("nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)")
+        sounds = original_sounds(shot, edit, sound_lines(edit))
+        people = People(shot.shot, sounds, enrolled.speakers, progress)
+        for group, candidates in zip(groups, several, strict=True):
             chosen, why = people.speaker(candidates)
             notes.append(f"{chosen.name} speaks: {why}")
             rest = [s for s in speaking if all(s is not one for one in group)]
@@ -158,10 +199,21 @@ class Unclear(Exception):
 
 
 class People:
-    """The people who are seen in a shot."""
+    """The people who are seen in a shot. sounds: what was heard when it was filmed. speakers: what is known
+    of shots already, and is added to.
+    """
 
-    def __init__(self, shot: Shot, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        shot: Shot,
+        sounds: Sequence[Sound] | None = None,
+        speakers: Speakers | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        own = [Sound(shot.source)] if shot.info.has_audio else []
         self.shot, self._progress = shot, progress
+        self._sounds = (own if sounds is None else list(sounds))[:MOST_SOUNDS]
+        self._speakers: Speakers = {} if speakers is None else speakers
         try:
             self._whole = self._tracked(None)
         except NoFace:
@@ -187,14 +239,21 @@ class People:
 
     def speaker(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
         """Who of `candidates` speaks, and what tells so. Raises `Unclear` where nothing does."""
-        if not candidates:
-            raise Unclear("nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)")
         seen = self.seen(candidates)
         said = {c.role.person for c in candidates if c.role.person is not None}
         if len(said) == 1:
             number = self._tracked(said.pop()).person
             return self._who_is(number, seen), "the cast names the face"
-        number, why = self.number_of_speaker()
+        key = self.shot.source, self.shot.frames
+        if key not in self._speakers:
+            try:
+                self._speakers[key] = self.number_of_speaker()
+            except Unclear as e:
+                self._speakers[key] = str(e)
+        known = self._speakers[key]
+        if isinstance(known, str):
+            raise Unclear(known)
+        number, why = known
         return self._who_is(number, seen), why
 
     def seen(self, candidates: Sequence[Candidate]) -> list[tuple[Candidate, list[int]]]:
@@ -247,9 +306,8 @@ class People:
                 silent = str(e).removeprefix(f"{self.track.source}: ")
         fitting = [n for n, sync in syncs.items() if sync.confidence >= SPEAKS]
         if len(fitting) == 1:
-            return fitting[
-                0
-            ], f"the mouth fits the original sound (confidence {syncs[fitting[0]].confidence:.3f})"
+            confidence = syncs[fitting[0]].confidence
+            return fitting[0], f"the mouth fits the original sound (confidence {confidence:.2f})"
         if not syncs:
             if alone is not None:
                 return alone, f"nobody else is seen, and the original sound cannot tell ({silent})"
@@ -266,12 +324,23 @@ class People:
         )
 
     def _sync(self, number: int) -> Sync:
-        """How a person's mouth fits the sound of the clip. Raises `BadInput` where that cannot be said."""
-        shot = self.shot
-        if not shot.info.has_audio:
-            raise BadInput(f"{self.track.source}: it has no sound")
+        """How a person's mouth fits the sound that fits it best. Raises `BadInput` where none can be
+        compared.
+        """
+        if not self._sounds:
+            raise BadInput("it has no sound")
         whole = self._whole if number == self._whole.person else self._tracked(str(number))
-        times = shot.info.frame_times()[whole.start : whole.frames.end_exclusive]
-        start_s = max(0.0, float(times[0]) - 1.0)
-        audio = read_span(shot.source, AUDIO_RATE, Fraction(start_s), float(times[-1]) - start_s + 1.0)
-        return estimate_sync(whole, times - start_s, audio)
+        found: list[Sync] = []
+        problem = BadInput("it has no sound")
+        for sound in self._sounds:
+            times = self.shot.info.frame_times()[whole.start : whole.frames.end_exclusive] + sound.later_s
+            start_s = max(0.0, float(times[0]) - AROUND_S)
+            try:
+                length_s = float(times[-1]) - start_s + AROUND_S
+                audio = read_span(sound.path, AUDIO_RATE, Fraction(start_s), length_s)
+                found.append(estimate_sync(whole, times - start_s, audio))
+            except BadInput as e:
+                problem = e
+        if not found:
+            raise problem
+        return max(found, key=lambda sync: sync.confidence)

@@ -279,7 +279,7 @@ class ShotRenderer:
     def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
         matte = self.holdouts.matte
         mattes = matte.frames(frames) if matte else repeat(None)
-        with contextlib.closing(self._plates(frames, progress)) as plates:
+        with contextlib.closing(self._drawn_on(frames, progress)) as plates:
             for frame, under in plates:
                 progress.check()
                 held = next(mattes)
@@ -287,7 +287,7 @@ class ShotRenderer:
                     inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
                 yield inputs if under is None else replace(inputs, under=under)
 
-    def _plates(
+    def _drawn_on(
         self, frames: FrameRange, progress: Progress
     ) -> Generator[tuple[Frame, RenderedFrame | None], None, None]:
         """The frames that are drawn on: the source's, or those in which others are drawn already."""
