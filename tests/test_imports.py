@@ -65,6 +65,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "demo",
     "services",
     "wire",
+    "install",
     "console",
     "cli",
 )
