@@ -13,7 +13,19 @@ from daemon.access import Roots
 from visualdub import locks
 from visualdub.errors import BadInput
 
-READ = ("clip", "dialogue", "driver", "use_performance", "holdout")  # fields of a request that name files
+# Fields of a request that name files and folders.
+READ = (
+    "clip",
+    "dialogue",
+    "driver",
+    "use_performance",
+    "holdout",
+    "script",
+    "edit",
+    "dialogue_folder",
+    "cast",
+)
+MANY_READ = ("clips", "relink")
 WRITTEN = ("output", "matte", "performance")
 FAST = 1  # zlib's level: pictures go over a network, not into an archive
 
@@ -23,8 +35,11 @@ def check_paths(asked: dict[str, Any], roots: Roots) -> None:
 
     Raises `OutsideRoots` for one outside the folders of the service, `BadInput` for one that cannot be used.
     """
-    for text in [asked[name] for name in READ if asked.get(name)] + list(asked.get("clips", ())):
+    for text in [asked[name] for name in READ if asked.get(name)]:
         roots.readable(text)
+    for name in MANY_READ:
+        for text in asked.get(name, ()):
+            roots.readable(text)
     for name in WRITTEN:
         if asked.get(name):
             folder = roots.writable(asked[name]).parent

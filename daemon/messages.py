@@ -20,7 +20,7 @@ class Work(Packet, frozen=True, kw_only=True):
 
     job: int
     token: int  # of the lease; every report carries it
-    kind: Literal["dub", "adapt", "track", "speech", "chunk"]
+    kind: Literal["dub", "edit", "adapt", "track", "speech", "chunk"]
     request: dict[str, Any]
     quality: Literal["draft", "final"]
     folder: str  # the job's own, where its performance is kept

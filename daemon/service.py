@@ -258,6 +258,9 @@ class Service:
     def _submit(self, asker: Asker, request: schema.Submit, bulk: list[bytes]) -> None:
         self._accept(asker, "dub", msgspec.to_builtins(request.dub), request.quality, request.priority)
 
+    def _submit_edit(self, asker: Asker, request: schema.SubmitEdit, bulk: list[bytes]) -> None:
+        self._accept(asker, "edit", msgspec.to_builtins(request.edit), "final", request.priority)
+
     def _speech(self, asker: Asker, request: schema.Speech, bulk: list[bytes]) -> None:
         self._accept(asker, "speech", msgspec.to_builtins(request.dub), "final", request.priority)
 
@@ -506,6 +509,7 @@ _HANDLERS: dict[type[Any], str] = {
     schema.ActorRemove: "_actor",
     schema.ActorWithdraw: "_actor",
     schema.Submit: "_submit",
+    schema.SubmitEdit: "_submit_edit",
     schema.Adapt: "_adapt_or_track",
     schema.Track: "_adapt_or_track",
     schema.Speech: "_speech",

@@ -35,7 +35,7 @@ class Job:
     """One job. Times are seconds since 1970, 0 where there is none yet."""
 
     id: int
-    kind: str  # dub, adapt, track, speech
+    kind: str  # dub, edit, adapt, track, speech
     client: str  # who asked for it
     digest: str  # of everything that decides its result
     request: dict[str, Any]

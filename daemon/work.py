@@ -21,6 +21,7 @@ from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.actor.record import Consent, load_record
 from visualdub.dub import (
+    AUDIO_RATE,
     Mouth,
     Output,
     PreparedRender,
@@ -36,18 +37,24 @@ from visualdub.dub import (
     track_shot,
     write_frames,
 )
+from visualdub.edit.dubbing import BAKING, DIALOGUE, SHOTS
+from visualdub.edit.request import EditRequest, EditWords, EditWritten, dub_plans, plan_request
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.errors import ActorError, BadInput
 from visualdub.face.recognise import only_frames_of
 from visualdub.face.tracker import track_clip
+from visualdub.media.audio import read_audio
 from visualdub.render.shot_renderer import RenderOptions
 from visualdub.render.watermark import Watermark
 from visualdub.services import AdaptClip, AdaptRequest, adapt_service
+from visualdub.speech.alignment import Alignment, align_script
 from visualdub.speech.performance import PerformanceAdjustments
 from visualdub.speech.performance_file import read_performance_file
 from visualdub.speech.retarget import DrivenMouth
+from visualdub.speech.script import read_script
 from visualdub.stages import Progress, StageClock
 from visualdub.storage import Together, protect, require_writable, write_text
+from visualdub.temporaries import remove
 from visualdub.timing import FrameChoice, FrameRange
 
 WARM = 3  # prepared shots that a worker keeps
@@ -131,11 +138,12 @@ def prepare_dub(work: Work, setting: Setting, progress: Progress) -> PreparedDub
     track = only_frames_of(tracked.track, actor.likeness)
     tracked = replace(tracked, shot=shot.with_cue(cue), track=track)
     audio = shot_audio(tracked.shot)
-    performance, notes = dialogue_performance(tracked, audio, actor, mouth)
+    script = script_of(asked, dialogue, roots)
+    performance, notes = dialogue_performance(tracked, audio, actor, mouth, script)
     notes += audio_notes(audio, tracked.shot, cue) + track_notes(tracked.shot, output.keep_audio)
     folder = Path(work.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    spoken = spoken_in(audio, tracked.shot, None)
+    spoken = spoken_in(audio, tracked.shot, script)
     save_performance(folder / PERFORMANCE, tracked, performance, spoken, actor, mouth)
     options = render_options(work.quality, output.watermark)
     render = prepare_render(tracked, performance, actor, output, options=options, progress=progress)
@@ -245,6 +253,16 @@ def mouth_of(
     )
 
 
+def script_of(asked: dict[str, Any], dialogue: Path, roots: Roots) -> Alignment | None:
+    """What the dialogue says, its words found in the sound, where a request gives a script."""
+    script, language = _optional(asked.get("script"), roots), asked.get("language")
+    if script is None and language is None:
+        return None
+    if script is None or language is None or asked.get("use_performance"):
+        raise BadInput("a script needs its language, a language its script, an edited performance neither")
+    return align_script(read_audio(dialogue, AUDIO_RATE), read_script(script, language))
+
+
 def remove_left_over(output: Output) -> None:
     """Remove what a killed worker left of these outputs under names of its own: it is dead, and no other
     job writes them.
@@ -254,12 +272,68 @@ def remove_left_over(output: Output) -> None:
             partial.unlink(missing_ok=True)
 
 
+def remove_left_over_shots(folder: Path) -> None:
+    """The same for the folder of a dubbed edit, which is this job's alone."""
+    for place in (folder, folder / SHOTS, folder / DIALOGUE):
+        for partial in (*place.glob(".*.????????.partial"), *place.glob(f"{BAKING}*")):
+            remove(partial)
+
+
 def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _optional(text: str | None, roots: Roots) -> Path | None:
     return roots.readable(text) if text else None
+
+
+# ---- an edit -----------------------------------------------------------------------------------------------
+
+
+def edit(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
+    """Dub the clips of an edit; where it lies, and what became of each clip. Shots that an earlier run
+    finished are not dubbed again.
+    """
+    asked, setting = work.request, preparer.setting
+    roots = setting.roots
+    folder = roots.writable(asked["output"])
+    actor = asked.get("actor")
+    if actor is not None:
+        actor = str(actor_path(actor, setting))
+    request = EditRequest(
+        roots.readable(asked["edit"]),
+        actor,
+        EditWords(
+            asked.get("dialogue_track"),
+            _optional(asked.get("dialogue_folder"), roots),
+            _optional(asked.get("cast"), roots),
+            asked.get("languages"),
+            asked.get("longer", "next-shot"),
+        ),
+        EditWritten(
+            folder,
+            asked.get("host"),
+            asked.get("as_default", False),
+            asked.get("codec"),
+            asked.get("crf", 16),
+            asked.get("watermark", True),
+        ),
+        tuple(roots.readable(r) for r in asked.get("relink", ())),
+        permit=lambda path: roots.readable(str(path.absolute())),
+    )
+
+    def consenting(name: str) -> Path:
+        found = actor_path(name, setting)
+        require_consent(found)
+        return found
+
+    if work.fresh:
+        remove_left_over_shots(folder)
+    dubbed = dub_plans(request, plan_request(request, progress), find=consenting, progress=progress)
+    return {
+        "outputs": [d.as_dict() for d in dubbed],
+        "shots": [shot for d in dubbed for shot in d.shots_as_dict()],
+    }
 
 
 # ---- actors ------------------------------------------------------------------------------------------------
@@ -325,6 +399,7 @@ def track(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[Work, Preparer, Progress], dict[str, Any]]] = {
     "dub": dub,
+    "edit": edit,
     "chunk": chunk,
     "speech": speech,
     "adapt": adapt,

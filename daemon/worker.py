@@ -138,7 +138,7 @@ class Worker:
         """Answer now, or later: the work at hand may hold the lock of the very track that the question's shot
         needs, unless the shot is ready or the work draws by now.
         """
-        at_hand = self._progress is not None and self._stage not in DRAWING
+        at_hand = self._progress is not None and not self._stage.endswith(DRAWING)
         if at_hand and not self._preparer.is_ready(ask.work):
             self._put_off.append(ask)
         else:

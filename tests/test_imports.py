@@ -61,6 +61,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "render.shot_renderer",
     "dub",
     "edit.dubbing",
+    "edit.request",
     "measure",
     "demo",
     "services",

@@ -182,6 +182,15 @@ class Progress:
         self._show = show
         self._cancelled = threading.Event()
 
+    def part(self, name: str) -> Progress:
+        """The progress of a part of this work: reports carry `name` before their stage, and what stops one
+        stops the other.
+        """
+        show = self._show
+        inner = Progress(None if show is None else lambda stage, done, total: show(name + stage, done, total))
+        inner._cancelled = self._cancelled
+        return inner
+
     def report(self, stage: str, done: int, total: int) -> None:
         """Tell how far `stage` is. Raises `Interrupted` once `cancel` was called."""
         self.check()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -199,15 +200,30 @@ def test_a_dragged_curve_is_drawn_in_seconds_and_undone(shown: Open, guest: Visi
     guest.press("Home")
     guest.wait_for_picture(0)
     np.testing.assert_array_equal(guest.seen(), far)  # a frame that the edit does not reach
+    answers: list[Any] = []  # to the page's questions about the finished shot, which come late
+    guest.tab.route("**/shot", lambda route: answers.append((route, route.fetch())))
     guest.tab.locator("#render").click()
     time.sleep(1)
     row = shown.client.wait(shown.job)
     assert row["state"] == "done"
     assert len(changed) <= row["result"]["rendered"] < 40  # only what changed, and what looks at it
     guest.tab.wait_for_selector("#undo:not([disabled])")
+    while not answers:
+        guest.tab.wait_for_timeout(50)
     guest.press("Control+z")
     guest.tab.wait_for_selector("#redo:not([disabled])")
     assert [guest.curve_value(f) for f in range(40)] == before
+    held = [answers.pop() for _ in range(len(answers))]
+    for route, answer in held:
+        route.fulfill(response=answer)
+    guest.tab.wait_for_timeout(200)
+    for route, answer in answers:  # asked again
+        route.fulfill(response=answer)
+    guest.tab.wait_for_timeout(500)
+    assert [
+        guest.curve_value(f) for f in range(40)
+    ] == before  # an answer from before the undo changes nothing
+    guest.tab.unroute("**/shot")
     guest.wait_for_picture(0)
 
 

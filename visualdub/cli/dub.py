@@ -242,17 +242,24 @@ def command(
     clip in which somebody speaks, in place.
     """
     options = dict(locals())
-    from visualdub.cli.edit import EditRequest, EditWords, EditWritten, dub_edit, for_edits_only
+    from visualdub.cli.edit import dub_edit, for_edits_only
     from visualdub.edit.reading import is_edit
+    from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
     words = EditWords(dialogue_track, dialogue_folder, cast, lang, longer)
     written_as = EditWritten(output, host, as_default, codec, crf, not no_watermark)
     if is_edit(clip):
         for_clips: dict[str, object] = {"--dialogue": dialogue, "--driver": driver, "--script": script}
-        for_clips |= {"--frames": frames, "--face": face, "--daemon": daemon, "--fast": fast}
+        for_clips |= {"--frames": frames, "--face": face, "--fast": fast}
         for_clips |= {"--provider": provider}
-        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()), plan, json)
-        dub_edit(request, [name for name, value in for_clips.items() if value])
+        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()))
+        refused = [name for name, value in for_clips.items() if value]
+        if daemon and not plan and not refused:
+            from visualdub.cli.through_service import dub_edit_through_service
+
+            dub_edit_through_service(request, json)
+            return
+        dub_edit(request, refused, plan, json)
         return
     output = for_edits_only(clip, words, written_as, {"--relink": relink, "--plan": plan})
     if daemon:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
     from visualdub.edit.plan import EditPlan, PlannedShot
+    from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
 # ---- options of `vdub dub` that are for edits alone --------------------------------------------------------
 
@@ -104,48 +104,6 @@ PlanOnly = Annotated[
 command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back.")
 
 
-@dataclass(frozen=True)
-class EditWords:
-    """What is said in an edit and by whom, as the options have it."""
-
-    track: str | None = None
-    folder: Path | None = None
-    cast: Path | None = None
-    languages: str | None = None  # "fr,de"
-    longer: str = "next-shot"
-
-
-@dataclass(frozen=True)
-class EditWritten:
-    """How a dubbed edit is written, as the options have it."""
-
-    folder: Path | None = None  # None: only the plan is wanted
-    host: str | None = None
-    as_default: bool = False
-    codec: str | None = None
-    crf: int = 16
-    watermark: bool = True
-
-
-@dataclass(frozen=True)
-class EditRequest:
-    """What `vdub dub EDIT` is asked for."""
-
-    edit: Path
-    actor: str | None
-    words: EditWords
-    written: EditWritten
-    relink: tuple[Path, ...] = ()
-    plan: bool = False
-    json: bool = False
-
-    @property
-    def languages(self) -> list[str | None]:
-        """The languages, or None alone where none is named."""
-        named: list[str | None] = [lang.strip() for lang in (self.words.languages or "").split(",")]
-        return [lang for lang in named if lang] or [None]
-
-
 @command.command()
 def undo(
     edit: Annotated[Path, typer.Argument(help="A dubbed edit, as vdub dub wrote it.", show_default=False)],
@@ -177,87 +135,30 @@ def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dic
     return written.folder
 
 
-def dub_edit(request: EditRequest, refused: list[str]) -> None:
+def dub_edit(request: EditRequest, refused: list[str], only_plan: bool, as_json: bool) -> None:
     """Plan an edit, and unless only the plan is wanted, dub every shot of it. refused: options given that
     only clips take.
     """
-    from visualdub.edit.dialogue import POLICIES
+    from visualdub.edit.request import dub_plans, plan_request
 
     if refused:
         raise BadInput(f"{request.edit} is an edit, which {refused[0]} is not for; expected --dialogue-track")
-    if request.words.longer not in POLICIES:
-        raise BadInput(f"--longer {request.words.longer} is not known; expected one of {', '.join(POLICIES)}")
-    plans = [planned(request, language) for language in request.languages]
-    if request.plan:
-        if request.json:
+    with shown_progress() as progress:
+        plans = plan_request(request, progress)
+    if only_plan:
+        if as_json:
             print_json({"plans": [p.as_dict() for p in plans]})
             return
         for plan in plans:
             show_plan(plan)
         return
-    carry_out(request, plans)
-
-
-def carry_out(request: EditRequest, plans: list[EditPlan]) -> None:
-    """Dub what is planned and say what became of it. Raises `BadInput` where nothing can be dubbed."""
-    from visualdub.actor.library import find_actor
-    from visualdub.actor.package import load_actor
-    from visualdub.edit.dubbing import EditOutput, check_edit_output, dub_planned
-    from visualdub.edit.writing import host_rules
-
-    written = request.written
-    if written.folder is None:
-        raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR, or --plan")
-    rules = host_rules(written.host, written.as_default)
-    output = EditOutput(written.folder, rules, written.codec, written.crf, written.watermark)
-    if not any(plan.dubbed for plan in plans):
-        reasons = sorted({s.reason for plan in plans for s in plan.shots})
-        raise BadInput(
-            f"{request.edit} has no clip that can be dubbed: {'; '.join(reasons) or 'none at all'}"
-        )
-    names = {who.role.actor for plan in plans for s in plan.dubbed for who in s.speaking}
-    actors = {name: load_actor(find_actor(name)) for name in sorted(n for n in names if n is not None)}
-    check_edit_output(plans, output, actors)
-    outputs = []
-    for plan in plans:
-        with shown_progress() as progress:
-            results = dub_planned(plan, output, actors, progress=progress, say=err.print)
-        path = output.edit_path(plan.edit, plan.language)
-        outputs.append({"edit": str(path), "report": f"{path}.report.json"})
-        if not request.json:
-            done = sum(r.movie is not None for r in results)
-            for r in results:
-                if r.movie is None:
-                    out.print(f"left alone: {r.shot.number} {r.shot.clip.name}: {r.reason}")
-            out.print(f"{path}: {len(results)} clips, {done} dubbed, {len(results) - done} left alone")
-    if request.json:
-        print_json({"outputs": outputs})
-
-
-def planned(request: EditRequest, language: str | None) -> EditPlan:
-    """The plan of one language of an edit, with a progress bar over its media."""
-    from visualdub.edit.cast import Cast, read_cast
-    from visualdub.edit.dialogue import Line, folder_lines, track_lines
-    from visualdub.edit.media import MediaFinder, unpack
-    from visualdub.edit.plan import PlanOptions, plan_edit
-    from visualdub.edit.reading import read_edit
-
-    cast = read_cast(request.words.cast, request.actor) if request.words.cast else Cast(actor=request.actor)
-    edit = read_edit(request.edit)
-    lines: list[Line] = []
-    notes: list[str] = []
-    if request.words.track is not None:
-        lines, notes = track_lines(edit, request.words.track, language)
-    if request.words.folder is not None:
-        more, problems = folder_lines(edit, request.words.folder, language)
-        lines, notes = lines + more, notes + problems
-    folder = request.written.folder
-    if request.edit.suffix.lower() == ".otioz" and folder is not None:
-        unpack(request.edit, folder)
     with shown_progress() as progress:
-        bundle = folder if request.edit.suffix.lower() == ".otioz" else None
-        finder = MediaFinder(request.edit, request.relink, bundle, progress)
-        return plan_edit(edit, finder, lines, PlanOptions(cast, request.words.longer, language), notes)
+        dubbed = dub_plans(request, plans, progress=progress, say=err.print)
+    if as_json:
+        print_json({"outputs": [d.as_dict() for d in dubbed]})
+        return
+    for edit in dubbed:
+        show_dubbed(edit.path, edit.shots_as_dict())
 
 
 # ---- what is shown -----------------------------------------------------------------------------------------
@@ -306,6 +207,14 @@ def plan_row(plan: EditPlan, shot: PlannedShot) -> list[str]:
         who,
         words,
     ]
+
+
+def show_dubbed(edit: Path, shots: list[dict[str, Any]]) -> None:
+    """What became of an edit's shots, as `DubbedEdit.shots_as_dict` has them."""
+    kept = [s for s in shots if s["movie"] is None]
+    for shot in kept:
+        out.print(f"left alone: {shot['number']} {shot['clip']}: {shot['reason']}")
+    out.print(f"{edit}: {len(shots)} clips, {len(shots) - len(kept)} dubbed, {len(kept)} left alone")
 
 
 def say_note(text: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visualdub.console import follow
 from visualdub.errors import BadInput
+
+if TYPE_CHECKING:
+    from visualdub.edit.request import EditRequest
 
 # Options that the service does not know.
 NOT_THERE = (
     "check_sync",
     "profile",
-    "script",
-    "language",
     "provider",
     "fast",
 )
@@ -32,6 +33,11 @@ def dub_through_service(
     """
     from visualdub.wire.client import Client
 
+    scripts, languages = options["script"] or [], options["language"] or []
+    if scripts and not len(scripts) == len(languages) == len(dialogue):
+        counts = f"{len(scripts)} --script and {len(languages)} --language"
+        raise BadInput(f"{counts} are given; expected {len(dialogue)} of each, one for each dialogue")
+    said = list(zip(scripts, languages, strict=True)) or [(None, None)] * len(dialogue)
     for name in NOT_THERE:
         if options[name]:
             raise BadInput(f"--{name.replace('_', '-')} does not go with --daemon")
@@ -46,11 +52,45 @@ def dub_through_service(
                 output=_absolute(movie),
                 matte=_absolute(matte),
                 performance=_absolute(curves),
+                script=_absolute(script),
+                language=language,
             )
-            for wav, (movie, matte, curves) in zip(dialogue, outputs, strict=True)
+            for wav, (script, language), (movie, matte, curves) in zip(dialogue, said, outputs, strict=True)
         ]
         for job in jobs:
             follow(client, job, options["json"])
+
+
+def dub_edit_through_service(request: EditRequest, json: bool) -> None:
+    """Submit a job for an edit, show how far it is, and what became of its clips. Raises as above."""
+    from visualdub.cli.edit import show_dubbed
+    from visualdub.wire.client import Client
+
+    words, written = request.words, request.written
+    if written.folder is None:
+        raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR")
+    asked: dict[str, Any] = {
+        "edit": _absolute(request.edit),
+        "output": _absolute(written.folder),
+        "actor": request.actor and (_package(request.actor) or request.actor),
+        "dialogue_track": words.track,
+        "dialogue_folder": _absolute(words.folder),
+        "cast": _absolute(words.cast),
+        "languages": words.languages,
+        "longer": words.longer,
+        "relink": [_absolute(folder) for folder in request.relink],
+        "host": written.host,
+        "as_default": written.as_default,
+        "codec": written.codec,
+        "crf": written.crf,
+        "watermark": written.watermark,
+    }
+    with Client(client="vdub dub") as client:
+        row = follow(client, client.submit_edit(**asked), json)
+    if not json:
+        for edit in row["result"]["outputs"]:
+            shots = [s for s in row["result"]["shots"] if s["language"] == edit["language"]]
+            show_dubbed(Path(edit["edit"]), shots)
 
 
 def common_fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -60,8 +100,12 @@ def common_fields(options: dict[str, Any]) -> dict[str, Any]:
     fields |= {theirs: options[ours] for ours, theirs in OTHER_NAMES.items()}
     fields |= {"skip": options["skip"] or [], "only": options["only"] or []}
     actor = options["actor"]
-    there = next((p for p in (Path(actor), Path(f"{actor}.actor")) if p.is_dir()), None)
-    return {**fields, "actor": _absolute(there) or actor, "watermark": not options["no_watermark"]}
+    return {**fields, "actor": _package(actor) or actor, "watermark": not options["no_watermark"]}
+
+
+def _package(actor: str) -> str | None:
+    """The package that lies where `actor` says; None where it is a name of the library."""
+    return _absolute(next((p for p in (Path(actor), Path(f"{actor}.actor")) if p.is_dir()), None))
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -42,6 +42,7 @@ JOB_SUFFIX, REPORT_SUFFIX = ".job.json", ".report.json"
 WAV_RATE = 48000  # Hz, where recordings of several rates meet in one shot
 QUIET = 0.1  # of the loudest channel's power; quieter ones are left out of a shot's dialogue
 SHOTS, DIALOGUE = "shots", "dialogue"  # folders beside a dubbed edit
+BAKING = ".baking-"  # how the folders begin in which a shot's frames lie while it is dubbed
 _VERSION = 1
 
 Say = Callable[[str], None]
@@ -112,13 +113,14 @@ def dub_planned(
     """Dub every shot of `plan`, then write the edit, its state and its report. actors: by what the plan calls
     them. A shot that cannot be dubbed after all is kept, with its reason.
     """
-    results = []
+    results: list[ShotResult] = []
     for shot in plan.shots:
         if shot.action == KEEP:
             results.append(ShotResult(shot, reason=shot.reason))
             continue
         try:
-            results.append(dub_planned_shot(plan, shot, output, actors, progress))
+            at = None if progress is None else progress.part(f"shot {shot.number} of {len(plan.shots)}: ")
+            results.append(dub_planned_shot(plan, shot, output, actors, at))
         except BadInput as e:
             results.append(ShotResult(shot, reason=str(e)))
         done = results[-1]
@@ -166,7 +168,7 @@ def dub_planned_shot(
     beside = movie.with_name(movie.name + JOB_SUFFIX)
     if (before := _read_job(beside)) is not None and before.get("job") == job and movie.is_file():
         return ShotResult(planned, movie, again=True, drawn=int(before.get("drawn", 0)))
-    with tempfile.TemporaryDirectory(dir=output.folder, prefix=".baking-") as scratch:
+    with tempfile.TemporaryDirectory(dir=output.folder, prefix=BAKING) as scratch:
         shot = planned.shot
         if planned.action == BAKE:
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,6 +21,12 @@ from visualdub.storage import atomic_path
 STILLS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".psd", ".tga", ".webp")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)[:;.](\d\d+)")
+Permit = Callable[[Path], Path]
+
+
+def anything(path: Path) -> Path:
+    """Permits every path."""
+    return path
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class MediaFinder:
     folders: tuple[Path, ...] = ()  # searched, with all below them, for files that moved
     bundle: Path | None = None  # where the media of an .otioz lie unpacked
     progress: Progress | None = None
+    permit: Permit = anything  # raises `BadInput` for a path that may not be read
     _found: dict[tuple[str, float | None], Media] = field(default_factory=dict)
     _index: dict[str, list[Path]] | None = None
 
@@ -75,6 +82,7 @@ class MediaFinder:
                 return Media(problem=moved)
             path, note = moved, f"{name_of(url)} was found as {moved}"
         try:
+            self.permit(path.parent if "%" in path.name else path)
             return Media(path, probe(path, self.progress), note=note)
         except BadInput as e:
             return Media(problem=str(e))

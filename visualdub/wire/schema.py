@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 VERSION = 1  # of the messages; a service speaks one
-EDITION = 1  # of this schema; raised whenever a field or a message is added
+EDITION = 2  # of this schema; raised whenever a field or a message is added
 MOST_BYTES = 64 << 10  # of a request without its bulk data
 MOST_REPLY_BYTES = 4 << 20  # of a reply without its bulk data
 MOST_DEPTH = 8  # of maps and lists inside each other
@@ -35,6 +35,7 @@ Priority = Annotated[int, Meta(ge=-10, le=10)]
 FrameKind = Literal["dub", "plate", "matte", "raw", "uv"]
 Pixels = Literal["rgb8", "native"]
 Quality = Literal["draft", "final"]
+Codec = Literal["ffv1", "prores", "prores4444", "h264", "hevc"]
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 
 
@@ -108,10 +109,38 @@ class DubOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     matte: Text | None = None
     occluded: Literal["hold", "pass", "draw"] = "hold"
     holdout: Text | None = None
-    codec: Literal["ffv1", "prores", "prores4444", "h264", "hevc"] | None = None
+    script: Text | None = None  # a file with what `dialogue` says, in `language`
+    language: Name | None = None
+    codec: Codec | None = None
     crf: Annotated[int, Meta(ge=0, le=51)] = 16
     watermark: bool = True
     keep_audio: bool = False
+
+
+class EditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything that decides a dub of an edit; the options of `vdub dub EDIT` by the same names."""
+
+    edit: Text
+    output: Text  # a folder
+    actor: Text | None = None  # as in `DubOptions`; None: the edit or the cast says who speaks
+    dialogue_track: Name | None = None
+    dialogue_folder: Text | None = None
+    cast: Text | None = None
+    languages: Name | None = None  # "fr,de"
+    longer: Literal["next-shot", "cut", "hold"] = "next-shot"
+    relink: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
+    host: Literal["resolve", "premiere", "avid", "nuke"] | None = None  # --for
+    as_default: bool = False
+    codec: Codec | None = None
+    crf: Annotated[int, Meta(ge=0, le=51)] = 16
+    watermark: bool = True
+
+
+class SubmitEdit(Request, frozen=True, kw_only=True, tag="submit_edit"):
+    """Dub the clips of an edit, in place; answered by `Accepted`."""
+
+    edit: EditOptions
+    priority: Priority = 0
 
 
 class Submit(Request, frozen=True, kw_only=True, tag="submit"):
@@ -235,6 +264,7 @@ AnyRequest = (
     | ActorRemove
     | ActorWithdraw
     | Submit
+    | SubmitEdit
     | Adapt
     | Track
     | Speech
@@ -296,7 +326,7 @@ class JobRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One job as clients see it."""
 
     job: int
-    kind: Literal["dub", "adapt", "track", "speech"]
+    kind: Literal["dub", "edit", "adapt", "track", "speech"]
     state: State
     client: str
     priority: int

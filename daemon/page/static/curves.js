@@ -11,6 +11,7 @@ const canvas = byId("curves");
 let rows = [], original = null, rest = {}, peaks = [], words = [];
 let name = "jaw", span = { from: 0, to: 1 }, selection = null;
 let undone = [], redone = [], brush = null, pointer = null, sending = Promise.resolve();
+let edits = 0; // made so far
 state.tool = "drag";
 
 // ---- what is shown
@@ -289,8 +290,19 @@ function end() {
   send(edit.name, edit.first, edit.after);
 }
 
+// Asks for a shot until no edit was made meanwhile: an answer from before it would take it off the screen.
+export async function unedited(ask) {
+  for (;;) {
+    await sending;
+    while (brush) await new Promise((resolve) => setTimeout(resolve, 50)); // a drag is under way
+    const before = edits, answer = await ask();
+    if (edits === before && !brush) return answer;
+  }
+}
+
 function send(curve, first, values) {
   const { job } = state;
+  edits += 1;
   byId("edit-state").textContent = `${values.length} frames …`;
   buttons();
   sending = sending.then(() => attempt(async () => {
@@ -327,6 +339,7 @@ export async function reset() {
   await attempt(async () => {
     await sending;
     await askJson(`api/jobs/${job}/performance`, { reset: true });
+    edits += 1;
     undone = []; redone = [];
     emit("reload");
   });

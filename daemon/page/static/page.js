@@ -28,7 +28,7 @@ async function reload(keepView) {
   let shot;
   loading = true;
   try {
-    shot = await askJson(`api/jobs/${job}/shot`);
+    shot = await curves.unedited(() => askJson(`api/jobs/${job}/shot`));
   } catch (error) {
     if (state.job !== job) return;
     byId("message").textContent = error.message;

@@ -1,0 +1,146 @@
+"""Edits as jobs of the service, and scripts of a dub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from daemon_helpers import client_of, running, short_folder
+from helpers import write_wav
+
+from daemon.config import Config
+from visualdub.cli import run
+from visualdub.demo.run import FRENCH
+from visualdub.media.source import open_source
+from visualdub.wire import Client, Refused
+
+pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
+pytestmark = pytest.mark.slow
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the program espeak-ng")
+RATE = 25.0
+
+
+class Suite:
+    """A service with a worker, and an edit below its root."""
+
+    def __init__(self, client: Client, folder: Path, clip: Path, actor: Path) -> None:
+        self.client, self.folder, self.clip, self.actor = client, folder, clip, actor
+
+
+@pytest.fixture(scope="module")
+def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    folder = tmp_path_factory.mktemp("suite")
+    write_wav(folder / "new.wav", 1.6)
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("VISUALDUB_CACHE", str(folder / "cache"))
+        short = stack.enter_context(short_folder())
+        patch.setenv("XDG_RUNTIME_DIR", str(short))
+        roots = (folder, talking.parent, flat_actor.parent)
+        service = stack.enter_context(running(Config(roots, short / "run", short / "state")))
+        client = stack.enter_context(client_of(service))
+        yield Suite(client, folder, talking, flat_actor)
+
+
+def seconds(start: float, length: float) -> dict[str, Any]:
+    def time(value: float) -> dict[str, Any]:
+        return {"OTIO_SCHEMA": "RationalTime.1", "value": value, "rate": RATE}
+
+    return {"OTIO_SCHEMA": "TimeRange.1", "start_time": time(start), "duration": time(length)}
+
+
+def clip_of(name: str, path: Path, start: float, length: float) -> dict[str, Any]:
+    media = {"OTIO_SCHEMA": "ExternalReference.1", "target_url": str(path), "available_range": seconds(0, 40)}
+    return {
+        "OTIO_SCHEMA": "Clip.1",
+        "name": name,
+        "source_range": seconds(start, length),
+        "media_reference": media,
+    }
+
+
+def edit_of(path: Path, *clips: dict[str, Any], voice: Path) -> Path:
+    """An edit with one track of pictures and one of dialogue."""
+    tracks = [
+        {"OTIO_SCHEMA": "Track.1", "name": name, "kind": kind, "children": list(children)}
+        for name, kind, children in (
+            ("V1", "Video", clips),
+            ("new", "Audio", [clip_of("new", voice, 0, 40)]),
+        )
+    ]
+    stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": tracks}
+    path.write_text(json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": "cut", "tracks": stack}))
+    return path
+
+
+def pictures(path: Path) -> list[Any]:
+    with open_source(path) as source:
+        return [np.array(frame.planes[0]) for frame in source.frames()]
+
+
+def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.mkv"
+    shutil.copyfile(suite.clip, elsewhere)
+    shots = clip_of("a", suite.clip, 5, 8), clip_of("b", elsewhere, 0, 6)
+    edit = edit_of(suite.folder / "cut.otio", *shots, voice=suite.folder / "new.wav")
+    before = edit.read_bytes()
+    asked = {"edit": str(edit), "actor": str(suite.actor), "dialogue_track": "new"}
+    job = suite.client.submit_edit(output=str(suite.folder / "out"), **asked)
+    stages = {row["stage"] for row in suite.client.watch(job)}
+    row = suite.client.job(job)
+    assert row["state"] == "done", row["reason"]
+    assert any(stage.startswith("shot 1 of 2: ") for stage in stages), stages
+    first, second = row["result"]["shots"]
+    assert (first["action"], first["timeline"]) == ("dub", [0, 8])
+    assert second["movie"] is None and "lies outside" in second["reason"]  # the roots of the service
+    (written,) = row["result"]["outputs"]
+    assert Path(written["edit"]).is_file() and Path(written["report"]).is_file()
+    arguments = ["dub", str(edit), "-o", str(tmp_path / "direct"), "--actor", str(suite.actor)]
+    assert run([*arguments, "--dialogue-track", "new"]) == 0
+    (direct,) = (tmp_path / "direct" / "shots").glob("0001*.mkv")
+    for ours, theirs in zip(pictures(Path(first["movie"])), pictures(direct), strict=True):
+        assert abs(ours.astype(int) - theirs).max() < 40 and (ours == theirs).mean() > 0.99  # another mark
+    assert edit.read_bytes() == before
+    stamp = Path(first["movie"]).stat().st_mtime_ns
+    again = suite.client.submit_edit(output=str(suite.folder / "out"), **asked)
+    assert again != job and suite.client.wait(again)["state"] == "done"
+    assert Path(first["movie"]).stat().st_mtime_ns == stamp  # what is done is not dubbed again
+
+
+def test_paths_of_an_edit_outside_the_roots_are_refused(suite: Suite, tmp_path: Path) -> None:
+    voice = tmp_path / "new.wav"
+    write_wav(voice, 1.6)
+    edit = edit_of(suite.folder / "far.otio", clip_of("a", suite.clip, 0, 8), voice=voice)
+    asked = {"actor": str(suite.actor), "dialogue_track": "new"}
+    job = suite.client.submit_edit(edit=str(edit), output=str(suite.folder / "far"), **asked)
+    row = suite.client.wait(job)
+    assert row["state"] == "failed" and "lies outside" in row["reason"] and str(voice) in row["reason"]
+    far = edit_of(tmp_path / "cut.otio", clip_of("a", suite.clip, 0, 8), voice=voice)
+    here = str(suite.folder / "far")
+    for wrong in ({"edit": str(far), "output": here}, {"edit": str(edit), "output": str(tmp_path / "x")}):
+        with pytest.raises(Refused, match="outside"):
+            suite.client.submit_edit(**wrong, **asked)
+    with pytest.raises(Refused, match="outside"):
+        suite.client.submit_edit(edit=str(edit), output=here, cast=str(tmp_path / "cast.toml"), **asked)
+
+
+@needs_espeak
+def test_a_script_decides_what_the_lips_do(suite: Suite) -> None:
+    shutil.copyfile(FRENCH, suite.folder / "french.wav")
+    script = suite.folder / "said.txt"
+    script.write_text("un deux trois quatre cinq six sept huit neuf dix")
+    asked = {"clip": suite.clip, "actor": suite.actor, "dialogue": suite.folder / "french.wav"}
+    dub = {**{k: str(v) for k, v in asked.items()}, "frames": "0:10"}
+    job = suite.client.submit(**dub, output=str(suite.folder / "s.mkv"), script=str(script), language="fr")
+    row = suite.client.wait(job)
+    assert row["state"] == "done", row["reason"]
+    assert any(note.startswith("script: ") for note in row["result"]["notes"])
+    half = suite.client.submit(**dub, output=str(suite.folder / "h.mkv"), script=str(script))
+    row = suite.client.wait(half)
+    assert row["state"] == "failed" and "a script needs its language" in row["reason"]

@@ -1,0 +1,159 @@
+"""What is asked of an edit, planned and carried out: the same for the command line and for the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visualdub.actor.library import find_actor
+from visualdub.actor.package import load_actor
+from visualdub.edit.cast import Cast, read_cast
+from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
+from visualdub.edit.dubbing import REPORT_SUFFIX, EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.media import MediaFinder, Permit, anything, unpack
+from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
+from visualdub.edit.reading import read_edit
+from visualdub.edit.writing import host_rules
+from visualdub.errors import BadInput
+from visualdub.stages import Progress
+
+BUNDLE = ".otioz"
+
+
+@dataclass(frozen=True)
+class EditWords:
+    """What is said in an edit and by whom."""
+
+    track: str | None = None  # the sound track's name, number or role
+    folder: Path | None = None  # of recordings
+    cast: Path | None = None  # a cast file
+    languages: str | None = None  # "fr,de"
+    longer: str = "next-shot"  # one of `POLICIES`
+
+
+@dataclass(frozen=True)
+class EditWritten:
+    """How a dubbed edit is written."""
+
+    folder: Path | None = None  # None: only the plan is wanted
+    host: str | None = None
+    as_default: bool = False
+    codec: str | None = None
+    crf: int = 16
+    watermark: bool = True
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A dub of an edit. permit: gives a path of its media or recordings back where it may be read, and raises
+    `BadInput` where it may not.
+    """
+
+    edit: Path
+    actor: str | None
+    words: EditWords
+    written: EditWritten
+    relink: tuple[Path, ...] = ()
+    permit: Permit = anything
+
+    @property
+    def languages(self) -> list[str | None]:
+        """The languages, or None alone where none is named."""
+        named: list[str | None] = [lang.strip() for lang in (self.words.languages or "").split(",")]
+        return [lang for lang in named if lang] or [None]
+
+
+@dataclass(frozen=True)
+class DubbedEdit:
+    """One language of an edit, dubbed."""
+
+    plan: EditPlan
+    path: Path  # the edit that was written
+    shots: tuple[ShotResult, ...]
+
+    @property
+    def report(self) -> Path:
+        """The report beside the edit."""
+        return self.path.with_name(self.path.name + REPORT_SUFFIX)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Where it lies, as JSON."""
+        return {"language": self.plan.language, "edit": str(self.path), "report": str(self.report)}
+
+    def shots_as_dict(self) -> list[dict[str, Any]]:
+        """What became of every shot, as JSON."""
+        return [
+            {
+                "language": self.plan.language,
+                "number": r.shot.number,
+                "clip": r.shot.clip.name,
+                "track": r.shot.clip.track,
+                "timeline": list(r.shot.timeline),
+                "action": r.shot.action if r.movie is not None else "keep",
+                "movie": None if r.movie is None else str(r.movie),
+                "reason": r.reason or r.shot.reason,
+            }
+            for r in self.shots
+        ]
+
+
+def plan_request(request: EditRequest, progress: Progress | None = None) -> list[EditPlan]:
+    """The plan of each language. Raises `BadInput` for an edit or options that cannot be used."""
+    longer = request.words.longer
+    if longer not in POLICIES:
+        raise BadInput(f"--longer {longer} is not known; expected one of {', '.join(POLICIES)}")
+    return [_plan(request, language, progress) for language in request.languages]
+
+
+def _plan(request: EditRequest, language: str | None, progress: Progress | None) -> EditPlan:
+    words, folder = request.words, request.written.folder
+    cast = read_cast(words.cast, request.actor) if words.cast else Cast(actor=request.actor)
+    edit = read_edit(request.edit)
+    lines: list[Line] = []
+    notes: list[str] = []
+    if words.track is not None:
+        lines, notes = track_lines(edit, words.track, language)
+    if words.folder is not None:
+        more, problems = folder_lines(edit, words.folder, language)
+        lines, notes = lines + more, notes + problems
+    for line in lines:
+        request.permit(line.recording)
+    bundle = folder if request.edit.suffix.lower() == BUNDLE else None
+    if bundle is not None:
+        unpack(request.edit, bundle)
+    finder = MediaFinder(request.edit, request.relink, bundle, progress, request.permit)
+    return plan_edit(edit, finder, lines, PlanOptions(cast, words.longer, language), notes)
+
+
+def dub_plans(
+    request: EditRequest,
+    plans: Sequence[EditPlan],
+    *,
+    find: Callable[[str], Path] = find_actor,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[DubbedEdit]:
+    """Dub what is planned. find: gives the package of an actor as the plan names it.
+
+    Raises `BadInput` where nothing can be dubbed or an output would be written over an input.
+    """
+    written = request.written
+    if written.folder is None:
+        raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR, or --plan")
+    rules = host_rules(written.host, written.as_default)
+    output = EditOutput(written.folder, rules, written.codec, written.crf, written.watermark)
+    if not any(plan.dubbed for plan in plans):
+        reasons = sorted({s.reason for plan in plans for s in plan.shots})
+        raise BadInput(
+            f"{request.edit} has no clip that can be dubbed: {'; '.join(reasons) or 'none at all'}"
+        )
+    names = {who.role.actor for plan in plans for s in plan.dubbed for who in s.speaking}
+    actors = {name: load_actor(find(name)) for name in sorted(n for n in names if n is not None)}
+    check_edit_output(plans, output, actors)
+    dubbed = []
+    for plan in plans:
+        shots = dub_planned(plan, output, actors, progress=progress, say=say)
+        dubbed.append(DubbedEdit(plan, output.edit_path(plan.edit, plan.language), tuple(shots)))
+    return dubbed
