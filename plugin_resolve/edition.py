@@ -1,7 +1,7 @@
 """Which of the three ways Visual Dub takes in this edition of Resolve, told by its name and version alone.
 
-Nothing else is asked first: a call that only Studio has raises a dialog in a free edition, and while it is open
-every other call fails.
+Nothing else is asked first: a call that only Studio has raises a dialog in a free edition, and while it is
+open every other call fails.
 """
 
 from __future__ import annotations

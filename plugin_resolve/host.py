@@ -1,14 +1,14 @@
 """The one module that touches Resolve. It takes and gives plain values; the host's objects stay in here.
 
-Written after what was measured of versions 19.1.3 to 21.0.3: what a call returns is read back where it is known
-to lie, and `hasattr` is never asked, because it is always true.
+Written after what was measured of versions 19.1.3 to 21.0.3: what a call returns is read back where it is
+known to lie, and `hasattr` is never asked, because it is always true.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from plugin_resolve.values import OURS, Item, Mark, Record, TimelineInfo
@@ -22,7 +22,7 @@ class HostError(Exception):
 
 
 class ResolveHost:
-    """The open project of a running Resolve. Everything but `timelines` is about the timeline that is open."""
+    """The open project of a running Resolve and its open timeline."""
 
     def __init__(self, resolve: Any) -> None:
         self._resolve = resolve
@@ -83,6 +83,34 @@ class ResolveHost:
                 return
         raise HostError("the timeline is not in the open project any more; open its project and try again")
 
+    def surroundings(self) -> dict[str, str]:
+        """What an artist has open: the folder of the media pool, the page and the timeline."""
+        folder = self._project.GetMediaPool().GetCurrentFolder()
+        page, line = self._resolve.GetCurrentPage(), self._line
+        return {
+            "bin": str(folder.GetUniqueId()),
+            "page": str(page or ""),
+            "timeline": str(line.GetUniqueId()),
+        }
+
+    def restore_surroundings(self, before: Mapping[str, str]) -> None:
+        """Open again what was open, as far as it is there."""
+        pool = self._project.GetMediaPool()
+        folders = [pool.GetRootFolder()]
+        for folder in folders:
+            if folder.GetUniqueId() == before["bin"]:
+                if pool.GetCurrentFolder().GetUniqueId() != before["bin"]:
+                    pool.SetCurrentFolder(folder)
+                break
+            folders.extend(folder.GetSubFolderList() or ())
+        if before["page"] and self._resolve.GetCurrentPage() != before["page"]:
+            self._resolve.OpenPage(before["page"])
+        project = self._project
+        if self._line.GetUniqueId() != before["timeline"]:
+            for index in range(1, project.GetTimelineCount() + 1):
+                if project.GetTimelineByIndex(index).GetUniqueId() == before["timeline"]:
+                    project.SetCurrentTimeline(project.GetTimelineByIndex(index))
+
     # ---- clips ---------------------------------------------------------------------------------------------
 
     def _objects(self) -> dict[str, tuple[Any, int]]:
@@ -125,7 +153,7 @@ class ResolveHost:
         self._item(uid).SetClipEnabled(enabled)
 
     def set_colour(self, uid: str, colour: str) -> None:
-        """Give a clip one of the 16 colours, or none with an empty text. A title keeps none, which is fine."""
+        """Give a clip one of the 16 colours, or none with an empty text. A title keeps none."""
         item = self._item(uid)
         if colour:
             item.SetClipColor(colour)
@@ -208,8 +236,8 @@ class ResolveHost:
     def add_take(self, uid: str, movie: str, first: int, length: int) -> None:
         """Add `length` frames of a movie as a take and select it; the clip keeps its place and its length.
 
-        Whether the end of a take counts as inside is not documented: what was made is read back. Raises `HostError`
-        where no take fits, and leaves the clip as it was then.
+        Whether the end of a take counts as inside is not documented: what was made is read back. Raises
+        `HostError` where no take fits, and leaves the clip as it was then.
         """
         item, media = self._item(uid), self.import_movie(movie)
         start, duration = item.GetStart(False), item.GetDuration(False)

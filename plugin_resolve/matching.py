@@ -39,8 +39,8 @@ def changes_of(
 ) -> list[Change]:
     """What happens to the clips that `shots` tell of; clips that stay as they are are left out.
 
-    shots: of one language of a job's result. items: the clips as they were when the timeline was exported. facts:
-    of each shot by number; ours: clips that lie on a track of ours.
+    shots: of one language of a job's result. items: the clips as they were when the timeline was exported.
+    facts: of each shot by number. ours: clips that lie on a track of ours.
     """
     found = []
     for shot in shots:

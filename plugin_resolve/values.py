@@ -1,6 +1,7 @@
 """What the plug-in passes from part to part: plain values, no object of the host.
 
-Frames of a timeline are counted from its first one, 0; ranges are half open. Frames of a movie count from its first.
+Frames of a timeline are counted from its first one, 0; ranges are half open. Frames of a movie count from its
+first.
 """
 
 from __future__ import annotations

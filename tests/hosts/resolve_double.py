@@ -1,7 +1,7 @@
 """A double of DaVinci Resolve's scripting: real state, real edits, the documented calls and no others.
 
-Three editions behave as they were measured: `studio()`, `free_21_0()` and `free_21_1()`, which runs no Python. The
-double raises for a call that is not documented, and fails in silence where Resolve does.
+Three editions behave as they were measured: `studio()`, `free_21_0()` and `free_21_1()`, without Python.
+The double raises for a call that is not documented, and fails in silence where Resolve does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from resolve_otio import Reader, bins_below, write_otio
 from resolve_state import CLIP_COLOURS, MARKER_COLOURS, Bin, Clip, Line, Media, Project, Take, Track
 from resolve_surface import STUDIO_ONLY, UndocumentedCall, Version, check_call, methods_of, surface
 
-from visualdub.media.source import probe
 from visualdub.edit.media import timecode_s
+from visualdub.media.source import probe
 
 TRACK_NAMES = {"video": "Video", "audio": "Audio"}
 AFTER_A_DIALOG = ("GetProductName", "GetVersion", "GetVersionString", "GetUniqueId")  # go on answering
@@ -255,7 +255,7 @@ class PoolObject(Remote):
         return [self._append(i) for i in infos]
 
     def _append(self, info: dict[str, Any]) -> Any:
-        """One item. A place that is taken is not: the earlier item wins, what comes back has no identifier."""
+        """One item. Where another one lies the earlier one wins, and what comes back has no identifier."""
         program = self._program
         media = program.project.media_of(info["mediaPoolItem"]._uid)
         tracks = program.line.of_kind("video" if info.get("mediaType", 1) == 1 else "audio")
@@ -306,9 +306,7 @@ class MarkersMixin(Remote):
     def _markers(self) -> dict[str, dict[str, Any]]:
         raise NotImplementedError
 
-    def do_AddMarker(
-        self, frame: int, color: str, name: str, note: str, duration: int, custom: str
-    ) -> bool:
+    def do_AddMarker(self, frame: int, color: str, name: str, note: str, duration: int, custom: str) -> bool:
         markers = self._markers()
         if str(frame) in markers or color not in MARKER_COLOURS or duration < 1:
             return False

@@ -1,7 +1,8 @@
 """Edits as Resolve writes and reads them, for its double.
 
-Written: Clip.2, DEFAULT_MEDIA, bare paths, ranges in the media's own timecode, Resolve_OTIO metadata, records of
-effects that are no OTIO effects. Read: only what has that shape; anything else gives no timeline and no message.
+Written: Clip.2, DEFAULT_MEDIA, bare paths, ranges in the media's own timecode, Resolve_OTIO metadata, records
+of effects that are no OTIO effects. Read: only what has that shape; anything else gives no timeline and no
+message.
 """
 
 from __future__ import annotations

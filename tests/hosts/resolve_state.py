@@ -128,9 +128,7 @@ class Project:
     def of_bytes(cls, text: bytes) -> Project:
         """The project that `as_bytes` wrote."""
         values = json.loads(text)
-        lines = [
-            Line(**{**line, "tracks": [_track(t) for t in line["tracks"]]}) for line in values["lines"]
-        ]
+        lines = [Line(**{**line, "tracks": [_track(t) for t in line["tracks"]]}) for line in values["lines"]]
         media = [Media(**m) for m in values["media"]]
         bins = [Bin(**b) for b in values["bins"]]
         return cls(**{**values, "lines": lines, "media": media, "bins": bins})
