@@ -177,6 +177,15 @@ def test_takes_keep_the_original_and_end_in_one_of_two_ways(
     assert (item.GetTakesCount(), item.GetLeftOffset(False)) == (0, 4)
 
 
+WRONG_EDITS: tuple[Callable[[Any, Any], object], ...] = (
+    lambda edit, clip: clip["media_references"]["DEFAULT_MEDIA"].update(target_url="file:///a.mkv"),
+    lambda edit, clip: clip.pop("enabled"),
+    lambda edit, clip: clip.update(OTIO_SCHEMA="Clip.1"),
+    lambda edit, clip: clip["source_range"]["start_time"].update(value=-1.0),
+    lambda edit, clip: edit.pop("global_start_time"),
+)
+
+
 def test_importing_an_edit_fails_in_silence_and_links_unless_told_not_to(
     program: Program, tmp_path: Path
 ) -> None:
@@ -190,18 +199,9 @@ def test_importing_an_edit_fails_in_silence_and_links_unless_told_not_to(
     off = {"timelineName": "Offline", "importSourceClips": False}
     (item,) = pool(program).ImportTimelineFromFile(str(path), off).GetItemListInTrack("video", 1)
     assert item.GetMediaPoolItem() is None
-    broken = json.loads(path.read_text())
-    clip = broken["tracks"]["children"][0]["children"][0]
-    for change in (
-        lambda: clip["media_references"]["DEFAULT_MEDIA"].update(target_url=f"file://{tmp_path}/a.mkv"),
-        lambda: clip.pop("enabled"),
-        lambda: clip.update(OTIO_SCHEMA="Clip.1"),
-        lambda: clip["source_range"]["start_time"].update(value=-1.0),
-        lambda: broken.pop("global_start_time"),
-    ):
-        kept = json.dumps(broken)
-        change()
-        path.write_text(json.dumps(broken))
+    text = path.read_text()
+    for wrong in WRONG_EDITS:
+        edit = json.loads(text)
+        wrong(edit, edit["tracks"]["children"][0]["children"][0])
+        path.write_text(json.dumps(edit))
         assert pool(program).ImportTimelineFromFile(str(path), {"timelineName": "Broken"}) is None
-        broken = json.loads(kept)
-        clip = broken["tracks"]["children"][0]["children"][0]

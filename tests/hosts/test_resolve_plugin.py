@@ -73,3 +73,66 @@ def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) 
     assert program.project.bin == "bin-0" and program.project.page == "edit"
     window = use(program, suite, (RESTORE, {}))
     assert window.said[0].startswith("Restored: ") and program.project.as_bytes() == before
+
+
+def test_the_selected_clip_alone_is_dubbed(suite: Suite) -> None:
+    program = fill(studio(), suite, (0, 5, 6), (8, 20, 5))
+    clips = program.line.of_kind("video")[0].clips
+    program.project.selected = [clips[1].uid]
+    window = use(program, suite, (DUB, {"scope": "selected"}))
+    assert window.problems == [] and window.said == ["1 dubbed. "]
+    assert [(len(c.takes), c.color) for c in clips] == [(0, ""), (2, "Teal")]
+    program.project.selected = []
+    window = use(program, suite, (DUB, {"scope": "selected"}))
+    assert window.problems == ["no clip is chosen; select some, or put the playhead on one"]
+
+
+def test_the_clip_under_the_playhead_is_what_an_older_version_offers(suite: Suite) -> None:
+    program = fill(free_21_0(), suite, (0, 5, 6), (8, 20, 5))
+    program.project.playhead = 90003
+    window = use(program, suite, (DUB, {"scope": "playhead"}))
+    assert window.said == ["1 dubbed. "]
+    assert [len(c.takes) for c in program.line.of_kind("video")[0].clips] == [2, 0]
+
+
+def test_what_cannot_be_dubbed_says_why_and_what_is_retimed_lies_above(suite: Suite, tmp_path: Path) -> None:
+    program = fill(studio(), suite, (0, 5, 6))
+    add_clip(program, suite.clip, 8, 20, 5, speed=-1.0)
+    gone = copy_of(suite.clip, suite.folder / "gone.mkv")
+    add_clip(program, gone, 14, 0, 5)
+    gone.unlink()
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {}))
+    assert window.said[0].startswith("2 dubbed, 1 refused. "), (window.said, window.problems)
+    assert "gone.mkv: its media gone.mkv are missing" in window.said[0]
+    low, high = program.line.of_kind("video")
+    assert [c.color for c in low.clips] == ["Teal", "Teal", "Orange"]
+    assert [(c.start, c.duration) for c in high.clips] == [(90008, 5)] and high.name == "Visual Dub"
+    use(program, suite, (RESTORE, {}))
+    assert program.project.as_bytes() == before
+
+
+def test_cancel_leaves_the_timeline_as_it_was(suite: Suite) -> None:
+    program = fill(studio(), suite, (0, 5, 30))
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {}), stop_at=2)
+    assert window.said == ["Stopped; the timeline is as it was."] and program.project.as_bytes() == before
+
+
+def test_an_artist_who_goes_on_to_another_timeline_finds_the_dub_in_the_first(suite: Suite) -> None:
+    program = fill(studio(), suite, (0, 5, 6))
+    first = program.line
+
+    def go_on(said: str) -> None:
+        if said and len(program.project.lines) == 1:
+            add_line(program, "another")
+
+    window = use(program, suite, (DUB, {}), on_progress=go_on)
+    assert window.said == ["1 dubbed. "] and program.line.name == "another"
+    assert len(first.of_kind("video")[0].clips[0].takes) == 2
+
+
+def test_an_edit_without_new_words_is_said_in_one_sentence(suite: Suite) -> None:
+    program = fill(studio(), suite, (0, 5, 6))
+    window = use(program, suite, (DUB, {"dialogue_track": "None"}))
+    assert "has no dialogue track 'None'; its sound tracks are" in window.problems[0]
