@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from resolve_double import Program, free_21_0, studio
+from resolve_double import Program, add_clip, add_line, free_21_0, studio
 from resolve_scene import (
     DUB,
     RESTORE,
     Answers,
     Suite,
     bridge_command,
+    copy_of,
     fill,
     plugin_folder,
     suite_in,
@@ -27,6 +29,7 @@ from visualdub.media.source import open_source
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 pytestmark = pytest.mark.slow
+NUMBERS = itertools.count(1)  # of projects, whose dubs lie apart
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +40,16 @@ def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFact
 
 def use(program: Program, suite: Suite, *todo: tuple[str, dict[str, Any]], **more: Any) -> Answers:
     """One use of the menu entry; what its window was told."""
-    folder = suite.folder / str(id(program))
-    window = Answers(folder, list(todo), str(suite.actor), **more)
+    window = Answers(suite.folder / "dubs", list(todo), str(suite.actor), **more)
     run(program.scripting(), window, plugin_folder(suite.folder), bridge_command())
     return window
+
+
+def new(edition: Callable[[], Program]) -> Program:
+    """A program with a project of its own name, so that its dubs lie apart."""
+    program = edition()
+    program.project.name = f"Show {next(NUMBERS)}"
+    return program
 
 
 def pictures(path: str) -> list[Any]:
@@ -50,7 +59,7 @@ def pictures(path: str) -> list[Any]:
 
 @pytest.mark.parametrize("edition", [studio, free_21_0])
 def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) -> None:
-    program = fill(edition(), suite, (0, 5, 6), (8, 20, 5))
+    program = fill(new(edition), suite, (0, 5, 6), (8, 20, 5))
     with_takes(program, 1)
     before = program.project.as_bytes()
     window = use(program, suite, (DUB, {}))
@@ -76,7 +85,7 @@ def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) 
 
 
 def test_the_selected_clip_alone_is_dubbed(suite: Suite) -> None:
-    program = fill(studio(), suite, (0, 5, 6), (8, 20, 5))
+    program = fill(new(studio), suite, (0, 5, 6), (8, 20, 5))
     clips = program.line.of_kind("video")[0].clips
     program.project.selected = [clips[1].uid]
     window = use(program, suite, (DUB, {"scope": "selected"}))
@@ -88,7 +97,7 @@ def test_the_selected_clip_alone_is_dubbed(suite: Suite) -> None:
 
 
 def test_the_clip_under_the_playhead_is_what_an_older_version_offers(suite: Suite) -> None:
-    program = fill(free_21_0(), suite, (0, 5, 6), (8, 20, 5))
+    program = fill(new(free_21_0), suite, (0, 5, 6), (8, 20, 5))
     program.project.playhead = 90003
     window = use(program, suite, (DUB, {"scope": "playhead"}))
     assert window.said == ["1 dubbed. "]
@@ -96,7 +105,7 @@ def test_the_clip_under_the_playhead_is_what_an_older_version_offers(suite: Suit
 
 
 def test_what_cannot_be_dubbed_says_why_and_what_is_retimed_lies_above(suite: Suite, tmp_path: Path) -> None:
-    program = fill(studio(), suite, (0, 5, 6))
+    program = fill(new(studio), suite, (0, 5, 6))
     add_clip(program, suite.clip, 8, 20, 5, speed=-1.0)
     gone = copy_of(suite.clip, suite.folder / "gone.mkv")
     add_clip(program, gone, 14, 0, 5)
@@ -113,18 +122,18 @@ def test_what_cannot_be_dubbed_says_why_and_what_is_retimed_lies_above(suite: Su
 
 
 def test_cancel_leaves_the_timeline_as_it_was(suite: Suite) -> None:
-    program = fill(studio(), suite, (0, 5, 30))
+    program = fill(new(studio), suite, (0, 5, 30))
     before = program.project.as_bytes()
     window = use(program, suite, (DUB, {}), stop_at=2)
     assert window.said == ["Stopped; the timeline is as it was."] and program.project.as_bytes() == before
 
 
 def test_an_artist_who_goes_on_to_another_timeline_finds_the_dub_in_the_first(suite: Suite) -> None:
-    program = fill(studio(), suite, (0, 5, 6))
+    program = fill(new(studio), suite, (0, 5, 6))
     first = program.line
 
     def go_on(said: str) -> None:
-        if said and len(program.project.lines) == 1:
+        if len(program.project.lines) == 1:
             add_line(program, "another")
 
     window = use(program, suite, (DUB, {}), on_progress=go_on)
@@ -133,6 +142,6 @@ def test_an_artist_who_goes_on_to_another_timeline_finds_the_dub_in_the_first(su
 
 
 def test_an_edit_without_new_words_is_said_in_one_sentence(suite: Suite) -> None:
-    program = fill(studio(), suite, (0, 5, 6))
+    program = fill(new(studio), suite, (0, 5, 6))
     window = use(program, suite, (DUB, {"dialogue_track": "None"}))
     assert "has no dialogue track 'None'; its sound tracks are" in window.problems[0]
