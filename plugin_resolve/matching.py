@@ -25,7 +25,6 @@ class ShotFacts:
 
     drawn: int = 1  # frames that are redrawn
     frames: int = 1  # in all
-    retimed: bool = False
 
 
 _PLAIN = ShotFacts()
@@ -74,8 +73,6 @@ def _change(
     fact = facts.get(shot["number"], _PLAIN)
     state = DUBBED if fact.drawn >= fact.frames else PARTLY
     reason = "" if state == DUBBED else f"{fact.drawn} of its {fact.frames} frames are redrawn"
-    if shot["action"] == "dub" and fact.retimed:
-        return Change(item, REFUSED, "its speed is changed, so that no take fits")
     whole = low <= item.start and item.end <= high
     if shot["action"] == "dub" and whole:
         first, length = item.start - low, item.end - item.start
@@ -98,12 +95,10 @@ def shot_facts(report: Mapping[str, Any]) -> dict[int, ShotFacts]:
     found = {}
     for shot in report.get("shots", ()):
         ends = re.fullmatch(r"(\d+):(\d+)", str(shot.get("frames") or ""))
-        retimed = shot.get("retime") not in (None, "plain")
         if ends is None or not shot.get("drawn"):
-            found[shot["number"]] = ShotFacts(retimed=retimed)
             continue
         count = int(ends.group(2)) - int(ends.group(1))
         if shot["action"] == "bake":
             count = shot["timeline"][1] - shot["timeline"][0]
-        found[shot["number"]] = ShotFacts(int(shot["drawn"]), count, retimed)
+        found[shot["number"]] = ShotFacts(int(shot["drawn"]), count)
     return found
