@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from helpers import write_movie
 from resolve_double import Program, add_clip, add_line, studio
+from resolve_plain import without_uids
 from resolve_scene import with_takes
 from resolve_state import Project
 
@@ -279,22 +279,6 @@ def ends_at(program: Program, folder: Path, step: str, call: int) -> bytes | Non
     recover(host, host.timeline(), folder, lambda text: None)
     assert read_journal(folder, host.timeline().uid) is None
     return program.project.as_bytes()
-
-
-def without_uids(state: bytes) -> Any:
-    """A project with the identifiers of what the plug-in makes left out: they count on."""
-    values = json.loads(state)
-    names = {m["uid"]: m["path"] for m in values["media"]} | {b["uid"]: b["name"] for b in values["bins"]}
-    text = json.dumps(values)
-    for uid in sorted(names, key=len, reverse=True):
-        text = text.replace(f'"{uid}"', f'"{names[uid]}"')
-    values = json.loads(text)
-    for line in values["lines"]:
-        for track in line["tracks"][1:]:
-            for clip in track["clips"]:
-                clip["uid"] = clip["name"]
-    values["media"].sort(key=lambda m: m["path"])
-    return values
 
 
 @pytest.mark.parametrize("step", STEPS)
