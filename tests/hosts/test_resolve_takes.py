@@ -300,6 +300,30 @@ def test_a_process_that_ends_in_the_middle_leaves_the_timeline_as_it_was_or_fini
     assert without_uids(after) in (without_uids(before), without_uids(finished))
 
 
+def test_a_long_timeline_takes_calls_in_proportion(tmp_path: Path) -> None:
+    """Each call of Resolve's goes to another process: twice the clips may not be four times the calls."""
+    calls = []
+    for count in (4, 8):
+        program, source = studio(), movie(tmp_path, "s.mkv", 20)
+        add_line(program)
+        for number in range(count):
+            add_clip(program, source, 10 * number, 0, 10)
+            movie(tmp_path, f"{number}.mov", 10)
+        host = ResolveHost(program.scripting())
+        put_in(host, tmp_path / str(count), dubs_of_all(host, tmp_path))
+        restore_originals(host, host.timeline(), None, tmp_path / str(count))
+        calls.append(len(program.calls))
+    assert calls[1] < 2.3 * calls[0]
+
+
+def dubs_of_all(host: ResolveHost, folder: Path) -> list[Change]:
+    """A take for every clip."""
+    return [
+        Change(item, DUBBED, "", str(folder / f"{n}.mov"), 0, 10, item.start)
+        for n, item in enumerate(host.items())
+    ]
+
+
 def test_items_are_known_by_their_place(scene: Scene) -> None:
     _, host, _ = scene
     first = host.items()[0]
