@@ -69,6 +69,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "services",
     "edit.footage",
     "wire",
+    "install",
     "console",
     "console_edits",
     "cli",
