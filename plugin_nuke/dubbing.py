@@ -1,0 +1,116 @@
+"""A clip becomes a version of dubbed frames: asked of the service, waited for, fetched, written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from plugin_nuke.errors import BadSetting, Stopped
+from plugin_nuke.png import Generated
+from plugin_nuke.versions import NewVersion, Version
+from visualdub.wire import JobFailed
+from visualdub.wire.picture import FramePicture
+from visualdub.wire.requests import Requests
+
+LOOK_S = 0.25  # between two looks at the job
+WAITS = ("queued", "running", "paused")  # states of a job that has not ended
+Tell = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is dubbed. Paths are absolute, as the service's machine has them."""
+
+    clip: str
+    dialogue: str
+    actor: str  # a name in the service's library, or the path of a package
+    cache: str  # where versions go
+    frames: tuple[int, int] | None = None  # of the clip, half open; None: all
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of `Requests.submit`. The dubbed movie lies in the cache, too, by what was asked for."""
+        for name, value in (("a clip", self.clip), ("dialogue", self.dialogue), ("an actor", self.actor)):
+            if not value:
+                raise BadSetting(f"the node names no {name.split()[-1]}; expected {name} to dub with")
+        values = {"clip": self.clip, "dialogue": self.dialogue, "actor": self.actor}
+        if self.frames is not None:
+            values["frames"] = f"{self.frames[0]}:{self.frames[1]}"
+        name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        return dict(values, output=os.path.join(self.cache, "movies", f"{name}.mkv"))
+
+
+def dub(service: Requests, asked: Asked, tell: Tell, stopped: Callable[[], bool]) -> Version:
+    """The version of `asked`, new or one with the same pixels.
+
+    Raises `Stopped`, `JobFailed` with the service's reason, and as `Requests` does. Unless it returns, no version
+    is there that was not there before.
+    """
+    fields = asked.fields()
+    os.makedirs(os.path.dirname(fields["output"]), exist_ok=True)
+    job = service.submit(**fields)
+    row = _wait(service, job, tell, stopped)
+    start, end = asked.frames or (0, int(row["result"]["frames"]))
+    with NewVersion(asked.cache) as new:
+        for done, number in enumerate(range(start, end)):
+            if stopped():
+                raise Stopped("stopped while frames were fetched; nothing has changed")
+            tell("frames", done, end - start)
+            key, picture, drawn = _fetch(service, job, number)
+            new.add(number, key, picture, drawn)
+        return new.finish(fields, _notes(row["result"]))
+
+
+def cancel(service: Requests, asked: Asked) -> list[int]:
+    """Stop every job that makes what is asked for, whoever started it; their numbers."""
+    output = asked.fields()["output"]
+    rows = [r for r in service.jobs(limit=500) if r["title"] == output and r["state"] in WAITS]
+    for row in rows:
+        service.cancel(row["job"])
+    return [row["job"] for row in rows]
+
+
+def _wait(service: Requests, job: int, tell: Tell, stopped: Callable[[], bool]) -> dict[str, Any]:
+    """The row of a job that is done. Cancels it where the artist stops."""
+    while True:
+        row = service.job(job)
+        if row["state"] in ("failed", "cancelled") and row["ended"]:
+            raise JobFailed(f"job {job} {row['state']}: {row['reason'] or 'no reason is given'}")
+        if row["state"] == "done":
+            return row
+        if stopped():
+            service.cancel(job)
+            raise Stopped("stopped; nothing has changed")
+        stage = row["stage"] if row["state"] == "running" else f"{row['state']} {row['reason']}".strip()
+        tell(stage or "starting", row["done"], row["total"])
+        time.sleep(LOOK_S)
+
+
+def _fetch(service: Requests, job: int, number: int) -> tuple[str, Generated, bool]:
+    # whole: chroma at the edge of a rectangle would be interpolated without its neighbours
+    dubbed = service.frame(job, number, "dub", box=False)
+    matte = service.frame(job, number, "matte", box=True)
+    return dubbed.key, generated(dubbed, matte), dubbed.drawn
+
+
+def generated(dubbed: FramePicture, matte: FramePicture) -> Generated:
+    """What two pictures of one frame show: the whole dub, and the rectangle of its matte.
+
+    Raises `BadSetting` for a clip that is turned when it is played.
+    """
+    shape, dtype, rgb = dubbed.planes[0]
+    if tuple(shape[:2]) != (dubbed.height, dubbed.width):
+        raise BadSetting("the clip is turned by its metadata; write it upright before dubbing it for Nuke")
+    left, top, right, bottom = matte.box
+    size = 3 * (2 if dtype == "uint16" else 1)  # bytes of a pixel
+    row = dubbed.width * size
+    inside = b"".join(rgb[y * row + left * size : y * row + right * size] for y in range(top, bottom))
+    return Generated(dubbed.width, dubbed.height, matte.box, inside, matte.planes[0][2], 8 * size // 3)
+
+
+def _notes(result: dict[str, Any]) -> tuple[str, ...]:
+    passed = [f"frames {run['frames']} pass through: {run['reason']}" for run in result.get("passed", ())]
+    return (*passed, *(str(note) for note in result.get("notes", ())))
