@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from plugin_nuke.errors import BadSetting, Stopped
+from plugin_nuke.errors import BadSetting
 from plugin_nuke.png import Generated
 from plugin_nuke.versions import NewVersion, Version
-from visualdub.wire import JobFailed
+from visualdub.wire.hosted import Stopped, Tell, follow_job
 from visualdub.wire.picture import FramePicture
 from visualdub.wire.requests import Requests
 
-LOOK_S = 0.25  # between two looks at the job
 WAITS = ("queued", "running", "paused")  # states of a job that has not ended
-Tell = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def dub(service: Requests, asked: Asked, tell: Tell, stopped: Callable[[], bool]
     fields = asked.fields()
     os.makedirs(os.path.dirname(fields["output"]), exist_ok=True)
     job = service.submit(**fields)
-    row = _wait(service, job, tell, stopped)
+    row = follow_job(service, job, tell, stopped)
     start, end = asked.frames or (0, int(row["result"]["frames"]))
     with NewVersion(asked.cache) as new:
         for done, number in enumerate(range(start, end)):
@@ -71,22 +68,6 @@ def cancel(service: Requests, asked: Asked) -> list[int]:
     for row in rows:
         service.cancel(row["job"])
     return [row["job"] for row in rows]
-
-
-def _wait(service: Requests, job: int, tell: Tell, stopped: Callable[[], bool]) -> dict[str, Any]:
-    """The row of a job that is done. Cancels it where the artist stops."""
-    while True:
-        row = service.job(job)
-        if row["state"] in ("failed", "cancelled") and row["ended"]:
-            raise JobFailed(f"job {job} {row['state']}: {row['reason'] or 'no reason is given'}")
-        if row["state"] == "done":
-            return row
-        if stopped():
-            service.cancel(job)
-            raise Stopped("stopped; nothing has changed")
-        stage = row["stage"] if row["state"] == "running" else f"{row['state']} {row['reason']}".strip()
-        tell(stage or "starting", row["done"], row["total"])
-        time.sleep(LOOK_S)
 
 
 def _fetch(service: Requests, job: int, number: int) -> tuple[str, Generated, bool]:

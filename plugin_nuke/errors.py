@@ -14,6 +14,3 @@ class BadSetting(DubError, ValueError):
 class NoFrames(DubError, LookupError):
     """There is no such version, or a frame of it is missing."""
 
-
-class Stopped(DubError):
-    """The artist stopped the dub. Nothing has changed."""

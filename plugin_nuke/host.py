@@ -14,11 +14,12 @@ from typing import Any
 import nuke
 
 from plugin_nuke import dubbing, versions
-from plugin_nuke.errors import BadSetting, DubError, NoFrames, Stopped
+from plugin_nuke.errors import BadSetting, DubError, NoFrames
 from plugin_nuke.layout import ERROR, KNOBS, MARK, NODES, ON_ERROR, KnobSpec
 from plugin_nuke.service import connect
 from plugin_nuke.timing import clip_range, script_range
 from visualdub.wire import WireError
+from visualdub.wire.hosted import Stopped
 
 MENU = "Visual Dub/VisualDub"
 PASSES = ("Dot", "NoOp")  # nodes that may stand between the Read and ours: they change no pixel and no frame

@@ -7,10 +7,11 @@
     visualdub_nuke.dub(node)
 """
 
-from plugin_nuke.errors import BadSetting, DubError, NoFrames, Stopped
+from plugin_nuke.errors import BadSetting, DubError, NoFrames
 from plugin_nuke.host import add_menu, cancel, create, dub, our_nodes, refresh, register, start
 from plugin_nuke.versions import Version
 from visualdub.wire import WireError
+from visualdub.wire.hosted import Stopped
 
 __all__ = [
     "BadSetting",
