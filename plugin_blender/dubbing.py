@@ -1,4 +1,6 @@
-"""A strip becomes a dubbed movie: which frames of its clip it shows, what the service is asked, what comes back."""
+"""A strip becomes a dubbed movie: which frames of its clip it shows, what the service is asked, what comes
+back.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,17 @@ import json
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from visualdub.wire import WireError
 from visualdub.wire.bridge_client import BridgeClient
-from visualdub.wire.hosted import Stopped, Tell, follow_job, vdub_command
+from visualdub.wire.hosted import Stopped, follow_job, vdub_command
 from visualdub.wire.requests import Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from visualdub.wire.hosted import Tell
 
 CLIENT = "Blender"
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where the packages lie
@@ -24,7 +31,9 @@ class DubError(Exception):
 
 @dataclass(frozen=True)
 class StripFacts:
-    """What matters of a strip of a movie. Frames are of the scene, both numbers whole where nothing is retimed."""
+    """What matters of a strip of a movie. Frames are of the scene, both numbers whole where nothing is
+    retimed.
+    """
 
     name: str
     path: str  # absolute
@@ -36,8 +45,8 @@ class StripFacts:
     retimed: bool = False
 
     def clip_range(self) -> tuple[int, int]:
-        """The frames of the clip that the strip shows, half open. Raises `DubError` for a retimed strip and for one
-        that shows its clip's first or last frame longer than it lasts.
+        """The frames of the clip that the strip shows, half open. Raises `DubError` for a retimed strip and
+        for one that shows its clip's first or last frame longer than it lasts.
         """
         if self.retimed or self.frame_start != int(self.frame_start):
             raise DubError(f"{self.name} is retimed; dub the strip first and retime both strips together")
@@ -86,7 +95,8 @@ class Dubbed:
 def dub(service: Requests, asked: Asked, tell: Tell, stopped: Callable[[], bool]) -> Dubbed:
     """Ask for the dub and wait for it.
 
-    Raises `DubError`, `Stopped`, `JobFailed`, and as `Requests` does. Nothing is left of what did not come to an end.
+    Raises `DubError`, `Stopped`, `JobFailed`, and as `Requests` does. Nothing is left of what did not come
+    to an end.
     """
     fields = asked.fields()
     os.makedirs(asked.folder, exist_ok=True)
@@ -106,8 +116,8 @@ def connect(endpoint: str = "") -> BridgeClient:
 class Task:
     """A dub that goes on while the host does other things; asked for in one thread, done in another.
 
-    far: what is being done, how much of it is done, of how much. outcome: None while it goes on; then what came of
-    it; or why nothing did, in one line, which is empty where it was stopped.
+    far: what is being done, how much of it is done, of how much. outcome: None while it goes on; then what
+    came of it; or why nothing did, in one line, which is empty where it was stopped.
     """
 
     def __init__(self, asked: Asked, endpoint: str = "") -> None:

@@ -6,7 +6,7 @@ The timeline changes once the dubbed movie is whole, in one step of undo; until 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import bpy
 
@@ -15,7 +15,15 @@ from plugin_blender.dubbing import Asked, Dubbed, DubError, StripFacts, Task
 MARK = "visual_dub"  # a property of a strip of ours: the name of the strip that it lies above
 POLL_S = 0.2
 HIGHEST = 128  # channels that the sequencer has
-LOOKS = ("blend_type", "blend_alpha", "color_saturation", "color_multiply", "use_flip_x", "use_flip_y", "alpha_mode")
+LOOKS = (
+    "blend_type",
+    "blend_alpha",
+    "color_saturation",
+    "color_multiply",
+    "use_flip_x",
+    "use_flip_y",
+    "alpha_mode",
+)
 PLACES = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
 CROPS = ("min_x", "max_x", "min_y", "max_y")
 
@@ -29,7 +37,7 @@ def facts_of(strip: Any) -> StripFacts:
     retimed = len(strip.retiming_keys) > 0 or strip.use_reverse_frames or strip.strobe > 1
     return StripFacts(
         strip.name,
-        os.path.abspath(bpy.path.abspath(strip.filepath)),
+        _absolute(strip.filepath),
         strip.frame_start,
         strip.frame_final_start,
         strip.frame_final_end,
@@ -73,7 +81,9 @@ def _as_written(path: str) -> str:
 
 def _free_channel(editor: Any, lowest: int, span: tuple[int, int]) -> int:
     """The lowest channel from `lowest` on that is free between two frames of the scene."""
-    taken = {s.channel for s in editor.strips if s.frame_final_start < span[1] and s.frame_final_end > span[0]}
+    taken = {
+        s.channel for s in editor.strips if s.frame_final_start < span[1] and s.frame_final_end > span[0]
+    }
     free = next((c for c in range(lowest, HIGHEST + 1) if c not in taken), None)
     if free is None:
         raise DubError("no channel is free above the strip; remove or move one")
@@ -82,7 +92,7 @@ def _free_channel(editor: Any, lowest: int, span: tuple[int, int]) -> int:
 
 def dubs_of(editor: Any, strip: Any) -> list[Any]:
     """The strips of ours that lie above a strip, or the strip itself where it is one of ours."""
-    if MARK in strip.keys():
+    if strip.get(MARK) is not None:
         return [strip]
     return [
         s
@@ -101,10 +111,17 @@ def default_folder() -> str:
 def dialogue_beside(editor: Any, strip: Any) -> str:
     """The recording of a selected strip of sound that begins with `strip`; empty where there is none."""
     for other in editor.strips:
-        at_start = other.type == "SOUND" and other.select and other.frame_final_start == strip.frame_final_start
+        at_start = (
+            other.type == "SOUND" and other.select and other.frame_final_start == strip.frame_final_start
+        )
         if at_start and other.frame_start == other.frame_final_start:
-            return os.path.abspath(bpy.path.abspath(other.sound.filepath))
+            return _absolute(other.sound.filepath)
     return ""
+
+
+def _absolute(path: str) -> str:
+    """A path as files are opened: Blender's begin with // beside the file."""
+    return os.path.abspath(str(bpy.path.abspath(path)))
 
 
 def _scene(context: Any) -> Any:
@@ -115,29 +132,30 @@ def _scene(context: Any) -> Any:
 # ---- the operators -----------------------------------------------------------------------------------------
 
 
-class SEQUENCER_OT_visual_dub(bpy.types.Operator):
+class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
     """Let the actor of the active strip speak other dialogue; the dub is put above the strip"""
 
     bl_idname = "sequencer.visual_dub"
     bl_label = "Visual Dub"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
 
-    dialogue: bpy.props.StringProperty(
+    dialogue: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Dialogue",
         description="The recording that the actor is to speak; it begins with the strip's first frame",
         subtype="FILE_PATH",
     )
-    actor: bpy.props.StringProperty(
+    actor: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Actor",
         description="An actor of the service's library by name, or the path of an .actor folder",
     )
-    folder: bpy.props.StringProperty(
+    folder: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Folder",
-        description="Where the dubbed movie goes; beside this file by default. The service must be allowed to write"
+        description="Where the dubbed movie goes; beside this file by default. The service must be allowed"
+        " to write"
         " there: vdub serve --root",
         subtype="DIR_PATH",
     )
-    service: bpy.props.StringProperty(
+    service: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Service",
         description="The address of the service, as vdub serve prints it; the one on this machine by default",
     )
@@ -196,19 +214,19 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):
     def _read(self, facts: StripFacts) -> Asked:
         """What the properties ask for."""
         actor = self.actor.strip()
-        path = bpy.path.abspath(actor)
+        path = _absolute(actor)
         return Asked(
             facts.path,
             facts.clip_range(),
-            os.path.abspath(bpy.path.abspath(self.dialogue)) if self.dialogue else "",
-            os.path.abspath(path) if actor and os.path.isdir(path) else actor,
-            os.path.abspath(bpy.path.abspath(self.folder)) if self.folder else default_folder(),
+            _absolute(self.dialogue) if self.dialogue else "",
+            path if actor and os.path.isdir(path) else actor,
+            _absolute(self.folder) if self.folder else default_folder(),
         )
 
     def _finish(self, context: Any) -> Any:
         """In the main thread: put the result above the strip, or say why there is none."""
         outcome, asked, scene = self._task.outcome, self._task.asked, _scene(context)
-        if isinstance(outcome, str):
+        if not isinstance(outcome, Dubbed):
             self.report({"ERROR"} if outcome else {"INFO"}, outcome or "stopped; nothing has changed")
             return {"CANCELLED"}
         strip = scene.sequence_editor.strips_all.get(self._strip)
@@ -227,12 +245,12 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SEQUENCER_OT_visual_dub_remove(bpy.types.Operator):
+class SEQUENCER_OT_visual_dub_remove(bpy.types.Operator):  # type: ignore[misc]
     """Take the dubs above the active strip away; the dubbed movies stay on the disk"""
 
     bl_idname = "sequencer.visual_dub_remove"
     bl_label = "Remove Visual Dub"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: Any) -> bool:

@@ -6,14 +6,19 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from plugin_nuke.errors import BadSetting
 from plugin_nuke.png import Generated
 from plugin_nuke.versions import NewVersion, Version
-from visualdub.wire.hosted import Stopped, Tell, follow_job
+from visualdub.wire.hosted import Stopped, follow_job
 from visualdub.wire.picture import FramePicture
 from visualdub.wire.requests import Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from visualdub.wire.hosted import Tell
 
 WAITS = ("queued", "running", "paused")  # states of a job that has not ended
 
@@ -43,8 +48,8 @@ class Asked:
 def dub(service: Requests, asked: Asked, tell: Tell, stopped: Callable[[], bool]) -> Version:
     """The version of `asked`, new or one with the same pixels.
 
-    Raises `Stopped`, `JobFailed` with the service's reason, and as `Requests` does. Unless it returns, no version
-    is there that was not there before.
+    Raises `Stopped`, `JobFailed` with the service's reason, and as `Requests` does. Unless it returns, no
+    version is there that was not there before.
     """
     fields = asked.fields()
     os.makedirs(os.path.dirname(fields["output"]), exist_ok=True)

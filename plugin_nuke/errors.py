@@ -13,4 +13,3 @@ class BadSetting(DubError, ValueError):
 
 class NoFrames(DubError, LookupError):
     """There is no such version, or a frame of it is missing."""
-

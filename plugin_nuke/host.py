@@ -1,7 +1,7 @@
 """The only module that touches Nuke: it makes the node, reads it, and shows a version in it.
 
-What takes long runs outside the main thread where there is a window, and never changes the script from there. The
-script changes once a version is whole, in one step of undo.
+What takes long runs outside the main thread where there is a window, and never changes the script from
+there. The script changes once a version is whole, in one step of undo.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class Plate:
 def plate_of(node: Any) -> Plate:
     """The clip of a node: of its own knob, else of the Read above it.
 
-    Raises `BadSetting` where there is no Read, or where something stands between that changes pixels or frames.
+    Raises `BadSetting` where there is no Read, or where something stands between that changes pixels or
+    frames.
     """
     own, space = node.knob("clip").value(), node.knob("colorspace").value().strip() or None
     if own:
@@ -120,7 +121,9 @@ def plate_of(node: Any) -> Plate:
         raise BadSetting(f"{read.name()} names no file; expected the movie of the plate")
     mode, frame = read.knob("frame_mode").value(), read.knob("frame").value()
     if mode == "expression" and str(frame).strip():
-        raise BadSetting(f"{read.name()} is retimed by an expression; set the knobs clip and first frame instead")
+        raise BadSetting(
+            f"{read.name()} is retimed by an expression; set the knobs clip and first frame instead"
+        )
     first, start = read.knob("first").value(), read.knob("origfirst").value()
     length = read.knob("origlast").value() - start + 1
     named = space or _plain_space(str(read.knob("colorspace").value()))
@@ -136,7 +139,8 @@ def _read_above(node: Any) -> Any:
             return at
         if at.Class() not in PASSES:
             raise BadSetting(
-                f"between the plate and {node.name()} stands {at.name()}; connect {node.name()} directly to the Read,"
+                f"between the plate and {node.name()} stands {at.name()}; connect {node.name()} directly to"
+                f" the Read,"
                 " and grade or retime below it, or name the movie in the knob clip"
             )
         at = at.input(0)
@@ -185,7 +189,9 @@ def dub(node: Any) -> versions.Version:
 
 
 def start(node: Any) -> None:
-    """What the button Dub does: dub in the background, where there is a window; tell what went wrong in one."""
+    """What the button Dub does: dub in the background, where there is a window; tell what went wrong in
+    one.
+    """
     if not nuke.GUI:
         dub(node)
         return
@@ -373,8 +379,8 @@ def before_frame() -> None:
         number = nuke.frame() - node.knob("first_frame").value()
         if version.first <= number <= version.last and not os.path.isfile(version.path(number)):
             raise NoFrames(
-                f"{node.name()}: frame {nuke.frame()} of version {version.number} is gone ({version.path(number)}); dub"
-                " again, or choose plate or hold for missing frames"
+                f"{node.name()}: frame {nuke.frame()} of version {version.number} is gone"
+                f" ({version.path(number)}); dub again, or choose plate or hold for missing frames"
             )
 
 
@@ -424,5 +430,3 @@ class _Progress:
 
     def stopped(self) -> bool:
         return self._stop.is_set() or bool(self._task.isCancelled())
-
-

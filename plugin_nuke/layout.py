@@ -9,7 +9,11 @@ SCHEMA = 1  # of the node; raised when a knob is renamed or the nodes inside cha
 MARK = "visualdub_schema"  # a hidden knob that says that a Group is ours
 OVER, MATTE, GENERATED = "dub over plate", "matte", "generated pixels"
 ERROR, PLATE, HOLD = "error", "plate", "hold"
-ON_ERROR = {ERROR: "error", PLATE: "black", HOLD: "nearest frame"}  # of the Read: what it shows in place of a frame
+ON_ERROR = {
+    ERROR: "error",
+    PLATE: "black",
+    HOLD: "nearest frame",
+}  # of the Read: what it shows in place of a frame
 CALL = "import visualdub_nuke; visualdub_nuke.{0}(nuke.thisNode())"
 
 
@@ -34,7 +38,8 @@ KNOBS = (
         "File_Knob",
         "dialogue",
         "dialogue",
-        "The recording that the actor is to speak: a sound file, or a movie with sound. It begins with the first frame"
+        "The recording that the actor is to speak: a sound file, or a movie with sound. It begins with the"
+        " first frame"
         " of the range.",
     ),
     KnobSpec(
@@ -66,18 +71,22 @@ KNOBS = (
         (CALL.format("refresh"),),
         newline=False,
     ),
-    KnobSpec("String_Knob", "status", "status", "What the node shows, and what went wrong.", value="not dubbed yet"),
+    KnobSpec(
+        "String_Knob", "status", "status", "What the node shows, and what went wrong.", value="not dubbed yet"
+    ),
     KnobSpec(
         "Int_Knob",
         "version",
         "version",
-        "Which version of the cache is shown. Dub makes a new one where the pixels differ; 0 shows the plate.",
+        "Which version of the cache is shown. Dub makes a new one where the pixels differ; 0 shows the"
+        " plate.",
     ),
     KnobSpec(
         "Enumeration_Knob",
         "output",
         "output",
-        "What comes out: the dub over the plate; the matte; or only the generated pixels, black elsewhere, with the"
+        "What comes out: the dub over the plate; the matte; or only the generated pixels, black elsewhere,"
+        " with the"
         " matte as their alpha, not multiplied in.",
         ((OVER, MATTE, GENERATED),),
     ),
@@ -88,7 +97,8 @@ KNOBS = (
         "Enumeration_Knob",
         "missing",
         "missing frames",
-        "What a frame does whose picture is gone: stop the render; show the plate; or hold the nearest picture.",
+        "What a frame does whose picture is gone: stop the render; show the plate; or hold the nearest"
+        " picture.",
         ((ERROR, PLATE, HOLD),),
     ),
     KnobSpec(
@@ -101,13 +111,15 @@ KNOBS = (
         "File_Knob",
         "clip",
         "clip",
-        "The movie that the plate is read from. Empty: that of the Read above. Set it where other nodes stand between.",
+        "The movie that the plate is read from. Empty: that of the Read above. Set it where other nodes"
+        " stand between.",
     ),
     KnobSpec(
         "Int_Knob",
         "first_frame",
         "first frame",
-        "The frame of this script that shows the clip's first picture. Without a clip of its own, the node takes it from"
+        "The frame of this script that shows the clip's first picture. Without a clip of its own, the node"
+        " takes it from"
         " the Read above.",
         value=1,
     ),
@@ -115,14 +127,16 @@ KNOBS = (
         "File_Knob",
         "cache",
         "cache",
-        "The folder of the versions. Empty: a folder visualdub beside this script. The service must be allowed to write"
+        "The folder of the versions. Empty: a folder visualdub beside this script. The service must be"
+        " allowed to write"
         " there: vdub serve --root.",
     ),
     KnobSpec(
         "String_Knob",
         "service",
         "service",
-        "The address of the service, as vdub serve prints it. Empty: the one that you started on this machine.",
+        "The address of the service, as vdub serve prints it. Empty: the one that you started on this"
+        " machine.",
     ),
 )
 

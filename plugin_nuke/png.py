@@ -17,8 +17,8 @@ CHANGED = bytes([0] + [255] * 255)  # of a sample of the matte: whether the fram
 class Generated:
     """What a dub changes of one frame.
 
-    rgb: R'G'B' of the rectangle `box` (left, top, right, bottom; half open), row by row, 8 bits a sample or 16
-    in the machine's byte order. matte: one byte a pixel of the same rectangle, 0 where the plate stays.
+    rgb: R'G'B' of the rectangle `box` (left, top, right, bottom; half open), row by row, 8 bits a sample or
+    16 in the machine's byte order. matte: one byte a pixel of the same rectangle, 0 where the plate stays.
     """
 
     width: int  # of the whole picture
@@ -30,8 +30,8 @@ class Generated:
 
 
 def png_of(picture: Generated) -> bytes:
-    """A whole picture as PNG: R'G'B' where the dub changed the plate and zero elsewhere, the matte as alpha, not
-    multiplied into the colours.
+    """A whole picture as PNG: R'G'B' where the dub changed the plate and zero elsewhere, the matte as alpha,
+    not multiplied into the colours.
 
     Raises `ValueError` where the samples do not fill the box.
     """
@@ -62,7 +62,9 @@ def png_of(picture: Generated) -> bytes:
 
 
 def _channels(picture: Generated) -> list[bytes]:
-    """R, G, B and A of the box, each row by row, in PNG's byte order, the colours zero where the plate stays."""
+    """R, G, B and A of the box, each row by row, in PNG's byte order, the colours zero where the plate
+    stays.
+    """
     changed, alpha = picture.matte.translate(CHANGED), picture.matte
     if picture.bits == 8:
         colours = [picture.rgb[i::3] for i in range(3)]

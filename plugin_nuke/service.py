@@ -15,7 +15,8 @@ FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where th
 def connect(endpoint: str = "", **options: Any) -> BridgeClient:
     """A connection to the service at `endpoint`, this user's by default; a context manager.
 
-    Raises `Unreachable` where vdub cannot be started; a service that does not run is told by the first request.
+    Raises `Unreachable` where vdub cannot be started; a service that does not run is told by the first
+    request.
     """
     where = ("--endpoint", endpoint) if endpoint else ()
     return BridgeClient([*vdub_command(FOLDER), "bridge", *where], name=CLIENT, **options)

@@ -1,4 +1,6 @@
-"""Frames of the script and frames of the clip: where they differ, and ranges of them as artists write them."""
+"""Frames of the script and frames of the clip: where they differ, and ranges of them as artists write
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ _RANGE = re.compile(r"\s*(-?\d+)\s*(?:-\s*(-?\d+)\s*)?")
 
 
 def clip_range(text: str, first_frame: int, length: int | None) -> tuple[int, int] | None:
-    """The frames of the clip, half open, that `text` names in frames of the script, both ends inclusive; None for
-    all of them.
+    """The frames of the clip, half open, that `text` names in frames of the script, both ends inclusive;
+    None for all of them.
 
     first_frame: of the script, that shows the clip's frame 0. length: of the clip, where it is known. Raises
     `BadSetting`.

@@ -1,7 +1,7 @@
 """Dubbed frames on disk: a folder for each version, whole under its name or not there.
 
-A version holds numbered pictures, by the number of the frame in its clip, and a record. It is never changed: a dub
-that comes out differently is another version.
+A version holds numbered pictures, by the number of the frame in its clip, and a record. It is never changed:
+a dub that comes out differently is another version.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def version_numbers(cache: str) -> list[int]:
     except OSError:
         return []
     found = (_NAME.fullmatch(n) for n in names)
-    return sorted(int(m.group(1)) for m in found if m and os.path.isfile(os.path.join(cache, m.group(), RECORD)))
+    return sorted(
+        int(m.group(1)) for m in found if m and os.path.isfile(os.path.join(cache, m.group(), RECORD))
+    )
 
 
 def version_folder(cache: str, number: int) -> str:
@@ -119,8 +121,8 @@ class NewVersion:
         self._shape = (picture.width, picture.height, picture.bits)
 
     def finish(self, asked: dict[str, Any], notes: tuple[str, ...]) -> Version:
-        """Give what was added its name, the next free one; an older version with the same pixels is given in its
-        place.
+        """Give what was added its name, the next free one; an older version with the same pixels is given in
+        its place.
         """
         numbers = sorted(self._keys)
         keys = tuple(self._keys[n] for n in numbers)

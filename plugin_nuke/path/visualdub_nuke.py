@@ -1,10 +1,10 @@
 """Visual Dub in Nuke, for scripts and for the node's buttons.
 
-    import visualdub_nuke
-    node = visualdub_nuke.create()  # below the selected Read
-    node.knob("dialogue").setValue("/show/fr.wav")
-    node.knob("actor").setValue("ada")
-    visualdub_nuke.dub(node)
+import visualdub_nuke
+node = visualdub_nuke.create()  # below the selected Read
+node.knob("dialogue").setValue("/show/fr.wav")
+node.knob("actor").setValue("ada")
+visualdub_nuke.dub(node)
 """
 
 from plugin_nuke.errors import BadSetting, DubError, NoFrames

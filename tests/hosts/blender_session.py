@@ -1,6 +1,6 @@
 """Runs inside Blender: a strip is dubbed by the add-on's own operator, rendered, undone. Prints JSON.
 
-    python blender_session.py '{"clip": ..., "actor": ..., "dialogue": ..., "folder": ..., "service": ...}'
+python blender_session.py '{"clip": ..., "actor": ..., "dialogue": ..., "folder": ..., "service": ...}'
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "daemon"))  # for daemon_helpers
 
+from helpers import write_wav
+
 from daemon.config import Config
 from daemon.service import Service
-from helpers import write_wav
 
 ROOT = Path(__file__).resolve().parents[2]
 BRIDGE = (

@@ -84,7 +84,9 @@ def test_a_task_without_a_service_says_so(
     monkeypatch.setenv("VISUALDUB_DAEMON", str(tmp_path / "none"))
     task = Task(asked)
     task.run()
-    assert isinstance(task.outcome, str) and "expected a service that it can reach: vdub serve" in task.outcome
+    assert (
+        isinstance(task.outcome, str) and "expected a service that it can reach: vdub serve" in task.outcome
+    )
 
 
 # ---- in Blender --------------------------------------------------------------------------------------------
@@ -147,4 +149,3 @@ def read_rgb(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
     codes = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert codes is not None, path
     return codes[..., ::-1].astype(np.int64)
-

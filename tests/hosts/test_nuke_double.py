@@ -107,7 +107,9 @@ def test_a_script_of_another_hand_is_read(nuke: Any) -> None:
     assert write_script(nuke.double) == text and "which {{parent.kind}}" in text
 
 
-@pytest.mark.parametrize("word", ["plain", "", "two words", 'a"b', "c{d", "[x]", "$v", "back\\slash", "line\nend"])
+@pytest.mark.parametrize(
+    "word", ["plain", "", "two words", 'a"b', "c{d", "[x]", "$v", "back\\slash", "line\nend"]
+)
 def test_a_word_comes_back(word: str) -> None:
     assert list(commands(f"name {quote(word)} next")) == [["name", word, "next"]]
 

@@ -170,14 +170,14 @@ nuke = sys.modules["nuke"] = make_nuke(api)
 nuke.pluginAddPath(api_path)
 import visualdub_nuke
 read = nuke.createNode("Read", inpanel=False)
-read.knob("file").setValue(values.pop("clip")); read.knob("last").setValue(40); read.knob("origlast").setValue(40)
-node = visualdub_nuke.create()
+read.knob("file").setValue(values.pop("clip")); read.knob("last").setValue(40);
+read.knob("origlast").setValue(40) node = visualdub_nuke.create()
 for name, value in values.items():
     node.knob(name).setValue(value)
 version = visualdub_nuke.dub(node)
 nuke.scriptSaveAs(values["cache"] + "/a.nk", 1)
-foreign = {n.split(".")[0] for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", "") or "")}
-print(json.dumps([version.first, version.last, node.knob("status").value(), sorted(foreign)]))
+foreign = {n.split(".")[0] for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", "")
+or "")} print(json.dumps([version.first, version.last, node.knob("status").value(), sorted(foreign)]))
 """
 
 
@@ -209,7 +209,12 @@ def test_the_python_of_an_old_nuke_runs_it_with_the_standard_library_alone(
     }
     environment = {**os.environ, "VISUALDUB_COMMAND": json.dumps(bridge_words())}
     environment.pop("PYTHONPATH", None)
-    words = [str(ROOT), str(host_api / "nuke_api.json"), str(ROOT / "plugin_nuke" / "path"), json.dumps(values)]
+    words = [
+        str(ROOT),
+        str(host_api / "nuke_api.json"),
+        str(ROOT / "plugin_nuke" / "path"),
+        json.dumps(values),
+    ]
     done = subprocess.run(
         [old_python(name), "-I", "-c", OLD, *words],
         capture_output=True,

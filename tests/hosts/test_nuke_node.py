@@ -124,9 +124,7 @@ def test_it_saves_and_reloads(app: Nuke, node: Any, tmp_path: Path) -> None:
 # ---- missing frames ----------------------------------------------------------------------------------------
 
 
-def test_missing_frames_stop_the_render_show_the_plate_or_hold(
-    app: Nuke, node: Any, tmp_path: Path
-) -> None:
+def test_missing_frames_stop_the_render_show_the_plate_or_hold(app: Nuke, node: Any, tmp_path: Path) -> None:
     version = make_version(tmp_path / "cache", 0, 3)
     app.plugin.refresh(node)
     os.remove(version.path(2))
@@ -159,7 +157,7 @@ def test_a_render_without_the_version_is_stopped_before_its_first_frame(
     app.nuke.createNode("Write", inpanel=False)
     drawn: list[int] = []
     app.nuke.double.draws = lambda _, frame: drawn.append(frame)
-    with pytest.raises(app.plugin.NoFrames, match="there is no version 1 in .*press Dub"):
+    with pytest.raises(app.plugin.NoFrames, match=r"there is no version 1 in .*press Dub"):
         app.nuke.execute("Write1", 1001, 1004)
     assert drawn == []
 
@@ -196,7 +194,10 @@ def test_the_plate_is_the_read_above_and_nothing_else_between(app: Nuke, node: A
     [
         (lambda app, node: node.setInput(0, None), "connected to no Read"),
         (lambda app, node: app.nuke.toNode("Read1").knob("file").setValue(""), "Read1 names no file"),
-        (lambda app, node: node.knob("range").setValue("1-9"), "not inside the clip, which is shown at 1001-1040"),
+        (
+            lambda app, node: node.knob("range").setValue("1-9"),
+            "not inside the clip, which is shown at 1001-1040",
+        ),
         (lambda app, node: node.knob("range").setValue("a few"), "is no range"),
         (lambda app, node: node.knob("cache").setValue(""), "the script is not saved yet"),
         (lambda app, node: None, "the node names no dialogue"),
@@ -256,7 +257,8 @@ def test_two_hosts_that_finish_together_get_two_versions(tmp_path: Path) -> None
     two.add(0, "b", picture(), True)
     free = two._free()
     assert one.finish({}, ()).number == 1
-    two._free = lambda seen=iter([free]): next(seen, (2, str(tmp_path / "v002")))  # type: ignore[assignment, misc]
+    answers = iter([free])
+    two._free = lambda: next(answers, (2, str(tmp_path / "v002")))  # type: ignore[method-assign]
     assert two.finish({}, ()).number == 2
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from visualdub.install.files import Step
 
 HostName = Annotated[
-    str, typer.Argument(metavar="HOST", help="The application: resolve, ...", show_default=False)
+    str, typer.Argument(metavar="HOST", help="The application: resolve, nuke or blender.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 

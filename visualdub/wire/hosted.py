@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from visualdub.wire.errors import JobFailed, WireError
 from visualdub.wire.requests import Requests
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Tell = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
+
 LAUNCH = "launch.json"  # in the folder where `vdub install` put a plug-in: how vdub is started
 COMMAND = "VISUALDUB_COMMAND"  # a variable that holds the same as a JSON list, where there is no such file
 LOOK_S = 0.25  # between two looks at a job
-Tell = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 
 
 class Stopped(WireError):
@@ -24,8 +28,8 @@ class Stopped(WireError):
 
 
 def vdub_command(folder: str) -> list[str]:
-    """How `vdub` is started from a plug-in that lies in `folder`: as the installation says, else as the variable
-    COMMAND says, else by its name.
+    """How `vdub` is started from a plug-in that lies in `folder`: as the installation says, else as the
+    variable COMMAND says, else by its name.
     """
     try:
         with open(os.path.join(folder, LAUNCH), encoding="utf-8") as file:
@@ -36,11 +40,11 @@ def vdub_command(folder: str) -> list[str]:
 
 
 def follow_job(service: Requests, job: int, tell: Tell, stopped: Callable[[], bool]) -> dict[str, Any]:
-    """The row of a job once it is done. It asks again and again: through a bridge no request is answered while
-    another one is.
+    """The row of a job once it is done. It asks again and again: through a bridge no request is answered
+    while another one is.
 
-    Raises `Stopped`, with the job cancelled, once `stopped()` says so, `JobFailed` with the service's reason, and as
-    `Requests.job` does.
+    Raises `Stopped`, with the job cancelled, once `stopped()` says so, `JobFailed` with the service's
+    reason, and as `Requests.job` does.
     """
     while True:
         row = service.job(job)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 import types
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 from nuke_double import knobs as k
 from nuke_double.nodes import CLASSES, Group, Node, Root
 from nuke_double.scripts import read_script, write_script
 from nuke_double.surface import Surface, documented
-
-Step = tuple  # how a change is undone and done again, both functions
 
 
 class Session:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLOSING = {"{": "}", '"': '"'}
 SPECIAL = set(' \t\n{}[]"$\\;')

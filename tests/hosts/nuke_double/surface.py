@@ -8,7 +8,10 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Surface:
@@ -37,7 +40,9 @@ class Surface:
                     return found
         return None
 
-    def check(self, name: str, signature: dict[str, Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def check(
+        self, name: str, signature: dict[str, Any], args: tuple[Any, ...], named: dict[str, Any]
+    ) -> None:
         """Raise `TypeError` for arguments that are not documented, and keep the call."""
         self.calls.append(name)
         params, optional = signature["params"], set(signature["optional"])
