@@ -204,7 +204,11 @@ def _located(number: int, clip: EditClip, edit: Edit, finder: MediaFinder, cast:
         return replace(kept, reason=str(e), media=media)
     except ValueError as e:
         return replace(kept, reason=f"its times cannot be reckoned with ({e})", media=media)
-    return _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+    found = replace(found, bake=edit.bake_retimed)
+    shot = _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+    if shot.action == BAKE and not found.several_mouths:
+        shot = replace(shot, reason=f"the program's clips take no dub at another speed ({found.kind})")
+    return shot
 
 
 def _whole(reference: Mapping[str, Any], media: Media) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ def _plan(request: EditRequest, language: str | None, progress: Progress | None)
     if words.folder is not None:
         more, problems = folder_lines(edit, words.folder, language)
         lines, notes = lines + more, notes + problems
+    if host_rules(request.written.host).bake_retimed:
+        edit = replace(edit, bake_retimed=True)
     for line in lines:
         request.permit(line.recording)
     bundle = folder if request.edit.suffix.lower() == BUNDLE else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,10 +25,13 @@ class HostRules:
     as_default: bool = False
     unique_name: bool = False
     suffix: str = ".mkv"  # of the dubbed movies
+    bake_retimed: bool = False  # dubs of retimed clips have a frame for each frame of the edit
 
 
 HOSTS = {
-    "resolve": HostRules(bare_paths=True, as_default=True, unique_name=True, suffix=".mov"),
+    "resolve": HostRules(
+        bare_paths=True, as_default=True, unique_name=True, suffix=".mov", bake_retimed=True
+    ),
     "premiere": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "avid": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "nuke": HostRules(bare_paths=True, as_default=True, suffix=".mov"),
@@ -48,7 +51,7 @@ def host_rules(name: str | None, as_default: bool = False) -> HostRules:
     if name is not None and name not in HOSTS:
         raise BadInput(f"--for {name} is not known; expected one of {', '.join(HOSTS)}")
     rules = HOSTS[name] if name else HostRules()
-    return HostRules(rules.bare_paths, rules.as_default or as_default, rules.unique_name, rules.suffix)
+    return replace(rules, as_default=rules.as_default or as_default)
 
 
 def patched(

@@ -13,6 +13,8 @@ from visualdub.install.system import System
 HOST, TITLE = "resolve", "DaVinci Resolve"
 CATEGORIES = ("Edit", "Utility", "Tool")  # of scripts: two in the menu Workspace, one at a Fusion tool
 ENTRY, LUA_ENTRY = "Visual Dub.py", "Visual Dub Export.lua"
+REQUESTS = "requests"  # the folder that the entry of Lua writes into
+_README = "Visual Dub Export, an entry in the menu of DaVinci Resolve, leaves timelines and requests here.\n"
 HINTS = (
     "In Resolve: Workspace > Scripts > Edit > Visual Dub, or in Fusion a right click on a tool > Scripts.",
     "In the free edition from 21.1 on, which runs no Python: Workspace > Scripts > Utility > Visual Dub"
@@ -27,7 +29,7 @@ if FOLDER not in sys.path:
     sys.path.insert(0, FOLDER)
 from plugin_resolve.menu import main  # noqa: E402
 
-main(globals().get("resolve"), FOLDER)
+main(globals(), FOLDER)
 '''
 
 
@@ -55,13 +57,14 @@ def installation(system: System) -> Installation:
     for category in CATEGORIES:
         files[scripts / category / ENTRY] = stub
     files[scripts / "Utility" / LUA_ENTRY] = lua_entry(folder)
+    files[folder / REQUESTS / "README.txt"] = _README.encode()
     return Installation(HOST, TITLE, files, hints=HINTS)
 
 
 def lua_entry(folder: Path) -> bytes:
     """The menu entry of Lua, which knows where it may leave what it exports."""
     text = (package_folder("plugin_resolve") / "export.lua").read_text(encoding="utf-8")
-    return text.replace("@FOLDER@", _lua_text(str(folder / "requests"))).encode()
+    return text.replace("@FOLDER@", _lua_text(str(folder / REQUESTS))).encode()
 
 
 def _lua_text(text: str) -> str:
