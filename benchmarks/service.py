@@ -29,6 +29,7 @@ from visualdub.measure.result import Finding, table, write_result
 from visualdub.timing import FrameRange
 from visualdub.wire.client import Client
 
+IDLE_S = 2.0  # in which a worker decodes frames that may be asked for
 THINK_S = 0.02  # between a reply and the next request of a client
 FIRST_MS, SHARE, CONTROL_MS = 400, 0.9, 100  # what is asked for
 
@@ -84,11 +85,19 @@ class Case:
         report = dub_shot(self.tracked, self.dialogue, self.person, Output(self.folder / name))
         return report.frames_per_second, time.perf_counter() - begun
 
+    def far_frame(self, job: int, **options: Any) -> float:
+        """Milliseconds to the last frame of the shot."""
+        self.forget_frames()
+        begun = time.perf_counter()
+        self.client.frame(job, self.tracked.shot.frames.end_exclusive - 1, **options)
+        return 1e3 * (time.perf_counter() - begun)
+
     def first_frames(self, job: int, count: int, **options: Any) -> list[float]:
         """Milliseconds from a request for a frame that nobody has rendered to its picture, of `count` frames
-        anywhere in the shot.
+        anywhere in the shot; at first of one by which the shot comes to be looked at.
         """
-        chance, taken = random.Random(14), []
+        chance, taken = random.Random(14), [self.far_frame(job, **options)]
+        time.sleep(IDLE_S)
         for _ in range(count):
             self.forget_frames()
             number = chance.choice(list(self.tracked.shot.frames))
@@ -96,6 +105,17 @@ class Case:
             self.client.frame(job, number, **options)
             taken.append(1e3 * (time.perf_counter() - begun))
         return taken
+
+
+def in_a_row(case: Case, job: int) -> list[float]:
+    """Milliseconds to each frame of the shot's first half, asked for one after another."""
+    case.forget_frames()
+    taken, shot = [], case.tracked.shot.frames
+    for number in range(shot.start, shot.start + len(shot) // 2):
+        begun = time.perf_counter()
+        case.client.frame(job, number)
+        taken.append(1e3 * (time.perf_counter() - begun))
+    return taken
 
 
 def many_clients(endpoint: str, clients: int, seconds: float) -> tuple[list[float], int]:
@@ -167,8 +187,9 @@ def measure(case: Case, args: argparse.Namespace) -> tuple[list[str], list[Findi
     share = float(np.median([p[1][0] / p[0][0] for p in pairs]))
     job = case.submit("frames.mkv")
     case.client.wait(job)
-    idle = case.first_frames(job, args.frames)
-    boxed = case.first_frames(job, args.frames, box=True)
+    far, *idle = case.first_frames(job, args.frames)
+    _, *boxed = case.first_frames(job, args.frames, box=True)
+    row = in_a_row(case, job)
     case.client.frame(job, case.tracked.shot.frames.start)
     begun = time.perf_counter()
     case.client.frame(job, case.tracked.shot.frames.start)
@@ -182,8 +203,10 @@ def measure(case: Case, args: argparse.Namespace) -> tuple[list[str], list[Findi
     case.client.wait(running)
     size = f"{case.tracked.shot.info.image.width} x {case.tracked.shot.info.image.height}"
     rows = [
-        (f"first frame, {size}, not rendered before", *percentiles(idle)),
+        (f"the first frame of a shot, its last, {size}", *percentiles([far])),
+        ("a frame anywhere, not rendered before", *percentiles(idle)),
         ("the same, the bounds of what changes alone", *percentiles(boxed)),
+        ("frames in a row, not rendered before", *percentiles(row)),
         (f"status and jobs, {args.clients} clients while a dub runs", *percentiles(control)),
     ]
     text = [

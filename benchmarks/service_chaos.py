@@ -77,7 +77,7 @@ class Chaos:
         self.start()
 
     def submit(self, client: Client, folder: Path) -> list[int]:
-        """Mixed jobs: dubs in several ways, a track, a performance."""
+        """Mixed jobs: dubs in several ways, a track, a performance, an edit."""
         args = self.args
         files = {"clip": args.clip, "actor": args.actor, "dialogue": args.dialogue}
         dub: dict[str, Any] = {k: str(v.absolute()) for k, v in files.items()} | {"frames": args.frames}
@@ -89,6 +89,9 @@ class Chaos:
         jobs.append(client.track(dub["clip"], str(folder / "track.npz"), frames=args.frames))
         curves = str(folder / "mouth.json")
         jobs.append(client.speech(**dub, output=str(folder / "none.mkv"), performance=curves))
+        edit = write_edit(self.folder / "cut.otio", args)
+        cast = {"actor": dub["actor"], "dialogue_track": "new"}
+        jobs.append(client.submit_edit(edit=str(edit), output=str(folder / "edit"), **cast))
         return jobs
 
     def forget_frames(self) -> None:
@@ -135,23 +138,49 @@ class Chaos:
         self.faults += [f"{n} is left" for n in found if n not in expected]
 
 
+def write_edit(path: Path, args: argparse.Namespace) -> Path:
+    """An edit of two shots of the clip, with the dialogue on a track of its own."""
+    with open_source(args.clip) as source:
+        rate, count = float(source.info.rate), source.info.frame_count
+
+    def span(start: int, length: int) -> dict[str, Any]:
+        times = ({"OTIO_SCHEMA": "RationalTime.1", "value": v, "rate": rate} for v in (start, length))
+        return dict(zip(("OTIO_SCHEMA", "start_time", "duration"), ("TimeRange.1", *times), strict=True))
+
+    def clip(name: str, media: Path, start: int, length: int) -> dict[str, Any]:
+        lies = {"target_url": str(media.absolute()), "available_range": span(0, count)}
+        reference = {"OTIO_SCHEMA": "ExternalReference.1", **lies}
+        shown = {"source_range": span(start, length), "media_reference": reference}
+        return {"OTIO_SCHEMA": "Clip.1", "name": name, **shown}
+
+    shots = [clip("a", args.clip, 0, 15), clip("b", args.clip, 20, 15)]
+    words = [clip("new", args.dialogue, 0, 30)]
+    tracks = [
+        {"OTIO_SCHEMA": "Track.1", "name": name, "kind": kind, "children": children}
+        for name, kind, children in (("V1", "Video", shots), ("new", "Audio", words))
+    ]
+    stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": tracks}
+    path.write_text(json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": "cut", "tracks": stack}))
+    return path
+
+
 def hashes(folder: Path) -> dict[str, str]:
-    """What every file shows: of movies the samples, of others the bytes; of records, which hold times, that
-    they are whole.
+    """What every file shows: of movies the samples, of others the bytes; of records and edits, which hold
+    times and paths, that they are whole.
     """
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         total = hashlib.sha256()
         if path.suffix == ".mkv":
             with open_source(path) as source:
                 for frame in source.frames():
                     for plane in frame.planes:
                         total.update(plane.tobytes())
-        elif path.name.endswith((".report.json", ".provenance.json")):
+        elif path.name.endswith((".report.json", ".provenance.json", ".otio", ".visualdub.json")):
             json.loads(path.read_text())
         else:
             total.update(path.read_bytes())
-        found[path.name] = total.hexdigest()
+        found[str(path.relative_to(folder))] = total.hexdigest()
     return found
 
 
@@ -220,8 +249,8 @@ def report(chaos: Chaos, path: Path | None) -> None:
         ("jobs lost, files that differ or are half written", len(chaos.faults)),
     ]
     text = [
-        "Mixed jobs (dubs, tracks, performances) while processes are killed and frozen at random; what they"
-        " make is compared with an undisturbed run, sample by sample.",
+        "Mixed jobs (dubs, tracks, performances, an edit) while processes are killed and frozen by chance;"
+        " what they make is compared with an undisturbed run, sample by sample.",
         table(("what", "how often"), rows),
         *chaos.faults[:20],
     ]

@@ -36,6 +36,7 @@ class Config:
     queue: int = 256  # jobs that may be queued
     frames: int = 64  # frames that may be waited for, by all clients together
     stall_s: float = 15.0  # a worker without a sign of life for so long is killed
+    keep_days: float = 30.0  # that a job is known after its end
     crashes: int = 5  # workers that may die of one job without its getting further
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,12 @@ def packed_planes(path: str, offset: int) -> bytes:
 def read_whole(path: str) -> bytes:
     """A file's bytes."""
     return Path(path).read_bytes()
+
+
+def remove_folders(folders: list[Path]) -> None:
+    """Remove what is kept of jobs that are forgotten."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def only_service(state: Path) -> Callable[[], None]:

@@ -40,6 +40,7 @@ TICK_S, BEAT_S, HOUSE_S = 0.1, 1.0, 10.0
 EVENT_S = 0.2  # between two events of one job
 MOST_WATCHERS = 256  # of one job
 MOST_HOSTS = 1000  # local connections whose names are known
+DAY_S = 86400.0
 QUIT_S = 10.0  # that workers get to end in
 log = logging.getLogger(__name__)
 Then = Callable[[Any], object]
@@ -275,7 +276,8 @@ class Service:
         """Check the paths of a request, on the disk's own time, then queue it."""
 
         def then(_: Any) -> None:
-            same = digest(kind, quality, msgspec.json.encode(asked, order="sorted").decode())
+            whose = "" if asker.local else asker.name
+            same = digest(kind, quality, whose, msgspec.json.encode(asked, order="sorted").decode())
             more = {"quality": quality, "priority": priority}
             job, joined = self.schedule.add(kind, asker.name, same, asked, **more)
             if not joined:
@@ -286,9 +288,10 @@ class Service:
 
     def _jobs(self, asker: Asker, request: schema.Jobs, bulk: list[bytes]) -> None:
         if request.job is not None:
-            self._table(asker, self.schedule.find(request.job), result=True)
+            self._table(asker, self._find(asker, request.job), result=True)
             return
-        jobs = [self.schedule.jobs.get(j.id, j) for j in self.store.newest(request.limit)]
+        found = self.store.newest(request.limit, None if asker.local else asker.name)
+        jobs = [self.schedule.jobs.get(j.id, j) for j in found]
         table = tuple(row(j) for j in jobs)
         self.front.reply(
             asker, schema.JobTable(v=1, id=asker.number, jobs=table, waiting=self.schedule.waiting)
@@ -298,7 +301,7 @@ class Service:
         self.front.reply(asker, schema.JobTable(v=1, id=asker.number, jobs=(row(job, result),)))
 
     def _watch(self, asker: Asker, request: schema.Watch, bulk: list[bytes]) -> None:
-        job = self.schedule.find(request.job)
+        job = self._find(asker, request.job)
         if job.id not in self.schedule.jobs:
             self._table(asker, job, result=True)
             return
@@ -309,7 +312,7 @@ class Service:
         self.front.reply(asker, schema.Event(v=1, id=asker.number, job=row(job)))
 
     def _cancel(self, asker: Asker, request: schema.Cancel, bulk: list[bytes]) -> None:
-        job = self.schedule.find(request.job)
+        job = self._find(asker, request.job)
         lease = self.schedule.cancel(job)
         if lease is not None:
             for worker in self.crew.workers.values():
@@ -319,7 +322,7 @@ class Service:
         self._table(asker, job)
 
     def _again(self, asker: Asker, request: schema.Retry | schema.Final, bulk: list[bytes]) -> None:
-        job = self.schedule.find(request.job)
+        job = self._find(asker, request.job)
         if isinstance(request, schema.Final):
             if job.quality != "draft":
                 raise BadInput(f"job {job.id} is no draft")
@@ -329,7 +332,7 @@ class Service:
         self._table(asker, job)
 
     def _priority(self, asker: Asker, request: schema.SetPriority, bulk: list[bytes]) -> None:
-        job = self.schedule.find(request.job)
+        job = self._find(asker, request.job)
         job.priority = request.priority
         self.store.save(job)
         self._table(asker, job)
@@ -337,7 +340,7 @@ class Service:
     # ---- requests about frames and performances ------------------------------------------------------------
 
     def _frame(self, asker: Asker, request: schema.Frame, bulk: list[bytes]) -> None:
-        job = self._dub(request.job)
+        job = self._dub(asker, request.job)
         boxed = not asker.local if request.box is None else request.box
         kind, pixels = request.kind, request.pixels
         key = ("frame", job.id, job.quality, job.performance, request.number, kind, pixels, boxed)
@@ -353,12 +356,12 @@ class Service:
         self._questions.add(asker, key, ask)
 
     def _performance_get(self, asker: Asker, request: schema.PerformanceGet, bulk: list[bytes]) -> None:
-        job = self._dub(request.job)
+        job = self._dub(asker, request.job)
         ask = messages.Ask(number=0, work=self.dispatch.work(job, 0), what="performance")
         self._questions.add(asker, ("performance", job.id, job.performance), ask)
 
     def _performance_put(self, asker: Asker, request: schema.PerformancePut, bulk: list[bytes]) -> None:
-        job = self._dub(request.job)
+        job = self._dub(asker, request.job)
         if job.state in ("queued", "running"):
             raise BadInput(f"job {job.id} is {job.state}; expected one that is at its end, or paused")
         target = self.config.job_folder(job.id)
@@ -373,8 +376,15 @@ class Service:
 
         self._later(asker, lambda: disk.keep_performance(target, bulk[0]), then)
 
-    def _dub(self, number: int) -> Job:
+    def _find(self, asker: Asker, number: int) -> Job:
+        """A job that a client may see and change: a remote one only its own."""
         job = self.schedule.find(number)
+        if not asker.local and job.client != asker.name:
+            raise BadInput(f"there is no job {number} of client {asker.name}")
+        return job
+
+    def _dub(self, asker: Asker, number: int) -> Job:
+        job = self._find(asker, number)
         if job.kind not in ("dub", "speech"):
             raise BadInput(f"job {number} is a {job.kind}; expected one that dubs a clip")
         return job
@@ -466,6 +476,10 @@ class Service:
     def _house_kept(self, size: int) -> None:
         self._cache_bytes = size
         self.store.flush()
+        old = self.store.prune(time.time() - self.config.keep_days * DAY_S)
+        if old:
+            folders = [self.config.job_folder(job) for job in old]
+            self._later(None, lambda: disk.remove_folders(folders), lambda done: None)
 
     # ---- who waits -----------------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ is decoded again, which is quick, and takes no room.
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +20,20 @@ from numpy.typing import NDArray
 from daemon.frame_cache import Entry, FrameCache
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
+from visualdub.media.kept_frames import KeptFrames
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.records import digest
 from visualdub.render.shot_renderer import FrameInputs, RenderedFrame, ShotRenderer
-from visualdub.stages import Progress
+from visualdub.stages import Progress, StageClock
 from visualdub.timing import FrameRange
 
 CHUNK = 24  # frames; whoever renders looks after so many whether somebody else has the next ones
+MOST_KEPT = 400 << 20  # bytes of a shot's own frames, for who asks for single ones
+AT_A_TIME = 12  # frames decoded at a time while nothing else is to be done
+BEFORE = 0.25  # the share of them that lies before the frame that was asked for last
+SKIPPED = 3  # frames that somebody who plays a shot may leave out
+NEVER = -2 - SKIPPED  # in place of the last frame's number, where none was asked for
 ALIGNED = 4  # pixels: bounds lie on whole chroma samples of every pixel format
 Box = tuple[int, int, int, int]  # left, top, right, bottom; half open
 Planes = tuple[NDArray[np.generic], ...]
@@ -39,6 +47,12 @@ class ShotFrames:
         self.renderer, self.cache = renderer, cache
         self.rendered = 0  # frames that were not in the cache
         self._keys: dict[int, str] = {}
+        self._asked = copy.copy(renderer)  # for frames that clients ask for, which no report counts
+        self._asked.clock = StageClock()
+        self._plates = self._asked.plates = KeptFrames(renderer.shot.source, MOST_KEPT)
+        self._ahead: Generator[RenderedFrame] | None = None  # a run that goes on
+        self._last = NEVER  # the frame that was asked for last
+        self._filling: Iterator[Frame] | None = None
 
     # ---- what a frame depends on ---------------------------------------------------------------------------
 
@@ -63,6 +77,35 @@ class ShotFrames:
         mouth = (performance.jaw[near], performance.expression[near], performance.draw[wide])
         return digest(whole.shot, whole.actor, whole.options, mark, str(number), str(wide.start), *mouth)
 
+    def close(self) -> None:
+        """Let go of the clip and of what is kept of it."""
+        self.rest()
+        self._plates.close()
+
+    def fill(self) -> bool:
+        """Decode some more of the shot's frames around the last that was asked for, into memory: whoever asks
+        for one will ask for others, and most of the wait would be for the way from the key frame. Whether
+        there is more to do.
+        """
+        if self._last < 0:
+            return False
+        if self._filling is None:
+            shot, room = self.renderer.shot.frames, self._plates.room()
+            start = max(shot.start, min(self._last - round(BEFORE * room), shot.end_exclusive - room))
+            end = min(shot.end_exclusive, start + room)
+            missing = [n for n in range(start, end) if not self._plates.holds(n)]
+            if not missing:
+                return False
+            self._filling = self._plates.frames(FrameRange(missing[0], missing[-1] + 1))
+        if sum(1 for _ in itertools.islice(self._filling, AT_A_TIME)) < AT_A_TIME:
+            self._filling = None
+        return True
+
+    def forget_plates(self) -> None:
+        """Let go of the frames in memory: another shot is looked at."""
+        self._filling, self._last = None, NEVER
+        self._plates.forget()
+
     # ---- every frame of a range ----------------------------------------------------------------------------
 
     def frames(self, wanted: FrameRange, progress: Progress) -> Iterator[RenderedFrame]:
@@ -78,7 +121,8 @@ class ShotFrames:
             stop = max(stop, number + 1)
             run = FrameRange(number, stop)
             known = self.cache.has(self.key(number))
-            for finished in self._stored(run, progress) if known else self._fresh(run, progress):
+            made = self._stored(run, progress) if known else self._fresh(run, progress, self.renderer)
+            for finished in made:
                 yield finished
                 number += 1
 
@@ -92,9 +136,9 @@ class ShotFrames:
                     return
                 yield _restored(entry, frame, self.renderer.shot.frames.start)
 
-    def _fresh(self, run: FrameRange, progress: Progress) -> Iterator[RenderedFrame]:
+    def _fresh(self, run: FrameRange, progress: Progress, renderer: ShotRenderer) -> Generator[RenderedFrame]:
         """Frames of `run` rendered and stored; ends early where somebody else has stored the next ones."""
-        with contextlib.closing(self.renderer.frames(run, progress)) as frames:  # type: ignore[type-var]
+        with contextlib.closing(renderer.frames(run, progress)) as frames:  # type: ignore[type-var]
             for finished in frames:
                 number = finished.frame.index
                 self._store(number, finished)
@@ -143,8 +187,38 @@ class ShotFrames:
     def _finished(self, number: int, kind: str) -> RenderedFrame:
         one = FrameRange(number, number + 1)
         if kind in ("raw", "uv"):  # what the cache does not keep
-            return next(iter(self.renderer.frames(one)))
-        return next(self.frames(one, Progress()))
+            with contextlib.closing(self._asked.frames(one)) as frames:  # type: ignore[type-var]
+                return next(frames)
+        entry = self.cache.get(self.key(number))
+        if entry is not None:
+            self._last = number
+            return _restored(entry, next(self._plates.frames(one)), self.renderer.shot.frames.start)
+        return self._rendered(number)
+
+    def _rendered(self, number: int) -> RenderedFrame:
+        """One frame, rendered now. Whoever asks for two in a row gets the next ones from a run that goes on:
+        a frame by itself costs as much as a window and the compositor's reach around it.
+        """
+        in_a_row, self._last = self._last < number <= self._last + SKIPPED + 1, number
+        for finished in self._ahead if in_a_row and self._ahead is not None else ():
+            if finished.frame.index >= number:
+                break
+        else:
+            finished = None
+        if finished is None or finished.frame.index != number:
+            self.rest()
+            end = self.renderer.shot.frames.end_exclusive if in_a_row else number + 1
+            self._ahead = self._fresh(FrameRange(number, end), Progress(), self._asked)
+            finished = next(self._ahead)
+        if not in_a_row:
+            self.rest()
+        return finished
+
+    def rest(self) -> None:
+        """End the run that goes on: its threads hold a few frames."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def _view(
         self, finished: RenderedFrame, kind: str, pixels: str, boxed: bool
@@ -169,8 +243,7 @@ class ShotFrames:
             )
         frame = finished.frame
         if kind == "plate":
-            with open_source(self.renderer.shot.source) as source:
-                frame = next(iter(source.frames(FrameRange(frame.index, frame.index + 1))))
+            frame = next(self._plates.frames(FrameRange(frame.index, frame.index + 1)))
         planes = _cut(frame.planes, box) if boxed else frame.planes
         if pixels == "native":
             return {**head, "pixels": image.pix_fmt}, planes

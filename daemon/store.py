@@ -16,6 +16,7 @@ from visualdub.errors import BadInput
 
 SCHEMA = 1
 log = logging.getLogger(__name__)
+PRUNED = 100  # jobs that are forgotten at once
 ACTIVE = ("queued", "running", "paused")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -129,9 +130,21 @@ class Store:
             job.result = json.loads(found[0])
         return rows[0] if rows else None
 
-    def newest(self, limit: int) -> list[Job]:
-        """The newest `limit` jobs, the newest first, without their results."""
-        return self._rows("ORDER BY id DESC LIMIT ?", limit)
+    def newest(self, limit: int, client: str | None = None) -> list[Job]:
+        """The newest `limit` jobs, of one client or of all, the newest first, without their results."""
+        if client is None:
+            return self._rows("ORDER BY id DESC LIMIT ?", limit)
+        return self._rows("WHERE client = ? ORDER BY id DESC LIMIT ?", client, limit)
+
+    def prune(self, before: float) -> list[int]:
+        """Forget jobs that ended before a time in seconds since 1970; their numbers. At most PRUNED."""
+        ended = f"state NOT IN ({','.join('?' * len(ACTIVE))}) AND created < ? ORDER BY id LIMIT ?"
+        old = [j.id for j in self._rows(f"WHERE {ended}", *ACTIVE, before, PRUNED) if j.ended < before]
+        with _though_full():
+            for number in old:
+                self._db.execute("DELETE FROM chunks WHERE job = ?", (number,))
+                self._db.execute("DELETE FROM jobs WHERE id = ?", (number,))
+        return old
 
     def active(self) -> list[Job]:
         """Every job that is not at its end, the oldest first."""

@@ -97,7 +97,7 @@ class Preparer:
             ready = self._warm[key] = prepare_dub(work, self.setting, progress)
         self._warm.move_to_end(key)
         while len(self._warm) > WARM:
-            self._warm.popitem(last=False)
+            self._warm.popitem(last=False)[1].frames.close()
         require_consent(ready.actor)
         return ready
 
@@ -108,7 +108,24 @@ class Preparer:
     def forget(self, job: int) -> None:
         """Prepare a job's shot anew the next time: something of it may have changed."""
         for key in [k for k in self._warm if k.split()[0] == str(job)]:
-            del self._warm[key]
+            self._warm.pop(key).frames.close()
+
+    def asked(self, work: Work) -> PreparedDub:
+        """The shot of a question: as `prepared`; what is in memory of the frames of others is let go."""
+        ready = self.prepared(work, Progress())
+        for other in self._warm.values():
+            if other is not ready:
+                other.frames.forget_plates()
+        return ready
+
+    def rest(self) -> None:
+        """End what runs ahead of questions that do not come."""
+        for ready in self._warm.values():
+            ready.frames.rest()
+
+    def fill(self) -> bool:
+        """Use a moment in which nothing is to be done for the questions to come; whether there is more."""
+        return any(ready.frames.fill() for ready in reversed(self._warm.values()))
 
 
 def _key(work: Work) -> str:

@@ -83,8 +83,12 @@ class Worker:
         cache = FrameCache(Path(values["cache"]), values["limit"])
         self._preparer = Preparer(Setting(roots, Path(values["actors"]), cache))
         self._send(Ready(pid=os.getpid()))
+        more = False  # that could be done while nobody asks for anything
         while not self._quit:
-            self._attend(timeout_ms=1000)
+            asked = self._attend(timeout_ms=0 if more else 1000)
+            more = not self._waiting and self._preparer.fill()
+            if self._waiting or not (asked or more):
+                self._preparer.rest()
             if self._waiting and not self._quit:
                 self._do(self._waiting.popleft())
         self._socket.close()
@@ -105,20 +109,21 @@ class Worker:
 
     # ---- questions -----------------------------------------------------------------------------------------
 
-    def _attend(self, timeout_ms: int = 0) -> None:
-        """Do what the service asks for meanwhile; never inside itself."""
+    def _attend(self, timeout_ms: int = 0) -> bool:
+        """Do what the service asks for meanwhile; never inside itself. Whether there was anything."""
         if self._attending or threading.current_thread() is not self._main:
-            return
-        self._attending = True
+            return False
+        self._attending, asked = True, False
         try:
             while self._socket.poll(timeout_ms):
-                timeout_ms = 0
+                timeout_ms, asked = 0, True
                 self._take(messages.to_worker(self._socket.recv()))
             asks, self._put_off = self._put_off, []
             for ask in asks:
                 self._consider(ask)
         finally:
             self._attending = False
+        return asked
 
     def _take(self, packet: messages.ToWorker) -> None:
         if isinstance(packet, Work):
@@ -146,7 +151,7 @@ class Worker:
 
     def _answer(self, ask: Ask) -> Answer:
         try:
-            ready = self._preparer.prepared(ask.work, Progress())
+            ready = self._preparer.asked(ask.work)
             if ask.what == "performance":
                 from daemon.work import PERFORMANCE
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -249,12 +251,22 @@ def test_two_workers_render_one_dub(studio: Studio, first: dict[str, Any], flat_
     with ExitStack() as stack:
         short = stack.enter_context(short_folder())
         roots = (studio.folder, flat_actor.parent)
-        config = Config(roots, short / "run", short / "state", workers=2)
-        client = stack.enter_context(client_of(stack.enter_context(running(config))))
+        config = Config(roots, short / "run", short / "state", workers=2, stall_s=300)
+        service = stack.enter_context(running(config))
+        client = stack.enter_context(client_of(service))
         while len(workers_of(client)) < 2:
             time.sleep(0.05)
         asked = studio.dub("two.mkv", clip=str(long), dialogue=str(studio.folder / "long.wav"))
-        row = client.wait(client.submit(**asked))
+        job = client.submit(**asked)
+        while client.job(job)["stage"] != "rendering":
+            time.sleep(0.01)
+        lease = service.schedule.leases[job]
+        held = next(w.pid for w in service.crew.workers.values() if w.lease is lease)
+        os.kill(held, signal.SIGSTOP)  # however busy this machine is, the other one has time for two chunks
+        while len(service.schedule._whole.get(job, ())) < 2:
+            time.sleep(0.05)
+        os.kill(held, signal.SIGCONT)
+        row = client.wait(job)
         assert row["state"] == "done", row["reason"]
         assert row["result"]["frames"] == 100 and 24 <= row["result"]["rendered"] <= 100 - 24
     one = studio.done(studio.client.submit(**{**asked, "output": str(studio.folder / "one.mkv")}))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import zmq
-from daemon_helpers import running, short_folder
+from daemon_helpers import client_of, running, short_folder
 
 from daemon.access import AllowList, new_pair, server_pair, write_secret
 from daemon.config import Config
 from daemon.service import Service
 from visualdub.errors import BadInput
-from visualdub.wire import Client, Refused, Unreachable
+from visualdub.wire import BadRequest, Client, Refused, Unreachable
 
 
 @pytest.fixture
@@ -53,6 +53,21 @@ def test_an_allowed_key_is_served_and_named(
         assert client.job(job)["client"] == "suite"
         with pytest.raises(Refused, match="only a local client may end the service"):
             client.shutdown()
+
+
+def test_a_remote_client_sees_and_changes_its_own_jobs_alone(
+    service: Service, connect: Callable[..., Client], tmp_path: Path
+) -> None:
+    (tmp_path / "a.mkv").write_bytes(b"x")
+    with connect("suite") as mine, connect("rival") as other, client_of(service) as local:
+        job = mine.track(str(tmp_path / "a.mkv"), str(tmp_path / "t.npz"))
+        for change in (other.job, other.cancel, other.retry):
+            with pytest.raises(BadRequest, match=f"there is no job {job} of client rival"):
+                change(job)
+        with pytest.raises(BadRequest, match=r"writes .*t\.npz, too"):  # nor does it join it
+            other.track(str(tmp_path / "a.mkv"), str(tmp_path / "t.npz"))
+        assert other.jobs() == [] and [j["job"] for j in mine.jobs()] == [job]
+        assert local.cancel(job)["state"] == "cancelled"
 
 
 def test_a_key_that_is_not_in_the_list_gets_nothing(connect: Callable[..., Client]) -> None:

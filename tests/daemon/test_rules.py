@@ -210,3 +210,19 @@ def test_a_full_disk_makes_room_in_the_cache(tmp_path: Path) -> None:
         last = cache.get(f"{39:02x}" * 16)
         assert last is not None and int(last.arrays[0][0]) == 39
         assert not list(folder.rglob("*.partial"))
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite")
+    schedule = Schedule(store, limit=10, crashes=3)
+    old, waiting, recent = (add(schedule, "a", name) for name in "123")
+    for job in (old, recent):
+        schedule.chunk(job, 0, 1)
+        schedule.finish(job, {})
+    for job in (old, waiting, recent):
+        store._db.execute("UPDATE jobs SET created = 1000 WHERE id = ?", (job.id,))
+    old.ended = 2000.0
+    store.save(old)
+    assert store.prune(3000.0) == [old.id]
+    assert [j.id for j in store.newest(10)] == [recent.id, waiting.id]
+    assert store.chunks(old.id) == {} and store.chunks(recent.id) == {0: 1}

@@ -118,3 +118,28 @@ def test_bounds_lie_on_whole_chroma_samples(
     for row, column in where:
         matte[row, column] = 1
     assert bounds(matte) == expected
+
+
+def test_single_frames_are_those_of_the_shot_in_any_order(renderer: ShotRenderer, tmp_path: Path) -> None:
+    """In a row, with frames left out, back again, beside a run for a job: always the same picture."""
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    direct = {f.frame.index: f for f in renderer.frames()}
+    job = frames.frames(FrameRange(30, 40), Progress())
+    for number in (5, 6, 7, 10, 11, 20, 12, 13, 8, 39, 3, 14):
+        head, entry = frames.picture(number, "dub", "native", False)
+        assert head["number"] == number
+        assert all(map(np.array_equal, entry.arrays, direct[number].frame.planes))
+        next(job, None)
+    frames.close()
+
+
+def test_frames_in_a_row_come_from_one_run(renderer: ShotRenderer, tmp_path: Path) -> None:
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    for number in range(5, 25):
+        frames.picture(number, "dub", "native", False)
+    run = frames._asked.clock.stages["render"].frames
+    assert run < 70, "a frame by itself takes two windows, 8 frames"
+    assert frames._ahead is not None
+    frames.rest()
+    assert frames._ahead is None
+    frames.close()

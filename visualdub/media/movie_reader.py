@@ -238,7 +238,7 @@ def _first_picture(path: Path) -> av.VideoFrame:
 def _read(info: ClipInfo, index: ClipIndex, wanted: FrameRange) -> Generator[Frame]:
     expected = wanted.start
     for key in _starts(index, wanted.start):
-        for number, picture in _numbered(info, index, key, wanted.end_exclusive):
+        for number, picture in _numbered(info, index, key, wanted):
             if number < wanted.start:
                 continue
             if number != expected:
@@ -264,15 +264,20 @@ def _starts(index: ClipIndex, first: int) -> list[KeyFrame | None]:
 
 
 def _numbered(
-    info: ClipInfo, index: ClipIndex, key: KeyFrame | None, end: int
+    info: ClipInfo, index: ClipIndex, key: KeyFrame | None, wanted: FrameRange
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decoded pictures with their frame numbers, from `key` on (None: from the beginning)."""
+    """Decoded pictures with their frame numbers, from `key` on (None: from the beginning) to the end of
+    `wanted`. Of those before it the ones may be missing that no other picture refers to.
+    """
+    first = None if index.stamps is None else index.stamps[wanted.start]
     with open_media(info.path) as container, reading(info.path):
         stream = video_stream(container, info.path)
         decoder = decoder_of(stream)
         decoder.thread_type = "AUTO"
         number = -1
         for packet in _packets(container, stream, index, key):
+            early = first is not None and packet is not None and packet.pts is not None and packet.pts < first
+            decoder.skip_frame = "NONREF" if early else "DEFAULT"
             for picture in decoder.decode(packet):
                 if index.stamps is None or picture.pts is None:
                     number += 1
@@ -280,7 +285,7 @@ def _numbered(
                     continue
                 else:
                     number = int(np.searchsorted(index.stamps, picture.pts))
-                if number >= end:
+                if number >= wanted.end_exclusive:
                     return
                 yield number, picture
 

@@ -24,7 +24,7 @@ from visualdub.face.raster import rasterise
 from visualdub.face.recognise import only_frames_of
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
-from visualdub.media.source import open_source
+from visualdub.media.source import FrameSource, open_source
 from visualdub.media.transfer import TransferFunction
 from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
@@ -155,6 +155,7 @@ class ShotRenderer:
         self.performance = pass_through(track, performance, shot.skips())
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
         self.holdouts = holdouts or Holdouts()
+        self.plates: FrameSource | None = None  # stays open; None: the clip is opened for each range
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
 
@@ -254,7 +255,8 @@ class ShotRenderer:
     def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
         matte = self.holdouts.matte
         mattes = matte.frames(frames) if matte else repeat(None)
-        with open_source(self.shot.source) as source:
+        opened = contextlib.nullcontext(self.plates) if self.plates else open_source(self.shot.source)
+        with opened as source:
             for frame in self.clock.each("decode", source.frames(frames)):
                 progress.check()
                 held = next(mattes)
