@@ -43,6 +43,7 @@ EXTRAS = {  # what may be imported beside the dependencies of the core
     "exporters": ("exporters", "training"),
     "daemon": ("service",),
     "benchmarks": ("training", "exporters", "openvino", "service", "edits", "dev"),
+    "plugin_resolve": (),
     "plugin_nuke": (),
     "plugin_blender": ("blender",),
     "tests": ("training", "exporters", "openvino", "service", "edits", "blender", "dev"),

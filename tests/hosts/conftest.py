@@ -25,15 +25,6 @@ BRIDGE = (
 
 
 @pytest.fixture(scope="session")
-def host_api() -> Path:
-    """The folder of documented call surfaces beside the checkout; skips where it is missing."""
-    folder = ROOT.parent / "shared" / "host_api"
-    if not folder.is_dir():
-        pytest.skip("shared/host_api is not beside the checkout; it holds the hosts' documented calls")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a worker, which may read and write wherever tests do."""
     from daemon_helpers import running, short_folder

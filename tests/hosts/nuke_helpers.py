@@ -13,6 +13,7 @@ from nuke_double import make_nuke, write_script
 from plugin_nuke.png import Generated
 from plugin_nuke.versions import NewVersion, Version
 
+API = Path(__file__).with_name("nuke_surface.json")  # drawn from the vendor's interpreter, 13.0v1
 PLUGIN_PATH = Path(__file__).resolve().parents[2] / "plugin_nuke" / "path"
 
 
@@ -37,9 +38,9 @@ class Nuke:
         return read
 
 
-def start_nuke(api: Path, monkeypatch: pytest.MonkeyPatch, gui: bool = False) -> Nuke:
+def start_nuke(monkeypatch: pytest.MonkeyPatch, gui: bool = False) -> Nuke:
     """Nuke after its start, with the plug-in's folder in its path."""
-    module = make_nuke(str(api / "nuke_api.json"), gui)
+    module = make_nuke(str(API), gui)
     monkeypatch.setitem(sys.modules, "nuke", module)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("plugin_nuke.host", "visualdub_nuke"):

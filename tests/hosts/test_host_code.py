@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import vermin
-from nuke_helpers import make_version, start_nuke
+from nuke_helpers import API, make_version, start_nuke
 
 from visualdub.cli import run
 
@@ -57,10 +57,10 @@ def test_one_module_touches_the_host_and_nothing_but_the_standard_library_is_use
 
 
 def test_every_call_of_nuke_is_documented_and_is_one_of_these(
-    host_api: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The double refuses what is not documented; this is all that is left."""
-    app = start_nuke(host_api, monkeypatch)
+    app = start_nuke(monkeypatch)
     app.nuke.double.surface.calls.clear()
     read = app.read(tmp_path / "plate.mov")
     node = app.plugin.create()
@@ -116,9 +116,7 @@ print(json.dumps([node.name(), visualdub.__file__, plugin_nuke.__file__]))
 """
 
 
-def test_nuke_finds_the_plug_in_through_one_line_of_the_user_s_init(
-    host_api: Path, home: Path, tmp_path: Path
-) -> None:
+def test_nuke_finds_the_plug_in_through_one_line_of_the_user_s_init(home: Path, tmp_path: Path) -> None:
     init = home / ".nuke" / "init.py"
     init.write_text("print('mine')")
     before = everything(tmp_path)
@@ -128,7 +126,7 @@ def test_nuke_finds_the_plug_in_through_one_line_of_the_user_s_init(
         line
         == f"import nuke; nuke.pluginAddPath({str(tmp_path / 'hosts' / 'nuke')!r})  # added by vdub install"
     )
-    words = [str(ROOT / "tests" / "hosts"), str(host_api / "nuke_api.json"), str(init)]
+    words = [str(ROOT / "tests" / "hosts"), str(API), str(init)]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", START, *words],
         capture_output=True,

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from nuke_double import make_nuke, read_script, write_script
 from nuke_double.script_text import commands, quote
+from nuke_helpers import API
 
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 SAVED = r"""#! C:/Program Files/Nuke13.0v1/nuke-13.0.dll -nx
 #write_info Write1 file:"/x.exr" format:"1920 1080 1"
 version 13.0 v1
@@ -70,8 +72,8 @@ end_group
 
 
 @pytest.fixture
-def nuke(host_api: Path) -> Any:
-    return make_nuke(str(host_api / "nuke_api.json"))
+def nuke() -> Any:
+    return make_nuke(str(API))
 
 
 def test_what_is_not_documented_is_not_there(nuke: Any) -> None:

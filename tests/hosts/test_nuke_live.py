@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import bridge_words
 from nuke_double.pictures import Evaluator, _movie_picture
-from nuke_helpers import Nuke, start_nuke
+from nuke_helpers import API, Nuke, start_nuke
 
 from daemon.service import Service
 from plugin_nuke.versions import read_version, version_numbers
@@ -49,9 +49,9 @@ def made(talking: Path, flat_actor: Path, hum: Path, live_service: Service, brid
 
 
 def test_a_dub_is_shown_with_the_pixels_of_the_dubbed_movie(
-    host_api: Path, monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path, talking: Path
+    monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path, talking: Path
 ) -> None:
-    app = start_nuke(host_api, monkeypatch)
+    app = start_nuke(monkeypatch)
     node = made(app, tmp_path / "cache")
     before = app.script()
     version = app.plugin.dub(node)
@@ -72,15 +72,15 @@ def test_a_dub_is_shown_with_the_pixels_of_the_dubbed_movie(
 
 
 def test_the_script_renders_without_the_service_and_without_the_plug_in(
-    host_api: Path, monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
 ) -> None:
-    app = start_nuke(host_api, monkeypatch)
+    app = start_nuke(monkeypatch)
     version = app.plugin.dub(made(app, tmp_path / "cache"))
     app.nuke.createNode("Write", inpanel=False)
     app.nuke.scriptSaveAs(str(tmp_path / "a.nk"), 1)
     from nuke_double import make_nuke
 
-    farm = make_nuke(str(host_api / "nuke_api.json"))  # no plug-in is in its path
+    farm = make_nuke(str(API))  # no plug-in is in its path
     farm.scriptOpen(str(tmp_path / "a.nk"))
     seen: list[Any] = []
     evaluator = Evaluator((version.height, version.width))
@@ -100,9 +100,9 @@ def wait_for(app: Nuke, what: Callable[[], Any], seconds: float = 60.0) -> None:
 
 
 def test_the_button_dubs_behind_a_bar_and_changes_the_script_once(
-    host_api: Path, monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
 ) -> None:
-    app = start_nuke(host_api, monkeypatch, gui=True)
+    app = start_nuke(monkeypatch, gui=True)
     assert app.nuke.double.menu_items == {
         "Nodes/Visual Dub/VisualDub": "import visualdub_nuke; visualdub_nuke.create()"
     }
@@ -121,14 +121,13 @@ def test_the_button_dubs_behind_a_bar_and_changes_the_script_once(
 
 @pytest.mark.parametrize("how", ["knob", "bar"])
 def test_a_dub_that_is_stopped_leaves_the_script_as_it_was(
-    host_api: Path,
     monkeypatch: pytest.MonkeyPatch,
     made: Any,
     tmp_path: Path,
     live_service: Service,
     how: str,
 ) -> None:
-    app = start_nuke(host_api, monkeypatch, gui=True)
+    app = start_nuke(monkeypatch, gui=True)
     node = made(app, tmp_path / "cache")
     before = app.script()
     node.knob("dub").execute()
@@ -145,9 +144,9 @@ def test_a_dub_that_is_stopped_leaves_the_script_as_it_was(
 
 
 def test_what_goes_wrong_is_said_in_a_window(
-    host_api: Path, monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
 ) -> None:
-    app = start_nuke(host_api, monkeypatch, gui=True)
+    app = start_nuke(monkeypatch, gui=True)
     node = made(app, tmp_path / "cache", dialogue=tmp_path / "gone.wav")
     before = app.script()
     node.knob("dub").execute()
@@ -191,7 +190,6 @@ def old_python(name: str) -> str:
 
 @pytest.mark.parametrize("name", ["3.7", "3.9"])
 def test_the_python_of_an_old_nuke_runs_it_with_the_standard_library_alone(
-    host_api: Path,
     tmp_path: Path,
     talking: Path,
     flat_actor: Path,
@@ -211,7 +209,7 @@ def test_the_python_of_an_old_nuke_runs_it_with_the_standard_library_alone(
     environment.pop("PYTHONPATH", None)
     words = [
         str(ROOT),
-        str(host_api / "nuke_api.json"),
+        str(API),
         str(ROOT / "plugin_nuke" / "path"),
         json.dumps(values),
     ]

@@ -21,8 +21,8 @@ SHAPE = (6, 8)
 
 
 @pytest.fixture
-def app(host_api: Path, monkeypatch: pytest.MonkeyPatch) -> Nuke:
-    return start_nuke(host_api, monkeypatch)
+def app(monkeypatch: pytest.MonkeyPatch) -> Nuke:
+    return start_nuke(monkeypatch)
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ class Session:
 def make_nuke(api: str, gui: bool = False) -> Any:
     """The module `nuke` over a new session, which is its attribute `double`.
 
-    api: the path of `nuke_api.json`.
+    api: the path of the documented calls, see `Surface`.
     """
     from nuke_double.calls import Calls
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Surface:
-    """Functions, classes and constants as `host_api/nuke_api.json` lists them, and the calls that were made.
+    """Functions, classes and constants as `nuke_surface.json` lists them, and the calls that were made.
 
     calls: `function` or `Class.method` of every call, as often as it was made.
     """
