@@ -76,25 +76,16 @@ def cancel(service: Requests, asked: Asked) -> list[int]:
 
 
 def _fetch(service: Requests, job: int, number: int) -> tuple[str, Generated, bool]:
-    # whole: chroma at the edge of a rectangle would be interpolated without its neighbours
-    dubbed = service.frame(job, number, "dub", box=False)
+    dubbed = service.frame(job, number, "dub", pixels="rgb", box=True)
     matte = service.frame(job, number, "matte", box=True)
     return dubbed.key, generated(dubbed, matte), dubbed.drawn
 
 
 def generated(dubbed: FramePicture, matte: FramePicture) -> Generated:
-    """What two pictures of one frame show: the whole dub, and the rectangle of its matte.
-
-    Raises `BadSetting` for a clip that is turned when it is played.
-    """
-    shape, dtype, rgb = dubbed.planes[0]
-    if tuple(shape[:2]) != (dubbed.height, dubbed.width):
-        raise BadSetting("the clip is turned by its metadata; write it upright before dubbing it for Nuke")
-    left, top, right, bottom = matte.box
-    size = 3 * (2 if dtype == "uint16" else 1)  # bytes of a pixel
-    row = dubbed.width * size
-    inside = b"".join(rgb[y * row + left * size : y * row + right * size] for y in range(top, bottom))
-    return Generated(dubbed.width, dubbed.height, matte.box, inside, matte.planes[0][2], 8 * size // 3)
+    """What two pictures of one frame show, both of what the dub changes."""
+    _, dtype, rgb = dubbed.planes[0]
+    bits = 16 if dtype == "uint16" else 8
+    return Generated(dubbed.width, dubbed.height, dubbed.box, rgb, matte.planes[0][2], bits)
 
 
 def _notes(result: dict[str, Any]) -> tuple[str, ...]:

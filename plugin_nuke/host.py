@@ -7,6 +7,7 @@ there. The script changes once a version is whole, in one step of undo.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ PASSES = ("Dot", "NoOp")  # nodes that may stand between the Read and ours: they
 FOLLOWED = ("version", "missing", "colorspace", "first_frame", "cache")  # knobs that change what is shown
 MOST_NODES = 1000  # between the Read and ours
 
+_NUMBERED = re.compile(r"%0?\d*d|#+")
+
 _stops: dict[str, threading.Event] = {}  # of dubs that run here, by the name of the node
 _showing: set[str] = set()  # nodes that are being set, whose knobs call back meanwhile
 
@@ -34,6 +37,7 @@ _showing: set[str] = set()  # nodes that are being set, whose knobs call back me
 
 def create() -> Any:
     """A new node below the selected one, as Nuke's own menu makes them."""
+    selected = nuke.selectedNodes()
     node = nuke.createNode("Group", inpanel=False)
     node.setName("VisualDub1")
     for spec in KNOBS:
@@ -42,7 +46,6 @@ def create() -> Any:
             node.knob(spec.name).setValue(spec.value)
     node.knob("mix").setRange(0, 1)
     node.knob("status").setEnabled(False)
-    plate = node.input(0)
     node.begin()
     try:
         made: dict[str, Any] = {}
@@ -59,7 +62,8 @@ def create() -> Any:
             made[inner.name] = other
     finally:
         node.end()
-    node.setInput(0, plate)
+    if selected:
+        node.setInput(0, selected[0])  # until now the group had no input
     if nuke.GUI:
         node.showControlPanel()
     return node
@@ -119,6 +123,8 @@ def plate_of(node: Any) -> Plate:
     path = nuke.filename(read)
     if not path:
         raise BadSetting(f"{read.name()} names no file; expected the movie of the plate")
+    if _NUMBERED.search(os.path.basename(path)):
+        raise BadSetting(f"{read.name()} reads numbered pictures, {path}; expected a movie")
     mode, frame = read.knob("frame_mode").value(), read.knob("frame").value()
     if mode == "expression" and str(frame).strip():
         raise BadSetting(

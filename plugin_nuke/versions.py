@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -99,8 +99,8 @@ class NewVersion:
         self.cache = cache
         os.makedirs(cache, exist_ok=True)
         _remove_stale(cache)
-        self.folder = tempfile.mkdtemp(prefix=_PARTIAL, dir=cache)
-        os.chmod(self.folder, 0o777 & ~_umask())  # others of the show read it too
+        self.folder = os.path.join(cache, _PARTIAL + secrets.token_hex(8))
+        os.mkdir(self.folder)  # not by tempfile: others of the show read it, too
         self._keys: dict[int, str] = {}
         self._drawn, self._shape = 0, (0, 0, 8)
 
@@ -154,12 +154,6 @@ class NewVersion:
         while os.path.exists(version_folder(self.cache, number)):
             number += 1
         return number, version_folder(self.cache, number)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _remove_stale(cache: str) -> None:

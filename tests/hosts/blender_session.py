@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from typing import Any
 
 import bpy
 
-import plugin_blender.host as host
+from plugin_blender import dubbing, host
 
 ASKED = json.loads(sys.argv[1])
 OUT = ASKED["out"]
@@ -69,6 +70,24 @@ def refused(**options: Any) -> str:
     return "it was not refused"
 
 
+def killed(after_s: float, **options: Any) -> str:
+    """What the operator says where its bridge is killed in the middle; the timeline has to be as it was."""
+    plain_connect, timers = dubbing.connect, list[threading.Timer]()
+
+    def connect(endpoint: str = "") -> Any:
+        bridge = plain_connect(endpoint)
+        timers.append(threading.Timer(after_s, bridge._process.kill))
+        timers[-1].start()
+        return bridge
+
+    dubbing.connect = connect
+    try:
+        return refused(**options)
+    finally:
+        dubbing.connect = plain_connect
+        timers[0].join()
+
+
 def main() -> dict[str, Any]:
     host.register()
     menu = [f.__name__ for f in bpy.types.SEQUENCER_MT_context_menu._dyn_ui_initialize()]
@@ -79,7 +98,7 @@ def main() -> dict[str, Any]:
     said["refused"] = [
         refused(**{**options, "dialogue": ""}),
         refused(**{**options, "dialogue": ASKED["dialogue"] + ".gone"}),
-        refused(**{**options, "service": "ipc:///nowhere/at/all"}) if ASKED.get("nowhere") else "",
+        *(killed(seconds, **options) for seconds in (0.0, 0.3, 0.6)),
     ]
     with bpy.context.temp_override(window=window, screen=window.screen):  # an area would draw
         bpy.ops.ed.undo_push(message="the strip")

@@ -12,16 +12,10 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "daemon"))  # for daemon_helpers
 
 from helpers import write_wav
+from host_helpers import bridge_words
 
 from daemon.config import Config
 from daemon.service import Service
-
-ROOT = Path(__file__).resolve().parents[2]
-BRIDGE = (
-    "import sys; sys.path[:0] = [{root!r}]; from daemon.commands import bridge;"
-    " given = dict(zip(sys.argv[2::2], sys.argv[3::2]));"  # as `vdub bridge` has them: name and value
-    " bridge(given['--client'], given.get('--endpoint'))"
-)
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +34,6 @@ def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def hum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dialogue as long as the clip `talking`."""
     return write_wav(tmp_path_factory.mktemp("dialogue") / "hum.wav", 1.6)
-
-
-def bridge_words() -> list[str]:
-    """How the bridge of this checkout is started, in place of `vdub`."""
-    return [sys.executable, "-c", BRIDGE.format(root=str(ROOT))]
 
 
 @pytest.fixture

@@ -114,7 +114,8 @@ def test_a_strip_is_dubbed_rendered_and_undone_in_blender(
     assert said["strip"] == [2, 111, 117, "plate"]
     assert said["changed"] == ["select"] and said["undone"] and said["redone"] and said["removed"]
     assert not said["can_remove"]
-    nothing, gone, _, held = said["refused"]
+    nothing, gone, *killed, held = said["refused"]
+    assert len(killed) == 3 and all("the bridge has ended" in text for text in killed), killed
     assert "no dialogue is chosen" in nothing and "hum.wav.gone" in gone and "pull its handles back" in held
     shown, alone = ([read_rgb(Path(p)) for p in said[k]] for k in ("frames", "alone"))
     assert len(shown) == 6 and all(map(np.array_equal, shown, alone))

@@ -78,7 +78,7 @@ def test_every_call_of_nuke_is_documented_and_is_one_of_these(
         *("value", "setValue", "setExpression", "setTooltip", "setFlag", "setRange", "setEnabled", "name")
     }
     assert {c for c in used if "_Knob." not in c} == {
-        *("allNodes", "createNode", "filename", "frame", "root", "thisKnob", "thisNode"),
+        *("allNodes", "createNode", "selectedNodes", "filename", "frame", "root", "thisKnob", "thisNode"),
         *("Group.addKnob", "Group.begin", "Group.end", "Group.node", "Group.knob"),
         *("Group.Class", "Group.fullName", "Group.input", "Group.inputs", "Group.setInput"),
         *("Group.setName", "Undo.begin", "Undo.end"),

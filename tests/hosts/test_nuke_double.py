@@ -129,6 +129,7 @@ def test_undo_brings_the_script_back_and_redo_brings_it_on(nuke: Any) -> None:
     step.begin("x")
     read.knob("first").setValue(7)
     group = nuke.createNode("Group")
+    assert group.input(0) is None  # it has no input yet
     group.addKnob(nuke.Int_Knob("n", "n"))
     group.knob("n").setValue(3)
     nuke.delete(read)

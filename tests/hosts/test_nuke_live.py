@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import bridge_words
+from host_helpers import bridge_words
 from nuke_double.pictures import Evaluator, _movie_picture
 from nuke_helpers import API, Nuke, start_nuke
 
@@ -169,14 +169,17 @@ nuke = sys.modules["nuke"] = make_nuke(api)
 nuke.pluginAddPath(api_path)
 import visualdub_nuke
 read = nuke.createNode("Read", inpanel=False)
-read.knob("file").setValue(values.pop("clip")); read.knob("last").setValue(40);
-read.knob("origlast").setValue(40) node = visualdub_nuke.create()
+read.knob("file").setValue(values.pop("clip"))
+for name in ("last", "origlast"):
+    read.knob(name).setValue(40)
+node = visualdub_nuke.create()
 for name, value in values.items():
     node.knob(name).setValue(value)
 version = visualdub_nuke.dub(node)
 nuke.scriptSaveAs(values["cache"] + "/a.nk", 1)
-foreign = {n.split(".")[0] for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", "")
-or "")} print(json.dumps([version.first, version.last, node.knob("status").value(), sorted(foreign)]))
+files = {n.split(".")[0]: getattr(m, "__file__", "") or "" for n, m in sys.modules.items()}
+foreign = sorted(n for n, file in files.items() if "site-packages" in file)
+print(json.dumps([version.first, version.last, node.knob("status").value(), foreign]))
 """
 
 

@@ -194,6 +194,7 @@ def test_the_plate_is_the_read_above_and_nothing_else_between(app: Nuke, node: A
     [
         (lambda app, node: node.setInput(0, None), "connected to no Read"),
         (lambda app, node: app.nuke.toNode("Read1").knob("file").setValue(""), "Read1 names no file"),
+        (lambda app, node: app.nuke.toNode("Read1").knob("file").setValue("/a.%04d.exr"), "expected a movie"),
         (
             lambda app, node: node.knob("range").setValue("1-9"),
             "not inside the clip, which is shown at 1001-1040",

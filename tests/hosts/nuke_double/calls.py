@@ -37,7 +37,7 @@ class Calls:
         session, parent = self._s, self._s.context[-1]
         chosen = [n for n in parent._children if n._knobs["selected"]._value]
         made = session.make(node, parent)
-        if chosen and (made._most or node == "Group"):
+        if chosen and made._most_now():
             made._inputs = [chosen[-1]]
         for other in parent._children:
             other._knobs["selected"]._value = other is made
