@@ -140,8 +140,9 @@ def report(args: argparse.Namespace, found: dict[str, tuple[str, str]]) -> None:
 
         rows = [[name, *said] for name, said in found.items()]
         text = [
-            f"{args.shots} shots of {args.frames} frames, dubbed one by one. The hash is that of R'G'B' of"
-            " 8 bits of every frame of the dubbed movies, and for Nuke of what the node gives over its plate.",
+            f"{args.shots} shots of {args.frames} frames, dubbed one by one. The hash is that of the R'G'B'"
+            " of 8 bits of every frame: of the dubbed movies, and for Nuke of what the node gives over its"
+            " plate.",
             table(["by", "frames", "after undo"], rows),
         ]
         write_result(args.json, "The same frames from every host", text, [])

@@ -303,6 +303,7 @@ def _set(node: Any, version: versions.Version | None) -> None:
         if plate is not None:
             _put(node, "first_frame", plate.first_frame)
         _put(node, "version", version.number)
+        _put(node, "cache", os.path.dirname(version.folder))  # stays when the script is saved elsewhere
         _set_read(node, version, plate)
         frames = script_range(version.first, version.last, node.knob("first_frame").value())
         through = version.last - version.first + 1 - version.drawn

@@ -127,9 +127,8 @@ KNOBS = (
         "File_Knob",
         "cache",
         "cache",
-        "The folder of the versions. Empty: a folder visualdub beside this script. The service must be"
-        " allowed to write"
-        " there: vdub serve --root.",
+        "The folder of the versions. Empty: a folder visualdub beside this script, which the first dub writes"
+        " here. The service must be allowed to write there: vdub serve --root.",
     ),
     KnobSpec(
         "String_Knob",

@@ -121,6 +121,18 @@ def test_it_saves_and_reloads(app: Nuke, node: Any, tmp_path: Path) -> None:
     assert shown(again, 1001)[2, 3, 0] == 100 / 255
 
 
+def test_a_script_that_is_saved_elsewhere_keeps_its_frames(app: Nuke, node: Any, tmp_path: Path) -> None:
+    node.knob("cache").setValue("")
+    app.nuke.scriptSaveAs(str(tmp_path / "a.nk"), 1)
+    make_version(tmp_path / "visualdub" / "VisualDub1", 0, 1)
+    app.plugin.refresh(node)
+    (tmp_path / "other").mkdir()
+    app.nuke.scriptSaveAs(str(tmp_path / "other" / "a.nk"), 1)
+    app.nuke.createNode("Write", inpanel=False)
+    app.nuke.execute("Write1", 1001, 1002)
+    assert app.host.cache_of(node) == str(tmp_path / "visualdub" / "VisualDub1")
+
+
 # ---- missing frames ----------------------------------------------------------------------------------------
 
 
