@@ -16,8 +16,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from visualdub.cli.edit import (
+    AsDefault,
+    CastIn,
+    DialogueFolder,
+    DialogueTrack,
+    EditLanguages,
+    Host,
+    Policy,
+    Relink,
+)
 from visualdub.console import (
-    ActorName,
     Clip,
     Codec,
     Crf,
@@ -133,13 +142,22 @@ def connected(
 
 def submit(
     clip: Clip,
-    dialogue: Annotated[
-        Path, typer.Option("--dialogue", metavar="WAV", help="The new dialogue.", show_default=False)
-    ],
-    actor: ActorName,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="MOVIE", help="The dubbed movie.", show_default=False)
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="MOVIE|DIR",
+            help="The dubbed movie, or a folder for a dubbed edit.",
+            show_default=False,
+        ),
     ],
+    dialogue: Annotated[
+        Path | None, typer.Option("--dialogue", metavar="WAV", help="The new dialogue of a clip.")
+    ] = None,
+    actor: Annotated[
+        str | None, typer.Option("--actor", metavar="NAME", help="Who speaks: a package, or its name.")
+    ] = None,
     frames: Frames = None,
     face: Face = None,
     codec: Codec = None,
@@ -148,6 +166,14 @@ def submit(
     draft: Annotated[
         bool, typer.Option("--draft", help="Quickly and roughly first; vdub jobs final JOB makes it good.")
     ] = False,
+    dialogue_track: DialogueTrack = None,
+    dialogue_folder: DialogueFolder = None,
+    cast: CastIn = None,
+    lang: EditLanguages = None,
+    longer: Policy = "next-shot",
+    relink: Relink = None,
+    host: Host = None,
+    as_default: AsDefault = False,
     priority: Annotated[int, typer.Option("--priority", min=-10, max=10, help="Higher comes first.")] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Show how far it is until it ends.")] = False,
     endpoint: Endpoint = None,
@@ -155,8 +181,24 @@ def submit(
     server_key: ServerKey = None,
     json: Json = False,
 ) -> None:
-    """Give the service a clip to dub; prints the number of the job."""
-    asked: dict[str, Any] = {
+    """Give the service a clip or an edit to dub; prints the number of the job."""
+    from visualdub.cli.edit import for_edits_only
+    from visualdub.cli.through_service import edit_fields
+    from visualdub.edit.reading import is_edit
+    from visualdub.edit.request import EditRequest, EditWords, EditWritten
+
+    words = EditWords(dialogue_track, dialogue_folder, cast, lang, longer)
+    written = EditWritten(output, host, as_default, codec, crf, not no_watermark)
+    if is_edit(clip):
+        refuse_for_edits(clip, {"--dialogue": dialogue, "--frames": frames, "--face": face, "--draft": draft})
+        asked = edit_fields(EditRequest(clip, actor, words, written, tuple(relink or ())))
+        with connected(endpoint, key, server_key) as client:
+            show_job(client, client.submit_edit(priority, **asked), wait, json)
+        return
+    for_edits_only(clip, words, written, {"--relink": relink})
+    if dialogue is None or actor is None:
+        raise BadInput(f"{clip} needs both --dialogue and --actor")
+    asked = {
         "clip": str(clip.absolute()),
         "dialogue": str(dialogue.absolute()),
         "actor": str(Path(actor).absolute()) if Path(actor).exists() else actor,
@@ -168,11 +210,24 @@ def submit(
         "watermark": not no_watermark,
     }
     with connected(endpoint, key, server_key) as client:
-        job = client.submit("draft" if draft else "final", priority, **asked)
-        if not wait:
-            print_json({"job": job}) if json else out.print(f"job {job}")
-            return
+        show_job(client, client.submit("draft" if draft else "final", priority, **asked), wait, json)
+
+
+def refuse_for_edits(edit: Path, given: dict[str, Any]) -> None:
+    """Raise `BadInput` for options that only clips take."""
+    for name, value in given.items():
+        if value:
+            raise BadInput(f"{edit} is an edit, which {name} is not for; expected --dialogue-track")
+
+
+def show_job(client: Client, job: int, wait: bool, json: bool) -> None:
+    """Print the number of a job, or follow it to its end."""
+    if wait:
         follow(client, job, json)
+    elif json:
+        print_json({"job": job})
+    else:
+        out.print(f"job {job}")
 
 
 # ---- vdub jobs ---------------------------------------------------------------------------------------------
@@ -216,7 +271,7 @@ def list_jobs(
 
 def jobs_table(rows: list[dict[str, Any]]) -> Table:
     """Jobs, a row each."""
-    table = Table("job", "state", "kind", "client", "how far", "rate", "makes", box=None)
+    table = Table("job", "state", "kind", "client", "how far", "rate", "left", "makes", box=None)
     for row in rows:
         far = (
             f"{row['stage']} {row['done']}/{row['total']}"
@@ -224,9 +279,12 @@ def jobs_table(rows: list[dict[str, Any]]) -> Table:
             else ""
         )
         rate = f"{row['rate']:.1f}/s" if far and row["rate"] else ""
+        left_s = (row["total"] - row["done"]) / row["rate"] if rate else 0.0
+        left = f"{left_s // 60:.0f}:{left_s % 60:02.0f}" if rate else ""
         draft = " draft" if row["quality"] == "draft" else ""
         said = far or row["reason"]
-        cells = (row["state"], row["kind"] + draft, row["client"], said, rate, Path(row["title"]).name)
+        name = Path(row["title"]).name
+        cells = (row["state"], row["kind"] + draft, row["client"], said, rate, left, name)
         table.add_row(str(row["job"]), *map(Text, cells))  # no name of a file or client is markup
     return table
 

@@ -386,7 +386,7 @@ class Service:
     def _dub(self, asker: Asker, number: int) -> Job:
         job = self._find(asker, number)
         if job.kind not in ("dub", "speech"):
-            raise BadInput(f"job {number} is a {job.kind}; expected one that dubs a clip")
+            raise BadInput(f"job {number} ({job.kind}) is no dub of a clip; expected one")
         return job
 
     def _answered(self, askers: list[Asker], answer: messages.Answer) -> None:

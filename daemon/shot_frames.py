@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,17 @@ log = logging.getLogger(__name__)
 
 
 class ShotFrames:
-    """The frames of `renderer`'s shot, through `cache`."""
+    """The frames of `renderer`'s shot, through `cache`. plates: the shot's own frames, which renderers of
+    other performances may share.
+    """
 
-    def __init__(self, renderer: ShotRenderer, cache: FrameCache) -> None:
+    def __init__(self, renderer: ShotRenderer, cache: FrameCache, plates: KeptFrames | None = None) -> None:
         self.renderer, self.cache = renderer, cache
         self.rendered = 0  # frames that were not in the cache
         self._keys: dict[int, str] = {}
         self._asked = copy.copy(renderer)  # for frames that clients ask for, which no report counts
         self._asked.clock = StageClock()
-        self._plates = self._asked.plates = KeptFrames(renderer.shot.source, MOST_KEPT)
+        self.plates = self._asked.plates = plates or kept_frames(renderer.shot.source)
         self._ahead: Generator[RenderedFrame] | None = None  # a run that goes on
         self._last = NEVER  # the frame that was asked for last
         self._filling: Iterator[Frame] | None = None
@@ -79,11 +82,6 @@ class ShotFrames:
         mouth = (performance.jaw[near], performance.expression[near], performance.draw[wide])
         return digest(whole.shot, whole.actor, whole.options, mark, str(number), str(wide.start), *mouth)
 
-    def close(self) -> None:
-        """Let go of the clip and of what is kept of it."""
-        self.rest()
-        self._plates.close()
-
     def fill(self) -> bool:
         """Decode some more of the shot's frames around the last that was asked for, into memory: whoever asks
         for one will ask for others, and most of the wait would be for the way from the key frame. Whether
@@ -92,13 +90,13 @@ class ShotFrames:
         if self._last < 0:
             return False
         if self._filling is None:
-            shot, room = self.renderer.shot.frames, self._plates.room()
+            shot, room = self.renderer.shot.frames, self.plates.room()
             start = max(shot.start, min(self._last - round(BEFORE * room), shot.end_exclusive - room))
             end = min(shot.end_exclusive, start + room)
-            missing = [n for n in range(start, end) if not self._plates.holds(n)]
+            missing = [n for n in range(start, end) if not self.plates.holds(n)]
             if not missing:
                 return False
-            self._filling = self._plates.frames(FrameRange(missing[0], missing[-1] + 1))
+            self._filling = self.plates.frames(FrameRange(missing[0], missing[-1] + 1))
         if sum(1 for _ in itertools.islice(self._filling, AT_A_TIME)) < AT_A_TIME:
             self._filling = None
         return True
@@ -106,7 +104,7 @@ class ShotFrames:
     def forget_plates(self) -> None:
         """Let go of the frames in memory: another shot is looked at."""
         self._filling, self._last = None, NEVER
-        self._plates.forget()
+        self.plates.forget()
 
     # ---- every frame of a range ----------------------------------------------------------------------------
 
@@ -194,7 +192,7 @@ class ShotFrames:
         entry = self.cache.get(self.key(number))
         if entry is not None:
             self._last = number
-            return _restored(entry, next(self._plates.frames(one)), self.renderer.shot.frames.start)
+            return _restored(entry, next(self.plates.frames(one)), self.renderer.shot.frames.start)
         return self._rendered(number)
 
     def _rendered(self, number: int) -> RenderedFrame:
@@ -245,13 +243,18 @@ class ShotFrames:
             )
         frame = finished.frame
         if kind == "plate":
-            frame = next(self._plates.frames(FrameRange(frame.index, frame.index + 1)))
+            frame = next(self.plates.frames(FrameRange(frame.index, frame.index + 1)))
         if pixels == "native":
             planes = _cut(frame.planes, box) if boxed else frame.planes
             return {**head, "pixels": image.pix_fmt}, planes
         deep = pixels == "rgb" and bit_depth(image.pix_fmt) > 8
         rgb = _rgb(frame, box if boxed else whole, deep)
         return {**head, "pixels": "rgb16" if deep else "rgb8"}, (rgb,)
+
+
+def kept_frames(clip: Path) -> KeptFrames:
+    """A clip's own frames for who asks for single ones, up to MOST_KEPT bytes of them in memory."""
+    return KeptFrames(clip, MOST_KEPT)
 
 
 # ---- what differs from the source --------------------------------------------------------------------------

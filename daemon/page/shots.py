@@ -105,7 +105,7 @@ class Shots:
                 with self.clients.one() as client:
                     row = client.job(job)
             if row["kind"] not in ("dub", "speech"):
-                raise BadInput(f"job {job} is a {row['kind']}; it has no shot to show")
+                raise BadInput(f"job {job} ({row['kind']}) has no shot to show")
             if row["state"] in ("queued", "running", "paused"):  # asked now, a worker would begin it twice
                 raise BadInput(f"job {job} is {row['state']}; its shot is shown once it is tracked")
             with self.clients.one() as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from daemon_helpers import client_of, running, short_folder
 from helpers import write_wav
+from otio_text import clip, media, timeline, track, write
 
 from daemon.config import Config
 from visualdub.cli import run
@@ -48,35 +48,13 @@ def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFact
         yield Suite(client, folder, talking, flat_actor)
 
 
-def seconds(start: float, length: float) -> dict[str, Any]:
-    def time(value: float) -> dict[str, Any]:
-        return {"OTIO_SCHEMA": "RationalTime.1", "value": value, "rate": RATE}
-
-    return {"OTIO_SCHEMA": "TimeRange.1", "start_time": time(start), "duration": time(length)}
+def shot(name: str, path: Path, start: float, length: float) -> dict[str, Any]:
+    return clip(name, start, length, RATE, reference=media(str(path), 0, 40, RATE))
 
 
-def clip_of(name: str, path: Path, start: float, length: float) -> dict[str, Any]:
-    media = {"OTIO_SCHEMA": "ExternalReference.1", "target_url": str(path), "available_range": seconds(0, 40)}
-    return {
-        "OTIO_SCHEMA": "Clip.1",
-        "name": name,
-        "source_range": seconds(start, length),
-        "media_reference": media,
-    }
-
-
-def edit_of(path: Path, *clips: dict[str, Any], voice: Path) -> Path:
+def edit_of(path: Path, *shots: dict[str, Any], voice: Path) -> Path:
     """An edit with one track of pictures and one of dialogue."""
-    tracks = [
-        {"OTIO_SCHEMA": "Track.1", "name": name, "kind": kind, "children": list(children)}
-        for name, kind, children in (
-            ("V1", "Video", clips),
-            ("new", "Audio", [clip_of("new", voice, 0, 40)]),
-        )
-    ]
-    stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": tracks}
-    path.write_text(json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": "cut", "tracks": stack}))
-    return path
+    return write(path, timeline(track(*shots), track(shot("new", voice, 0, 40), kind="Audio", name="new")))
 
 
 def pictures(path: Path) -> list[Any]:
@@ -87,7 +65,7 @@ def pictures(path: Path) -> list[Any]:
 def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.mkv"
     shutil.copyfile(suite.clip, elsewhere)
-    shots = clip_of("a", suite.clip, 5, 8), clip_of("b", elsewhere, 0, 6)
+    shots = shot("a", suite.clip, 5, 8), shot("b", elsewhere, 0, 6)
     edit = edit_of(suite.folder / "cut.otio", *shots, voice=suite.folder / "new.wav")
     before = edit.read_bytes()
     asked = {"edit": str(edit), "actor": str(suite.actor), "dialogue_track": "new"}
@@ -116,12 +94,12 @@ def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> 
 def test_paths_of_an_edit_outside_the_roots_are_refused(suite: Suite, tmp_path: Path) -> None:
     voice = tmp_path / "new.wav"
     write_wav(voice, 1.6)
-    edit = edit_of(suite.folder / "far.otio", clip_of("a", suite.clip, 0, 8), voice=voice)
+    edit = edit_of(suite.folder / "far.otio", shot("a", suite.clip, 0, 8), voice=voice)
     asked = {"actor": str(suite.actor), "dialogue_track": "new"}
     job = suite.client.submit_edit(edit=str(edit), output=str(suite.folder / "far"), **asked)
     row = suite.client.wait(job)
     assert row["state"] == "failed" and "lies outside" in row["reason"] and str(voice) in row["reason"]
-    far = edit_of(tmp_path / "cut.otio", clip_of("a", suite.clip, 0, 8), voice=voice)
+    far = edit_of(tmp_path / "cut.otio", shot("a", suite.clip, 0, 8), voice=voice)
     here = str(suite.folder / "far")
     for wrong in ({"edit": str(far), "output": here}, {"edit": str(edit), "output": str(tmp_path / "x")}):
         with pytest.raises(Refused, match="outside"):

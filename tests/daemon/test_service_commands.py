@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from daemon_helpers import short_folder
 from helpers import write_wav
+from otio_text import clip, media, timeline, track, write
 
 ROOT = Path(__file__).resolve().parents[2]
 VDUB = """
@@ -101,6 +102,28 @@ def test_a_clip_is_dubbed_through_the_service(
         "dub", *given, "-o", "x.mkv", "--daemon", "--check-sync", status=2
     )
     assert "lies outside" in shell.run("submit", "/etc/passwd", *given[1:], "-o", "x.mkv", status=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_an_edit_is_dubbed_through_the_service(
+    shell: Shell, served: subprocess.Popen[bytes], talking: Path, flat_actor: Path
+) -> None:
+    pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
+    reference = media(str(talking), 0, 40, 25)
+    words = media(str(shell.folder / "new.wav"), 0, 40, 25)
+    shot = clip("a", 5, 8, 25, reference=reference), clip("lost", 0, 8, 25, reference=media("/none.mov"))
+    sound = track(clip("new", 0, 16, 25, reference=words), kind="Audio", name="new")
+    write(shell.folder / "cut.otio", timeline(track(*shot), sound))
+    given = ["cut.otio", "--dialogue-track", "new", "--actor", flat_actor]
+    row = json.loads(shell.run("submit", *given, "-o", "one", "--wait", "--json"))
+    assert row["kind"] == "edit" and [bool(s["movie"]) for s in row["result"]["shots"]] == [True, False]
+    said = shell.run("dub", *given, "-o", "two", "--daemon")
+    assert "left alone: 2 lost" in said and "2 clips, 1 dubbed, 1 left alone" in said
+    assert (shell.folder / "two" / "cut.otio").is_file()
+    assert "which --frames is not for" in shell.run("submit", *given, "-o", "x", "--frames", "0:3", status=2)
+    needs = "needs both --dialogue and --actor"
+    assert needs in shell.run("submit", talking, "--dialogue", "new.wav", "-o", "x.mkv", status=2)
 
 
 def test_ctrl_c_ends_the_service_in_order(shell: Shell, served: subprocess.Popen[bytes]) -> None:

@@ -133,7 +133,7 @@ def test_single_frames_are_those_of_the_shot_in_any_order(renderer: ShotRenderer
         assert head["number"] == number
         assert all(map(np.array_equal, entry.arrays, direct[number].frame.planes))
         next(job, None)
-    frames.close()
+    frames.rest()
 
 
 def test_frames_in_a_row_come_from_one_run(renderer: ShotRenderer, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_frames_in_a_row_come_from_one_run(renderer: ShotRenderer, tmp_path: Pat
     assert frames._ahead is not None
     frames.rest()
     assert frames._ahead is None
-    frames.close()
+    frames.rest()
 
 
 @pytest.mark.parametrize("pixels", ["rgb8", "rgb"])

@@ -59,8 +59,9 @@ Policy = Annotated[
     typer.Option(
         "--longer",
         metavar="next-shot|cut|hold",
-        help="Of an edit: what becomes of dialogue that is longer than its shot. The next shot speaks on, or"
-        " it is cut there, or is heard on with no mouth moving.",
+        help="Of an edit: what becomes of dialogue that is longer than its shot, which the edit's sound plays"
+        " on. The next shot speaks on; or it is cut, and the next shot left as it is; or the speaker's"
+        " mouth is held still there.",
         rich_help_panel="Edits",
     ),
 ]
@@ -101,7 +102,7 @@ PlanOnly = Annotated[
 
 # ---- what they ask for -------------------------------------------------------------------------------------
 
-command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back.")
+command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back, write other formats.")
 
 
 @command.command()
@@ -117,6 +118,25 @@ def undo(
         print_json({"edit": str(edit), "original": str(original)})
     else:
         out.print(f"{edit}: as {original} was")
+
+
+@command.command()
+def convert(
+    edit: Annotated[Path, typer.Argument(help="An .otio edit.", show_default=False)],
+    target: Annotated[
+        Path,
+        typer.Argument(help="Where to write it: .edl, .xml, .aaf, .fcpxml or .otioz.", show_default=False),
+    ],
+    json: Json = False,
+) -> None:
+    """Write an edit in another program's format, and say what that loses."""
+    from visualdub.edit.formats import convert_edit
+
+    files, lost = convert_edit(edit, target)
+    if json:
+        print_json({"files": [str(f) for f in files], "lost": lost})
+    else:
+        out.print(f"{', '.join(map(str, files))}: loses {lost or 'nothing'}", soft_wrap=True, markup=False)
 
 
 def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dict[str, Any]) -> Path:

@@ -61,15 +61,12 @@ def dub_through_service(
             follow(client, job, options["json"])
 
 
-def dub_edit_through_service(request: EditRequest, json: bool) -> None:
-    """Submit a job for an edit, show how far it is, and what became of its clips. Raises as above."""
-    from visualdub.cli.edit import show_dubbed
-    from visualdub.wire.client import Client
-
+def edit_fields(request: EditRequest) -> dict[str, Any]:
+    """The fields of `schema.EditOptions`. Raises `BadInput` where nothing says where to write to."""
     words, written = request.words, request.written
     if written.folder is None:
         raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR")
-    asked: dict[str, Any] = {
+    return {
         "edit": _absolute(request.edit),
         "output": _absolute(written.folder),
         "actor": request.actor and (_package(request.actor) or request.actor),
@@ -85,6 +82,14 @@ def dub_edit_through_service(request: EditRequest, json: bool) -> None:
         "crf": written.crf,
         "watermark": written.watermark,
     }
+
+
+def dub_edit_through_service(request: EditRequest, json: bool) -> None:
+    """Submit a job for an edit, show how far it is, and what became of its clips. Raises as above."""
+    from visualdub.cli.edit import show_dubbed
+    from visualdub.wire.client import Client
+
+    asked = edit_fields(request)
     with Client(client="vdub dub") as client:
         row = follow(client, client.submit_edit(**asked), json)
     if not json:

@@ -15,7 +15,9 @@ from visualdub.edit.media import path_of
 from visualdub.edit.retime import exact
 from visualdub.errors import BadInput
 
-POLICIES = ("next-shot", "cut", "hold")  # what becomes of dialogue that is longer than its shot
+# What becomes of dialogue that is longer than its shot: its speaker says it in the next shots too; no mouth
+# says it and the next shots are left as they are; or the speaker's mouth stays still in them.
+POLICIES = ("next-shot", "cut", "hold")
 _LARGEST_CHUNK = 1 << 20
 
 

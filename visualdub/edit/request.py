@@ -11,10 +11,12 @@ from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.edit.cast import Cast, read_cast
 from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
-from visualdub.edit.dubbing import REPORT_SUFFIX, EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.formats import convert_edit
 from visualdub.edit.media import MediaFinder, Permit, anything, unpack
 from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
+from visualdub.edit.report import REPORT_SUFFIX
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput
 from visualdub.stages import Progress
@@ -157,5 +159,19 @@ def dub_plans(
     dubbed = []
     for plan in plans:
         shots = dub_planned(plan, output, actors, progress=progress, say=say)
-        dubbed.append(DubbedEdit(plan, output.edit_path(plan.edit, plan.language), tuple(shots)))
+        path = output.edit_path(plan.edit, plan.language)
+        if (target := output.converted_path(plan.edit, plan.language)) is not None:
+            say(converted(path, target))
+        dubbed.append(DubbedEdit(plan, path, tuple(shots)))
     return dubbed
+
+
+def converted(edit: Path, target: Path) -> str:
+    """Write a dubbed edit in the format that its original has; what that loses, or why it cannot be, in one
+    line.
+    """
+    try:
+        files, lost = convert_edit(edit, target)
+    except BadInput as e:
+        return f"{e}; the dubbed edit is {edit} alone"
+    return f"{', '.join(map(str, files))}: loses {lost or 'nothing'}"

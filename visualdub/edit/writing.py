@@ -146,17 +146,19 @@ def reference_to(done: DubbedClip, rules: HostRules, original: str) -> dict[str,
     assert times is not None
     start = media_frame(times[0], times[2], shot.media_rate) - shot.map.start + shot.frames.start
     return _reference(
+        done.movie,
         url_of(done.movie, old, rules),
         _range(float(start), len(shot.frames), shot.media_rate),
         {"visualdub": {"original": original}},
     )
 
 
-def _reference(url: str, span: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+def _reference(movie: Path, url: str, span: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """A reference to a movie, by the name of its file: programs take it for a reel's, or tell media by it."""
     return {
         "OTIO_SCHEMA": "ExternalReference.1",
         "metadata": metadata,
-        "name": "Visual Dub",
+        "name": movie.name,
         "available_range": span,
         "available_image_bounds": None,
         "target_url": url,
@@ -240,7 +242,8 @@ def _track_of(lane: Sequence[DubbedClip], edit: Edit, rules: HostRules) -> dict[
             }
             children.append({**gap, **usual})
         old = done.shot.clip.reference(original_key(done.shot.clip)) or {}
-        movie = _reference(url_of(done.movie, old, rules), _range(0.0, high - low, rate), {})
+        url = url_of(done.movie, old, rules)
+        movie = _reference(done.movie, url, _range(0.0, high - low, rate), {})
         clip = {
             "OTIO_SCHEMA": "Clip.2",
             "metadata": {"visualdub": {"baked": True}},
