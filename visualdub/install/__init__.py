@@ -16,6 +16,8 @@ from visualdub.install.system import System
 
 HOSTS: dict[str, str] = {  # name of the host -> its module
     "resolve": "visualdub.install.resolve",
+    "nuke": "visualdub.install.nuke",
+    "blender": "visualdub.install.blender",
 }
 
 

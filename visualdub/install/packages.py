@@ -16,10 +16,11 @@ from pathlib import Path
 from visualdub import __version__
 from visualdub.errors import BadInput
 
+WIRE = ("__init__", "errors", "picture", "places", "requests", "bridge_client", "hosted")
 CLIENT = (  # of visualdub, what the client of a bridge loads: Python 3.7 and the standard library
     "__init__.py",
     "errors.py",
-    *(f"wire/{name}.py" for name in ("__init__", "errors", "picture", "places", "requests", "bridge_client")),
+    *(f"wire/{name}.py" for name in WIRE),
 )
 LAUNCH = "launch.json"  # beside the copied packages: how the plug-in starts vdub
 COPIED = (".py", ".lua", ".json", ".png")
