@@ -139,7 +139,8 @@ def test_a_dub_that_is_stopped_leaves_the_script_as_it_was(
     wait_for(app, lambda: not app.host._stops)
     assert (app.script(), version_numbers(str(tmp_path / "cache"))) == (before, [])
     assert app.nuke.double.said == []
-    wait_for(app, lambda: not live_service.schedule.jobs)  # the worker lets go a moment later
+    leases = live_service.schedule.leases
+    wait_for(app, lambda: not any(held.stopping for held in [*leases.values()]))  # the worker has let go
     node.knob("cancel").execute()
     assert "nothing is being dubbed for VisualDub1" in app.nuke.double.said.pop()
 
