@@ -22,6 +22,7 @@ from scipy.io import wavfile
 
 from visualdub.actor.package import Actor
 from visualdub.dub import Output, dub_shot, track_shot
+from visualdub.edit.host_shape import resolve_notes
 from visualdub.edit.layout import Edit
 from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
@@ -128,6 +129,9 @@ def dub_planned(
     """Dub every shot of `plan`, then write the edit, its state and its report. actors: by what the plan calls
     them. A shot that cannot be dubbed after all is kept, with its reason.
     """
+    if output.rules.resolve_shape and (notes := resolve_notes(plan)):
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        say("\n".join(notes))
     results: list[ShotResult] = []
     for shot in plan.shots:
         if shot.action == KEEP:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from visualdub.edit.host_shape import shaped
 from visualdub.edit.json_spans import Change, JsonText, changed
 from visualdub.edit.layout import Edit, media_frame
 from visualdub.edit.plan import DUB, OURS, PlannedShot, original_key
@@ -25,10 +26,13 @@ class HostRules:
     as_default: bool = False
     unique_name: bool = False
     suffix: str = ".mkv"  # of the dubbed movies
+    resolve_shape: bool = False  # the whole document as `host_shape` has it
 
 
 HOSTS = {
-    "resolve": HostRules(bare_paths=True, as_default=True, unique_name=True, suffix=".mov"),
+    "resolve": HostRules(
+        bare_paths=True, as_default=True, unique_name=True, suffix=".mov", resolve_shape=True
+    ),
     "premiere": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "avid": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "nuke": HostRules(bare_paths=True, as_default=True, suffix=".mov"),
@@ -48,7 +52,7 @@ def host_rules(name: str | None, as_default: bool = False) -> HostRules:
     if name is not None and name not in HOSTS:
         raise BadInput(f"--for {name} is not known; expected one of {', '.join(HOSTS)}")
     rules = HOSTS[name] if name else HostRules()
-    return HostRules(rules.bare_paths, rules.as_default or as_default, rules.unique_name, rules.suffix)
+    return replace(rules, as_default=rules.as_default or as_default)
 
 
 def patched(
@@ -73,7 +77,8 @@ def patched(
         if (name := tree.members(root).get("name")) is not None:
             title = f"{edit.name} (dub{f' {language}' if language else ''})"
             changes.append(Change(name.start, name.end, tree.rendered(title, name.start)))
-    return changed(text, changes)
+    text = changed(text, changes)
+    return shaped(text, edit, _timeline_path(edit)) if rules.resolve_shape else text
 
 
 # ---- a second reference ------------------------------------------------------------------------------------
