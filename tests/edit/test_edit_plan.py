@@ -13,10 +13,11 @@ import pytest
 from otio_text import clip, gap, item, media, span, timeline, track, transition, warp, write
 
 from visualdub.edit.cast import Cast, Role, read_cast
-from visualdub.edit.dialogue import Line, folder_lines, track_lines, wav_facts
+from visualdub.edit.dialogue import Line, folder_lines, track_lines
 from visualdub.edit.media import MediaFinder, name_of, path_of, unpack
 from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
+from visualdub.edit.wav import wav_facts
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange
 

@@ -71,6 +71,7 @@ class PlannedShot:
                         "in_point_s": float(c.in_point_s),
                         "place_s": float(c.place_s),
                         "duration_s": None if c.duration_s is None else float(c.duration_s),
+                        "channels": list(c.channels),
                     }
                     for c in s.cues
                 ],
@@ -141,6 +142,9 @@ class PlanOptions:
     cast: Cast = NOBODY
     policy: str = "next-shot"  # what becomes of dialogue that is longer than its shot, see `POLICIES`
     language: str | None = None
+    # actors by the name of a track or channel, which is theirs in shots of which nobody says who speaks
+    known: tuple[tuple[str, str], ...] = ()
+    undecided: bool = False  # whether shots of which nobody says who speaks are left to `who.decide`
 
 
 # ---- planning ----------------------------------------------------------------------------------------------
@@ -210,7 +214,11 @@ def _located(number: int, clip: EditClip, edit: Edit, finder: MediaFinder, cast:
         return replace(kept, reason=str(e), media=media)
     except ValueError as e:
         return replace(kept, reason=f"its times cannot be reckoned with ({e})", media=media)
-    return _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+    found = replace(found, bake=edit.bake_retimed)
+    shot = _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+    if shot.action == BAKE and not found.several_mouths:
+        shot = replace(shot, reason=f"the program's clips take no dub at another speed ({found.kind})")
+    return shot
 
 
 def _whole(reference: Mapping[str, Any], media: Media) -> bool:
@@ -326,14 +334,18 @@ def _spoken(
     """A shot with what is spoken in it; kept where nothing is. heard: ids of the lines that some shot has."""
     low, high = (Fraction(frame) / edit.rate for frame in shot.timeline)
     speaking, notes = [], list(shot.notes)
-    for s in shot.speaking:
-        mine = [line for line in lines if s.role.dialogue in (None, line.track)]
-        mine = [line for line in mine if line.start_s < high and line.end_s > low]
-        if options.policy != "next-shot":
-            mine = [line for line in mine if low <= line.start_s < high]
+    here = [line for line in lines if line.start_s < high and line.end_s > low]
+    if options.policy != "next-shot":
+        here = [line for line in here if low <= line.start_s < high]
+    roles = _named(shot.speaking, here, options)
+    for s in roles:
+        theirs = {id(line): line.channels_of(s.role.dialogue, roles_named(roles)) for line in here}
+        heard.update(key for key, channels in theirs.items() if channels is not None)
+        mine = [
+            replace(line, channels=channels) for line in here if (channels := theirs[id(line)]) is not None
+        ]
         if not mine:
             continue
-        heard.update(map(id, mine))
         notes += [
             _fit(line, low, high, options.policy) for line in mine if _fit(line, low, high, options.policy)
         ]
@@ -342,7 +354,7 @@ def _spoken(
         speaking.append(replace(s, cues=tuple(_cue(line, low, high, shot, edit) for line in mine)))
     if not speaking:
         return replace(shot, action=KEEP, reason="nobody speaks in it", speaking=(), notes=tuple(notes))
-    if any(s.role.actor is None for s in speaking):
+    if any(s.role.actor is None for s in speaking) and not options.undecided:
         nobody = "nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)"
         return replace(shot, action=KEEP, reason=nobody, speaking=(), notes=tuple(notes))
     return replace(shot, speaking=tuple(speaking), notes=tuple(notes))
@@ -367,7 +379,7 @@ def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Seque
         replace(s, cues=())
         for s in framed.speaking
         if s.role.actor is not None and s.role not in speaks
-        if any(s.role.dialogue in (None, line.track) for line in on)
+        if any(line.heard_by(s.role.dialogue) is not None for line in on)
     ]
     if not still:
         return shot
@@ -378,6 +390,21 @@ def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Seque
     return replace(shot, action=action, reason=reason, speaking=speaking, notes=notes)
 
 
+def _named(speaking: Sequence[Speaking], lines: Sequence[Line], options: PlanOptions) -> list[Speaking]:
+    """Who may speak: where nobody is said to, also the actors whose names `lines` have."""
+    if any(s.role.actor is not None for s in speaking):
+        return list(speaking)
+    spoken = {
+        actor: name for name, actor in options.known if any(n.heard_by(name) is not None for n in lines)
+    }
+    return [*(Speaking(Role(actor, dialogue=name), ()) for actor, name in spoken.items()), *speaking]
+
+
+def roles_named(speaking: Sequence[Speaking]) -> list[str]:
+    """The names of the tracks and channels that are somebody's."""
+    return [s.role.dialogue for s in speaking if s.role.dialogue is not None]
+
+
 def _cue(line: Line, low: Fraction, high: Fraction, shot: PlannedShot, edit: Edit) -> DialogueCue:
     """A line as a cue of a shot that is seen from `low` to `high`, in seconds."""
     begins = max(line.start_s, low)
@@ -386,6 +413,7 @@ def _cue(line: Line, low: Fraction, high: Fraction, shot: PlannedShot, edit: Edi
         in_point_s=line.in_point_s + begins - line.start_s,
         place_s=begins - low + _lead(shot, edit),
         duration_s=min(line.end_s, high) - begins,
+        channels=line.channels,
     )
 
 

@@ -27,11 +27,17 @@ class HostRules:
     unique_name: bool = False
     suffix: str = ".mkv"  # of the dubbed movies
     resolve_shape: bool = False  # the whole document as `host_shape` has it
+    bake_retimed: bool = False  # dubs of retimed clips have a frame for each frame of the edit
 
 
 HOSTS = {
     "resolve": HostRules(
-        bare_paths=True, as_default=True, unique_name=True, suffix=".mov", resolve_shape=True
+        bare_paths=True,
+        as_default=True,
+        unique_name=True,
+        suffix=".mov",
+        resolve_shape=True,
+        bake_retimed=True,
     ),
     "premiere": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "avid": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
