@@ -111,7 +111,7 @@ def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Map
         written += report_files(edit)
         written += [p for p in [output.converted_path(plan.edit, plan.language)] if p is not None]
         written += [output.movie_path(s, plan.language) for s in plan.dubbed]
-        written += [output.picture_path(s, plan.language) for s in plan.shots]
+        written.append(output.folder / PICTURES)
         media = [s.media.path for s in plan.shots]
         recordings = [c.recording for s in plan.dubbed for who in s.speaking for c in who.cues]
         looks = [who.role.looks for s in plan.dubbed for who in s.speaking if who.role.looks is not None]
