@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 EXTRAS := training,exporters,service,edits
 
-.PHONY: demo test lint types results properties clean
+.PHONY: demo test test-blender lint types results properties clean
 
 demo: .venv/.installed
 	$(BIN)/vdub demo
@@ -15,6 +15,9 @@ test: .venv/.installed-dev
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+test-blender: .venv/.installed-blender  # the add-on in Blender itself, 967 MB; Python 3.11 alone
+	$(BIN)/python -m pytest -m blender -s tests/hosts
 
 lint: .venv/.installed-dev
 	$(BIN)/python -m ruff check .
@@ -41,6 +44,10 @@ properties: .venv/.installed-dev  # docs/properties.md from small clips
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),openvino,dev]"
 	touch $@ .venv/.installed
+
+.venv/.installed-blender: .venv/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[blender]"
+	touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

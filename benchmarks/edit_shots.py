@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ import cv2
 import numpy as np
 from scipy.io import wavfile
 
+from visualdub.edit.layout import EditClip
 from visualdub.measure.result import Finding, table, write_result
 from visualdub.media.movie_writer import MovieWriter, picture_info, rgb_frame
 from visualdub.media.source import open_source
@@ -114,7 +116,7 @@ def make_material(clips: Path, out: Path) -> dict[str, Path]:
     hill, studio = clips / "hdtf_hill.mp4", clips / "studio_a.mp4"
     rates = {"24": Fraction(24), "2997": Fraction(30000, 1001), "50": Fraction(50), "25": Fraction(25)}
     made = {name: at_rate(hill, out / f"hill_{name}.mkv", rate) for name, rate in rates.items()}
-    made["studio"] = at_rate(studio, out / "studio.mkv", Fraction(25))
+    made["studio"] = write_pictures(out / "studio.mkv", pictures(studio, 120))
     pair = [np.hstack(p) for p in zip(pictures(hill, 80), pictures(studio, 80), strict=False)]
     made["pair"] = write_pictures(out / "pair.mkv", pair)
     ramp = np.tile(np.linspace(30, 200, 320, dtype=np.uint8)[None, :, None], (240, 1, 3))
@@ -140,7 +142,7 @@ def make_edit(made: dict[str, Path], out: Path) -> tuple[Path, list[tuple[str, i
         dissolve,
         clip("ntsc", made["2997"], 30, 30, rate=29.97),
         clip("fast", made["50"], 20, 40, rate=50),
-        clip("slowed", made["25"], 30, 20, effects=warp(0.8)),
+        clip("slowed", made["25"], 32, 20, effects=warp(0.8)),
         clip("reversed", made["25"], 20, 16, effects=warp(-1)),
         clip("frozen", made["25"], 33, 15, effects=warp(0)),
         item("Stack.1", "compound", children=[inner]),
@@ -199,26 +201,48 @@ def make_dialogue(dialogue: Path, out: Path, places: list[tuple[str, int, int]])
 
 
 def clicks(path: Path) -> list[int]:
-    """The samples of a movie's sound that are clicks."""
+    """The samples of a movie's or a recording's sound that are clicks."""
     from visualdub.media.audio import read_audio
 
     return [int(i) for i in np.flatnonzero(np.abs(read_audio(path, WAV_RATE)) > 0.8 * CLICK)]
 
 
-def check(before: Path, after: Path, report: Node) -> Node:
-    """Cuts and lengths of both edits, and where the clicks are in each dubbed movie."""
+def clicks_due(clip: EditClip, low: int, high: int, baked: bool, said: Sequence[int]) -> list[int]:
+    """Where the clicks `said`, samples of the edit, are due in the sound of a shot that is seen from frame
+    `low` to `high`. It starts with its first source frame, which may have begun before the edit shows it.
+    """
+    lead = Fraction(0)
+    if not baked:
+        start, _, rate = (Fraction(v).limit_denominator(1001) for v in clip.node["range"])
+        rate = Fraction(30000, 1001) if abs(rate - 30) < 0.1 else rate
+        warps = [e["scalar"] for e in clip.effects]
+        speed = Fraction(warps[0]).limit_denominator(100) if warps else Fraction(1)
+        place = start + Fraction(low - clip.start, RATE) * speed * rate
+        lead = (place - place // 1) / rate / speed
+    per_frame = WAV_RATE // RATE
+    return [round(lead * WAV_RATE) + c - low * per_frame for c in said if low <= c // per_frame < high]
+
+
+def check(out: Path, after: Path, report: Node, places: list[tuple[str, int, int]]) -> Node:
+    """Cuts and lengths of both edits, and where the clicks are in the sound of each dubbed shot."""
     from visualdub.edit.reading import read_edit
 
-    old, new = read_edit(before), read_edit(after)
+    old, new = read_edit(out / "cut.otio"), read_edit(after)
     cuts = [(c.name, c.start, c.length, c.shown) for c in old.clips]
     kept = [(c.name, c.start, c.length, c.shown) for c in new.clips if not c.meta.get("baked")]
     found: Node = {"same_cuts": cuts == kept, "same_length": old.frame_count == new.frame_count, "shots": []}
+    per_frame = WAV_RATE // RATE
+    said = sorted({at for _, a, b in places for at in (a * per_frame, b * per_frame - 1)})
+    clips = {(c.name, c.shown): c for c in old.clips}
     for shot in report["shots"]:
-        heard = None
-        if shot["output"] is not None and shot["speed"] in (1.0, 0.0, -1.0):
-            with open_source(Path(shot["output"])) as source:
-                samples = round(source.info.frame_count / source.info.rate * WAV_RATE)
-            heard = {"clicks": clicks(Path(shot["output"])), "samples": samples}
+        heard: Node | None = None
+        if shot["output"] is not None:
+            low, high = shot["timeline"]
+            due = clicks_due(clips[shot["clip"], (low, high)], low, high, shot["action"] == "bake", said)
+            movie = Path(shot["output"])  # without sound where its speed is not that of its dialogue
+            words = movie.parents[1] / "dialogue" / f"{movie.stem}_0.wav"
+            found_at = clicks(movie if shot["speed"] in (1.0, 0.0, -1.0) else words)
+            heard = {"clicks": found_at, "due": due, "in_sync": found_at == due}
         keys = ("number", "clip", "action", "reason", "frames", "drawn")
         found["shots"].append({**{k: shot[k] for k in keys}, "heard": heard})
     return found
@@ -246,7 +270,7 @@ def main() -> None:
     if args.plan:
         return
     report = json.loads((out / "dub" / "cut.otio.report.json").read_text())
-    result = {"status": status, **check(path, out / "dub" / "cut.otio", report)}
+    result = {"status": status, **check(out, out / "dub" / "cut.otio", report, places)}
     print(json.dumps(result, indent=1))
     if args.json:
         save(args.json, result)
@@ -254,22 +278,24 @@ def main() -> None:
 
 def save(path: Path, result: Node) -> None:
     """Write the result as JSON."""
-    columns = ("clip", "what became of it", "why", "frames", "drawn", "clicks heard at, samples", "of")
+    columns = ("clip", "what became of it", "why", "frames", "drawn", "clicks heard at, samples", "in sync")
     rows = []
     for shot in result["shots"]:
-        heard = shot["heard"] or {"clicks": "", "samples": ""}
+        heard = shot["heard"] or {"clicks": "", "in_sync": ""}
         cells = (shot[k] for k in ("clip", "action", "reason", "frames", "drawn"))
-        rows.append((*(str(c) for c in cells), str(heard["clicks"]), str(heard["samples"])))
+        rows.append((*(str(c) for c in cells), str(heard["clicks"]), str(heard["in_sync"])))
     explained = (
         "An edit of four rates, a dissolve, retimes, a nested stack, a gap, two people and a clip without a"
         " face, dubbed by one command. The dialogue has a click at the first and last sample of each shot."
         f" Cuts identical: {result['same_cuts']}; length identical: {result['same_length']}."
     )
     drawn = sum(shot["drawn"] > 0 for shot in result["shots"])
+    synced = sum(shot["heard"] is not None and shot["heard"]["in_sync"] for shot in result["shots"])
     finding = Finding(
         "an edit of every kind of clip, dubbed by one command",
-        "every dubbable shot; cuts and length identical",
-        f"{drawn} of {len(result['shots'])} shots; {result['same_cuts']}, {result['same_length']}",
+        "every dubbable shot, in sync to the sample; cuts and length identical",
+        f"{drawn} of {len(result['shots'])} shots, {synced} of them in sync to the sample at both ends;"
+        f" {result['same_cuts']}, {result['same_length']}",
     )
     write_result(path, "An edit of every kind of clip", [explained, table(columns, rows)], [finding])
 

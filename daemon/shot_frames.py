@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from daemon.frame_cache import Entry, FrameCache
 from visualdub.errors import BadInput
 from visualdub.media.frame import Frame
 from visualdub.media.kept_frames import KeptFrames
+from visualdub.media.pixel_format import bit_depth
 from visualdub.media.source import open_source
-from visualdub.media.yuv import frame_rgb
+from visualdub.media.yuv import frame_rgb, planes_to_rgb
 from visualdub.records import digest
 from visualdub.render.shot_renderer import FrameInputs, RenderedFrame, ShotRenderer
 from visualdub.stages import Progress, StageClock
@@ -34,6 +36,7 @@ AT_A_TIME = 12  # frames decoded at a time while nothing else is to be done
 BEFORE = 0.25  # the share of them that lies before the frame that was asked for last
 SKIPPED = 3  # frames that somebody who plays a shot may leave out
 NEVER = -2 - SKIPPED  # in place of the last frame's number, where none was asked for
+CHROMA_MARGIN = 16  # pixels
 ALIGNED = 4  # pixels: bounds lie on whole chroma samples of every pixel format
 Box = tuple[int, int, int, int]  # left, top, right, bottom; half open
 Planes = tuple[NDArray[np.generic], ...]
@@ -41,15 +44,17 @@ log = logging.getLogger(__name__)
 
 
 class ShotFrames:
-    """The frames of `renderer`'s shot, through `cache`."""
+    """The frames of `renderer`'s shot, through `cache`. plates: the shot's own frames, which renderers of
+    other performances may share.
+    """
 
-    def __init__(self, renderer: ShotRenderer, cache: FrameCache) -> None:
+    def __init__(self, renderer: ShotRenderer, cache: FrameCache, plates: KeptFrames | None = None) -> None:
         self.renderer, self.cache = renderer, cache
         self.rendered = 0  # frames that were not in the cache
         self._keys: dict[int, str] = {}
         self._asked = copy.copy(renderer)  # for frames that clients ask for, which no report counts
         self._asked.clock = StageClock()
-        self._plates = self._asked.plates = KeptFrames(renderer.shot.source, MOST_KEPT)
+        self.plates = self._asked.plates = plates or kept_frames(renderer.shot.source)
         self._ahead: Generator[RenderedFrame] | None = None  # a run that goes on
         self._last = NEVER  # the frame that was asked for last
         self._filling: Iterator[Frame] | None = None
@@ -77,11 +82,6 @@ class ShotFrames:
         mouth = (performance.jaw[near], performance.expression[near], performance.draw[wide])
         return digest(whole.shot, whole.actor, whole.options, mark, str(number), str(wide.start), *mouth)
 
-    def close(self) -> None:
-        """Let go of the clip and of what is kept of it."""
-        self.rest()
-        self._plates.close()
-
     def fill(self) -> bool:
         """Decode some more of the shot's frames around the last that was asked for, into memory: whoever asks
         for one will ask for others, and most of the wait would be for the way from the key frame. Whether
@@ -90,13 +90,13 @@ class ShotFrames:
         if self._last < 0:
             return False
         if self._filling is None:
-            shot, room = self.renderer.shot.frames, self._plates.room()
+            shot, room = self.renderer.shot.frames, self.plates.room()
             start = max(shot.start, min(self._last - round(BEFORE * room), shot.end_exclusive - room))
             end = min(shot.end_exclusive, start + room)
-            missing = [n for n in range(start, end) if not self._plates.holds(n)]
+            missing = [n for n in range(start, end) if not self.plates.holds(n)]
             if not missing:
                 return False
-            self._filling = self._plates.frames(FrameRange(missing[0], missing[-1] + 1))
+            self._filling = self.plates.frames(FrameRange(missing[0], missing[-1] + 1))
         if sum(1 for _ in itertools.islice(self._filling, AT_A_TIME)) < AT_A_TIME:
             self._filling = None
         return True
@@ -104,7 +104,7 @@ class ShotFrames:
     def forget_plates(self) -> None:
         """Let go of the frames in memory: another shot is looked at."""
         self._filling, self._last = None, NEVER
-        self._plates.forget()
+        self.plates.forget()
 
     # ---- every frame of a range ----------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class ShotFrames:
 
     def _fresh(self, run: FrameRange, progress: Progress, renderer: ShotRenderer) -> Generator[RenderedFrame]:
         """Frames of `run` rendered and stored; ends early where somebody else has stored the next ones."""
-        with contextlib.closing(renderer.frames(run, progress)) as frames:  # type: ignore[type-var]
+        with contextlib.closing(renderer.frames(run, progress)) as frames:
             for finished in frames:
                 number = finished.frame.index
                 self._store(number, finished)
@@ -187,12 +187,12 @@ class ShotFrames:
     def _finished(self, number: int, kind: str) -> RenderedFrame:
         one = FrameRange(number, number + 1)
         if kind in ("raw", "uv"):  # what the cache does not keep
-            with contextlib.closing(self._asked.frames(one)) as frames:  # type: ignore[type-var]
+            with contextlib.closing(self._asked.frames(one)) as frames:
                 return next(frames)
         entry = self.cache.get(self.key(number))
         if entry is not None:
             self._last = number
-            return _restored(entry, next(self._plates.frames(one)), self.renderer.shot.frames.start)
+            return _restored(entry, next(self.plates.frames(one)), self.renderer.shot.frames.start)
         return self._rendered(number)
 
     def _rendered(self, number: int) -> RenderedFrame:
@@ -243,13 +243,18 @@ class ShotFrames:
             )
         frame = finished.frame
         if kind == "plate":
-            frame = next(self._plates.frames(FrameRange(frame.index, frame.index + 1)))
-        planes = _cut(frame.planes, box) if boxed else frame.planes
+            frame = next(self.plates.frames(FrameRange(frame.index, frame.index + 1)))
         if pixels == "native":
+            planes = _cut(frame.planes, box) if boxed else frame.planes
             return {**head, "pixels": image.pix_fmt}, planes
-        empty = planes[0].size == 0
-        rgb = np.zeros((0, 0, 3), np.uint8) if empty else frame_rgb(replace(frame, planes=planes))
-        return {**head, "pixels": "rgb8"}, (rgb,)
+        deep = pixels == "rgb" and bit_depth(image.pix_fmt) > 8
+        rgb = _rgb(frame, box if boxed else whole, deep)
+        return {**head, "pixels": "rgb16" if deep else "rgb8"}, (rgb,)
+
+
+def kept_frames(clip: Path) -> KeptFrames:
+    """A clip's own frames for who asks for single ones, up to MOST_KEPT bytes of them in memory."""
+    return KeptFrames(clip, MOST_KEPT)
 
 
 # ---- what differs from the source --------------------------------------------------------------------------
@@ -276,6 +281,24 @@ def _rows(box: Box, plane: NDArray[np.generic], luma: NDArray[np.generic]) -> tu
 
 def _cut(planes: Planes, box: Box) -> Planes:
     return tuple(plane[_rows(box, plane, planes[0])] for plane in planes)
+
+
+def _rgb(frame: Frame, box: Box, deep: bool) -> NDArray[np.generic]:
+    """R'G'B' (h, w, 3) of a box of a frame, the same as in the whole picture; 8 bit, or 16 where `deep`."""
+    left, top, right, bottom = box
+    if right <= left or bottom <= top:
+        return np.zeros((0, 0, 3), np.uint16 if deep else np.uint8)
+    image = frame.image
+    # chroma is interpolated across the edge of the box
+    x, y = max(left - CHROMA_MARGIN, 0), max(top - CHROMA_MARGIN, 0)
+    around = x, y, min(right + CHROMA_MARGIN, image.width), min(bottom + CHROMA_MARGIN, image.height)
+    part = replace(frame, planes=_cut(frame.planes, around))
+    rgb: NDArray[np.generic]
+    if deep:
+        rgb = np.asarray(np.rint(planes_to_rgb(part.planes, image).clip(0, 1) * 65535), np.uint16)
+    else:
+        rgb = frame_rgb(part)
+    return rgb[top - y : bottom - y, left - x : right - x]
 
 
 def _restored(entry: Entry, frame: Frame, first: int) -> RenderedFrame:

@@ -76,7 +76,7 @@ class Worker:
     def run(self) -> None:
         """Work until told to quit."""
         threading.Thread(target=self._beat, daemon=True).start()
-        from daemon.work import Preparer, Setting  # loads what decodes and renders, which takes seconds
+        from daemon.prepared import Preparer, Setting  # loads what decodes and renders, which takes seconds
 
         values = self._values
         roots = Roots(tuple(Path(r) for r in values["roots"]))
@@ -153,7 +153,7 @@ class Worker:
         try:
             ready = self._preparer.asked(ask.work)
             if ask.what == "performance":
-                from daemon.work import PERFORMANCE
+                from daemon.prepared import PERFORMANCE
 
                 return Answer(number=ask.number, path=str(Path(ask.work.folder) / PERFORMANCE))
             picture, entry = ready.frames.picture(ask.frame, ask.kind, ask.pixels, ask.box)

@@ -69,7 +69,9 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "services",
     "edit.footage",
     "wire",
+    "install",
     "console",
+    "console_edits",
     "cli",
 )
 SOCKET_MODULES = {"socket", "socketserver", "http", "urllib", "requests", "asyncio", "zmq"}

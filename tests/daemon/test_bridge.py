@@ -15,7 +15,7 @@ import pytest
 from daemon_helpers import client_of
 
 from daemon.service import Service
-from visualdub.wire import BadRequest, BridgeClient, Client, Refused, Unreachable
+from visualdub.wire import BadRequest, BridgeClient, Client, Refused, Unreachable, schema
 from visualdub.wire.bridge import serve_pipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def test_a_line_that_is_no_request_is_answered_and_the_next_is_served(client: Cl
 def test_the_client_of_a_bridge(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.mkv").write_bytes(b"x")
     with BridgeClient(command(client), name="a host") as bridged:
-        assert bridged.hello()["edition"] == 1
+        assert bridged.hello()["edition"] == schema.EDITION
         job = bridged.track(str(tmp_path / "a.mkv"), str(tmp_path / "t.npz"))
         assert client.job(job)["client"] == "a host"
         assert bridged.job(job) == client.job(job)
@@ -122,4 +122,4 @@ def test_a_host_of_another_python_uses_the_bridge(serve: Callable[..., Service],
             timeout=120,
             check=False,
         )
-    assert (done.stdout, done.returncode) == ("1 []\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == (f"{schema.EDITION} []\n", 0), done.stderr

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from daemon.frame_cache import FrameCache
-from daemon.shot_frames import ShotFrames, bounds
+from daemon.shot_frames import ShotFrames, _rgb, bounds
 from visualdub.actor.package import load_actor
 from visualdub.dub import track_shot
 from visualdub.edit.shot import plan_shot
+from visualdub.media.frame import Frame
+from visualdub.media.movie_writer import picture_info
 from visualdub.render.shot_renderer import RenderedFrame, ShotRenderer
 from visualdub.stages import Progress
 from visualdub.timing import FrameRange
@@ -130,7 +133,7 @@ def test_single_frames_are_those_of_the_shot_in_any_order(renderer: ShotRenderer
         assert head["number"] == number
         assert all(map(np.array_equal, entry.arrays, direct[number].frame.planes))
         next(job, None)
-    frames.close()
+    frames.rest()
 
 
 def test_frames_in_a_row_come_from_one_run(renderer: ShotRenderer, tmp_path: Path) -> None:
@@ -142,4 +145,28 @@ def test_frames_in_a_row_come_from_one_run(renderer: ShotRenderer, tmp_path: Pat
     assert frames._ahead is not None
     frames.rest()
     assert frames._ahead is None
-    frames.close()
+    frames.rest()
+
+
+@pytest.mark.parametrize("pixels", ["rgb8", "rgb"])
+def test_a_box_has_the_pixels_of_the_whole_picture(
+    renderer: ShotRenderer, tmp_path: Path, pixels: str
+) -> None:
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    for kind in ("dub", "plate"):
+        (boxed, part), (_, whole) = (frames.picture(12, kind, pixels, b) for b in (True, False))
+        left, top, right, bottom = boxed["box"]
+        assert 0 < left < right < boxed["width"] and boxed["pixels"] == "rgb8"  # the clip has 8 bits
+        assert np.array_equal(part.arrays[0], whole.arrays[0][top:bottom, left:right])
+
+
+def test_a_deeper_clip_is_given_in_sixteen_bits(tmp_path: Path) -> None:
+    """A ramp of 10 bits in grey: every code of it is another one."""
+    spec = replace(picture_info(tmp_path / "a.mkv", 64, 32, Fraction(25), 1).image, pix_fmt="yuv420p10le")
+    ramp = np.tile(np.arange(400, 464, dtype=np.uint16), (32, 1))
+    grey = np.full((16, 32), 512, np.uint16)
+    frame = Frame(0, (ramp, grey, grey), spec)
+    deep = _rgb(frame, (4, 4, 60, 28), True)
+    assert deep.dtype == np.uint16 and len(np.unique(deep)) == 56
+    shallow = _rgb(frame, (4, 4, 60, 28), False)
+    assert shallow.dtype == np.uint8 and np.abs(deep / 65535 - shallow / 255).max() < 1 / 255

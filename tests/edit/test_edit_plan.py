@@ -64,7 +64,15 @@ def test_a_cue_reaches_every_shot_that_it_is_heard_over(tmp_path: Path, demo_cli
     cut = plan(
         tmp_path, track(shot("a", demo_clip, 0, 25), shot("b", demo_clip, 50, 25)), words, policy="cut"
     )
-    assert [s.action for s in cut.shots] == [DUB, KEEP] and "is not spoken" in cut.shots[0].notes[-1]
+    assert [s.action for s in cut.shots] == [DUB, KEEP] and "moves no mouth" in cut.shots[0].notes[-1]
+    pair = track(shot("a", demo_clip, 0, 25), shot("b", demo_clip, 50, 25))
+    held = plan(tmp_path, pair, words, policy="hold")
+    assert [s.action for s in held.shots] == [DUB, DUB] and held.shots[1].reason == ""
+    assert [len(s.speaking[0].cues) for s in held.shots] == [1, 0]
+    assert "fr.wav is heard on from an earlier shot, and no mouth says it" in held.shots[1].notes
+    late = track(gap(40, RATE), sound(voice, 5, 40), kind="Audio", name="new")
+    other = plan(tmp_path, pair, late, policy="hold")
+    assert [s.action for s in other.shots] == [KEEP, DUB] and len(other.shots[1].speaking[0].cues) == 1
 
 
 def test_every_clip_that_is_kept_says_why(tmp_path: Path, demo_clip: Path) -> None:
@@ -99,9 +107,10 @@ def test_retimes_transitions_and_what_is_hidden_shape_the_frames(tmp_path: Path,
         **{"OTIO_SCHEMA": "Marker.2", "name": "", "color": "RED", "comment": ""},
         **{"marked_range": span(42, 3, RATE), "metadata": {"visualdub": {"skip": True}}},
     }
+    early = {**marker, "marked_range": span(26, 3, RATE)}
     low = track(
         shot("slow", demo_clip, 10, 20, effects=[warp(0.8)]),
-        shot("back", demo_clip, 10, 20, effects=[warp(-1)]),
+        shot("back", demo_clip, 10, 20, effects=[warp(-1)], markers=[early]),
         transition(2, 3, RATE),
         shot("marked", demo_clip, 40, 20, markers=[marker]),
     )
@@ -111,6 +120,9 @@ def test_retimes_transitions_and_what_is_hidden_shape_the_frames(tmp_path: Path,
     assert planned["slow"].skipped == (FrameRange(14, 18),)
     assert planned["back"].action == BAKE and planned["back"].timeline == (20, 43)
     assert planned["back"].frames == FrameRange(7, 30)
+    assert planned["back"].skipped == (
+        FrameRange(1, 4),
+    )  # of its movie, whose frame k shows source frame 29-k
     assert planned["marked"].frames == FrameRange(38, 60)
     assert planned["marked"].skipped == (FrameRange(42, 45),)
 

@@ -11,7 +11,7 @@ import vermin
 
 ROOT = Path(__file__).resolve().parents[2]
 WIRE = ROOT / "visualdub" / "wire"
-BRIDGE = ("__init__", "errors", "picture", "places", "requests", "bridge_client")  # Python 3.7
+BRIDGE = ("__init__", "errors", "picture", "places", "requests", "bridge_client", "hosted")  # Python 3.7
 ON_THE_WAY = ("__init__", "errors")  # of visualdub, that are loaded before
 HEAVY = {"numpy", "torch", "av", "onnxruntime", "cv2", "scipy"}
 

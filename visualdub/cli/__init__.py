@@ -54,10 +54,12 @@ OWN = (
     "cache",
     "edit",
     "doctor",
+    "install",
+    "uninstall",
 )  # each a module of visualdub.cli
 ORDER = (
     *("demo", "track", "sync", "adapt", "dub", "reenact", "evaluate"),
-    *("train", "export", "actor", "edit", "cache", "doctor"),
+    *("train", "export", "actor", "edit", "cache", "doctor", "install", "uninstall"),
 )
 BAD_INPUT, FAULT, INTERRUPTED = 2, 70, 130
 LAST_SECONDS = 10.0  # that threads get to end in, before the process ends without them

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -22,13 +23,21 @@ from visualdub.console import Json, out, print_json
 SIGN = {True: "ok", False: "BROKEN", None: ""}
 
 
-def command(json: Json = False) -> None:
-    """Check this machine: packages, models, encoders, memory and disk. Exit status 1 where something is
-    broken.
+def command(
+    host: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[HOST]", help="A host application, as vdub install takes it.", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check this machine: packages, models, encoders, memory and disk; or the path from a host application to
+    the service. Exit status 1 where something is broken.
     """
     from dataclasses import asdict
 
-    findings = examine()
+    findings = examine() if host is None else examine_host(host)
     if json:
         print_json({"healthy": healthy(findings), "findings": [asdict(f) for f in findings]})
     else:
@@ -100,6 +109,16 @@ def examine() -> list[Finding]:
         _memory(),
         _cache(),
     ]
+
+
+def examine_host(name: str) -> list[Finding]:
+    """Look at what is installed into a host, and try its path to the service. Raises `BadInput`."""
+    from visualdub.install import System, host_named
+    from visualdub.install.files import examine_files
+
+    system, host = System.this(), host_named(name)
+    checks = [*examine_files(system, host.installation(system)), *host.examine(system)]
+    return [Finding(c.name, c.ok, c.detail) for c in checks]
 
 
 def _python() -> Finding:

@@ -9,109 +9,14 @@ import typer
 from rich.table import Table
 
 from visualdub.console import Json, err, out, print_json, shown_progress
-from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
     from visualdub.edit.plan import EditPlan, PlannedShot
-    from visualdub.edit.request import EditRequest, EditWords, EditWritten
-
-# ---- options of `vdub dub` that are for edits alone --------------------------------------------------------
-
-DialogueTrack = Annotated[
-    str | None,
-    typer.Option(
-        "--dialogue-track",
-        metavar="NAME",
-        help="Of an edit: the sound track with the new words, by its name, number or role; {lang} in it"
-        " stands for the language.",
-        rich_help_panel="Edits",
-    ),
-]
-DialogueFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--dialogue-folder",
-        metavar="DIR",
-        help="Of an edit: recordings named as its clips, or with BWF timecode.",
-        rich_help_panel="Edits",
-    ),
-]
-CastIn = Annotated[
-    Path | None,
-    typer.Option(
-        "--cast",
-        metavar="TOML",
-        help="Of an edit: who speaks in which of its clips.",
-        rich_help_panel="Edits",
-    ),
-]
-ActorFolder = Annotated[
-    Path,
-    typer.Option(
-        "--actors",
-        metavar="DIR",
-        help="Of an edit: where the actors lie of whom one speaks, found by their faces, in clips of which"
-        " nobody says who does.",
-        rich_help_panel="Edits",
-    ),
-]
-EditLanguages = Annotated[
-    str | None,
-    typer.Option(
-        "--lang",
-        metavar="fr,de",
-        help="Of an edit: the languages, each an edit of its own.",
-        rich_help_panel="Edits",
-    ),
-]
-Policy = Annotated[
-    str,
-    typer.Option(
-        "--longer",
-        metavar="next-shot|cut|hold",
-        help="Of an edit: what becomes of dialogue that is longer than its shot. The next shot speaks on, or"
-        " it is cut there, or is heard on with no mouth moving.",
-        rich_help_panel="Edits",
-    ),
-]
-Relink = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--relink",
-        metavar="DIR",
-        help="Of an edit: where media lie that moved, found by name and timecode.",
-        rich_help_panel="Edits",
-    ),
-]
-Host = Annotated[
-    str | None,
-    typer.Option(
-        "--for",
-        metavar="resolve|premiere|avid|nuke",
-        help="Of an edit: write what this program insists on.",
-        rich_help_panel="Edits",
-    ),
-]
-AsDefault = Annotated[
-    bool,
-    typer.Option(
-        "--as-default",
-        help="Of an edit: put the dub under DEFAULT_MEDIA, for programs that know no other.",
-        rich_help_panel="Edits",
-    ),
-]
-PlanOnly = Annotated[
-    bool,
-    typer.Option(
-        "--plan",
-        help="Of an edit: print what would become of each clip, and dub nothing.",
-        rich_help_panel="Edits",
-    ),
-]
+    from visualdub.edit.request import EditRequest
 
 # ---- what they ask for -------------------------------------------------------------------------------------
 
-command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back.")
+command = typer.Typer(no_args_is_help=True, help="Dubbed edits: take a dub back, write other formats.")
 
 
 @command.command()
@@ -129,30 +34,29 @@ def undo(
         out.print(f"{edit}: as {original} was")
 
 
-def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dict[str, Any]) -> Path:
-    """The output for a clip. Raises `BadInput` for options that only edits take, and where there is none."""
-    given: dict[str, Any] = {
-        "--dialogue-track": words.track,
-        "--dialogue-folder": words.folder,
-        "--cast": words.cast,
-    }
-    given |= {"--lang": words.languages, "--for": written.host, "--as-default": written.as_default, **more}
-    for name, value in given.items():
-        if value:
-            raise BadInput(f"{clip} is no edit, which {name} is for; expected .otio or another edit")
-    if written.folder is None:
-        raise BadInput(f"{clip}: nowhere to write to; expected -o MOVIE")
-    return written.folder
+@command.command()
+def convert(
+    edit: Annotated[Path, typer.Argument(help="An .otio edit.", show_default=False)],
+    target: Annotated[
+        Path,
+        typer.Argument(help="Where to write it: .edl, .xml, .aaf, .fcpxml or .otioz.", show_default=False),
+    ],
+    json: Json = False,
+) -> None:
+    """Write an edit in another program's format, and say what that loses."""
+    from visualdub.edit.formats import convert_edit
+
+    files, lost = convert_edit(edit, target)
+    if json:
+        print_json({"files": [str(f) for f in files], "lost": lost})
+    else:
+        out.print(f"{', '.join(map(str, files))}: loses {lost or 'nothing'}", soft_wrap=True, markup=False)
 
 
-def dub_edit(request: EditRequest, refused: list[str], only_plan: bool, as_json: bool) -> None:
-    """Plan an edit, and unless only the plan is wanted, dub every shot of it. refused: options given that
-    only clips take.
-    """
+def dub_edit(request: EditRequest, only_plan: bool, as_json: bool) -> None:
+    """Plan an edit, and unless only the plan is wanted, dub every shot of it."""
     from visualdub.edit.request import dub_plans, plan_request
 
-    if refused:
-        raise BadInput(f"{request.edit} is an edit, which {refused[0]} is not for; expected --dialogue-track")
     with shown_progress() as progress:
         plans = plan_request(request, progress)
     if only_plan:

@@ -15,7 +15,9 @@ from visualdub.edit.retime import exact
 from visualdub.edit.wav import SUFFIXES, ChannelNames, WavFacts, channels_named, wav_facts
 from visualdub.errors import BadInput
 
-POLICIES = ("next-shot", "cut", "hold")  # what becomes of dialogue that is longer than its shot
+# What becomes of dialogue that is longer than its shot: its speaker says it in the next shots too; no mouth
+# says it and the next shots are left as they are; or the speaker's mouth stays still in them.
+POLICIES = ("next-shot", "cut", "hold")
 
 
 @dataclass(frozen=True)

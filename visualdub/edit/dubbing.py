@@ -26,6 +26,7 @@ from visualdub.dub_people import Part, dub_people
 from visualdub.edit.layout import Edit
 from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
+from visualdub.edit.report import PICTURES, ShotMade, report_files, write_edit_report
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.edit.state import ORIGINAL_SUFFIX, STATE_SUFFIX, write_dubbed
 from visualdub.edit.who import looks_of
@@ -41,7 +42,7 @@ from visualdub.stages import Progress
 from visualdub.storage import content_hash, protect, require_writable, write_json
 from visualdub.timing import FrameRange, shift_timecode
 
-JOB_SUFFIX, REPORT_SUFFIX = ".job.json", ".report.json"
+JOB_SUFFIX = ".job.json"
 WAV_RATE = 48000  # Hz, where recordings of several rates meet in one shot
 QUIET = 0.1  # of the loudest channel's power; quieter ones are left out of a shot's dialogue
 SHOTS, DIALOGUE = "shots", "dialogue"  # folders beside a dubbed edit
@@ -65,6 +66,13 @@ class EditOutput:
         """The dubbed edit; always an .otio, whatever the original is."""
         return self.folder / f"{edit.path.stem}{f'.{language}' if language else ''}.otio"
 
+    def converted_path(self, edit: Edit, language: str | None) -> Path | None:
+        """The dubbed edit in the original's own format; None where that is .otio or packed as .otioz."""
+        suffix = edit.path.suffix.lower()
+        if suffix in (".otio", ".otioz"):
+            return None
+        return self.edit_path(edit, language).with_suffix(f".dub{suffix}")
+
     def movie_path(self, shot: PlannedShot, language: str | None) -> Path:
         """The dubbed movie of a shot: its number, the clip's name and the language."""
         suffix = {"ffv1": ".mkv", "h264": ".mp4", "hevc": ".mp4"}.get(self.codec or "", self.rules.suffix)
@@ -73,6 +81,10 @@ class EditOutput:
         name = re.sub(r"[^\w.-]+", "_", Path(shot.clip.name).stem)[:60] or "clip"
         ending = f"_{language}" if language else ""
         return self.folder / SHOTS / f"{shot.number:04d}_{name}{ending}{suffix}"
+
+    def picture_path(self, shot: PlannedShot, language: str | None) -> Path:
+        """The picture of a shot in the report."""
+        return self.folder / PICTURES / f"{self.movie_path(shot, language).stem}.jpg"
 
 
 @dataclass(frozen=True)
@@ -94,13 +106,16 @@ def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Map
     """Raise `BadInput` or `OutputError` where an output would be written over an input, or cannot be."""
     for plan in plans:
         edit = output.edit_path(plan.edit, plan.language)
-        written = [edit.with_name(edit.name + s) for s in ("", ORIGINAL_SUFFIX, STATE_SUFFIX, REPORT_SUFFIX)]
+        written = [edit.with_name(edit.name + s) for s in ("", ORIGINAL_SUFFIX, STATE_SUFFIX)]
+        written += report_files(edit)
+        written += [p for p in [output.converted_path(plan.edit, plan.language)] if p is not None]
         written += [output.movie_path(s, plan.language) for s in plan.dubbed]
+        written += [output.picture_path(s, plan.language) for s in plan.shots]
         media = [s.media.path for s in plan.shots]
         recordings = [c.recording for s in plan.dubbed for who in s.speaking for c in who.cues]
         looks = [who.role.looks for s in plan.dubbed for who in s.speaking if who.role.looks is not None]
         protect([plan.edit.path, *media, *recordings, *looks, *(a.folder for a in actors.values())], written)
-    for folder in (output.folder, output.folder / SHOTS, output.folder / DIALOGUE):
+    for folder in (output.folder, *(output.folder / name for name in (SHOTS, DIALOGUE, PICTURES))):
         folder.mkdir(parents=True, exist_ok=True)
     for plan in plans:
         require_writable(output.edit_path(plan.edit, plan.language), (STATE_SUFFIX,))
@@ -145,14 +160,11 @@ def write_edit(plan: EditPlan, output: EditOutput, results: Sequence[ShotResult]
         for d in dubbed
     }
     write_dubbed(path, text, original, plan.edit.path, clips)
-    report = plan.as_dict()
-    for entry, result in zip(report["shots"], results, strict=True):
-        entry["output"] = None if result.movie is None else str(result.movie)
-        entry["drawn"] = result.drawn
-        entry["notes"] += result.notes
-        if result.movie is None:
-            entry["action"], entry["reason"] = KEEP, result.reason
-    write_json(path.with_name(path.name + REPORT_SUFFIX), {"output": str(path), **report})
+    made = [
+        ShotMade(r.shot, output.picture_path(r.shot, plan.language), r.movie, r.reason, r.drawn, r.notes)
+        for r in results
+    ]
+    write_edit_report(plan, made, path)
     return path
 
 
@@ -176,6 +188,7 @@ def dub_planned_shot(
         shot = planned.shot
         if planned.action == BAKE:
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
+            shot = replace(shot, skipped=planned.skipped)
         length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
         parts = []
         for number, who in enumerate(planned.speaking):

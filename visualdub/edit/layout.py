@@ -77,6 +77,7 @@ class Edit:
     sound: tuple[EditClip, ...]
     meta: Node = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    bake_retimed: bool = False  # for a program that takes no dub of source frames for a retimed clip
 
 
 # ---- time --------------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 The only module that imports OpenTimelineIO. `visualdub.edit.reading` runs it as a program of its own: a file
 that takes the reader down takes nothing else with it, and the memory of a large file goes back at once. It
-imports nothing of the project, so that it starts fast.
+imports nothing of the project and no NumPy, so that it starts fast and is small.
 
-    python otio_file.py EDIT         the structure of EDIT on stdout
+    python otio_file.py EDIT         the structure of EDIT on stdout; --rate N before it: of an EDL
     python otio_file.py --otio EDIT  EDIT as the text of an .otio file on stdout
-    python otio_file.py --convert EDIT TARGET  the .otio file EDIT written as TARGET, by its adapter
+    python otio_file.py --convert EDIT TARGET  the .otio file EDIT written as TARGET; the files on stdout
 
 A file that is refused ends it with status 3 and one line on stderr, that does not name the file.
 """
@@ -20,17 +20,20 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import opentimelineio as otio
 
 MOST_BYTES = 500_000_000  # of an edit's text
 DEEPEST = 400  # levels of brackets; edits have up to 60, and the parser crashes at some ten thousands
 EDL_RATES = (24, 25, 30, 50, 60)  # frames/s; an EDL does not say its own
 REFUSED = 3
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20  # bytes
+_BACKSLASH = ord("\\")
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
 _VALUES = ("RationalTime", "TimeRange", "TimeTransform", "Color", "Box2d", "V2d")  # listed nowhere
 
 
@@ -43,30 +46,19 @@ class Refused(Exception):
 
 def depth_of(text: bytes | mmap.mmap) -> int:
     """The deepest nesting of brackets outside strings, in levels."""
-    deepest = level = 0
-    inside, escaped = False, False
-    for start in range(0, len(text), _BLOCK):
-        block = np.frombuffer(text[start : start + _BLOCK], np.uint8)
-        quotes = block == ord('"')
-        slashes = np.flatnonzero(block == ord("\\"))
-        last = -2
-        if escaped:
-            quotes[0] = False
-        for at in slashes.tolist():
-            if at == last or (at == 0 and escaped):  # this one is itself escaped
-                continue
-            last = at + 1
-            if last < len(block):
-                quotes[last] = False
-        escaped = last == len(block)
-        count = np.cumsum(quotes, dtype=np.int32) + int(inside)
-        steps = np.zeros(len(block), np.int8)
-        steps[(block == ord("[")) | (block == ord("{"))] = 1
-        steps[(block == ord("]")) | (block == ord("}"))] = -1
-        steps[count % 2 == 1] = 0
-        levels = np.cumsum(steps, dtype=np.int32)
-        deepest = max(deepest, level + int(levels.max()))
-        level, inside = level + int(levels[-1]), bool(count[-1] % 2)
+    deepest = level = start = 0
+    inside = 0  # 1 within a string
+    while start < len(text):
+        end = min(start + _BLOCK, len(text))
+        while end < len(text) and text[end - 1] == _BACKSLASH:  # an escape is not cut in two
+            end += 1
+        pieces = text[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        brackets = b"".join(pieces[inside::2]).translate(None, _NO_BRACKETS)
+        if brackets:
+            levels = list(accumulate(map(_STEPS.__getitem__, brackets), initial=level))
+            deepest, level = max(deepest, max(levels)), levels[-1]
+        inside = (inside + len(pieces) - 1) % 2
+        start = end
     return deepest
 
 
@@ -126,8 +118,9 @@ def one_line(error: BaseException) -> str:
 # ---- formats -----------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> tuple[Any, list[str], str]:
+def read(path: Path, rate: float | None = None) -> tuple[Any, list[str], str]:
     """The object that is in the file at `path`, what the user should know of how it was read, and its format.
+    rate: of an EDL, in frames/s, where it is known.
 
     Raises `Refused` for anything that is no edit, or of a format whose adapter is not installed.
     """
@@ -143,7 +136,7 @@ def read(path: Path) -> tuple[Any, list[str], str]:
         require_sound(text)
         return parsed(decoded(text)), [], "otioz"
     if kind == ".edl":
-        return *read_edl(path), "cmx_3600"
+        return *read_edl(path, rate), "cmx_3600"
     adapters = {".xml": "fcp_xml", ".aaf": "AAF", ".fcpxml": "fcpx_xml"}
     if kind not in adapters:
         raise Refused("is no edit; expected .otio, .otioz, .edl, .xml, .aaf or .fcpxml")
@@ -170,17 +163,19 @@ def bundled_text(path: Path) -> bytes:
         raise Refused("is no bundle; expected a zip file with content.otio in it") from None
 
 
-def read_edl(path: Path) -> tuple[Any, list[str]]:
-    """The object in an EDL and the rate it was read at; the lowest at which its timecodes exist."""
+def read_edl(path: Path, said: float | None = None) -> tuple[Any, list[str]]:
+    """The object in an EDL and the rate it was read at; the lowest at which its timecodes exist. said: a
+    rate that it has, where one is known.
+    """
     refused: Refused | None = None
-    for rate in EDL_RATES:
+    for rate in EDL_RATES if said is None else (said,):
         for lenient in (False, True):
             try:
                 result = adapted(path, "cmx_3600", rate=rate, ignore_timecode_mismatch=lenient)
             except Refused as e:
                 refused = refused or e
                 continue
-            notes = [f"an EDL does not say its rate; read at {rate} frames/s"]
+            notes = [f"an EDL does not say its rate; read at {rate:g} frames/s"]
             if lenient:
                 notes.append("source and record timecode differ in length; the record's is taken")
             return result, notes
@@ -373,6 +368,21 @@ def timelines_in(root: Any, path: list[str | int]) -> Iterator[tuple[Any, list[s
             yield from timelines_in(child, [*path, "children", i])
 
 
+def freezes_by_name(timeline: Any) -> None:
+    """Freezes as their own type: the adapter for EDLs divides by any other's speed."""
+    for it in timeline.tracks.find_children():
+        for i, change in enumerate(getattr(it, "effects", ())):
+            if isinstance(change, otio.schema.LinearTimeWarp) and change.time_scalar == 0:
+                it.effects[i] = otio.schema.FreezeFrame(change.name, change.metadata)
+
+
+def without_plain_transitions(timeline: Any) -> None:
+    """Take out transitions that no AAF held: its adapter copies what one says of them, and fails without."""
+    for track in timeline.tracks.find_children(descended_from_type=otio.schema.Track):
+        for child in [c for c in track if isinstance(c, otio.schema.Transition) and "AAF" not in c.metadata]:
+            track.remove(child)
+
+
 # ---- the program -------------------------------------------------------------------------------------------
 
 
@@ -383,19 +393,95 @@ def run(arguments: list[str]) -> str:
     if arguments[0] == "--otio":
         root, _, _ = read(Path(arguments[1]))
         return str(otio.adapters.write_to_string(root, "otio_json"))
-    root, notes, adapter = read(Path(arguments[0]))
+    rate = None
+    if arguments[0] == "--rate":
+        rate, arguments = float(arguments[1]), arguments[2:]
+    root, notes, adapter = read(Path(arguments[0]), rate)
     return json.dumps({**structure(root), "notes": notes, "format": adapter}, separators=(",", ":"))
 
 
 def convert(source: Path, target: Path) -> str:
-    """Write the .otio file `source` as `target`, by the adapter for its suffix."""
+    """Write the .otio file `source` as `target`, by the adapter for its suffix; the files as a JSON list.
+
+    An EDL has one track of pictures: one is written for each.
+    """
+    kind = target.suffix.lower()
+    adapters = {
+        ".edl": "cmx_3600",
+        ".xml": "fcp_xml",
+        ".aaf": "AAF",
+        ".fcpxml": "fcpx_xml",
+        ".otioz": "otioz",
+    }
+    if kind not in adapters:
+        raise Refused(
+            f"cannot be written as {kind or 'a file without a suffix'}; expected {' '.join(adapters)}"
+        )
+    if adapters[kind] not in otio.adapters.available_adapter_names():
+        raise Refused(
+            f"needs the adapter {adapters[kind]}; expected Visual Dub with its extra: visualdub[edits]"
+        )
+    timeline = next((t for t, _ in timelines_in(parsed(decoded(source.read_bytes())), [])), None)
+    if timeline is None:
+        raise Refused("holds no timeline; expected an edit")
+    if kind != ".otioz":
+        at_one_rate(timeline)
+        freezes_by_name(timeline)
+    if kind == ".aaf":
+        without_plain_transitions(timeline)
+    tracks = [t for t in timeline.tracks if t.kind == otio.schema.TrackKind.Video]
+    if kind == ".edl" and len(tracks) > 1:
+        files = []
+        for number, track in enumerate(tracks, 1):
+            alone = otio.schema.Timeline(
+                f"{timeline.name} V{number}", global_start_time=timeline.global_start_time
+            )
+            alone.tracks.append(track.clone())
+            files.append(target.with_name(f"{target.stem}.V{number}{target.suffix}"))
+            write_as(alone, files[-1], adapters[kind])
+        return json.dumps([str(f) for f in files])
+    write_as(timeline, target, adapters[kind])
+    return json.dumps([str(target)])
+
+
+def write_as(timeline: Any, target: Path, adapter: str) -> None:
+    """Write a timeline by an adapter. Raises `Refused` where it cannot."""
+    options: dict[str, Any] = {}
+    if adapter == "AAF":
+        options = {"use_empty_mob_ids": True}
+    if adapter == "otioz":
+        target.unlink(missing_ok=True)  # it refuses to replace one
+        options = {"media_policy": otio.adapters.file_bundle_utils.MediaReferencePolicy.MissingIfNotFile}
     try:
-        otio.adapters.write_to_file(parsed(decoded(source.read_bytes())), str(target))
-    except Refused:
-        raise
+        otio.adapters.write_to_file(timeline, str(target), adapter, **options)
     except Exception as e:
         raise Refused(f"cannot be written as {target.suffix}: {one_line(e)}") from None
-    return ""
+
+
+def at_one_rate(timeline: Any) -> None:
+    """Count all times in frames of the timeline's rate and give every item and its media a range: most
+    formats know one rate, and their adapters fail where a range is missing.
+    """
+    start = timeline.global_start_time
+    spans = [c.source_range for c in timeline.find_clips() if c.source_range is not None]
+    rate = start.rate if start is not None else spans[0].start_time.rate if spans else 24.0
+
+    def counted(span: Any) -> Any:
+        first, length = (t.rescaled_to(rate) for t in (span.start_time, span.duration))
+        time = otio.opentime.RationalTime
+        return otio.opentime.TimeRange(time(round(first.value), rate), time(round(length.value), rate))
+
+    for it in timeline.tracks.find_children():
+        if isinstance(it, otio.schema.Transition):
+            it.in_offset = otio.opentime.RationalTime(round(it.in_offset.rescaled_to(rate).value), rate)
+            it.out_offset = otio.opentime.RationalTime(round(it.out_offset.rescaled_to(rate).value), rate)
+            continue
+        if isinstance(it, otio.schema.Track):
+            continue
+        it.source_range = counted(it.source_range or it.available_range())
+        if isinstance(it, otio.schema.Clip):
+            for media in it.media_references().values():
+                media.available_range = counted(media.available_range or it.source_range)
 
 
 def main() -> int:

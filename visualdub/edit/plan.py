@@ -31,7 +31,7 @@ class Speaking:
     """Somebody who speaks in a shot, and what, in seconds after the shot's first frame."""
 
     role: Role
-    cues: tuple[DialogueCue, ...]
+    cues: tuple[DialogueCue, ...]  # none: what they say began in an earlier shot, and their mouth stays still
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PlannedShot:
     map: SourceMap | None = None
     frames: FrameRange | None = None  # of the media: those that are shown
     timeline: tuple[int, int] = (0, 0)  # frames of the edit that show them
-    skipped: tuple[FrameRange, ...] = ()  # of `frames`, left alone
+    skipped: tuple[FrameRange, ...] = ()  # of `frames`, of BAKE of the baked movie, that are left alone
     speaking: tuple[Speaking, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -160,7 +160,10 @@ def plan_edit(
     ordered = sorted(edit.clips, key=lambda c: (c.start, c.track))
     shots = [_located(number, clip, edit, finder, options.cast) for number, clip in enumerate(ordered, 1)]
     heard: set[int] = set()
-    shots = [s if s.action == KEEP else _spoken(s, edit, lines, options, heard) for s in shots]
+    framed = shots
+    shots = [s if s.action == KEEP else _spoken(s, edit, lines, options, heard) for s in framed]
+    if options.policy == "hold":
+        shots = [_held_still(s, before, edit, lines) for s, before in zip(shots, framed, strict=True)]
     unheard = [line for line in lines if id(line) not in heard]
     said = list(notes)
     for line in unheard:
@@ -208,7 +211,11 @@ def _located(number: int, clip: EditClip, edit: Edit, finder: MediaFinder, cast:
         return replace(kept, reason=str(e), media=media)
     except ValueError as e:
         return replace(kept, reason=f"its times cannot be reckoned with ({e})", media=media)
-    return _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+    found = replace(found, bake=edit.bake_retimed)
+    shot = _framed(replace(kept, media=media, map=found, media_rate=media_rate), roles)
+    if shot.action == BAKE and not found.several_mouths:
+        shot = replace(shot, reason=f"the program's clips take no dub at another speed ({found.kind})")
+    return shot
 
 
 def _whole(reference: Mapping[str, Any], media: Media) -> bool:
@@ -235,8 +242,8 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
             return replace(shot, reason="all its frames lie outside its media")
     baked = found.needs_baking
     reason = f"one source frame needs several mouths ({found.kind})" if baked else ""
-    skipped = () if baked else tuple(_left_alone(shot, found, frames))
-    if skipped and sum(len(run) for run in skipped) >= len(frames):
+    skipped = tuple(_left_alone_of_movie(shot, found) if baked else _left_alone(shot, found, frames))
+    if skipped and sum(len(run) for run in skipped) >= (high - low if baked else len(frames)):
         return replace(shot, reason="all its frames are marked to be left alone")
     return replace(
         shot,
@@ -253,10 +260,30 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
 def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list[FrameRange]:
     """Runs of source frames that another clip hides, or that a marker leaves alone; no two of them meet."""
     clip = shot.clip
-    runs: list[tuple[int, int]] = []
-    for (_, a), (b, _) in pairwise(clip.visible):
-        runs.append((found.frame(a - 1 - clip.start) + 1, found.frame(b - clip.start)))
+    hidden = [
+        (found.frame(a - 1 - clip.start) + 1, found.frame(b - clip.start))
+        for (_, a), (b, _) in pairwise(clip.visible)
+    ]
+    return _joined([*hidden, *_marked(shot, found)], frames)
+
+
+def _left_alone_of_movie(shot: PlannedShot, found: SourceMap) -> list[FrameRange]:
+    """As `_left_alone`, in frames of a retimed clip's movie, which has one for each frame of the edit."""
+    clip = shot.clip
+    low, high = clip.visible[0][0], clip.visible[-1][1]
+    marked = _marked(shot, found)
+    shown = enumerate(found.frames(low - clip.start, high - clip.start))
+    runs = [(k, k + 1) for k, number in shown if any(a <= number < b for a, b in marked)]
+    runs += [(a - low, b - low) for (_, a), (b, _) in pairwise(clip.visible)]
+    return _joined(runs, FrameRange(0, high - low))
+
+
+def _marked(shot: PlannedShot, found: SourceMap) -> list[tuple[int, int]]:
+    """Source frames that markers leave alone, half open. A marker's times are those of the media."""
+    runs = []
+    clip = shot.clip
     times = clip.node.get("range")
+    lowest = found.start + min(Fraction(0), (clip.length - 1) * found.slope)  # that `source_range` starts at
     for marker in clip.node.get("markers", ()):
         if marker["meta"].get("skip") is not True or not times or None in (marker["range"] or [None]):
             continue
@@ -264,10 +291,14 @@ def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list
         begins = media_frame(start, rate, times[2]) - Fraction(times[0])  # in frames of the clip's own rate
         ends = begins + Fraction(length) / Fraction(rate) * Fraction(times[2])
         step = standard_rate(shot.media_rate) / standard_rate(times[2])
-        runs.append((floor(found.start + begins * step), ceil(found.start + ends * step)))
-    inside = sorted((max(a, frames.start), min(b, frames.end_exclusive)) for a, b in runs)
+        runs.append((floor(lowest + begins * step), ceil(lowest + ends * step)))
+    return runs
+
+
+def _joined(runs: Sequence[tuple[int, int]], frames: FrameRange) -> list[FrameRange]:
+    """The parts of runs of frames that lie in `frames`, in order; those that meet are one."""
     joined: list[FrameRange] = []
-    for first, end in inside:
+    for first, end in sorted((max(a, frames.start), min(b, frames.end_exclusive)) for a, b in runs):
         if first >= end:
             continue
         if joined and first <= joined[-1].end_exclusive:
@@ -310,6 +341,30 @@ def _spoken(
         nobody = "nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)"
         return replace(shot, action=KEEP, reason=nobody, speaking=(), notes=tuple(notes))
     return replace(shot, speaking=tuple(speaking), notes=tuple(notes))
+
+
+def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Sequence[Line]) -> PlannedShot:
+    """A shot over which lines of earlier shots are heard on: who says them keeps a closed mouth in it, where
+    they say nothing else. framed: the shot before it was known who speaks in it.
+    """
+    if framed.action == KEEP:
+        return shot
+    low = Fraction(framed.timeline[0]) / edit.rate
+    on = [line for line in lines if line.start_s < low < line.end_s]
+    speaks = {s.role for s in shot.speaking}
+    still = [
+        replace(s, cues=())
+        for s in framed.speaking
+        if s.role.actor is not None and s.role not in speaks
+        if any(line.heard_by(s.role.dialogue) is not None for line in on)
+    ]
+    if not still:
+        return shot
+    names = ", ".join(line.recording.name for line in on)
+    note = f"{names} is heard on from an earlier shot, and no mouth says it"
+    action, reason = framed.action, framed.reason  # it was kept where nobody speaks in it
+    speaking, notes = (*shot.speaking, *still), (*shot.notes, note)
+    return replace(shot, action=action, reason=reason, speaking=speaking, notes=notes)
 
 
 def _named(speaking: Sequence[Speaking], lines: Sequence[Line], options: PlanOptions) -> list[Speaking]:
@@ -359,8 +414,8 @@ def _fit(line: Line, low: Fraction, high: Fraction, policy: str) -> str:
     if after > 0:
         ends = {
             "next-shot": "goes on in the next shot of the same dialogue",
-            "cut": "is not spoken",
-            "hold": "is heard on over the next shot, where no mouth moves",
+            "cut": "moves no mouth; the next shot is left as it is",
+            "hold": "is heard on over the next shot, whose mouth stays still",
         }
         return f"{name} is {float(after):.3f} s longer than the shot; the rest {ends[policy]}"
     return ""

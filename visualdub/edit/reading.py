@@ -22,18 +22,19 @@ def is_edit(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_edit(path: Path) -> Edit:
-    """The edit in a file.
+def read_edit(path: Path, rate: float | None = None) -> Edit:
+    """The edit in a file. rate: in frames/s, of an EDL, which does not say its own.
 
     Raises `MediaError` for a missing file, `BadInput` with one line for a file that is no edit, of a format
     whose adapter is not installed, or that the reader cannot cope with.
     """
-    return lay_out(path, read_structure(path))
+    return lay_out(path, read_structure(path, rate))
 
 
-def read_structure(path: Path) -> dict[str, Any]:
+def read_structure(path: Path, rate: float | None = None) -> dict[str, Any]:
     """The structure of an edit as `otio_file` prints it. Raises as `read_edit` does."""
-    found = json.loads(run_reader(path, str(path)))
+    said = () if rate is None else ("--rate", str(rate))
+    found = json.loads(run_reader(path, *said, str(path)))
     if not isinstance(found, dict):
         raise BadInput(f"{path} holds no timeline; expected an edit")
     return found
@@ -46,9 +47,11 @@ def as_otio(path: Path) -> bytes:
     return run_reader(path, "--otio", str(path))
 
 
-def convert(otio: Path, target: Path) -> None:
-    """Write the .otio file as another format. Raises `BadInput` where its adapter cannot."""
-    run_reader(otio, "--convert", str(otio), str(target))
+def convert(otio: Path, target: Path) -> list[Path]:
+    """Write the .otio file as another format, an EDL of each track of pictures. Returns the files. Raises
+    `BadInput` where its adapter cannot.
+    """
+    return [Path(name) for name in json.loads(run_reader(otio, "--convert", str(otio), str(target)))]
 
 
 def run_reader(path: Path, *arguments: str) -> bytes:

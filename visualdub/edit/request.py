@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.edit.cast import Cast, read_cast
 from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
-from visualdub.edit.dubbing import REPORT_SUFFIX, EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.formats import convert_edit
 from visualdub.edit.media import MediaFinder, Permit, anything, unpack
 from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
+from visualdub.edit.report import REPORT_SUFFIX
 from visualdub.edit.who import Enrolled, decide
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput
@@ -66,6 +68,35 @@ class EditRequest:
         """The languages, or None alone where none is named."""
         named: list[str | None] = [lang.strip() for lang in (self.words.languages or "").split(",")]
         return [lang for lang in named if lang] or [None]
+
+    def fields(self) -> dict[str, Any]:
+        """The request as the service takes it, by the names of its schema. Raises `BadInput` where nothing
+        says where to write to.
+        """
+        words, written = self.words, self.written
+        if written.folder is None:
+            raise BadInput(f"{self.edit}: nowhere to write to; expected -o DIR")
+        there = Path(self.actor) if self.actor else None
+        return {
+            "edit": _absolute(self.edit),
+            "output": _absolute(written.folder),
+            "actor": _absolute(there) if there is not None and there.is_dir() else self.actor,
+            "dialogue_track": words.track,
+            "dialogue_folder": _absolute(words.folder),
+            "cast": _absolute(words.cast),
+            "languages": words.languages,
+            "longer": words.longer,
+            "relink": [_absolute(folder) for folder in self.relink],
+            "host": written.host,
+            "as_default": written.as_default,
+            "codec": written.codec,
+            "crf": written.crf,
+            "watermark": written.watermark,
+        }
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 @dataclass(frozen=True)
@@ -131,6 +162,8 @@ def _plan(
     if words.folder is not None:
         more, problems = folder_lines(edit, words.folder, language)
         lines, notes = lines + more, notes + problems
+    if host_rules(request.written.host).bake_retimed:
+        edit = replace(edit, bake_retimed=True)
     for line in lines:
         request.permit(line.recording)
     bundle = folder if request.edit.suffix.lower() == BUNDLE else None
@@ -169,5 +202,19 @@ def dub_plans(
     dubbed = []
     for plan in plans:
         shots = dub_planned(plan, output, actors, progress=progress, say=say)
-        dubbed.append(DubbedEdit(plan, output.edit_path(plan.edit, plan.language), tuple(shots)))
+        path = output.edit_path(plan.edit, plan.language)
+        if (target := output.converted_path(plan.edit, plan.language)) is not None:
+            say(converted(path, target))
+        dubbed.append(DubbedEdit(plan, path, tuple(shots)))
     return dubbed
+
+
+def converted(edit: Path, target: Path) -> str:
+    """Write a dubbed edit in the format that its original has; what that loses, or why it cannot be, in one
+    line.
+    """
+    try:
+        files, lost = convert_edit(edit, target)
+    except BadInput as e:
+        return f"{e}; the dubbed edit is {edit} alone"
+    return f"{', '.join(map(str, files))}: loses {lost or 'nothing'}"

@@ -37,6 +37,7 @@ class SourceMap:
     slope: Fraction  # source frames per frame of the edit
     curve: tuple[Fraction, ...] = ()  # of a ramp: the source frame of each k, before rounding
     last: int | None = None  # of the media; None: not known
+    bake: bool = False  # whether the clip is to be baked unless it shows each source frame once
 
     def frame(self, k: int) -> int:
         """The number of the source frame, 0 = the first of the media, that is shown at frame k."""
@@ -58,6 +59,11 @@ class SourceMap:
 
     @property
     def needs_baking(self) -> bool:
+        """Whether the clip cannot show a dub of its source frames."""
+        return self.several_mouths or (self.bake and self.slope != 1)
+
+    @property
+    def several_mouths(self) -> bool:
         """Whether one source frame may need several mouths, or frames run otherwise than forward."""
         return self.kind in ("freeze", "reverse", "ramp") or self.speed < SLOWEST
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,10 +25,13 @@ class HostRules:
     as_default: bool = False
     unique_name: bool = False
     suffix: str = ".mkv"  # of the dubbed movies
+    bake_retimed: bool = False  # dubs of retimed clips have a frame for each frame of the edit
 
 
 HOSTS = {
-    "resolve": HostRules(bare_paths=True, as_default=True, unique_name=True, suffix=".mov"),
+    "resolve": HostRules(
+        bare_paths=True, as_default=True, unique_name=True, suffix=".mov", bake_retimed=True
+    ),
     "premiere": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "avid": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "nuke": HostRules(bare_paths=True, as_default=True, suffix=".mov"),
@@ -48,7 +51,7 @@ def host_rules(name: str | None, as_default: bool = False) -> HostRules:
     if name is not None and name not in HOSTS:
         raise BadInput(f"--for {name} is not known; expected one of {', '.join(HOSTS)}")
     rules = HOSTS[name] if name else HostRules()
-    return HostRules(rules.bare_paths, rules.as_default or as_default, rules.unique_name, rules.suffix)
+    return replace(rules, as_default=rules.as_default or as_default)
 
 
 def patched(
@@ -143,17 +146,19 @@ def reference_to(done: DubbedClip, rules: HostRules, original: str) -> dict[str,
     assert times is not None
     start = media_frame(times[0], times[2], shot.media_rate) - shot.map.start + shot.frames.start
     return _reference(
+        done.movie,
         url_of(done.movie, old, rules),
         _range(float(start), len(shot.frames), shot.media_rate),
         {"visualdub": {"original": original}},
     )
 
 
-def _reference(url: str, span: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+def _reference(movie: Path, url: str, span: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """A reference to a movie, by the name of its file: programs take it for a reel's, or tell media by it."""
     return {
         "OTIO_SCHEMA": "ExternalReference.1",
         "metadata": metadata,
-        "name": "Visual Dub",
+        "name": movie.name,
         "available_range": span,
         "available_image_bounds": None,
         "target_url": url,
@@ -237,7 +242,8 @@ def _track_of(lane: Sequence[DubbedClip], edit: Edit, rules: HostRules) -> dict[
             }
             children.append({**gap, **usual})
         old = done.shot.clip.reference(original_key(done.shot.clip)) or {}
-        movie = _reference(url_of(done.movie, old, rules), _range(0.0, high - low, rate), {})
+        url = url_of(done.movie, old, rules)
+        movie = _reference(done.movie, url, _range(0.0, high - low, rate), {})
         clip = {
             "OTIO_SCHEMA": "Clip.2",
             "metadata": {"visualdub": {"baked": True}},

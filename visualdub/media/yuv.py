@@ -8,11 +8,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solveh_banded
-from scipy.sparse import csr_array
 
 from visualdub.errors import MediaError
 from visualdub.media.frame import ChromaSiting, Frame, ImageSpec, SampleEncoding
@@ -26,6 +25,9 @@ from visualdub.media.pixel_format import (
     sample_type,
 )
 from visualdub.media.transfer import LINEAR, TransferFunction, signed, transfer_function
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # ---- siting and size of chroma -----------------------------------------------------------------------------
 
@@ -59,6 +61,8 @@ def reduce(full: NDArray[np.float32], shape: tuple[int, int], siting: Siting) ->
 
 
 def _solve(full: NDArray[np.float32], count: int, phase: float) -> NDArray[np.float32]:
+    from scipy.linalg import solveh_banded  # 18 MB, which what only asks for a clip's facts does without
+
     up, bands = _weights(full.shape[0], count, phase)
     solved: NDArray[np.float32] = solveh_banded(bands, up.T @ full, lower=True, check_finite=False).astype(
         np.float32
@@ -71,6 +75,8 @@ def _weights(luma: int, chroma: int, phase: float) -> tuple[csr_array, NDArray[n
     """Interpolation matrix U (luma, chroma) and the bands of U^T U: diagonal and the one below it, (2,
     chroma).
     """
+    from scipy.sparse import csr_array
+
     factor = -(-luma // chroma)
     place = (np.arange(luma) - phase * (factor - 1)) / factor
     low = np.floor(place).astype(np.int64)

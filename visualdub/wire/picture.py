@@ -16,9 +16,9 @@ class FramePicture:
     """One frame, or the part of it inside `box`.
 
     planes: for each array its shape, its dtype and its bytes, row by row; numpy.frombuffer(data,
-    dtype).reshape(shape) reads it. "rgb8" has one, (h, w, 3) full-range R'G'B'; native pixels have those of
-    the clip's pixel format; a matte one, (h, w), 0 where the clip's own samples stay; "raw" and "uv" have one
-    of float32.
+    dtype).reshape(shape) reads it. "rgb8" and "rgb16" have one, (h, w, 3) full-range R'G'B'; native
+    pixels have those of the clip's pixel format; a matte one, (h, w), 0 where the clip's own samples stay;
+    "raw" and "uv" have one of float32.
     """
 
     number: int  # in the clip

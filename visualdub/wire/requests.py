@@ -11,7 +11,7 @@ from typing import Any
 from visualdub.wire.errors import ServiceFault, Unreachable
 from visualdub.wire.picture import FramePicture, picture_of, read_planes, unpack_planes
 
-VERSION, EDITION = 1, 2  # of the schema that is spoken here; a test holds them against `schema`
+VERSION, EDITION = 1, 3  # of the schema that is spoken here; a test holds them against `schema`
 TIMEOUT_S = 10.0  # for an answer to anything but a frame
 FRAME_S = 120.0  # for a frame, whose shot may have to be tracked first
 SILENCE_S = 10.0  # without a sign of life while a longer answer is waited for
@@ -136,8 +136,9 @@ class Requests:
     ) -> FramePicture:
         """One frame of a job's shot, rendered ahead of its turn where it is not there yet.
 
-        number: in the clip. kind: dub, plate, matte, raw (the network's picture) or uv. pixels: rgb8 or
-        native. box: only the bounds of what the dub changes; None: where the service is on another machine.
+        number: in the clip. kind: dub, plate, matte, raw (the network's picture) or uv. pixels: rgb8,
+        rgb (16 bit where the clip has more than 8) or native. box: only the bounds of what the dub changes;
+        None: where the service is on another machine.
         """
         asked: dict[str, Any] = {"job": job, "number": number, "kind": kind, "pixels": pixels, "box": box}
         for _ in range(GONE):

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 VERSION = 1  # of the messages; a service speaks one
-EDITION = 2  # of this schema; raised whenever a field or a message is added
+EDITION = 3  # of this schema; raised whenever a field or a message is added
 MOST_BYTES = 64 << 10  # of a request without its bulk data
 MOST_REPLY_BYTES = 4 << 20  # of a reply without its bulk data
 MOST_DEPTH = 8  # of maps and lists inside each other
@@ -33,7 +33,7 @@ Range = Annotated[str, Meta(pattern=r"^[0-9]{1,9}:[0-9]{1,9}$")]
 Ranges = Annotated[tuple[Range, ...], Meta(max_length=1000)]
 Priority = Annotated[int, Meta(ge=-10, le=10)]
 FrameKind = Literal["dub", "plate", "matte", "raw", "uv"]
-Pixels = Literal["rgb8", "native"]
+Pixels = Literal["rgb8", "rgb", "native"]  # rgb: 16 bit where the clip has more than 8
 Quality = Literal["draft", "final"]
 Codec = Literal["ffv1", "prores", "prores4444", "h264", "hevc"]
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
@@ -376,7 +376,7 @@ class Picture(Reply, frozen=True, kw_only=True, tag="picture"):
     number: int
     kind: FrameKind
     key: str  # equal keys are equal pixels
-    pixels: str  # rgb8, float, or FFmpeg's name of the pixel format
+    pixels: str  # rgb8, rgb16, float, or FFmpeg's name of the pixel format
     width: int  # of the whole picture
     height: int
     box: tuple[int, int, int, int]  # left, top, right, bottom of what is here, half open

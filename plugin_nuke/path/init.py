@@ -1,0 +1,5 @@
+"""Nuke runs this at its start, with or without a window."""
+
+import visualdub_nuke
+
+visualdub_nuke.register()

@@ -1,0 +1,138 @@
+"""The service behind the plug-in: found, or started, and asked through a bridge."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from visualdub.wire import BridgeClient, Unreachable, WireError
+
+LAUNCH = "launch.json"  # beside the package, written by `vdub install`
+START_S = 90.0  # for a service to start and to answer
+AGAIN_S = 60.0  # for a bridge or a service that ended to answer again
+POLL_S = 0.4
+NAME = "DaVinci Resolve"
+ENDED = ("done", "failed", "cancelled")
+Row = dict[str, Any]
+Tick = Callable[[str, Row], bool]  # what is happening, and the job's row; False to stop
+
+
+class Stopped(Exception):
+    """The artist stopped it."""
+
+
+def launch_command(folder: Path) -> list[str]:
+    """How `vdub` is started. Raises `Unreachable` where the plug-in is not installed whole."""
+    try:
+        command = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise Unreachable(f"{folder / LAUNCH} cannot be read ({e}); run vdub install resolve again") from e
+    return [str(part) for part in command]
+
+
+class Service:
+    """Requests to the service of this user, through a bridge that is started again where it ended.
+
+    command: how `vdub` is started. roots: the folders that a service which is started here may read and
+    write. said: a file for what such a service says; with one it also serves its page.
+    """
+
+    def __init__(
+        self, command: Sequence[str], roots: Sequence[str], tick: Tick, said: Path | None = None
+    ) -> None:
+        self._command, self._roots, self._tick, self._said = list(command), list(roots), tick, said
+        self._client: BridgeClient | None = None
+
+    def close(self) -> None:
+        """End the bridge. The service and its jobs go on."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def connect(self) -> None:
+        """Reach the service; start it where none runs. Raises `Unreachable`, `Stopped`."""
+        try:
+            self._reach()
+        except Unreachable:
+            self._start()
+            self._wait("starting the service", START_S)
+
+    def _reach(self) -> None:
+        self.close()
+        self._client = BridgeClient([*self._command, "bridge"], name=NAME)
+        try:
+            self._client.hello()
+        except WireError:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        """Start a service of its own process, which outlives the host."""
+        apart: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            apart = {"creationflags": 0x00000008 | 0x00000200}  # detached, in a process group of its own
+        roots = [option for root in self._roots for option in ("--root", root)]
+        command = [*self._command, "serve", *roots, *(["--page"] if self._said else [])]
+        nowhere = subprocess.DEVNULL
+        try:
+            with open(self._said or os.devnull, "wb") as errors:
+                subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=errors, **apart)
+        except OSError as e:
+            raise Unreachable(f"the service cannot be started: {e}; run vdub doctor resolve") from e
+
+    def _wait(self, said: str, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            if not self._tick(said, {}):
+                raise Stopped
+            try:
+                self._reach()
+                return
+            except Unreachable as e:
+                if time.monotonic() > end:
+                    raise Unreachable(
+                        f"{said} did not succeed within {seconds:.0f} s ({e}); run vdub doctor resolve"
+                    ) from e
+            time.sleep(POLL_S)
+
+    def page(self) -> str:
+        """The address of the page, where the service was started here with one; empty otherwise."""
+        try:
+            text = self._said.read_text(encoding="utf-8", errors="replace") if self._said else ""
+        except OSError:
+            return ""
+        found = re.search(r"page at (\S+)", text)
+        return found.group(1) if found else ""
+
+    @property
+    def requests(self) -> BridgeClient:
+        """The connection. Raises `Unreachable` before `connect`."""
+        if self._client is None:
+            raise Unreachable("there is no connection to the service")
+        return self._client
+
+    def follow(self, job: int) -> Row:
+        """The job's row once it has ended; cancelled where the artist stops it. A bridge or service that ends
+        is waited for. Raises `Unreachable` where it stays away.
+        """
+        stopped = False
+        while True:
+            try:
+                row = self.requests.job(job)
+                if row["state"] in ENDED:
+                    return row
+                if not self._tick(str(row["stage"]), row) and not stopped:
+                    self.requests.cancel(job)
+                    stopped = True
+            except Unreachable:
+                if stopped:
+                    raise Stopped from None
+                self._wait("the service has ended, waiting for it", AGAIN_S)
+            time.sleep(POLL_S)

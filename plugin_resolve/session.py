@@ -1,0 +1,330 @@
+"""One use of the menu entry, from the export to the takes. It asks and tells through a `Window`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from plugin_resolve.edition import Edition, read_edition
+from plugin_resolve.host import HostError, ResolveHost
+from plugin_resolve.matching import changes_of, shot_facts
+from plugin_resolve.otio_copy import only_these
+from plugin_resolve.service import Row, Service, Stopped, launch_command
+from plugin_resolve.takes import apply_changes, originals_shown, recover, restore_originals
+from plugin_resolve.values import (
+    DUBBED,
+    PARTLY,
+    PLAYHEAD,
+    REFUSED,
+    SELECTED,
+    WHOLE,
+    Change,
+    Choices,
+    Item,
+    TimelineInfo,
+)
+from visualdub.wire import WireError
+
+SETTINGS = "settings.json"  # the last choices, in the plug-in's folder
+REQUEST, EXPORTED, DUBBED_FOLDER = "request.json", "timeline.otio", "dubbed"  # in the folder of one run
+DUB, RESTORE, CLOSE = "dub", "restore", "close"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the window offers to choose from."""
+
+    sentence: str  # its first line
+    info: TimelineInfo
+    actors: tuple[str, ...]
+    scopes: tuple[str, ...]
+    last: Choices
+    dubbed: int  # clips that can be restored
+
+
+class Window(Protocol):
+    """What shows itself to the artist: a window of Tk, or the browser."""
+
+    def ask(self, question: Question) -> tuple[str, Choices]:
+        """What is to be done (DUB, RESTORE or CLOSE) and how."""
+
+    def progress(self, said: str, done: int, total: int) -> bool:
+        """Show how far it is; False where the artist wants to stop."""
+
+    def say(self, text: str, problem: bool = False) -> None:
+        """Tell something that the artist has to read."""
+
+    @property
+    def wants_page(self) -> bool:
+        """Whether progress is better shown by the service's page."""
+
+    def show_page(self, address: str) -> None:
+        """Show the service's page."""
+
+
+# ---- the whole ---------------------------------------------------------------------------------------------
+
+
+def run(resolve: Any, window: Window, folder: Path, command: Sequence[str] | None = None) -> None:
+    """Serve the artist until the window is closed. Whatever fails is said there, in one sentence.
+
+    folder: the plug-in's own, of `vdub install`. command: how `vdub` is started; None: as it says there.
+    """
+    if resolve is None:
+        window.say("Resolve gives its scripts no access; start Visual Dub from Workspace > Scripts.", True)
+        return
+    host = ResolveHost(resolve)
+    try:
+        edition = read_edition(*host.product())
+        if not edition.in_place:
+            window.say(edition.sentence, True)
+            return
+        Session(host, edition, window, folder, command).run()
+    except (HostError, WireError, OSError, ValueError) as e:
+        window.say(str(e), True)
+
+
+class Session:
+    """The steps of one use. folder: as for `run`."""
+
+    def __init__(
+        self,
+        host: ResolveHost,
+        edition: Edition,
+        window: Window,
+        folder: Path,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self.host, self.edition, self.window, self.folder = host, edition, window, folder
+        self._command = command
+
+    def run(self) -> None:
+        """Ask and do, until the window is closed."""
+        info = self.host.timeline()
+        recover(self.host, info, self.folder, self.window.say)
+        command = launch_command(self.folder) if self._command is None else list(self._command)
+        said = self.folder / "service.log" if self.window.wants_page else None
+        service = Service(command, self._roots(), self._tick, said)
+        try:
+            service.connect()
+            if page := service.page():
+                self.window.show_page(page)
+            while self._once(service):
+                pass
+        except Stopped:
+            self.window.say("Stopped; the timeline is as it was.")
+        finally:
+            service.close()
+
+    def _once(self, service: Service) -> bool:
+        """One question and what follows; False where the artist is done."""
+        info = self.host.timeline()
+        actors = tuple(str(a["name"]) for a in service.requests.actors())
+        what, choices = self.window.ask(self._question(info, actors))
+        if what == CLOSE:
+            return False
+        try:
+            if what == RESTORE:
+                uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
+                names = restore_originals(self.host, info, uids, self.folder)
+                self.window.say(
+                    f"Restored: {', '.join(names)}." if names else "None of these clips is dubbed."
+                )
+            else:
+                write_settings(self.folder, choices)
+                self.window.say(self.dub(service, info, choices))
+        except Stopped:
+            self.window.say("Stopped; the timeline is as it was.")
+        except (HostError, WireError, OSError, ValueError) as e:
+            self.window.say(str(e), True)
+        return True
+
+    def _question(self, info: TimelineInfo, actors: tuple[str, ...]) -> Question:
+        scopes = (SELECTED, PLAYHEAD, WHOLE) if info.can_select else (PLAYHEAD, WHOLE)
+        last = read_settings(self.folder, info, actors)
+        dubbed = len({m.record.item for m in self.host.marks()})
+        return Question(self.edition.sentence, info, actors, scopes, last, dubbed)
+
+    def _tick(self, said: str, row: Row) -> bool:
+        return self.window.progress(said, int(row.get("done", 0)), int(row.get("total", 0)))
+
+    def _roots(self) -> list[str]:
+        """What a service that is started here may touch: all that its user may, as the user's own programs
+        do. It listens to this user alone.
+        """
+        places = [str(Path.home()), *(i.movie for i in self.host.items() if os.path.isabs(i.movie))]
+        return list(dict.fromkeys(Path(p).anchor for p in places))
+
+    # ---- a dub ---------------------------------------------------------------------------------------------
+
+    def dub(self, service: Service, info: TimelineInfo, choices: Choices) -> str:
+        """Dub what was chosen; what became of it, in a sentence or two. Raises `Stopped` and the errors of
+        its parts, after which the timeline is as it was.
+        """
+        uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
+        if uids is not None and not uids:
+            raise HostError("no clip is chosen; select some, or put the playhead on one")
+        run_folder, edit, items, ours = self._exported(info, choices, uids)
+        actor = self._new_actor(service, choices, items, uids) if choices.new_actor else choices.actor
+        job = service.requests.submit_edit(
+            edit=str(edit),
+            output=str(run_folder / DUBBED_FOLDER),
+            actor=actor or None,
+            dialogue_track=choices.dialogue_track,
+            languages=choices.language or None,
+            host="resolve",
+        )
+        row = service.follow(job)
+        if row["state"] == "cancelled":
+            raise Stopped
+        if row["state"] != "done":
+            raise HostError(str(row["reason"]) or "the service could not dub this timeline")
+        return self.put_in(info, row["result"], items, ours, choices)
+
+    def _exported(
+        self, info: TimelineInfo, choices: Choices, uids: Sequence[str] | None
+    ) -> tuple[Path, Path, list[Item], frozenset[str]]:
+        """The folder of this run, the exported edit, its clips, and those of them on tracks of ours."""
+        base = Path(choices.folder or default_folder())
+        timelines = base / safe_name(info.project) / safe_name(info.name)
+        timelines.mkdir(parents=True, exist_ok=True)
+        ours = frozenset(self.host.on_our_tracks())
+        exported = timelines / f".exported-{os.getpid()}.otio"
+        try:
+            with originals_shown(self.host, info, self.folder) as items:
+                self.host.export_otio(str(exported))
+            if uids is not None:
+                places = {(i.track, i.start) for i in items if i.uid in uids}
+                only_these(exported, places, rate_of(info.rate))
+            run_folder = next_run(timelines, exported.read_bytes(), choices)
+            edit = run_folder / EXPORTED
+            os.replace(exported, edit)
+        finally:
+            with suppress(FileNotFoundError):
+                exported.unlink()
+        return run_folder, edit, items, ours
+
+    def _new_actor(
+        self, service: Service, choices: Choices, items: Sequence[Item], uids: Sequence[str] | None
+    ) -> str:
+        """Make an actor of the chosen clips' media; its name."""
+        chosen = [i for i in items if uids is None or i.uid in uids]
+        clips = list(dict.fromkeys(i.movie for i in chosen if i.movie))
+        row = service.follow(service.requests.adapt(clips, choices.new_actor, choices.consent))
+        if row["state"] == "cancelled":
+            raise Stopped
+        if row["state"] != "done":
+            raise HostError(f"the actor {choices.new_actor} could not be made: {row['reason']}")
+        return choices.new_actor
+
+    def put_in(
+        self,
+        info: TimelineInfo,
+        result: dict[str, Any],
+        items: Sequence[Item],
+        ours: frozenset[str],
+        choices: Choices,
+    ) -> str:
+        """Give the timeline what a finished job made; what became of it."""
+        done: list[Change] = []
+        with self.host.on_timeline(info.uid):
+            for output in result["outputs"]:
+                shots = [s for s in result["shots"] if s["language"] == output["language"]]
+                facts = shot_facts(_read_json(output["report"]))
+                changes = changes_of(shots, items, facts, ours)
+                language = output["language"] or ""
+                done += apply_changes(self.host, info, changes, language, self.folder)
+        return summary(done)
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """What became of the clips, in a sentence or two."""
+    if not changes:
+        return "Nothing was dubbed: no new dialogue is heard over a clip of this choice."
+    counts = {s: sum(c.state == s for c in changes) for s in (DUBBED, PARTLY, REFUSED)}
+    text = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    reasons = [f"{c.item.name}: {c.reason}" for c in changes if c.reason]
+    return f"{text}. " + "".join(f"\n{reason}" for reason in reasons[:12])
+
+
+def rate_of(text: str) -> float:
+    """Frames a second of what Resolve writes: 23.976, 29.97 DF. Raises `HostError` for anything else."""
+    found = re.match(r"\d+(\.\d+)?", text)
+    if found is None:
+        raise HostError(f"Resolve says {text!r} frames a second of this timeline; expected a number")
+    return float(found.group(0))
+
+
+# ---- folders and settings ----------------------------------------------------------------------------------
+
+
+def default_folder() -> str:
+    """Where dubbed movies go unless the artist says otherwise."""
+    movies = Path.home() / "Movies"
+    return str((movies if movies.is_dir() else Path.home()) / "Visual Dub")
+
+
+def safe_name(name: str) -> str:
+    """A name as that of a folder."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "timeline"
+
+
+def next_run(folder: Path, exported: bytes, choices: Choices) -> Path:
+    """The folder of this run: the last one, where it asked for the same and its dub is not in a timeline yet;
+    then shots that are done are not dubbed again. Movies that a timeline shows are never written again.
+    """
+    asked = {"edit": hashlib.sha256(exported).hexdigest(), "choices": asdict(choices)}
+    runs = sorted(p for p in folder.glob("run-*") if p.name[4:].isdigit())
+    if runs and _read_json(str(runs[-1] / REQUEST)) == asked:
+        return runs[-1]
+    number = int(runs[-1].name[4:]) + 1 if runs else 1
+    made = folder / f"run-{number:04d}"
+    made.mkdir()
+    (made / REQUEST).write_text(json.dumps(asked, indent=1), encoding="utf-8")
+    return made
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Choices:
+    """The last choices, as far as this timeline has them; otherwise what is likely."""
+    known = _read_json(str(folder / SETTINGS))
+    tracks = info.sound_tracks
+    folder_of_package = os.path.isdir(str(known.get("actor") or ""))
+    likely = [t for t in tracks if re.search(r"dialog|dub|adr|voice", t, re.IGNORECASE)]
+    track = known.get("dialogue_track")
+    actor = known.get("actor")
+    return Choices(
+        scope=SELECTED if info.can_select else PLAYHEAD,
+        dialogue_track=str(track) if track in tracks else (likely or list(tracks) or [""])[-1],
+        actor=str(actor) if actor in actors or folder_of_package else (list(actors) or [""])[0],
+        language=str(known.get("language", "")),
+        folder=str(known.get("folder") or default_folder()),
+    )
+
+
+def write_settings(folder: Path, choices: Choices) -> None:
+    """Keep the choices for the next time. In a folder that cannot be written to they are lost."""
+    kept = {
+        k: v for k, v in asdict(choices).items() if k in ("dialogue_track", "actor", "language", "folder")
+    }
+    with suppress(OSError):
+        (folder / SETTINGS).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+def read_todo(folder: Path) -> str:
+    """What the settings say is to be done where nothing can be asked: DUB or RESTORE."""
+    return RESTORE if _read_json(str(folder / SETTINGS)).get("do") == RESTORE else DUB

@@ -1,0 +1,200 @@
+"""The menu entry of Resolve's double, with a live service and real frames."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from resolve_double import (
+    LineObject,
+    Program,
+    ResolveObject,
+    add_clip,
+    add_line,
+    free_21_0,
+    free_21_1,
+    studio,
+)
+from resolve_scene import (
+    DIALOGUE,
+    DUB,
+    RESTORE,
+    Answers,
+    Suite,
+    bridge_command,
+    copy_of,
+    fill,
+    plugin_folder,
+    suite_in,
+    with_takes,
+)
+
+from plugin_resolve.session import run
+from visualdub.cli import run as vdub
+from visualdub.media.source import open_source
+
+pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
+pytestmark = pytest.mark.slow
+NUMBERS = itertools.count(1)  # of projects, whose dubs lie apart
+
+
+@pytest.fixture(scope="module")
+def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    with suite_in(tmp_path_factory.mktemp("suite"), talking, flat_actor) as made:
+        yield made
+
+
+def use(program: Program, suite: Suite, *todo: tuple[str, dict[str, Any]], **more: Any) -> Answers:
+    """One use of the menu entry; what its window was told."""
+    window = Answers(suite.folder / "dubs", list(todo), str(suite.actor), **more)
+    run(program.scripting(), window, plugin_folder(suite.folder), bridge_command())
+    return window
+
+
+def new(edition: Callable[[], Program]) -> Program:
+    """A program with a project of its own name, so that its dubs lie apart."""
+    program = edition()
+    program.project.name = f"Show {next(NUMBERS)}"
+    return program
+
+
+def pictures(path: str) -> list[Any]:
+    with open_source(Path(path)) as source:
+        return [np.array(frame.planes[0]) for frame in source.frames()]
+
+
+@pytest.mark.parametrize("edition", [studio, free_21_0])
+def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) -> None:
+    program = fill(new(edition), suite, (0, 5, 6), (8, 20, 5))
+    with_takes(program, 1)
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {}))
+    assert window.problems == [] and window.said == ["2 dubbed. "], (window.said, window.problems)
+    assert window.sentences[0].endswith("clips are dubbed in place, as takes.")
+    assert any("shot 1 of 2" in stage for stage in window.stages)
+    first, second = program.line.of_kind("video")[0].clips
+    assert [(c.start, c.duration, len(c.takes), c.take, c.color) for c in (first, second)] == [
+        (90000, 6, 2, 2, "Teal"),
+        (90008, 5, 3, 3, "Teal"),
+    ]
+    for clip in (first, second):
+        media = program.project.media_of(clip.media)
+        assert media is not None and len(pictures(media.path)) == media.frames == clip.duration
+        assert Path(media.path).suffix == ".mov"
+    marks = program.line.markers
+    assert sorted(marks) == ["0", "8"] and all(m["color"] == "Green" for m in marks.values())
+    kept = json.loads(marks["8"]["customData"])["visualdub"]
+    assert (kept["take"], kept["takes"], kept["color"]) == (2, 2, "Pink")
+    assert program.project.bin == "bin-0" and program.project.page == "edit"
+    window = use(program, suite, (RESTORE, {}))
+    assert window.said[0].startswith("Restored: ") and program.project.as_bytes() == before
+
+
+def test_the_selected_clip_alone_is_dubbed(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 6), (8, 20, 5))
+    clips = program.line.of_kind("video")[0].clips
+    program.project.selected = [clips[1].uid]
+    window = use(program, suite, (DUB, {"scope": "selected"}))
+    assert window.problems == [] and window.said == ["1 dubbed. "]
+    assert [(len(c.takes), c.color) for c in clips] == [(0, ""), (2, "Teal")]
+    program.project.selected = []
+    window = use(program, suite, (DUB, {"scope": "selected"}))
+    assert window.problems == ["no clip is chosen; select some, or put the playhead on one"]
+
+
+def test_the_clip_under_the_playhead_is_what_an_older_version_offers(suite: Suite) -> None:
+    program = fill(new(free_21_0), suite, (0, 5, 6), (8, 20, 5))
+    program.project.playhead = 90003
+    window = use(program, suite, (DUB, {"scope": "playhead"}))
+    assert window.said == ["1 dubbed. "]
+    assert [len(c.takes) for c in program.line.of_kind("video")[0].clips] == [2, 0]
+
+
+def test_what_cannot_be_dubbed_says_why_and_what_is_retimed_lies_above(suite: Suite, tmp_path: Path) -> None:
+    program = fill(new(studio), suite, (0, 5, 6))
+    add_clip(program, suite.clip, 8, 20, 5, speed=-1.0)
+    gone = copy_of(suite.clip, suite.folder / "gone.mkv")
+    add_clip(program, gone, 14, 0, 5)
+    gone.unlink()
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {}))
+    assert window.said[0].startswith("2 dubbed, 1 refused. "), (window.said, window.problems)
+    assert "gone.mkv: its media gone.mkv are missing" in window.said[0]
+    low, high = program.line.of_kind("video")
+    assert [c.color for c in low.clips] == ["Teal", "Teal", "Orange"]
+    assert [(c.start, c.duration) for c in high.clips] == [(90008, 5)] and high.name == "Visual Dub"
+    use(program, suite, (RESTORE, {}))
+    assert program.project.as_bytes() == before
+
+
+def test_cancel_leaves_the_timeline_as_it_was(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 30))
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {}), stop_at=2)
+    assert window.said == ["Stopped; the timeline is as it was."] and program.project.as_bytes() == before
+
+
+def test_an_artist_who_goes_on_to_another_timeline_finds_the_dub_in_the_first(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 6))
+    first = program.line
+
+    def go_on(said: str) -> None:
+        if len(program.project.lines) == 1:
+            add_line(program, "another")
+
+    window = use(program, suite, (DUB, {}), on_progress=go_on)
+    assert window.said == ["1 dubbed. "] and program.line.name == "another"
+    assert len(first.of_kind("video")[0].clips[0].takes) == 2
+
+
+def test_an_edit_without_new_words_is_said_in_one_sentence(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 6))
+    window = use(program, suite, (DUB, {"dialogue_track": "None"}))
+    assert "has no dialogue track 'None'; its sound tracks are" in window.problems[0]
+
+
+def test_every_edition_and_the_command_give_the_same_frames(suite: Suite, tmp_path: Path) -> None:
+    shots = [(0, 5, 4), (6, 20, 4)]
+    movies: dict[str, list[Any]] = {}
+    for edition in (studio, free_21_0):
+        program = fill(new(edition), suite, *shots)
+        window = use(program, suite, (DUB, {}))
+        assert window.said == ["2 dubbed. "]
+        clips = program.line.of_kind("video")[0].clips
+        shown = [program.project.media_of(c.media) for c in clips]
+        movies[program.project.name] = [p for m in shown if m is not None for p in pictures(m.path)]
+    program = fill(new(free_21_1), suite, *shots)  # its menu: File > Export
+    resolve, exported = ResolveObject(program, ""), tmp_path / "cut.otio"
+    assert LineObject(program, program.project.line).Export(
+        str(exported), resolve.EXPORT_OTIO, resolve.EXPORT_NONE
+    )
+    arguments = ["--for", "resolve", "--dialogue-track", DIALOGUE, "--actor", str(suite.actor)]
+    assert vdub(["dub", str(exported), *arguments, "-o", str(tmp_path / "out")]) == 0
+    found = sorted((tmp_path / "out" / "shots").glob("*.mov"))
+    movies["command"] = [p for path in found for p in pictures(str(path))]
+    first, *others = movies.values()
+    assert len(first) == 8
+    for other in others:
+        assert all((a == b).all() for a, b in zip(first, other, strict=True))
+
+
+def test_what_was_dubbed_before_is_found_where_the_same_is_asked_again(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 5))
+    use(program, suite, (DUB, {}))
+    clip = program.line.of_kind("video")[0].clips[0]
+    media = program.project.media_of(clip.media)
+    assert media is not None
+    stamp = Path(media.path).stat().st_mtime_ns
+    use(program, suite, (RESTORE, {}), (DUB, {}))
+    again = program.project.media_of(clip.media)
+    assert again is not None and again.path == media.path and Path(again.path).stat().st_mtime_ns == stamp
+    window = use(program, suite, (DUB, {"language": "fr"}))
+    newer = program.project.media_of(clip.media)
+    assert window.said == ["1 dubbed. "] and newer is not None
+    assert Path(newer.path).parents[2] != Path(media.path).parents[2]  # a run of its own
+    assert len(clip.takes) == 3  # the original, the first, and the one in French
