@@ -12,6 +12,7 @@ from helpers import portrait_pictures, write_movie
 from otio_text import clip, gap, media, timeline, track, write
 from PIL import Image
 
+from visualdub.actor.record import load_record
 from visualdub.cli import run
 from visualdub.edit.cast import Cast, Rule
 from visualdub.edit.footage import PIECE, Footage, choose, find_footage
