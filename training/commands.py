@@ -156,7 +156,8 @@ def adapt(
         sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
     start = Path(prior) if prior not in (None, FROM_SCRATCH) else None
     folder = output or Path(f"{actor}{SUFFIX}")
-    protect([*(s.path for s in sources), start, rehearsal], [folder, run_folder(folder)])
+    read = [*(s.path for s in sources), cast, edit.path if is_edit(edit.path) else None, start, rehearsal]
+    protect(read, [folder, run_folder(folder)])
     require_package_path(folder)
     request = AdaptRequest(
         sources,
