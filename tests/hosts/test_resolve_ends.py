@@ -95,8 +95,9 @@ def bridges_and_services(folder: Path) -> list[psutil.Process]:
 
 def test_the_service_is_started_and_goes_on_without_the_host(machine: Machine) -> None:
     program = machine.program()
-    window = machine.use(program)
-    assert window.said == ["1 dubbed. "], (window.said, window.problems)
+    window = machine.use(program, wants_page=True)
+    page, said = window.said
+    assert page.startswith("http://127.0.0.1:") and said == "1 dubbed. ", (window.said, window.problems)
     assert window.stages[0] == "starting the service"
     alive = [" ".join(p.cmdline()) for p in bridges_and_services(machine.folder)]
     assert any(" serve --root / " in f"{line} " for line in alive)
@@ -104,7 +105,7 @@ def test_the_service_is_started_and_goes_on_without_the_host(machine: Machine) -
     assert vdub(["doctor", "resolve"]) == 0
 
 
-@pytest.mark.parametrize("victim", ["bridge", "service"])
+@pytest.mark.parametrize("victim", ["bridge", "service", "service that stays away"])
 def test_a_bridge_or_service_that_is_killed_leaves_the_timeline_as_it_was_or_finished(
     machine: Machine, victim: str
 ) -> None:
@@ -123,16 +124,17 @@ def test_a_bridge_or_service_that_is_killed_leaves_the_timeline_as_it_was_or_fin
         assert program.project.as_bytes() == before
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr("plugin_resolve.service.AGAIN_S", 60.0 if victim == "bridge" else 5.0)
+    if victim == "service that stays away":
+        monkey.setattr("plugin_resolve.service.AGAIN_S", 2.0)  # given up before it is started again
     try:
         window = machine.use(program, on_progress=kill)
     finally:
         monkey.undo()
     assert killed
-    if victim == "bridge":
+    if victim != "service that stays away":
         assert window.said == ["1 dubbed. "], (window.said, window.problems)
         return
-    assert "did not succeed within 5 s" in window.problems[0] and program.project.as_bytes() == before
+    assert "did not succeed within 2 s" in window.problems[0] and program.project.as_bytes() == before
     end = time.monotonic() + 30
     while any("daemon.worker" in p.cmdline() for p in bridges_and_services(machine.folder)):
         assert time.monotonic() < end, "a worker outlives its service"
