@@ -81,6 +81,8 @@ def test_values_are_found_by_their_bytes() -> None:
         changed(b"abcd", [Change(0, 2, b""), Change(1, 3, b"")])
     with pytest.raises(BadInput, match="no value at e/0"):
         tree.find(["e", 0])
+    with pytest.raises(BadInput, match="ends inside a bracket"):
+        JsonText(b'{"a": [1, {"b": "]}"}').end_of(6)
 
 
 def test_a_dub_is_a_second_active_reference_and_nothing_else_changes(tmp_path: Path) -> None:
