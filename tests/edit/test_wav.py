@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -135,6 +136,10 @@ def test_a_role_hears_the_channel_that_has_its_name(tmp_path: Path, demo_clip: P
     assert heard(lines, anna, ben) == [("anna", [(1,)]), ("ben", [(2,)])]
     assert heard(lines, anna, Rule(actor="ben")) == [("anna", [(1,)]), ("ben", [(0, 2)])]
     assert heard(lines, Rule(actor="ben")) == [("ben", [()])]
+    longer = [replace(line, end_s=Fraction(3)) for line in lines]
+    options = PlanOptions(Cast((Rule(actor="ben"), Rule(actor="anna"))))
+    (shot,) = plan_edit(edit, MediaFinder(edit.path), longer, options).shots
+    assert sum("is 1.000 s longer" in note for note in shot.notes) == 1, "said once, whoever speaks it"
     assert heard(lines, Rule(actor="ben", dialogue="carl")) == []
     (line,), _ = track_lines(edit, "ben")  # no track has the name
     assert (line.track, line.channels) == ("ben", (2,)) and heard([line], ben, anna) == [("ben", [(2,)])]

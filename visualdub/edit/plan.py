@@ -346,9 +346,8 @@ def _spoken(
         ]
         if not mine:
             continue
-        notes += [
-            _fit(line, low, high, options.policy) for line in mine if _fit(line, low, high, options.policy)
-        ]
+        fits = (_fit(line, low, high, options.policy) for line in mine)
+        notes += [said for said in fits if said and said not in notes]  # several may speak one line
         for a, b in overlaps(mine):
             notes.append(f"{a.recording.name} and {b.recording.name} overlap for one face; both move it")
         speaking.append(replace(s, cues=tuple(_cue(line, low, high, shot, edit) for line in mine)))
