@@ -184,7 +184,7 @@ def asked_of(node: Any) -> dubbing.Asked:
 def dub(node: Any) -> versions.Version:
     """Dub what the node asks for, show it, and return its version; from a script, with or without a window.
 
-    Raises `DubError` and `WireError`; the node is then as it was, but for what its status says.
+    Raises `DubError` and `WireError`; the node is then as it was.
     """
     asked = asked_of(_require_ours(node))
     progress = _Progress(node.name()) if nuke.GUI else _Quiet()

@@ -27,6 +27,43 @@ FROM_SCRATCH = "none"  # value of --prior
 NO_CONSENT = 'adapt needs the consent of the person: --consent "who, when, scope"'
 
 
+CastFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cast",
+        metavar="TOML",
+        help="Of an edit: whose its clips are, and how the actor looks.",
+        rich_help_panel="Edits",
+    ),
+]
+Relink = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--relink",
+        metavar="DIR",
+        help="Of an edit: where media lie that moved.",
+        rich_help_panel="Edits",
+    ),
+]
+MostFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--most",
+        metavar="FRAMES",
+        help="Of an edit: most frames to adapt to, those that differ most; 750 by default.",
+        rich_help_panel="Edits",
+    ),
+]
+PlanOnly = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        help="Of an edit: print which frames of which shots are used, and adapt nothing.",
+        rich_help_panel="Edits",
+    ),
+]
+
+
 def adapt(
     clips: Annotated[
         list[str],
@@ -84,41 +121,10 @@ def adapt(
         bool, typer.Option("--random-texture", help="Start the texture at random, as the paper does.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
-    cast: Annotated[
-        Path | None,
-        typer.Option(
-            "--cast",
-            metavar="TOML",
-            help="Of an edit: whose its clips are, and how the actor looks.",
-            rich_help_panel="Edits",
-        ),
-    ] = None,
-    relink: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--relink",
-            metavar="DIR",
-            help="Of an edit: where media lie that moved.",
-            rich_help_panel="Edits",
-        ),
-    ] = None,
-    most: Annotated[
-        int | None,
-        typer.Option(
-            "--most",
-            metavar="FRAMES",
-            help="Of an edit: most frames to adapt to, those that differ most; 750 by default.",
-            rich_help_panel="Edits",
-        ),
-    ] = None,
-    plan: Annotated[
-        bool,
-        typer.Option(
-            "--plan",
-            help="Of an edit: print which frames of which shots are used, and adapt nothing.",
-            rich_help_panel="Edits",
-        ),
-    ] = False,
+    cast: CastFile = None,
+    relink: Relink = None,
+    most: MostFrames = None,
+    plan: PlanOnly = False,
     json: Json = False,
 ) -> None:
     """Train a renderer of one person on a few seconds of footage and write an actor package. Ctrl-C stops,
@@ -150,7 +156,8 @@ def adapt(
         sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
     start = Path(prior) if prior not in (None, FROM_SCRATCH) else None
     folder = output or Path(f"{actor}{SUFFIX}")
-    protect([*(s.path for s in sources), start, rehearsal], [folder, run_folder(folder)])
+    read = [*(s.path for s in sources), cast, edit.path if is_edit(edit.path) else None, start, rehearsal]
+    protect(read, [folder, run_folder(folder)])
     require_package_path(folder)
     request = AdaptRequest(
         sources,

@@ -214,6 +214,10 @@ def test_a_plan_names_who_speaks_or_why_nobody_does(scene: Path, tmp_path: Path)
     assert roles(planned(scene, tmp_path, read_cast(cast)).shots[0]) == [("anna", None)]
     cast.write_text('[[cast]]\nperson = "300,100"\n')
     assert roles(planned(scene, tmp_path, read_cast(cast)).shots[0]) == [("ben", None)]
+    places = (anna, "300,100"), (ben, "100,100")  # the other way round: the cast is believed
+    cast.write_text("".join(f'[[cast]]\nactor = "{a}"\nperson = "{p}"\n' for a, p in places))
+    (turned,) = planned(scene, tmp_path, read_cast(cast)).shots
+    assert roles(turned) == [("ben", None)] and turned.speaking[0].role.person == "100,100"
     cast.write_text('[[cast]]\nperson = "7"\n')
     (missing,) = planned(scene, tmp_path, read_cast(cast)).shots
     assert missing.action == KEEP and "7" in missing.reason

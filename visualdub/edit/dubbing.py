@@ -23,6 +23,7 @@ from scipy.io import wavfile
 from visualdub.actor.package import Actor
 from visualdub.dub import Output, track_shot
 from visualdub.dub_people import Part, dub_people
+from visualdub.edit.host_shape import resolve_notes
 from visualdub.edit.layout import Edit
 from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
@@ -110,7 +111,7 @@ def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Map
         written += report_files(edit)
         written += [p for p in [output.converted_path(plan.edit, plan.language)] if p is not None]
         written += [output.movie_path(s, plan.language) for s in plan.dubbed]
-        written += [output.picture_path(s, plan.language) for s in plan.shots]
+        written.append(output.folder / PICTURES)
         media = [s.media.path for s in plan.shots]
         recordings = [c.recording for s in plan.dubbed for who in s.speaking for c in who.cues]
         looks = [who.role.looks for s in plan.dubbed for who in s.speaking if who.role.looks is not None]
@@ -132,6 +133,9 @@ def dub_planned(
     """Dub every shot of `plan`, then write the edit, its state and its report. actors: by what the plan calls
     them. A shot that cannot be dubbed after all is kept, with its reason.
     """
+    if output.rules.resolve_shape and (notes := resolve_notes(plan)):
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        say("\n".join(notes))
     results: list[ShotResult] = []
     for shot in plan.shots:
         if shot.action == KEEP:

@@ -63,6 +63,7 @@ class Candidate:
     role: Role  # with an actor
     name: str
     likeness: Likeness  # of the actor, or as the cast file shows them
+    named: bool = False  # whether the cast names both the actor and the face
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Enrolled:
         """
         if role.actor is not None:
             shown = self._of_file(role.looks) if role.looks is not None else self._of_actor(role.actor)
-            return [Candidate(role, Path(role.actor).stem, shown)]
+            return [Candidate(role, Path(role.actor).stem, shown, named=role.person is not None)]
         return [
             Candidate(replace(role, actor=path), Path(path).stem, self._of_actor(path))
             for path in self.packages
@@ -240,10 +241,9 @@ class People:
     def speaker(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
         """Who of `candidates` speaks, and what tells so. Raises `Unclear` where nothing does."""
         seen = self.seen(candidates)
-        said = {c.role.person for c in candidates if c.role.person is not None}
-        if len(said) == 1:
-            number = self._tracked(said.pop()).person
-            return self._who_is(number, seen), "the cast names the face"
+        said = {c.role.person for c in candidates}
+        if len(said) == 1 and None not in said:
+            return self._who_is(self._tracked(said.pop()).person, seen), "the cast names the face"
         key = self.shot.source, self.shot.frames
         if key not in self._speakers:
             try:
@@ -260,7 +260,7 @@ class People:
         """The candidates who are in the shot, with the numbers of the faces that are theirs. Raises `Unclear`
         where none of them is, and where a face may be that of two.
         """
-        found = [(c, people_like(self.track, c.likeness)) for c in candidates]
+        found = [(c, self._faces_of(c)) for c in candidates]
         found = [(c, numbers) for c, numbers in found if numbers]
         if not found:
             apart = [
@@ -282,6 +282,12 @@ class People:
             lost = [c for _, _, c in rivals[1:]]
             found = [(c, [n for n in ns if n != number or c not in lost]) for c, ns in found]
         return [(c, numbers) for c, numbers in found if numbers]
+
+    def _faces_of(self, candidate: Candidate) -> list[int]:
+        """The numbers of a candidate's faces: those that the cast names, or that are like them."""
+        if candidate.named:
+            return [self._tracked(candidate.role.person).person]
+        return people_like(self.track, candidate.likeness)
 
     def _who_is(self, number: int, seen: Sequence[tuple[Candidate, list[int]]]) -> Candidate:
         for candidate, numbers in seen:
