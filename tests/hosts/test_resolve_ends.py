@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -80,7 +81,8 @@ def end_service(address: Path) -> None:
     with Client(json.loads(address.read_text())["endpoint"]) as client:
         number = client.status()["pid"]
         client.shutdown()
-    psutil.Process(number).wait(30)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(number).wait(30)
 
 
 def bridges_and_services(folder: Path) -> list[psutil.Process]:
@@ -99,7 +101,7 @@ def test_the_service_is_started_and_goes_on_without_the_host(machine: Machine) -
     page, said = window.said
     assert page.startswith("http://127.0.0.1:") and said == "1 dubbed. ", (window.said, window.problems)
     assert window.stages[0] == "starting the service"
-    alive = [" ".join(p.cmdline()) for p in bridges_and_services(machine.folder)]
+    alive = [" ".join(p.info["cmdline"] or ()) for p in bridges_and_services(machine.folder)]
     assert any(" serve --root / " in f"{line} " for line in alive)
     assert not any(line.endswith("bridge --client DaVinci Resolve") for line in alive)
     assert vdub(["doctor", "resolve"]) == 0
@@ -118,7 +120,7 @@ def test_a_bridge_or_service_that_is_killed_leaves_the_timeline_as_it_was_or_fin
             return
         word = "bridge" if victim == "bridge" else "serve"
         for process in bridges_and_services(machine.folder):
-            if word in process.cmdline():
+            if word in (process.info["cmdline"] or ()):
                 process.send_signal(signal.SIGKILL)
                 killed.append(process.pid)
         assert program.project.as_bytes() == before
@@ -136,7 +138,7 @@ def test_a_bridge_or_service_that_is_killed_leaves_the_timeline_as_it_was_or_fin
         return
     assert "did not succeed within 2 s" in window.problems[0] and program.project.as_bytes() == before
     end = time.monotonic() + 30
-    while any("daemon.worker" in p.cmdline() for p in bridges_and_services(machine.folder)):
+    while any("daemon.worker" in (p.info["cmdline"] or ()) for p in bridges_and_services(machine.folder)):
         assert time.monotonic() < end, "a worker outlives its service"
         time.sleep(0.2)
     window = machine.use(program)
