@@ -200,7 +200,10 @@ def _fill(
         (partial / name).mkdir()
     listed = [{"name": k, "value": v} for k, v in values.items()]
     write_json(partial / VALUES, {"parameterValues": listed})
-    references = {"inputs": {"directories": [], "filenames": []}, "outputs": {"directories": []}}
+    references: dict[str, Any] = {
+        "inputs": {"directories": [], "filenames": []},
+        "outputs": {"directories": []},
+    }
     write_json(partial / ASSETS, {"assetReferences": references})
     return Bundle(partial, job, tuple(placed), cost)
 

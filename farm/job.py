@@ -140,7 +140,7 @@ class JobFile:
         """
         for entry in self._data["shots"]:
             if entry["number"] == number:
-                shot = built(JobShot, entry, self.roots)
+                shot: JobShot = built(JobShot, entry, self.roots)
                 return replace(shot, planned=_probed(shot.planned))
         raise BadInput(f"{self.path} has no shot {number}; expected one of 1 to {len(self.numbers)}")
 
@@ -160,7 +160,8 @@ class JobFile:
         """The job's shot for one of a plan; None where it is kept."""
         for entry in self._data["shots"]:
             if (entry["planned"]["number"], entry["language"]) == (planned.number, plan.language):
-                return built(JobShot, entry, self.roots)
+                shot: JobShot = built(JobShot, entry, self.roots)
+                return shot
         return None
 
     def small_plan(self, shot: JobShot) -> EditPlan:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -347,8 +346,3 @@ def assemble(file: JobFile, shown_as: Path | None = None) -> str:
             results.append(ShotResult(planned, movie_path, made["reason"], drawn=made["drawn"], notes=notes))
         written.append(write_edit(plan, output, results))
     return f"{', '.join(map(str, written))}: {len(file.numbers)} shots"
-
-
-def bytes_of(folder: Path) -> Iterator[int]:
-    """The sizes of the files below a folder."""
-    return (p.stat().st_size for p in folder.rglob("*") if p.is_file())

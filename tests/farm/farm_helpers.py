@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,14 +124,14 @@ def program(folder: Path) -> Path:
 
 
 def openjd_run(
-    template: Path, folder: Path, *arguments: str, **more: Any
+    template: Path, folder: Path, *arguments: str, before: Sequence[str] = (), **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a bundle with OpenJD's own program; its output is one text."""
+    """Run a bundle with OpenJD's own program; its output is one text. before: what starts it as somebody."""
     here = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]), "OMP_NUM_THREADS": "1"}
     code = "import sys; from openjd.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "run", str(template), "-p", f"Program={program(folder)}"]
     return subprocess.run(
-        [*command, *arguments],
+        [*before, *command, *arguments],
         env={**os.environ, **here, **more.pop("env", {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
