@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,7 @@ from visualdub.errors import BadInput, VisualDubError
 
 if TYPE_CHECKING:
     from farm.asked import Asked
+    from farm.bundle import Bundle
     from farm.estimate import Rates
     from farm.job import JobFile
     from visualdub.stages import Progress
@@ -85,33 +87,59 @@ def openjd(
 ) -> None:
     """Write a job bundle for OpenJD (AWS Deadline Cloud): a folder with all that the job needs."""
     given = dict(locals())
+    from farm.submit import submit_bundle
+
+    bundle = _bundle(given)
+    if submit:
+        submit_bundle(bundle.folder)
+
+
+@farm.command("opencue", help="Write the same bundle with an outline for OpenCue, which pycuerun submits.")
+@wraps(openjd)
+def opencue(**given: Any) -> None:
+    """As `openjd`, with `outline.py` in the bundle."""
+    from farm.opencue import write_outline
+    from farm.submit import run_program
+
+    bundle = _bundle(given)
+    script = write_outline(bundle.folder)
+    if not given["json"]:
+        out.print(f"{script}: pycuerun submits it")
+    if given["submit"]:
+        run_program("pycuerun", str(script))
+
+
+def _bundle(given: dict[str, Any]) -> Bundle:
+    """Write the bundle that a command line asks for, and say what it is."""
     from farm.asked import to_adapt, write_bundle
     from farm.bundle import BundleOptions
     from farm.estimate import Rates
     from farm.job import Written
-    from farm.submit import submit_bundle
     from visualdub.speech.performance import PerformanceAdjustments
 
     asked = _asked(given)
-    written = Written(codec, crf, not no_watermark, host, as_default, keep_audio, occluded)
-    mouth = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
-    first = to_adapt(adapt or (), consent, minutes)
+    names = ("codec", "crf", "host", "as_default", "keep_audio", "occluded")
+    written = Written(**{n: given[n] for n in names}, watermark=not given["no_watermark"])
+    mouth = PerformanceAdjustments(given["mouth_gain"], given["smooth"], given["offset_ms"])
+    first = to_adapt(given["adapt"] or (), given["consent"], given["minutes"])
     if mouth != PerformanceAdjustments() and not _is_clip(asked):
-        raise BadInput(f"{source} is an edit, whose shots take no --mouth-gain, --smooth and --offset-ms")
+        raise BadInput(
+            f"{given['source']} is an edit, whose shots take no --mouth-gain, --smooth and --offset-ms"
+        )
+    how = {n: given[n] for n in ("provider", "fast", "chunk", "in_place")}
     with shown_progress() as progress:
-        rates = _measured(asked, progress) if measure else Rates()
-        made = BundleOptions(output, written, mouth, first, provider, fast, chunk, in_place, rates)
-        bundle = write_bundle(asked, made, progress)
-    if json:
-        print_json(bundle.as_dict())
+        rates = _measured(asked, progress) if given["measure"] else Rates()
+        options = BundleOptions(given["output"], written, mouth, first, rates=rates, **how)
+        bundle = write_bundle(asked, options, progress)
+    cost = bundle.as_dict()
+    if given["json"]:
+        print_json(cost)
     else:
-        cost = bundle.as_dict()
         out.print(
             f"{bundle.template}: {cost['shots']} shots, {cost['frames']} frames in chunks of"
             f" {cost['chunk_frames']}, {cost['chunk_minutes_cpu']} minutes each on a CPU"
         )
-    if submit:
-        submit_bundle(bundle.folder)
+    return bundle
 
 
 @farm.command()

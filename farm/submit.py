@@ -36,8 +36,19 @@ def submit_bundle(bundle: Path) -> None:
     """Submit a bundle, its output shown. Raises `BadInput` where the scheduler does not take it or, on this
     machine, a task fails.
     """
-    program = None if shutil.which("vdub") else shutil.which(sys.argv[0])
-    command = command_of(bundle, program)
+    run = None if shutil.which("vdub") else shutil.which(sys.argv[0])
+    _run(command_of(bundle, run))
+
+
+def run_program(name: str, *arguments: str) -> None:
+    """Run another program, its output shown. Raises `BadInput` where it is not installed, or fails."""
+    found = shutil.which(name)
+    if found is None:
+        raise BadInput(f"{name} is not installed; expected it on the path, to submit {' '.join(arguments)}")
+    _run([found, *arguments])
+
+
+def _run(command: list[str]) -> None:
     status = subprocess.run(command, check=False).returncode
     if status != 0:
-        raise BadInput(f"{bundle}: {Path(command[0]).name} ended with status {status}; its output says why")
+        raise BadInput(f"{Path(command[0]).name} ended with status {status}; its output says why")
