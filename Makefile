@@ -42,7 +42,7 @@ properties: .venv/.installed-dev  # docs/properties.md from small clips
 	touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),openvino,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),farm,openvino,dev]"
 	touch $@ .venv/.installed
 
 .venv/.installed-blender: .venv/.installed-dev

@@ -26,6 +26,7 @@ from visualdub.media.pixel_format import bit_depth
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb, planes_to_rgb
 from visualdub.records import digest
+from visualdub.render.changed_samples import Box, Planes, bounds, cut, pasted, within
 from visualdub.render.shot_renderer import FrameInputs, RenderedFrame, ShotRenderer
 from visualdub.stages import Progress, StageClock
 from visualdub.timing import FrameRange
@@ -37,9 +38,6 @@ BEFORE = 0.25  # the share of them that lies before the frame that was asked for
 SKIPPED = 3  # frames that somebody who plays a shot may leave out
 NEVER = -2 - SKIPPED  # in place of the last frame's number, where none was asked for
 CHROMA_MARGIN = 16  # pixels
-ALIGNED = 4  # pixels: bounds lie on whole chroma samples of every pixel format
-Box = tuple[int, int, int, int]  # left, top, right, bottom; half open
-Planes = tuple[NDArray[np.generic], ...]
 log = logging.getLogger(__name__)
 
 
@@ -157,8 +155,8 @@ class ShotFrames:
             "box": list(box),
         }
         arrays = (
-            finished.matte[_rows(box, finished.matte, finished.matte)],
-            *_cut(finished.frame.planes, box),
+            finished.matte[within(box, finished.matte, finished.matte)],
+            *cut(finished.frame.planes, box),
         )
         try:
             self.cache.put(self.key(number), head, arrays)
@@ -239,13 +237,13 @@ class ShotFrames:
             return head, (array,)
         if kind == "matte":
             return {**head, "pixels": "gray"}, (
-                finished.matte[_rows(tuple(head["box"]), finished.matte, finished.matte)],
+                finished.matte[within(tuple(head["box"]), finished.matte, finished.matte)],
             )
         frame = finished.frame
         if kind == "plate":
             frame = next(self.plates.frames(FrameRange(frame.index, frame.index + 1)))
         if pixels == "native":
-            planes = _cut(frame.planes, box) if boxed else frame.planes
+            planes = cut(frame.planes, box) if boxed else frame.planes
             return {**head, "pixels": image.pix_fmt}, planes
         deep = pixels == "rgb" and bit_depth(image.pix_fmt) > 8
         rgb = _rgb(frame, box if boxed else whole, deep)
@@ -257,30 +255,7 @@ def kept_frames(clip: Path) -> KeptFrames:
     return KeptFrames(clip, MOST_KEPT)
 
 
-# ---- what differs from the source --------------------------------------------------------------------------
-
-
-def bounds(matte: NDArray[np.uint8]) -> Box:
-    """The box around what is not 0 in a matte (H, W), grown to multiples of ALIGNED; empty without any."""
-    rows, columns = np.flatnonzero(matte.any(1)), np.flatnonzero(matte.any(0))
-    if len(rows) == 0:
-        return 0, 0, 0, 0
-    height, width = matte.shape
-    left, top = (int(v[0]) // ALIGNED * ALIGNED for v in (columns, rows))
-    right, bottom = (-(-(int(v[-1]) + 1) // ALIGNED) * ALIGNED for v in (columns, rows))
-    return left, top, min(right, width), min(bottom, height)
-
-
-def _rows(box: Box, plane: NDArray[np.generic], luma: NDArray[np.generic]) -> tuple[slice, slice]:
-    """The box of the whole picture, of the shape of `luma`, in a plane of it."""
-    left, top, right, bottom = box
-    down, across = (-(-luma.shape[i] // plane.shape[i]) for i in (0, 1))
-    rows = slice(top // down, min(plane.shape[0], -(-bottom // down)))
-    return rows, slice(left // across, min(plane.shape[1], -(-right // across)))
-
-
-def _cut(planes: Planes, box: Box) -> Planes:
-    return tuple(plane[_rows(box, plane, planes[0])] for plane in planes)
+# ---- frames of the cache -----------------------------------------------------------------------------------
 
 
 def _rgb(frame: Frame, box: Box, deep: bool) -> NDArray[np.generic]:
@@ -292,7 +267,7 @@ def _rgb(frame: Frame, box: Box, deep: bool) -> NDArray[np.generic]:
     # chroma is interpolated across the edge of the box
     x, y = max(left - CHROMA_MARGIN, 0), max(top - CHROMA_MARGIN, 0)
     around = x, y, min(right + CHROMA_MARGIN, image.width), min(bottom + CHROMA_MARGIN, image.height)
-    part = replace(frame, planes=_cut(frame.planes, around))
+    part = replace(frame, planes=cut(frame.planes, around))
     rgb: NDArray[np.generic]
     if deep:
         rgb = np.asarray(np.rint(planes_to_rgb(part.planes, image).clip(0, 1) * 65535), np.uint16)
@@ -308,10 +283,8 @@ def _restored(entry: Entry, frame: Frame, first: int) -> RenderedFrame:
     inside, *parts = entry.arrays
     planes = frame.planes
     if inside.size:
-        matte[_rows(box, matte, matte)] = inside
-        planes = tuple(plane.copy() for plane in frame.planes)
-        for plane, part in zip(planes, parts, strict=True):
-            plane[_rows(box, plane, planes[0])] = part
+        matte[within(box, matte, matte)] = inside
+        planes = pasted(planes, tuple(parts), box)
     light = entry.head["light"]
     known = None if light is None else np.array(light, np.float32)
     inputs = FrameInputs(frame.index - first, frame, None, None, None, entry.head["draw"], known)

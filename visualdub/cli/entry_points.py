@@ -14,6 +14,7 @@ GROUP = "visualdub.commands"
 EXTRA = {
     **{"adapt": "training", "train": "training", "export": "exporters"},
     **dict.fromkeys(("serve", "submit", "jobs", "keys", "bridge"), "service"),
+    "farm": "farm",
 }  # the extra of this project that installs each command
 
 

@@ -1,0 +1,58 @@
+"""The layers of a bundle's outline for OpenCue, which runs in a Python of its own.
+
+Nothing here imports Visual Dub: OpenCue wants a newer protobuf than MediaPipe, so that the two do not fit into
+one process. A layer starts the program `vdub` for each of its chunks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from outline import Outline
+from outline.depend import DependType
+from outline.layer import Layer
+
+LAYERS = "opencue_layers.json"
+CHUNK, FRAME = "{frames}", "{frame}"
+
+
+class TaskLayer(Layer):  # type: ignore[misc]
+    """One step of the job. `words`: the command line, in which CHUNK stands for the frames of a chunk."""
+
+    def __init__(self, name: str, **arguments: Any) -> None:
+        super().__init__(name, **arguments)
+        self.require_arg("words")
+
+    def _execute(self, frames: Any) -> None:
+        """Run the command for the first to the last of `frames`. OpenCue hands its chunks out in order and
+        without gaps; a failure of the command is one of the frame.
+        """
+        numbers = sorted(int(n) for n in frames)
+        chunk = f"{numbers[0]}-{numbers[-1]}"
+        words = [w.replace(CHUNK, chunk).replace(FRAME, str(numbers[0])) for w in self.get_arg("words")]
+        self.system(words, frame=numbers[0])
+
+
+def outline_of(bundle: Path, program: str | None = None) -> Outline:
+    """The outline of a bundle. program: the vdub that tasks run, by default `$VDUB` or the one on the path."""
+    found = json.loads((bundle / LAYERS).read_text(encoding="utf-8"))
+    job = Outline(found["name"], current=True)
+    run = program or os.environ.get("VDUB", "vdub")
+    made: dict[str, Layer] = {}
+    for entry in found["layers"]:
+        words = [run, *(w.replace("{bundle}", str(bundle)) for w in entry["words"])]
+        layer = TaskLayer(
+            entry["name"],
+            words=words,
+            range=entry["range"],
+            chunk=entry["chunk"],
+            type="Render" if entry["chunk"] > 1 else "Util",
+            **entry["needs"],
+        )
+        for other in entry["after"]:
+            layer.depend_on(made[other], DependType.LayerOnLayer)
+        made[entry["name"]] = layer
+    return job
