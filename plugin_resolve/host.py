@@ -190,20 +190,19 @@ class ResolveHost:
     # ---- the media pool ------------------------------------------------------------------------------------
 
     def import_movie(self, path: str) -> Any:
-        """The movie in our bin of the media pool, which is made where it is missing."""
+        """The movie in our bin of the media pool, which is made where it is missing. It is the current one
+        then; `restore_surroundings` opens again what was open.
+        """
         pool = self._project.GetMediaPool()
-        ours, before = self._bin(), pool.GetCurrentFolder()
+        ours = self._bin()
         if self._known_movies is None:
             clips = (ours.GetClipList() or ()) if ours is not None else ()
             self._known_movies = {_path_of(clip): clip for clip in clips}
         if path in self._known_movies:
             return self._known_movies[path]
-        try:
-            ours = ours or pool.AddSubFolder(pool.GetRootFolder(), OURS)
-            pool.SetCurrentFolder(ours)  # media are imported into the current folder, whatever one asks for
-            found = pool.ImportMedia([path])
-        finally:
-            pool.SetCurrentFolder(before)
+        ours = ours or pool.AddSubFolder(pool.GetRootFolder(), OURS)
+        pool.SetCurrentFolder(ours)  # media are imported into the current folder, whatever one asks for
+        found = pool.ImportMedia([path])
         if not found:
             raise HostError(f"Resolve does not import {path}")
         self._known_movies[path] = found[0]

@@ -94,11 +94,17 @@ def shot_facts(report: Mapping[str, Any]) -> dict[int, ShotFacts]:
     """The facts of each shot, by number, out of the report beside a dubbed edit."""
     found = {}
     for shot in report.get("shots", ()):
-        ends = re.fullmatch(r"(\d+):(\d+)", str(shot.get("frames") or ""))
-        if ends is None or not shot.get("drawn"):
+        count = _length(shot.get("frames"))
+        if not count or not shot.get("drawn"):
             continue
-        count = int(ends.group(2)) - int(ends.group(1))
         if shot["action"] == "bake":
             count = shot["timeline"][1] - shot["timeline"][0]
+        count -= sum(_length(run) for run in shot.get("skipped", ()))  # hidden, or marked to be left alone
         found[shot["number"]] = ShotFacts(int(shot["drawn"]), count)
     return found
+
+
+def _length(run: Any) -> int:
+    """The frames of a range A:B; 0 for anything else."""
+    ends = re.fullmatch(r"(\d+):(\d+)", str(run or ""))
+    return 0 if ends is None else int(ends.group(2)) - int(ends.group(1))

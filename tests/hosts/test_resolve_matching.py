@@ -85,11 +85,15 @@ def test_a_clip_of_which_some_frames_are_left_is_partly_dubbed() -> None:
             {"number": 1, "frames": "5:15", "drawn": 10, "action": "dub", "timeline": [0, 10]},
             {"number": 2, "frames": "5:15", "drawn": 4, "action": "dub", "timeline": [10, 20]},
             {"number": 3, "frames": "5:6", "drawn": 8, "action": "bake", "timeline": [20, 28]},
+            {
+                **{"number": 5, "frames": "0:20", "drawn": 14, "action": "dub", "timeline": [30, 50]},
+                "skipped": ["0:4", "18:20"],
+            },
             {"number": 4, "frames": None, "drawn": 0, "action": "keep", "timeline": [28, 30]},
         ]
     }
     facts = shot_facts(report)
-    assert facts == {1: ShotFacts(10, 10), 2: ShotFacts(4, 10), 3: ShotFacts(8, 8)}
+    assert facts == {1: ShotFacts(10, 10), 2: ShotFacts(4, 10), 3: ShotFacts(8, 8), 5: ShotFacts(14, 14)}
     items = [item("a", 1, 0, 10), item("b", 1, 10, 20)]
     whole, part = changes_of([shot(1, "V1", 0, 10), shot(2, "V1", 10, 20)], items, facts)
     assert (whole.state, part.state, part.reason) == (DUBBED, PARTLY, "4 of its 10 frames are redrawn")
