@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,12 @@ from visualdub.actor.package import load_actor
 from visualdub.dub import Output, TrackedShot, dub_shot, track_shot
 from visualdub.edit.shot import plan_shot
 from visualdub.measure.result import Finding, table, write_result
+from visualdub.stages import return_large_blocks
 from visualdub.timing import FrameRange
+from visualdub.wire import BadRequest
 from visualdub.wire.client import Client
 
+BUSY_S = 5.0  # that a dub takes at least, of those that run while clients ask
 IDLE_S = 2.0  # in which a worker decodes frames that may be asked for
 THINK_S = 0.02  # between a reply and the next request of a client
 FIRST_MS, SHARE, CONTROL_MS = 400, 0.9, 100  # what is asked for
@@ -168,6 +171,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="that the clients ask for")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
+    return_large_blocks()  # as `vdub` does, which costs time and keeps memory flat
     with tempfile.TemporaryDirectory(prefix="vd-") as name:
         folder = Path(name)
         roots = (folder, *(p.absolute().parent for p in (args.clip, args.actor, args.dialogue)))
@@ -195,12 +199,17 @@ def measure(case: Case, args: argparse.Namespace) -> tuple[list[str], list[Findi
     case.client.frame(job, case.tracked.shot.frames.start)
     again = 1e3 * (time.perf_counter() - begun)
     case.forget_frames()
-    running = case.submit("busy.mkv")
+    busy = [
+        case.submit(f"busy{n}.mkv", mouth_gain=1 + n / 500) for n in range(2 + int(args.seconds / BUSY_S))
+    ]
     before = psutil.Process().memory_info().rss
     control, errors = many_clients(case.client.endpoint, args.clients, args.seconds)
     grown = psutil.Process().memory_info().rss / before - 1
-    case.client.cancel(running)
-    case.client.wait(running)
+    for job in reversed(busy):
+        with suppress(BadRequest):  # it is done
+            case.client.cancel(job)
+    for job in busy:
+        case.client.wait(job)
     size = f"{case.tracked.shot.info.image.width} x {case.tracked.shot.info.image.height}"
     rows = [
         (f"the first frame of a shot, its last, {size}", *percentiles([far])),

@@ -16,16 +16,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from visualdub.cli.edit import (
-    AsDefault,
-    CastIn,
-    DialogueFolder,
-    DialogueTrack,
-    EditLanguages,
-    Host,
-    Policy,
-    Relink,
-)
 from visualdub.console import (
     Clip,
     Codec,
@@ -38,6 +28,18 @@ from visualdub.console import (
     follow,
     out,
     print_json,
+)
+from visualdub.console_edits import (
+    AsDefault,
+    CastIn,
+    DialogueFolder,
+    DialogueTrack,
+    EditLanguages,
+    Host,
+    Policy,
+    Relink,
+    for_edits_only,
+    refuse_for_edits,
 )
 from visualdub.errors import BadInput
 
@@ -182,8 +184,6 @@ def submit(
     json: Json = False,
 ) -> None:
     """Give the service a clip or an edit to dub; prints the number of the job."""
-    from visualdub.cli.edit import for_edits_only
-    from visualdub.cli.through_service import edit_fields
     from visualdub.edit.reading import is_edit
     from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
@@ -191,7 +191,7 @@ def submit(
     written = EditWritten(output, host, as_default, codec, crf, not no_watermark)
     if is_edit(clip):
         refuse_for_edits(clip, {"--dialogue": dialogue, "--frames": frames, "--face": face, "--draft": draft})
-        asked = edit_fields(EditRequest(clip, actor, words, written, tuple(relink or ())))
+        asked = EditRequest(clip, actor, words, written, tuple(relink or ())).fields()
         with connected(endpoint, key, server_key) as client:
             show_job(client, client.submit_edit(priority, **asked), wait, json)
         return
@@ -211,13 +211,6 @@ def submit(
     }
     with connected(endpoint, key, server_key) as client:
         show_job(client, client.submit("draft" if draft else "final", priority, **asked), wait, json)
-
-
-def refuse_for_edits(edit: Path, given: dict[str, Any]) -> None:
-    """Raise `BadInput` for options that only clips take."""
-    for name, value in given.items():
-        if value:
-            raise BadInput(f"{edit} is an edit, which {name} is not for; expected --dialogue-track")
 
 
 def show_job(client: Client, job: int, wait: bool, json: bool) -> None:

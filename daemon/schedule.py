@@ -57,12 +57,15 @@ class Schedule:
     def add(
         self, kind: str, client: str, digest: str, request: dict[str, Any], **more: Any
     ) -> tuple[Job, bool]:
-        """A new job; or the one that is to do the very same and is not at its end, and True.
+        """A new job; or the one that is to do the very same, is not at its end nor cancelled, and True.
 
         Raises `QueueFull`, and `BadInput` where another job writes one of the same files.
         """
         written = outputs_of(request)
         for job in self.jobs.values():
+            lease = self.leases.get(job.id)
+            if lease is not None and lease.stopping:
+                continue  # it is cancelled; `take` waits until it is at its end
             if job.digest == digest:
                 return job, True
             common = written & outputs_of(job.request)
@@ -107,14 +110,21 @@ class Schedule:
 
     def take(self) -> Job | None:
         """The job whose turn it is: the highest priority; among these of the client with the fewest jobs in
-        work, then with the least work done for it, then the oldest. None where none waits.
+        work, then with the least work done for it, then the oldest. None where none waits, or none but those
+        that write what a job in work does.
         """
         self._resume()
         in_work: dict[str, int] = {}
+        written: set[str] = set()
         for held in self.leases:
             client = self.jobs[held].client
             in_work[client] = in_work.get(client, 0) + 1
-        ready = [job for job in self.jobs.values() if job.state == "queued"]
+            written |= outputs_of(self.jobs[held].request)
+        ready = [
+            job
+            for job in self.jobs.values()
+            if job.state == "queued" and written.isdisjoint(outputs_of(job.request))
+        ]
         return min(
             ready,
             key=lambda j: (-j.priority, in_work.get(j.client, 0), self._served.get(j.client, 0.0), j.id),

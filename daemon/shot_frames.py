@@ -138,7 +138,7 @@ class ShotFrames:
 
     def _fresh(self, run: FrameRange, progress: Progress, renderer: ShotRenderer) -> Generator[RenderedFrame]:
         """Frames of `run` rendered and stored; ends early where somebody else has stored the next ones."""
-        with contextlib.closing(renderer.frames(run, progress)) as frames:  # type: ignore[type-var]
+        with contextlib.closing(renderer.frames(run, progress)) as frames:
             for finished in frames:
                 number = finished.frame.index
                 self._store(number, finished)
@@ -187,7 +187,7 @@ class ShotFrames:
     def _finished(self, number: int, kind: str) -> RenderedFrame:
         one = FrameRange(number, number + 1)
         if kind in ("raw", "uv"):  # what the cache does not keep
-            with contextlib.closing(self._asked.frames(one)) as frames:  # type: ignore[type-var]
+            with contextlib.closing(self._asked.frames(one)) as frames:
                 return next(frames)
         entry = self.cache.get(self.key(number))
         if entry is not None:

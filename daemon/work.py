@@ -129,6 +129,7 @@ def edit(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
             asked.get("watermark", True),
         ),
         tuple(roots.readable(r) for r in asked.get("relink", ())),
+        actors=setting.actors,
         permit=lambda path: roots.readable(str(path.absolute())),
     )
 
@@ -139,7 +140,9 @@ def edit(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
 
     if work.fresh:
         remove_left_over_shots(folder)
-    dubbed = dub_plans(request, plan_request(request, progress), find=consenting, progress=progress)
+    dubbed = dub_plans(
+        request, plan_request(request, progress, consenting), find=consenting, progress=progress
+    )
     return {
         "outputs": [d.as_dict() for d in dubbed],
         "shots": [shot for d in dubbed for shot in d.shots_as_dict()],

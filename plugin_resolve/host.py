@@ -26,6 +26,12 @@ class ResolveHost:
 
     def __init__(self, resolve: Any) -> None:
         self._resolve = resolve
+        # asked for once, until something is added or removed: each call of Resolve's goes to another process
+        self._known_items: dict[str, tuple[Any, int]] | None = None
+        self._known_movies: dict[str, Any] | None = None
+
+    def _forget(self) -> None:
+        self._known_items = self._known_movies = None
 
     # ---- the program ---------------------------------------------------------------------------------------
 
@@ -68,6 +74,7 @@ class ResolveHost:
 
         Raises `HostError` where the project has it no longer.
         """
+        self._forget()
         project, before = self._project, self._line
         if before.GetUniqueId() == uid:
             yield
@@ -79,6 +86,7 @@ class ResolveHost:
                 try:
                     yield
                 finally:
+                    self._forget()
                     project.SetCurrentTimeline(before)
                 return
         raise HostError("the timeline is not in the open project any more; open its project and try again")
@@ -115,14 +123,17 @@ class ResolveHost:
 
     def _objects(self) -> dict[str, tuple[Any, int]]:
         """The clips of all video tracks and the numbers of their tracks, by identifier."""
-        line, found = self._line, {}
-        for track in range(1, line.GetTrackCount("video") + 1):
-            for item in line.GetItemListInTrack("video", track) or ():
-                found[str(item.GetUniqueId())] = (item, track)
-        return found
+        if self._known_items is None:
+            line, found = self._line, {}
+            for track in range(1, line.GetTrackCount("video") + 1):
+                for item in line.GetItemListInTrack("video", track) or ():
+                    found[str(item.GetUniqueId())] = (item, track)
+            self._known_items = found
+        return self._known_items
 
     def items(self) -> list[Item]:
-        """The clips of all video tracks, from the lowest track up."""
+        """The clips of all video tracks, from the lowest track up, as they are now."""
+        self._forget()
         line, start = self._line, int(self._line.GetStartFrame())
         locked = {
             track: bool(line.GetIsTrackLocked("video", track))
@@ -181,18 +192,21 @@ class ResolveHost:
     def import_movie(self, path: str) -> Any:
         """The movie in our bin of the media pool, which is made where it is missing."""
         pool = self._project.GetMediaPool()
-        root, before = pool.GetRootFolder(), pool.GetCurrentFolder()
-        ours = self._bin() or pool.AddSubFolder(root, OURS)
+        ours, before = self._bin(), pool.GetCurrentFolder()
+        if self._known_movies is None:
+            clips = (ours.GetClipList() or ()) if ours is not None else ()
+            self._known_movies = {_path_of(clip): clip for clip in clips}
+        if path in self._known_movies:
+            return self._known_movies[path]
         try:
-            for clip in ours.GetClipList() or ():
-                if clip.GetClipProperty("File Path") == path:
-                    return clip
+            ours = ours or pool.AddSubFolder(pool.GetRootFolder(), OURS)
             pool.SetCurrentFolder(ours)  # media are imported into the current folder, whatever one asks for
             found = pool.ImportMedia([path])
         finally:
             pool.SetCurrentFolder(before)
         if not found:
             raise HostError(f"Resolve does not import {path}")
+        self._known_movies[path] = found[0]
         return found[0]
 
     def _bin(self) -> Any:
@@ -208,7 +222,7 @@ class ResolveHost:
         ours = self._bin()
         if ours is None:
             return
-        pool = self._project.GetMediaPool()
+        pool, self._known_movies = self._project.GetMediaPool(), None
         used = self._movies_used() if paths else set()
         unused = [
             clip
@@ -318,6 +332,7 @@ class ResolveHost:
             line.SetTrackName("video", tracks[0], OURS)
         info = {"mediaPoolItem": media, "startFrame": first, "endFrame": first + length}
         place = {"recordFrame": record, "trackIndex": tracks[0], "mediaType": 1}
+        self._known_items = None
         self._project.GetMediaPool().AppendToTimeline([{**info, **place}])
         for item in line.GetItemListInTrack("video", tracks[0]) or ():
             if (item.GetStart(False), item.GetDuration(False)) == (record, length):
@@ -343,6 +358,7 @@ class ResolveHost:
         for number in reversed(self._our_tracks()):
             if not line.GetItemListInTrack("video", number):
                 line.DeleteTrack("video", number)
+                self._known_items = None
 
     def _delete(self, items: list[Any]) -> None:
         """Delete clips; nothing can be deleted but on the Edit page, and the first try may fail."""
@@ -352,6 +368,7 @@ class ResolveHost:
         with self._page(EDIT_PAGE):
             for _ in range(TRIES):
                 self._line.DeleteClips(items, False)
+                self._known_items = None
                 if gone.isdisjoint(self._objects()):
                     return
         raise HostError("Resolve does not delete our clip; is its track locked?")

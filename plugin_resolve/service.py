@@ -16,7 +16,9 @@ from visualdub.wire import BridgeClient, Unreachable, WireError
 
 LAUNCH = "launch.json"  # beside the package, written by `vdub install`
 START_S = 90.0  # for a service to start and to answer
-AGAIN_S = 60.0  # for a bridge or a service that ended to answer again
+PAGE_S = 20.0  # for its page
+AGAIN_S = 90.0  # for a bridge or a service that ended to answer again
+RESTART_S = 3.0  # after which a service that ended is started again
 POLL_S = 0.4
 NAME = "DaVinci Resolve"
 ENDED = ("done", "failed", "cancelled")
@@ -49,6 +51,7 @@ class Service:
     ) -> None:
         self._command, self._roots, self._tick, self._said = list(command), list(roots), tick, said
         self._client: BridgeClient | None = None
+        self._started = False  # whether the service was started here
 
     def close(self) -> None:
         """End the bridge. The service and its jobs go on."""
@@ -62,7 +65,7 @@ class Service:
             self._reach()
         except Unreachable:
             self._start()
-            self._wait("starting the service", START_S)
+            self._wait("starting the service", START_S, start_after_s=START_S)
 
     def _reach(self) -> None:
         self.close()
@@ -84,11 +87,14 @@ class Service:
         try:
             with open(self._said or os.devnull, "wb") as errors:
                 subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=errors, **apart)
+            self._started = True
         except OSError as e:
             raise Unreachable(f"the service cannot be started: {e}; run vdub doctor resolve") from e
 
-    def _wait(self, said: str, seconds: float) -> None:
+    def _wait(self, said: str, seconds: float, start_after_s: float) -> None:
+        """Try again and again. A service that stays away for `start_after_s` seconds is started, once."""
         end = time.monotonic() + seconds
+        start = time.monotonic() + start_after_s
         while True:
             if not self._tick(said, {}):
                 raise Stopped
@@ -96,6 +102,9 @@ class Service:
                 self._reach()
                 return
             except Unreachable as e:
+                if start_after_s < seconds and time.monotonic() > start:
+                    self._start()
+                    start = end
                 if time.monotonic() > end:
                     raise Unreachable(
                         f"{said} did not succeed within {seconds:.0f} s ({e}); run vdub doctor resolve"
@@ -103,13 +112,17 @@ class Service:
             time.sleep(POLL_S)
 
     def page(self) -> str:
-        """The address of the page, where the service was started here with one; empty otherwise."""
-        try:
-            text = self._said.read_text(encoding="utf-8", errors="replace") if self._said else ""
-        except OSError:
-            return ""
-        found = re.search(r"page at (\S+)", text)
-        return found.group(1) if found else ""
+        """The address of the page, where the service was started here with one; empty otherwise. The page
+        is up a moment after the service.
+        """
+        end = time.monotonic() + PAGE_S
+        while self._said is not None and self._started and time.monotonic() < end:
+            text = self._said.read_text(encoding="utf-8", errors="replace")
+            found = re.search(r"page at (\S+)\s", text)
+            if found is not None:
+                return found.group(1)
+            time.sleep(POLL_S)
+        return ""
 
     @property
     def requests(self) -> BridgeClient:
@@ -120,7 +133,7 @@ class Service:
 
     def follow(self, job: int) -> Row:
         """The job's row once it has ended; cancelled where the artist stops it. A bridge or service that ends
-        is waited for. Raises `Unreachable` where it stays away.
+        is waited for and started again. Raises `Unreachable` where it stays away.
         """
         stopped = False
         while True:
@@ -134,5 +147,5 @@ class Service:
             except Unreachable:
                 if stopped:
                     raise Stopped from None
-                self._wait("the service has ended, waiting for it", AGAIN_S)
+                self._wait("the service has ended, waiting for it", AGAIN_S, RESTART_S)
             time.sleep(POLL_S)

@@ -176,7 +176,7 @@ class Session:
         job = service.requests.submit_edit(
             edit=str(edit),
             output=str(run_folder / DUBBED_FOLDER),
-            actor=actor,
+            actor=actor or None,
             dialogue_track=choices.dialogue_track,
             languages=choices.language or None,
             host="resolve",
@@ -303,13 +303,14 @@ def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Ch
     """The last choices, as far as this timeline has them; otherwise what is likely."""
     known = _read_json(str(folder / SETTINGS))
     tracks = info.sound_tracks
+    folder_of_package = os.path.isdir(str(known.get("actor") or ""))
     likely = [t for t in tracks if re.search(r"dialog|dub|adr|voice", t, re.IGNORECASE)]
     track = known.get("dialogue_track")
     actor = known.get("actor")
     return Choices(
         scope=SELECTED if info.can_select else PLAYHEAD,
         dialogue_track=str(track) if track in tracks else (likely or list(tracks) or [""])[-1],
-        actor=str(actor) if actor in actors else (list(actors) or [""])[0],
+        actor=str(actor) if actor in actors or folder_of_package else (list(actors) or [""])[0],
         language=str(known.get("language", "")),
         folder=str(known.get("folder") or default_folder()),
     )

@@ -58,7 +58,7 @@ class Choices:
 
     scope: str  # SELECTED, PLAYHEAD or WHOLE
     dialogue_track: str
-    actor: str  # a name of the service's library, or the path of a package
+    actor: str  # a name of the service's library, or the path of a package; "": whoever is recognised
     language: str = ""
     folder: str = ""  # where the dubbed movies go
     new_actor: str = ""  # the name of an actor that is made of these clips first

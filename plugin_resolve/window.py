@@ -14,7 +14,7 @@ SCOPES = {
     PLAYHEAD: "the clip under the playhead",
     WHOLE: "the whole timeline",
 }
-NEW_ACTOR = "new, from these clips ..."
+NEW_ACTOR, BY_FACE = "new, from these clips ...", "whoever is recognised"
 PAD = 6
 
 
@@ -88,7 +88,8 @@ class TkWindow:
         ttk.Label(self._form, text=title).grid(columnspan=2, sticky="w", pady=2)
         self._field("scope", "Dub", SCOPES[last.scope], list(scopes))
         self._field("track", "New dialogue on", last.dialogue_track, list(question.info.sound_tracks))
-        self._field("actor", "Actor", last.actor or NEW_ACTOR, [*question.actors, NEW_ACTOR])
+        actors = [*question.actors, BY_FACE, NEW_ACTOR]
+        self._field("actor", "Actor, or a package's folder", last.actor or actors[0], actors, free=True)
         self._field("name", "Name of a new actor", "")
         self._field("consent", "Consent: who, when, scope", "")
         self._field("language", "Language (fr, de; may be empty)", last.language)
@@ -105,7 +106,7 @@ class TkWindow:
         choices = Choices(
             scope=scopes[value["scope"]],
             dialogue_track=value["track"],
-            actor="" if new else value["actor"],
+            actor="" if new or value["actor"] == BY_FACE else value["actor"],
             language=value["language"],
             folder=value["folder"],
             new_actor=value["name"] if new else "",
@@ -118,9 +119,16 @@ class TkWindow:
         return what, choices
 
     def _field(
-        self, name: str, label: str, value: str, values: list[str] | None = None, browse: bool = False
+        self,
+        name: str,
+        label: str,
+        value: str,
+        values: list[str] | None = None,
+        *,
+        browse: bool = False,
+        free: bool = False,
     ) -> None:
-        """A line of the form: a list to choose from, or a text."""
+        """A line of the form: a list to choose from, or a text. free: the list takes other values too."""
         row = self._form.grid_size()[1]
         variable = self._values[name] = tk.StringVar(self.root, value)
         ttk.Label(self._form, text=label).grid(row=row, column=0, sticky="w", pady=2)
@@ -128,7 +136,8 @@ class TkWindow:
         if values is None:
             field = ttk.Entry(self._form, textvariable=variable)
         else:
-            field = ttk.Combobox(self._form, textvariable=variable, values=values, state="readonly")
+            state = "normal" if free else "readonly"
+            field = ttk.Combobox(self._form, textvariable=variable, values=values, state=state)
         field.grid(row=row, column=1, sticky="ew", pady=2)
         if browse:
             button = ttk.Button(self._form, text="...", width=3, command=lambda: self._browse(variable))

@@ -93,10 +93,14 @@ def save_renderer(
 
 
 def write_flat_actor(
-    path: Path, track: Track, write_renderer: Callable[[Path], None] = write_flat_renderer
+    path: Path,
+    track: Track,
+    write_renderer: Callable[[Path], None] = write_flat_renderer,
+    references: NDArray[np.uint8] | None = None,
 ) -> Path:
     """An actor package of the person in `track`, in the track's own face model, whose renderer paints flat
-    skin: fast, and visible where it drew. `write_renderer` writes another one.
+    skin: fast, and visible where it drew. `write_renderer` writes another one. references: crops (R, 256,
+    256, 3) that the actor is recognised by; by default grey ones, which leaves the shape of the face.
     """
     model = track.model
     record = ActorRecord(
@@ -117,7 +121,7 @@ def write_flat_actor(
             track.identity,
             0.0,
             np.zeros(model.n_expression),
-            np.full((1, SIZE, SIZE, 3), 128, np.uint8),
+            np.full((1, SIZE, SIZE, 3), 128, np.uint8) if references is None else references,
             style,
         )
         write_renderer(folder / "renderer.onnx")

@@ -200,6 +200,17 @@ def test_provenance_5() -> None:
     assert read_provenance(FORMATS / "dub-4.mkv").renderer is None
 
 
+def test_provenance_6() -> None:
+    """It names everybody who speaks in the frames, with their own dialogue and consent."""
+    record = read_provenance(FORMATS / "dub-6.mkv")
+    assert [(p.actor, p.dialogue, p.drawn, p.passed) for p in record.people] == [
+        ("ben", "ben.wav", 8, ()),
+        ("anna", "anna.wav", 8, ()),
+    ]
+    assert all(p.consent["who"] == "the test suite" for p in record.people) and record.dialogue == "both.wav"
+    assert read_provenance(FORMATS / "dub-5.mkv").people == ()
+
+
 def test_dataset_1() -> None:
     packed = pytest.importorskip("training.data.packed", reason="the extra `training` is not installed")
     dataset = packed.Dataset(FORMATS / "dataset-1")

@@ -60,14 +60,18 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "actor",
     "render.shot_renderer",
     "dub",
+    "dub_people",
+    "edit.who",
     "edit.dubbing",
     "edit.request",
     "measure",
     "demo",
     "services",
+    "edit.footage",
     "wire",
     "install",
     "console",
+    "console_edits",
     "cli",
 )
 SOCKET_MODULES = {"socket", "socketserver", "http", "urllib", "requests", "asyncio", "zmq"}

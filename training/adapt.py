@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Footage:
 
     clip: AdaptClip
     track: Track  # of the frames to train on
+    whole: Track  # of all frames that were tracked with them
     av_offset_ms: float | None  # ms by which the audio leads the video; None: not known, taken as 0
     frames: FrameSet
 
@@ -183,12 +184,19 @@ def _batches(
     return [ValidationBatch(still_windows(sets, held_out, generator, reference_pool))], sheet_batch
 
 
-def _track(clip: AdaptClip, progress: Progress) -> Track:
-    """The track of the clip's frames. Raises `NoFace` where none of them shows a usable face."""
+def _whole_track(clip: AdaptClip, progress: Progress | None = None) -> Track:
+    """The track of all frames of a clip that are tracked."""
     from visualdub.face.tracker import cached_track
 
-    track, _ = cached_track(clip.path, face=clip.face, progress=progress)
-    if clip.frames is not None:
+    return cached_track(clip.path, frames=clip.within, face=clip.face, progress=progress)[0]
+
+
+def _track(clip: AdaptClip, progress: Progress) -> Track:
+    """The track of the clip's frames. Raises `NoFace` where none of them shows a usable face."""
+    track = _whole_track(clip, progress)
+    if clip.within is not None:
+        track = track.span(clip.frames or clip.within)
+    elif clip.frames is not None:
         track = track.span(clip.frames.within(len(track), clip.path.name))
     if not track.usable.any():
         raise NoFace(
@@ -200,23 +208,22 @@ def _track(clip: AdaptClip, progress: Progress) -> Track:
 
 def _footage(job: AdaptJob, tracks: Sequence[Track], progress: Progress, note: Note | None) -> list[Footage]:
     """The frames of all clips, with the A/V offset of each."""
-    keys = dict.fromkeys((clip.path, clip.face) for clip in job.clips)
-    offsets = {key: _av_offset_ms(*key, note) for key in keys}
+    whole = {replace(clip, frames=None): _whole_track(clip) for clip in job.clips}
+    offsets = {clip: _av_offset_ms(clip.path, track, note) for clip, track in whole.items()}
     footage, view_box = [], job.config.generator.view_box
     for clip, track in zip(job.clips, tracks, strict=True):
-        offset_ms = offsets[clip.path, clip.face]
+        key = replace(clip, frames=None)
+        offset_ms = offsets[key]
         frames = read_frame_set(clip.path, track, view_box, progress, (offset_ms or 0.0) / 1000)
-        footage.append(Footage(clip, track, offset_ms, frames))
+        footage.append(Footage(clip, track, whole[key], offset_ms, frames))
     return footage
 
 
-def _av_offset_ms(path: Path, face: str | None, note: Note | None) -> float | None:
-    """Ms by which the audio leads the video, measured on all of the clip's frames; None where that cannot be
-    measured.
+def _av_offset_ms(path: Path, track: Track, note: Note | None) -> float | None:
+    """Ms by which the audio leads the video, measured on all frames that are tracked; None where that cannot
+    be measured.
     """
-    from visualdub.face.tracker import cached_track
-
-    offset, line = trusted_offset(path, cached_track(path, face=face)[0])
+    offset, line = trusted_offset(path, track)
     if note is not None:
         note(line)
     return None if offset is None else round(1000 * offset)
@@ -252,6 +259,9 @@ def _package(
     stay, which `note` is told.
     """
     longest = max(footage, key=lambda f: int(f.track.usable.sum()))
+    if longest.clip.within is not None:  # pieces of a shot: rest and style are those of the whole of it
+        longest = max(footage, key=lambda f: int(f.whole.usable.sum()))
+        longest = replace(longest, track=longest.whole)
     track, late = longest.track, longest.av_offset_ms
     jaw, expression = rest_pose(track)
     style, line = source_style(longest.clip.path, track, None if late is None else late / 1000)

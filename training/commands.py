@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from visualdub.errors import BadInput
 if TYPE_CHECKING:
     from training.data.prepare import PreparedDataset, Refusal
     from visualdub.actor.record import ActorRecord
+    from visualdub.edit.footage import Footage
     from visualdub.services import AdaptRequest
 
 
@@ -26,12 +27,49 @@ FROM_SCRATCH = "none"  # value of --prior
 NO_CONSENT = 'adapt needs the consent of the person: --consent "who, when, scope"'
 
 
+CastFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cast",
+        metavar="TOML",
+        help="Of an edit: whose its clips are, and how the actor looks.",
+        rich_help_panel="Edits",
+    ),
+]
+Relink = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--relink",
+        metavar="DIR",
+        help="Of an edit: where media lie that moved.",
+        rich_help_panel="Edits",
+    ),
+]
+MostFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--most",
+        metavar="FRAMES",
+        help="Of an edit: most frames to adapt to, those that differ most; 750 by default.",
+        rich_help_panel="Edits",
+    ),
+]
+PlanOnly = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        help="Of an edit: print which frames of which shots are used, and adapt nothing.",
+        rich_help_panel="Edits",
+    ),
+]
+
+
 def adapt(
     clips: Annotated[
         list[str],
         typer.Argument(
-            metavar="CLIP[@A:B]...",
-            help="Clips of one person talking, with the frames to use.",
+            metavar="CLIP[@A:B]...|EDIT",
+            help="Clips of one person talking, with the frames to use; or an edit that shows them.",
             show_default=False,
         ),
     ],
@@ -83,12 +121,18 @@ def adapt(
         bool, typer.Option("--random-texture", help="Start the texture at random, as the paper does.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
+    cast: CastFile = None,
+    relink: Relink = None,
+    most: MostFrames = None,
+    plan: PlanOnly = False,
+    json: Json = False,
 ) -> None:
     """Train a renderer of one person on a few seconds of footage and write an actor package. Ctrl-C stops,
     and the same command resumes.
     """
     from training.core.config import run_folder
     from visualdub.actor.package import SUFFIX, require_package_path
+    from visualdub.edit.reading import is_edit
     from visualdub.services import AdaptClip, AdaptRequest
     from visualdub.storage import protect
 
@@ -96,10 +140,24 @@ def adapt(
         raise BadInput(
             f"--actor {actor!r} is not a name; expected some letters without slashes (the folder is -o)"
         )
-    sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
+    given = {"--cast": cast, "--relink": relink, "--most": most, "--plan": plan, "--json": json}
+    edit = EditFootage(Path(clips[0]), actor, cast, tuple(relink or ()), most)
+    if is_edit(edit.path):
+        for_edits = {"--frames": frames, "--face": face, "more than one edit": clips[1:]}
+        _refuse(edit.path, "an edit", {k: v for k, v in for_edits.items() if v})
+        if json and not plan:
+            raise BadInput(f"{edit.path}: --json is for --plan")
+        footage = edit.find(as_json=json)
+        if plan:
+            return
+        sources = tuple(footage.clips)
+    else:
+        _refuse(edit.path, "no edit", {k: v for k, v in given.items() if v})
+        sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
     start = Path(prior) if prior not in (None, FROM_SCRATCH) else None
     folder = output or Path(f"{actor}{SUFFIX}")
-    protect([*(s.path for s in sources), start, rehearsal], [folder, run_folder(folder)])
+    read = [*(s.path for s in sources), cast, edit.path if is_edit(edit.path) else None, start, rehearsal]
+    protect(read, [folder, run_folder(folder)])
     require_package_path(folder)
     request = AdaptRequest(
         sources,
@@ -116,6 +174,55 @@ def adapt(
         seed,
     )
     _adapt(request)
+
+
+def _refuse(path: Path, what: str, given: dict[str, object]) -> None:
+    """Raise `BadInput` for options that were given and are not for what `path` is."""
+    for name in given:
+        raise BadInput(f"{path} is {what}, which {name} is not for")
+
+
+@dataclass(frozen=True)
+class EditFootage:
+    """An edit that shows an actor, as the options of `vdub adapt` have it."""
+
+    path: Path
+    actor: str
+    cast: Path | None
+    relink: tuple[Path, ...]
+    most: int | None
+
+    def find(self, *, as_json: bool) -> Footage:
+        """The frames to adapt to, which are printed."""
+        from visualdub.edit.cast import Cast, read_cast
+        from visualdub.edit.footage import MOST_FRAMES, find_footage
+        from visualdub.edit.media import MediaFinder
+        from visualdub.edit.reading import read_edit
+
+        cast = read_cast(self.cast) if self.cast else Cast()
+        edit, most = read_edit(self.path), MOST_FRAMES if self.most is None else self.most
+        with shown_progress() as progress:
+            finder = MediaFinder(self.path, self.relink, None, progress)
+            footage = find_footage(edit, finder, self.actor, cast, most=most, progress=progress)
+        if as_json:
+            print_json(footage.as_dict())
+        else:
+            show_footage(footage)
+        return footage
+
+
+def show_footage(footage: Footage) -> None:
+    """Which frames of which shots an actor is adapted to, as a table."""
+    table = Table("#", "clip", "source", "frames", "used", box=None)
+    for shot in footage.shots:
+        frames = "" if shot.frames is None else str(shot.frames)
+        used = f"left out: {shot.reason}" if shot.reason else str(footage.taken(shot))
+        table.add_row(str(shot.number), shot.clip, Path(shot.source).name, frames, used)
+    out.print(table)
+    out.print(
+        f"{footage.actor}: {footage.frame_count} frames in {len(footage.clips)} pieces, those that differ"
+        f" most of {footage.looked_at} that show the face well"
+    )
 
 
 def _adapt(request: AdaptRequest) -> None:

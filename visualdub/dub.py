@@ -38,6 +38,7 @@ from visualdub.records import (
     SIDECARS,
     ChangedBounds,
     DubReport,
+    PersonRecord,
     Provenance,
     WatermarkRecord,
     make_report,
@@ -60,14 +61,20 @@ from visualdub.speech.performance import (
 from visualdub.speech.performance_file import PerformanceFile, Spoken, write_performance_file
 from visualdub.speech.phones import labels_at, lips_of, phone_labels
 from visualdub.speech.predict import SpeechMotion, predict_motion
-from visualdub.speech.retarget import DrivenMotion, DrivenMouth, DriverMouth, driver_mouth, retarget
+from visualdub.speech.retarget import (
+    DrivenMotion,
+    DrivenMouth,
+    DriverMouth,
+    driver_mouth,
+    driver_notes,
+    retarget,
+)
 from visualdub.stages import WAIT, Progress, StageClock, prefetch, return_free_memory
 from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 
 AUDIO_RATE = 16000  # Hz, of the speech model's input
 STATISTICS_S = 30  # seconds of a driver's movie around what is heard; rest and range are measured in them
-LENGTHS_DIFFER_S = 0.1  # seconds by which a recording and the driver's movie may differ without a note
 FINER = 4  # times the clip's rate: how often a mouth is predicted that is moved by a part of a frame
 
 
@@ -230,6 +237,8 @@ class PreparedRender:
     from_cache: bool  # the track was
     notes: list[str] = field(default_factory=list)  # for the report, a line each
     mouth: Mouth = AS_PREDICTED  # where the performance comes from
+    # of a shot in which several speak: each of them, and what they were told to say; empty where one does
+    people: tuple[PersonRecord, ...] = ()
 
 
 def prepare_render(
@@ -277,21 +286,23 @@ def write_frames(
                 for done, frame in enumerate(clock.each(WAIT, frames), 1):
                     with clock.stage("encode"):
                         write(frame)
-                    if frame.inputs.drawn:
+                    if frame.drawn:
                         bounds.add(frame.matte)
+                    if frame.inputs.drawn:
                         light.add(frame.frame.index, frame.inputs.light)
                     progress.report("rendering", done, len(track))
         report = make_report(
             shot.source,
             output.path,
             track,
-            renderer.performance,
+            renderer.shown_performance,
             clock,
             prepared.from_cache,
             skipped=shot.skips(),
             occluded=prepared.occlusion.reasons(),
         )
         report.renderer = renderer.actor.renderer.execution.as_dict()
+        report.people = prepared.people
         report.occluded = occluded_runs(track, prepared.occlusion.reasons(), output.occluded)
         viewer = output_notes(shot.info, output)
         report.notes += [*viewer, *prepared.notes, *light.notes()]
@@ -323,7 +334,7 @@ def shot_audio(shot: Shot) -> NDArray[np.float32]:
 def _cue_audio(cue: DialogueCue) -> NDArray[np.float32]:
     start = round(cue.in_point_s * AUDIO_RATE)
     end = None if cue.duration_s is None else round((cue.in_point_s + cue.duration_s) * AUDIO_RATE)
-    return read_audio(cue.recording, AUDIO_RATE)[start:end]
+    return read_audio(cue.recording, AUDIO_RATE, cue.channels)[start:end]
 
 
 def dialogue_performance(
@@ -352,7 +363,7 @@ def dialogue_performance(
         )
         notes += script.notes
     if driven is not None:
-        notes += driver_notes(audio, tracked.shot, driven)
+        notes += driver_notes(len(audio) / AUDIO_RATE, tracked.shot, driven)
     if actor.style.adapter and adapter is None:
         notes.append(
             f"{actor.record.name} learned to speak with another speech model and speaks the generic way;"
@@ -417,28 +428,6 @@ def driven_motion(tracked: TrackedShot, actor: Actor, mouth: DrivenMouth) -> Dri
     rest = np.concatenate([[actor.rest_jaw], actor.rest_expression[: count - 1]])
     driven = retarget(mouth.driver, track.model, track.identity, actor.style, rest)
     return driven.placed(tracked.shot.cues[0]) if tracked.shot.cues else driven
-
-
-def driver_notes(audio: NDArray[np.float32], shot: Shot, driven: DrivenMotion) -> list[str]:
-    """What the user should know of a driver: how many frames show the mouth, how long movie and dialogue
-    are, and whether there was a choice of people.
-    """
-    driver, cue = driven.driver, shot.cues[0]
-    decides = driven.weight(shot.part.frame_times(), shot.rate) > 0.5
-    notes = [f"{driver.path.name} drives the mouth in {int(decides.sum())} of {len(decides)} frames"]
-    if not decides.all():
-        notes[0] += "; it is predicted from the sound where the driver's mouth is not visible"
-    sound_s = len(audio) / AUDIO_RATE + float(cue.in_point_s - cue.place_s)
-    if cue.recording != driver.path and abs(sound_s - driver.movie_s) > LENGTHS_DIFFER_S:
-        notes.append(
-            f"{cue.recording.name} is {sound_s:.2f} s long and {driver.path.name} {driver.movie_s:.2f} s;"
-            " expected one length, the mouth and the sound start together"
-        )
-    if driver.people > 1:
-        notes.append(
-            f"{driver.path.name} shows {driver.people} people; --driver-face chooses the one who drives"
-        )
-    return notes
 
 
 def frame_periods(info: ClipInfo) -> NDArray[np.int64]:
@@ -530,8 +519,8 @@ def soundtrack(shot: Shot, keep_audio: bool = False) -> AudioSource | None:
     """
     if shot.retime != 1:
         return None
-    if len(shot.cues) > 1:
-        raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one recording")
+    if len(shot.cues) > 1 or any(cue.channels for cue in shot.cues):
+        raise BadInput(f"{shot.source}: {len(shot.cues)} cues in one shot; expected one whole recording")
     clip = AudioSource(shot.source, shot.start_s) if shot.info.has_audio else None
     for cue in shot.cues:
         start = cue.in_point_s - cue.place_s
@@ -586,6 +575,7 @@ def _provenance(renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds
         dialogue=recording.name if recording else None,
         dialogue_hash=content_hash(recording) if recording else None,
         renderer=report.renderer,
+        people=report.people,
         drawn=report.drawn,
         passed=report.passed,
         watermark=watermark,

@@ -69,8 +69,9 @@ class FrameKey:
 
 # ---- provenance --------------------------------------------------------------------------------------------
 
-# Records of format 1 have no `job`, those up to 2 no occluders, up to 3 no driver, up to 4 no renderer.
-FORMAT = 5
+# Records of format 1 have no `job`, those up to 2 no occluders, up to 3 no driver, up to 4 no renderer, up to
+# 5 one person alone.
+FORMAT = 6
 PROVENANCE_SUFFIX = ".provenance.json"
 
 
@@ -80,6 +81,19 @@ class PassedThrough:
 
     frames: str  # half open, A:B
     reason: str
+
+
+@dataclass(frozen=True)
+class PersonRecord:
+    """One of several people who speak in the frames of a dub, as the fields of `Provenance`."""
+
+    actor: str
+    consent: dict[str, Any]
+    prior_hash: str | None
+    dialogue: str
+    dialogue_hash: str
+    drawn: int
+    passed: tuple[PassedThrough, ...]
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,9 @@ class Provenance:
     # what the actor's network ran on, see `Execution.as_dict`: provider, precision, library and mode, and in
     # the fast mode what that costs; None up to format 4
     renderer: dict[str, str] | None = None
+    # where several speak, each of them, the nearest to the camera last; `actor` and `consent` are theirs, and
+    # `dialogue` is what is heard of all. Empty where one speaks
+    people: tuple[PersonRecord, ...] = ()
     synthetic: bool = True  # the mouth in the drawn frames is machine-made
     tool: str = "Visual Dub"
     tool_version: str = field(default_factory=lambda: tool_version())
@@ -180,12 +197,19 @@ def read_provenance(output: Path) -> Provenance:
             )
         mark = raw.pop("watermark")
         box = mark.pop("box")
-        passed = tuple(PassedThrough(**p) for p in raw.pop("passed"))
-        return Provenance(
-            passed=passed, watermark=WatermarkRecord(box=tuple(box) if box else None, **mark), **raw
-        )
+        mark = WatermarkRecord(box=tuple(box) if box else None, **mark)
+        people = tuple(PersonRecord(**{**p, "passed": _runs(p)}) for p in raw.pop("people", ()))
+        return Provenance(passed=_runs(raw), people=people, watermark=mark, **_without(raw, "passed"))
     except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as e:
         raise BadInput(f"{path} is not a provenance record of Visual Dub: {e}") from e
+
+
+def _runs(raw: dict[str, Any]) -> tuple[PassedThrough, ...]:
+    return tuple(PassedThrough(**p) for p in raw["passed"])
+
+
+def _without(raw: dict[str, Any], key: str) -> dict[str, Any]:
+    return {k: v for k, v in raw.items() if k != key}
 
 
 class ChangedBounds:
@@ -271,6 +295,7 @@ class DubReport:
     driver: str | None = None  # the movie of the voice actor who moved the mouth; None: there was none
     driver_hash: str | None = None
     renderer: dict[str, str] | None = None  # what the network ran on, as in `Provenance`
+    people: tuple[PersonRecord, ...] = ()  # where several speak, each of them; `passed` is true of them all
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -32,6 +32,7 @@ class AdaptClip:
     path: Path
     frames: FrameRange | None = None  # None: all frames of the clip
     face: str | None = None  # the face's number, or "X,Y", a point in it; None: the face present for longest
+    within: FrameRange | None = None  # the frames that are tracked, in which `face` counts; None: all of them
 
     @classmethod
     def parse(cls, text: str, frames: str | None, face: str | None) -> AdaptClip:

@@ -139,6 +139,17 @@ def test_a_cancelled_job_that_is_held_ends_with_its_worker(schedule: Schedule) -
     assert job.state == "cancelled" and schedule.take() is None
 
 
+def test_what_is_asked_for_again_after_a_cancellation_is_a_new_job(schedule: Schedule) -> None:
+    """It has its turn once the worker of the cancelled one has let go of the files."""
+    job = add(schedule, "a", "1")
+    schedule.lease(job)
+    assert schedule.cancel(job) is not None
+    again = add(schedule, "a", "1")
+    assert again.id != job.id and schedule.take() is None
+    schedule.end(job, "cancelled", "cancelled")
+    assert schedule.take() is again
+
+
 def test_a_file_that_is_none_of_jobs(tmp_path: Path) -> None:
     (tmp_path / "j.sqlite").write_bytes(b"something else" * 100)
     with pytest.raises(BadInput, match="is no file of jobs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import portrait_pictures, write_movie
 from otio_text import clip, gap, media, span, timeline, track, warp, write
 from scipy.io import wavfile
 
@@ -21,6 +23,7 @@ from visualdub.edit.reading import read_edit
 from visualdub.edit.shot import DialogueCue, plan_shot
 from visualdub.media.audio import read_audio
 from visualdub.media.source import open_source
+from visualdub.records import read_provenance
 from visualdub.timing import FrameRange
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
@@ -126,6 +129,35 @@ def test_a_mouth_is_held_still_where_dialogue_of_an_earlier_shot_is_heard(
     assert [(s["action"], s["drawn"]) for s in report["shots"]] == [("dub", 5), ("dub", 6)]
     assert heard(Path(report["shots"][0]["output"])) == [0]
     assert not read_audio(Path(report["shots"][1]["output"]), WAV_RATE).any()
+
+
+def test_two_people_of_a_shot_speak_and_both_are_heard(
+    talking: Path, flat_actor: Path, tmp_path: Path
+) -> None:
+    alone = portrait_pictures(8)
+    movie = write_movie(tmp_path / "pair.mkv", [np.ascontiguousarray(np.hstack([a, a])) for a in alone])
+    words = [clicks_at(tmp_path / f"{name}.wav", [at]) for name, at in (("A", 1000), ("B", 9000))]
+    sounds = [
+        track(clip("w", 0, 8, RATE, reference=media(str(w), 0, 75, RATE)), kind="Audio", name=w.stem)
+        for w in words
+    ]
+    for one in sounds:
+        one["metadata"] = {"visualdub": {"role": "dub"}}
+    edit = write(tmp_path / "two.otio", timeline(track(shot("pair", movie, 0, 8)), *sounds))
+    other = shutil.copytree(flat_actor, tmp_path / "other.actor")
+    places = ((flat_actor, 160, "A"), (other, 480, "B"))
+    cast = "".join(f'[[cast]]\nactor = "{a}"\nperson = "{x},150"\ndialogue = "{d}"\n' for a, x, d in places)
+    (tmp_path / "cast.toml").write_text(cast)
+    out = tmp_path / "out"
+    arguments = ["dub", str(edit), "-o", str(out), "--cast", str(tmp_path / "cast.toml"), "--codec", "ffv1"]
+    assert run([*arguments, "--dialogue-track", "dub"]) == 0
+    dubbed = out / "shots" / "0001_pair.mkv"
+    assert heard(dubbed) == [1000, 9000]
+    for drawn, plate in zip(pictures(dubbed), pictures(movie), strict=True):
+        changed = drawn[0] != plate[0]
+        assert changed[:, :320].any() and changed[:, 320:].any() and not changed[:40].any()
+    people = read_provenance(dubbed).people
+    assert [(p.dialogue, p.drawn) for p in people] == [("0001_pair_0.wav", 8), ("0001_pair_1.wav", 8)]
 
 
 def test_a_shot_at_another_speed_is_heard_by_the_clock_of_the_edit(talking: Path) -> None:

@@ -11,7 +11,7 @@ from otio_text import clip, gap, media, stack, time, timeline, track, transition
 from visualdub.cli import run
 from visualdub.edit.formats import convert_edit, what_is_lost
 from visualdub.edit.reading import read_edit
-from visualdub.errors import BadInput
+from visualdub.errors import BadInput, OutputError
 
 otio = pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 ADAPTERS = set(otio.adapters.available_adapter_names())
@@ -78,7 +78,9 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
     path = edit_of(tmp_path)
     with pytest.raises(BadInput, match=r"cannot be written as \.txt; expected \.edl \.xml"):
         convert_edit(path, tmp_path / "out.txt")
-    with pytest.raises(BadInput, match="over the edit that it is made from"):
+    with pytest.raises(OutputError, match="is not a folder"):
+        convert_edit(path, tmp_path / "nowhere" / "out.edl")
+    with pytest.raises(BadInput, match="a source is never written to"):
         convert_edit(path, path)
 
 

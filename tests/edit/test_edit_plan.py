@@ -13,10 +13,11 @@ import pytest
 from otio_text import clip, gap, item, media, span, timeline, track, transition, warp, write
 
 from visualdub.edit.cast import Cast, Role, read_cast
-from visualdub.edit.dialogue import Line, folder_lines, track_lines, wav_facts
+from visualdub.edit.dialogue import Line, folder_lines, track_lines
 from visualdub.edit.media import MediaFinder, name_of, path_of, unpack
 from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
+from visualdub.edit.wav import wav_facts
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange
 
@@ -108,20 +109,19 @@ def test_retimes_transitions_and_what_is_hidden_shape_the_frames(tmp_path: Path,
     }
     early = {**marker, "marked_range": span(26, 3, RATE)}
     low = track(
-        shot("slow", demo_clip, 10, 20, effects=[warp(0.8)]),
+        shot("slow", demo_clip, 10, 60, effects=[warp(0.8)]),
         shot("back", demo_clip, 10, 20, effects=[warp(-1)], markers=[early]),
         transition(2, 3, RATE),
         shot("marked", demo_clip, 40, 20, markers=[marker]),
     )
-    over = track(gap(5, RATE), shot("top", demo_clip, 0, 5), gap(50, RATE))
-    planned = {s.clip.name: s for s in plan(tmp_path, low, over, words).shots}
-    assert planned["slow"].frames == FrameRange(10, 26) and planned["slow"].shot.retime == Fraction(4, 5)
-    assert planned["slow"].skipped == (FrameRange(14, 18),)
-    assert planned["back"].action == BAKE and planned["back"].timeline == (20, 43)
+    tops = shot("top", demo_clip, 0, 40), gap(15, RATE), shot("head", demo_clip, 0, 14)
+    planned = {s.clip.name: s for s in plan(tmp_path, low, track(gap(5, RATE), *tops), words).shots}
+    assert planned["slow"].frames == FrameRange(10, 58) and planned["slow"].shot.retime == Fraction(4, 5)
+    assert planned["slow"].skipped == (FrameRange(23, 36),)  # the frames 17 to 32 of the edit
+    assert planned["back"].action == BAKE and planned["back"].timeline == (60, 83)
     assert planned["back"].frames == FrameRange(7, 30)
-    assert planned["back"].skipped == (
-        FrameRange(1, 4),
-    )  # of its movie, whose frame k shows source frame 29-k
+    # of its movie, whose frame k shows source frame 29 - k: 0 and 1 are hidden, 1 to 3 marked
+    assert planned["back"].skipped == (FrameRange(0, 4),)
     assert planned["marked"].frames == FrameRange(38, 60)
     assert planned["marked"].skipped == (FrameRange(42, 45),)
 

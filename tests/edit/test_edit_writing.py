@@ -7,28 +7,33 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from otio_text import clip, media, stack, timeline, track, warp, write
+from otio_text import clip, media, stack, time, timeline, track, warp, write
 
+from visualdub.edit.host_shape import resolve_notes, shaped
 from visualdub.edit.json_spans import Change, JsonText, changed
 from visualdub.edit.layout import Edit, EditClip
 from visualdub.edit.media import Media
-from visualdub.edit.plan import BAKE, DUB, PlannedShot, original_key
+from visualdub.edit.plan import BAKE, DUB, EditPlan, PlannedShot, original_key
 from visualdub.edit.reading import read_edit
 from visualdub.edit.retime import SourceMap
 from visualdub.edit.state import state_path, undo_edit, write_dubbed
-from visualdub.edit.writing import DubbedClip, host_rules, patched
+from visualdub.edit.writing import HOSTS, DubbedClip, host_rules, patched
 from visualdub.errors import BadInput
+from visualdub.media.frame import ClipInfo
+from visualdub.media.movie_writer import picture_info
 from visualdub.timing import FrameRange
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 
 EDITS = Path(__file__).resolve().parents[3] / "shared" / "edits"
 MOVIE = Path("/dubs/001 a#.mkv")
+IMAGE = picture_info(MOVIE, 64, 64, Fraction(24), 1000).image
 
 
 def dub_of(found: EditClip, action: str = DUB, movie: Path = MOVIE) -> DubbedClip:
@@ -76,6 +81,8 @@ def test_values_are_found_by_their_bytes() -> None:
         changed(b"abcd", [Change(0, 2, b""), Change(1, 3, b"")])
     with pytest.raises(BadInput, match="no value at e/0"):
         tree.find(["e", 0])
+    with pytest.raises(BadInput, match="ends inside a bracket"):
+        JsonText(b'{"a": [1, {"b": "]}"}').end_of(6)
 
 
 def test_a_dub_is_a_second_active_reference_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -107,8 +114,9 @@ def test_dubbing_again_replaces_only_our_reference(tmp_path: Path) -> None:
 
 
 def test_readers_that_know_only_the_default_get_the_dub_there(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.otio", timeline(track(clip("a", 5, 20))))
+    path = write(tmp_path / "a.otio", timeline(track(clip("a", 5, 20)), start=time(0)))
     before, after, _ = dub(path, ["a"], host="resolve")
+    after = after.replace(b', "color": null', b"")
     found = written(tmp_path / "b.otio", after).clips[0]
     assert found.node["active"] == "DEFAULT_MEDIA" and original_key(found) == "visualdub original"
     assert found.node["refs"]["DEFAULT_MEDIA"]["url"] == str(MOVIE)
@@ -120,6 +128,50 @@ def test_readers_that_know_only_the_default_get_the_dub_there(tmp_path: Path) ->
     assert b'"target_url": "file:///dubs/001%20a%23.mkv"' in premiere
     with pytest.raises(BadInput, match="--for flame is not known"):
         host_rules("flame")
+
+
+def test_a_document_takes_the_shape_that_resolve_imports(tmp_path: Path) -> None:
+    bare = {k: v for k, v in clip("a", 5, 20).items() if k not in ("enabled", "metadata")}
+    old = {k: v for k, v in clip("b", 7, 9).items() if "reference" not in k}
+    unranged = {**media("media/b 1.mov"), "available_range": None}
+    old |= {"OTIO_SCHEMA": "Clip.1", "media_reference": unranged}
+    far = clip("c", 0, 5, reference=media("file:///x/c%20%23.mov"))
+    path = write(tmp_path / "a.otio", timeline(track(bare, old, stack(track(far)))))
+    _, after, edit = dub(path, ["a"], host="resolve")
+    root = json.loads(after)
+    assert root["global_start_time"] == {"OTIO_SCHEMA": "RationalTime.1", "rate": 24.0, "value": 0.0}
+    first, second, nested = root["tracks"]["children"][0]["children"]
+    third = nested["children"][0]["children"][0]
+    for one in (root["tracks"]["children"][0], first, second, nested, third):
+        assert one["enabled"] is True and one["metadata"] == {} and one["color"] is None
+    references = [c["media_references"]["DEFAULT_MEDIA"] for c in (first, second, third)]
+    urls = [str(MOVIE), str(tmp_path / "media/b 1.mov"), "/x/c #.mov"]
+    assert [r["target_url"] for r in references] == urls
+    assert second["OTIO_SCHEMA"] == "Clip.2" and second["active_media_reference_key"] == "DEFAULT_MEDIA"
+    assert references[1]["available_range"] == second["source_range"]
+    read = written(tmp_path / "b.otio", after)
+    assert [(c.name, c.shown) for c in read.clips] == [(c.name, c.shown) for c in edit.clips]
+    assert shaped(after, edit, ()) == after  # nothing is left to do
+    assert b'"color"' not in dub(path, ["a"], host="premiere")[1]
+
+
+def test_what_resolve_does_not_take_is_said(tmp_path: Path) -> None:
+    inner = stack(track(clip("inner", 0, 9)), name="compound")
+    edit = read_edit(write(tmp_path / "a.otio", timeline(track(clip("a", 5, 20), inner))))
+    info = ClipInfo(Path("a.mov"), "mov", "prores", Fraction(24), 1000, IMAGE, timecode="01:00:00:00")
+    shots = []
+    for found in edit.clips:
+        numbers = SourceMap("plain", Fraction(1), Fraction(found.node["range"][0]), Fraction(1))
+        done = dub_of(found).shot
+        shots.append(
+            replace(done, map=numbers, media=Media(Path("a.mov"), info if found.name == "a" else None))
+        )
+    notes = resolve_notes(EditPlan(edit, tuple(shots)))
+    assert notes[0] == "Resolve does not read compound clips: inner will not be there"
+    assert notes[1].startswith("Resolve may refuse the edit: a count") and len(notes) == 2
+    plain = replace(info, timecode="00:00:00:00")
+    at_zero = tuple(replace(s, media=Media(Path("a.mov"), plain)) for s in shots if s.clip.name == "a")
+    assert resolve_notes(EditPlan(edit, at_zero)) == []
 
 
 def test_a_clip_of_the_old_schema_becomes_one_with_two_references(tmp_path: Path) -> None:
@@ -198,6 +250,29 @@ def test_edits_of_other_programs_keep_every_byte(name: str, tmp_path: Path) -> N
         pieces += [Change(begins, ours.end + 1, b""), Change(key.start, key.end, b'"DEFAULT_MEDIA"')]
     assert hashlib.sha256(changed(after, pieces)).digest() == hashlib.sha256(text).digest()
     assert len(written(tmp_path / "b.otio", after).clips) == len(edit.clips)
+
+
+@pytest.mark.skipif(not EDITS.is_dir(), reason="shared/edits is not beside the checkout")
+def test_what_resolve_wrote_gets_our_references_and_a_colour_alone(tmp_path: Path) -> None:
+    path = Path(shutil.copy(EDITS / "OpenTimelineIO/effects.otio", tmp_path))
+    edit, text = read_edit(path), path.read_bytes()
+    chosen = [c for c in edit.clips if c.enabled and (c.reference() or {}).get("kind") == "external"]
+    after = patched(text, edit, [dub_of(c) for c in chosen], host_rules("resolve"))
+    pruned = after.replace(b', "color": null', b"")
+    plain = patched(text, edit, [dub_of(c) for c in chosen], replace(HOSTS["resolve"], resolve_shape=False))
+    assert pruned.count(b"null") < after.count(b"null")
+    ours, theirs = json.loads(pruned), json.loads(plain)
+    for node, other in zip(nodes(ours), nodes(theirs), strict=True):
+        if node.get("available_range") is not None and other.get("available_range") is None:
+            node["available_range"] = None  # Resolve writes none for stills and generators
+    assert ours == theirs
+
+
+def nodes(value: Any) -> list[dict[str, Any]]:
+    """Every object in a JSON value."""
+    if isinstance(value, dict):
+        return [value, *(n for v in value.values() for n in nodes(v))]
+    return [n for v in value for n in nodes(v)] if isinstance(value, list) else []
 
 
 @pytest.mark.skipif(not EDITS.is_dir(), reason="shared/edits is not beside the checkout")

@@ -34,8 +34,8 @@ class Constant:
 class Program:
     """A running Resolve. take_end_exclusive: how AddTake counts its end, which nobody has measured.
 
-    before_call: called before every call, to end the process there. saved: called after every call, with the
-    project as Live Save would write it.
+    before_call: called before every call, to end the process there. saved: called after every call that may
+    change something, with the project as Live Save would write it.
     """
 
     studio: bool
@@ -127,7 +127,8 @@ class Remote:
         done = getattr(type(self), f"do_{name}", None)
         assert done is not None, f"the double does not know yet what {self.kind}.{name} does"
         result = done(self, *arguments)
-        program.saved(program.project)
+        if not name.startswith("Get"):
+            program.saved(program.project)
         return result
 
     def do_GetUniqueId(self) -> str:

@@ -139,6 +139,8 @@ def test_a_dub_that_is_stopped_leaves_the_script_as_it_was(
     wait_for(app, lambda: not app.host._stops)
     assert (app.script(), version_numbers(str(tmp_path / "cache"))) == (before, [])
     assert app.nuke.double.said == []
+    leases = live_service.schedule.leases
+    wait_for(app, lambda: not any(held.stopping for held in [*leases.values()]))  # the worker has let go
     node.knob("cancel").execute()
     assert "nothing is being dubbed for VisualDub1" in app.nuke.double.said.pop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -266,3 +267,16 @@ def test_the_window_asks_shows_progress_and_stops(display: str) -> None:
     asked = next(t for t in told if isinstance(t, list))
     assert asked == [DUB, "cy", "Cy, today, this film", ""]
     assert told[-2] == "close" and "A new actor needs a name, and who consented" in told[-1]
+
+
+def test_the_page_for_artists_quotes_what_is_really_said() -> None:
+    page = (ROOT / "docs" / "resolve.md").read_text(encoding="utf-8")
+    table = page.split("## When it says")[1].split("\n## ")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert len(quoted) > 10
+    sources = [*(ROOT / "plugin_resolve").glob("*.py"), ROOT / "daemon" / "access.py"]
+    sources += (ROOT / "visualdub" / "edit").glob("*.py")
+    text = " ".join(p.read_text(encoding="utf-8") for p in sources)
+    text = re.sub(r'"\s+f?"', "", text)  # texts that go on in the next line
+    for said in quoted:
+        assert said.replace("launch.json ", "") in text, said

@@ -10,8 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from resolve_double import Program, add_clip, add_line, free_21_0, studio
+from resolve_double import (
+    LineObject,
+    Program,
+    ResolveObject,
+    add_clip,
+    add_line,
+    free_21_0,
+    free_21_1,
+    studio,
+)
 from resolve_scene import (
+    DIALOGUE,
     DUB,
     RESTORE,
     Answers,
@@ -25,6 +35,7 @@ from resolve_scene import (
 )
 
 from plugin_resolve.session import run
+from visualdub.cli import run as vdub
 from visualdub.media.source import open_source
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
@@ -145,3 +156,45 @@ def test_an_edit_without_new_words_is_said_in_one_sentence(suite: Suite) -> None
     program = fill(new(studio), suite, (0, 5, 6))
     window = use(program, suite, (DUB, {"dialogue_track": "None"}))
     assert "has no dialogue track 'None'; its sound tracks are" in window.problems[0]
+
+
+def test_every_edition_and_the_command_give_the_same_frames(suite: Suite, tmp_path: Path) -> None:
+    shots = [(0, 5, 4), (6, 20, 4)]
+    movies: dict[str, list[Any]] = {}
+    for edition in (studio, free_21_0):
+        program = fill(new(edition), suite, *shots)
+        window = use(program, suite, (DUB, {}))
+        assert window.said == ["2 dubbed. "]
+        clips = program.line.of_kind("video")[0].clips
+        shown = [program.project.media_of(c.media) for c in clips]
+        movies[program.project.name] = [p for m in shown if m is not None for p in pictures(m.path)]
+    program = fill(new(free_21_1), suite, *shots)  # its menu: File > Export
+    resolve, exported = ResolveObject(program, ""), tmp_path / "cut.otio"
+    assert LineObject(program, program.project.line).Export(
+        str(exported), resolve.EXPORT_OTIO, resolve.EXPORT_NONE
+    )
+    arguments = ["--for", "resolve", "--dialogue-track", DIALOGUE, "--actor", str(suite.actor)]
+    assert vdub(["dub", str(exported), *arguments, "-o", str(tmp_path / "out")]) == 0
+    found = sorted((tmp_path / "out" / "shots").glob("*.mov"))
+    movies["command"] = [p for path in found for p in pictures(str(path))]
+    first, *others = movies.values()
+    assert len(first) == 8
+    for other in others:
+        assert all((a == b).all() for a, b in zip(first, other, strict=True))
+
+
+def test_what_was_dubbed_before_is_found_where_the_same_is_asked_again(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 5))
+    use(program, suite, (DUB, {}))
+    clip = program.line.of_kind("video")[0].clips[0]
+    media = program.project.media_of(clip.media)
+    assert media is not None
+    stamp = Path(media.path).stat().st_mtime_ns
+    use(program, suite, (RESTORE, {}), (DUB, {}))
+    again = program.project.media_of(clip.media)
+    assert again is not None and again.path == media.path and Path(again.path).stat().st_mtime_ns == stamp
+    window = use(program, suite, (DUB, {"language": "fr"}))
+    newer = program.project.media_of(clip.media)
+    assert window.said == ["1 dubbed. "] and newer is not None
+    assert Path(newer.path).parents[2] != Path(media.path).parents[2]  # a run of its own
+    assert len(clip.takes) == 3  # the original, the first, and the one in French

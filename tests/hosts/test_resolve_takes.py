@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from helpers import write_movie
 from resolve_double import Program, add_clip, add_line, studio
+from resolve_plain import without_uids
 from resolve_scene import with_takes
 from resolve_state import Project
 
@@ -281,22 +281,6 @@ def ends_at(program: Program, folder: Path, step: str, call: int) -> bytes | Non
     return program.project.as_bytes()
 
 
-def without_uids(state: bytes) -> Any:
-    """A project with the identifiers of what the plug-in makes left out: they count on."""
-    values = json.loads(state)
-    names = {m["uid"]: m["path"] for m in values["media"]} | {b["uid"]: b["name"] for b in values["bins"]}
-    text = json.dumps(values)
-    for uid in sorted(names, key=len, reverse=True):
-        text = text.replace(f'"{uid}"', f'"{names[uid]}"')
-    values = json.loads(text)
-    for line in values["lines"]:
-        for track in line["tracks"][1:]:
-            for clip in track["clips"]:
-                clip["uid"] = clip["name"]
-    values["media"].sort(key=lambda m: m["path"])
-    return values
-
-
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("part", [0.03, 0.3, 0.5, 0.6, 0.75, 0.9, 0.97])
 def test_a_process_that_ends_in_the_middle_leaves_the_timeline_as_it_was_or_finished(
@@ -314,6 +298,30 @@ def test_a_process_that_ends_in_the_middle_leaves_the_timeline_as_it_was_or_fini
     after = ends_at(program, folder, step, max(1, round(calls * part)))
     assert after is not None
     assert without_uids(after) in (without_uids(before), without_uids(finished))
+
+
+def test_a_long_timeline_takes_calls_in_proportion(tmp_path: Path) -> None:
+    """Each call of Resolve's goes to another process: twice the clips may not be four times the calls."""
+    calls = []
+    for count in (4, 8):
+        program, source = studio(), movie(tmp_path, "s.mkv", 20)
+        add_line(program)
+        for number in range(count):
+            add_clip(program, source, 10 * number, 0, 10)
+            movie(tmp_path, f"{number}.mov", 10)
+        host = ResolveHost(program.scripting())
+        put_in(host, tmp_path / str(count), dubs_of_all(host, tmp_path))
+        restore_originals(host, host.timeline(), None, tmp_path / str(count))
+        calls.append(len(program.calls))
+    assert calls[1] < 2.3 * calls[0]
+
+
+def dubs_of_all(host: ResolveHost, folder: Path) -> list[Change]:
+    """A take for every clip."""
+    return [
+        Change(item, DUBBED, "", str(folder / f"{n}.mov"), 0, 10, item.start)
+        for n, item in enumerate(host.items())
+    ]
 
 
 def test_items_are_known_by_their_place(scene: Scene) -> None:

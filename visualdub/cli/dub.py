@@ -9,17 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visualdub.cli.edit import (
-    AsDefault,
-    CastIn,
-    DialogueFolder,
-    DialogueTrack,
-    EditLanguages,
-    Host,
-    PlanOnly,
-    Policy,
-    Relink,
-)
 from visualdub.console import (
     Codec,
     Crf,
@@ -40,6 +29,18 @@ from visualdub.console import (
     out,
     print_json,
     shown_progress,
+)
+from visualdub.console_edits import (
+    ActorFolder,
+    AsDefault,
+    CastIn,
+    DialogueFolder,
+    DialogueTrack,
+    EditLanguages,
+    Host,
+    PlanOnly,
+    Policy,
+    Relink,
 )
 from visualdub.errors import ActorError, BadInput
 
@@ -231,6 +232,7 @@ def command(
     dialogue_folder: DialogueFolder = None,
     cast: CastIn = None,
     lang: EditLanguages = None,
+    actors: ActorFolder = Path(),
     longer: Policy = "next-shot",
     relink: Relink = None,
     host: Host = None,
@@ -242,7 +244,8 @@ def command(
     clip in which somebody speaks, in place.
     """
     options = dict(locals())
-    from visualdub.cli.edit import dub_edit, for_edits_only
+    from visualdub.cli.edit import dub_edit
+    from visualdub.console_edits import for_edits_only, refuse_for_edits
     from visualdub.edit.reading import is_edit
     from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
@@ -252,14 +255,14 @@ def command(
         for_clips: dict[str, object] = {"--dialogue": dialogue, "--driver": driver, "--script": script}
         for_clips |= {"--frames": frames, "--face": face, "--fast": fast}
         for_clips |= {"--provider": provider}
-        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()))
-        refused = [name for name, value in for_clips.items() if value]
-        if daemon and not plan and not refused:
+        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()), actors=actors)
+        refuse_for_edits(clip, for_clips)
+        if daemon and not plan:
             from visualdub.cli.through_service import dub_edit_through_service
 
             dub_edit_through_service(request, json)
             return
-        dub_edit(request, refused, plan, json)
+        dub_edit(request, plan, json)
         return
     output = for_edits_only(clip, words, written_as, {"--relink": relink, "--plan": plan})
     if daemon:

@@ -9,96 +9,10 @@ import typer
 from rich.table import Table
 
 from visualdub.console import Json, err, out, print_json, shown_progress
-from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
     from visualdub.edit.plan import EditPlan, PlannedShot
-    from visualdub.edit.request import EditRequest, EditWords, EditWritten
-
-# ---- options of `vdub dub` that are for edits alone --------------------------------------------------------
-
-DialogueTrack = Annotated[
-    str | None,
-    typer.Option(
-        "--dialogue-track",
-        metavar="NAME",
-        help="Of an edit: the sound track with the new words, by its name, number or role; {lang} in it"
-        " stands for the language.",
-        rich_help_panel="Edits",
-    ),
-]
-DialogueFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--dialogue-folder",
-        metavar="DIR",
-        help="Of an edit: recordings named as its clips, or with BWF timecode.",
-        rich_help_panel="Edits",
-    ),
-]
-CastIn = Annotated[
-    Path | None,
-    typer.Option(
-        "--cast",
-        metavar="TOML",
-        help="Of an edit: who speaks in which of its clips.",
-        rich_help_panel="Edits",
-    ),
-]
-EditLanguages = Annotated[
-    str | None,
-    typer.Option(
-        "--lang",
-        metavar="fr,de",
-        help="Of an edit: the languages, each an edit of its own.",
-        rich_help_panel="Edits",
-    ),
-]
-Policy = Annotated[
-    str,
-    typer.Option(
-        "--longer",
-        metavar="next-shot|cut|hold",
-        help="Of an edit: what becomes of dialogue that is longer than its shot, which the edit's sound plays"
-        " on. The next shot speaks on; or it is cut, and the next shot left as it is; or the speaker's"
-        " mouth is held still there.",
-        rich_help_panel="Edits",
-    ),
-]
-Relink = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--relink",
-        metavar="DIR",
-        help="Of an edit: where media lie that moved, found by name and timecode.",
-        rich_help_panel="Edits",
-    ),
-]
-Host = Annotated[
-    str | None,
-    typer.Option(
-        "--for",
-        metavar="resolve|premiere|avid|nuke",
-        help="Of an edit: write what this program insists on.",
-        rich_help_panel="Edits",
-    ),
-]
-AsDefault = Annotated[
-    bool,
-    typer.Option(
-        "--as-default",
-        help="Of an edit: put the dub under DEFAULT_MEDIA, for programs that know no other.",
-        rich_help_panel="Edits",
-    ),
-]
-PlanOnly = Annotated[
-    bool,
-    typer.Option(
-        "--plan",
-        help="Of an edit: print what would become of each clip, and dub nothing.",
-        rich_help_panel="Edits",
-    ),
-]
+    from visualdub.edit.request import EditRequest
 
 # ---- what they ask for -------------------------------------------------------------------------------------
 
@@ -139,30 +53,10 @@ def convert(
         out.print(f"{', '.join(map(str, files))}: loses {lost or 'nothing'}", soft_wrap=True, markup=False)
 
 
-def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dict[str, Any]) -> Path:
-    """The output for a clip. Raises `BadInput` for options that only edits take, and where there is none."""
-    given: dict[str, Any] = {
-        "--dialogue-track": words.track,
-        "--dialogue-folder": words.folder,
-        "--cast": words.cast,
-    }
-    given |= {"--lang": words.languages, "--for": written.host, "--as-default": written.as_default, **more}
-    for name, value in given.items():
-        if value:
-            raise BadInput(f"{clip} is no edit, which {name} is for; expected .otio or another edit")
-    if written.folder is None:
-        raise BadInput(f"{clip}: nowhere to write to; expected -o MOVIE")
-    return written.folder
-
-
-def dub_edit(request: EditRequest, refused: list[str], only_plan: bool, as_json: bool) -> None:
-    """Plan an edit, and unless only the plan is wanted, dub every shot of it. refused: options given that
-    only clips take.
-    """
+def dub_edit(request: EditRequest, only_plan: bool, as_json: bool) -> None:
+    """Plan an edit, and unless only the plan is wanted, dub every shot of it."""
     from visualdub.edit.request import dub_plans, plan_request
 
-    if refused:
-        raise BadInput(f"{request.edit} is an edit, which {refused[0]} is not for; expected --dialogue-track")
     with shown_progress() as progress:
         plans = plan_request(request, progress)
     if only_plan:
@@ -209,8 +103,8 @@ def plan_row(plan: EditPlan, shot: PlannedShot) -> list[str]:
     speaking = shot.speaking
     who = ", ".join(Path(s.role.actor or "?").stem for s in speaking)
     words = ", ".join(
-        f"{c.recording.name} {float(c.in_point_s):.2f}+{float(c.duration_s or 0):.2f} s"
-        f" at {float(c.place_s):.2f}"
+        f"{c.recording.name}{channels_text(c.channels)} {float(c.in_point_s):.2f}"
+        f"+{float(c.duration_s or 0):.2f} s at {float(c.place_s):.2f}"
         for s in speaking
         for c in s.cues
     )
@@ -227,6 +121,11 @@ def plan_row(plan: EditPlan, shot: PlannedShot) -> list[str]:
         who,
         words,
     ]
+
+
+def channels_text(channels: tuple[int, ...]) -> str:
+    """The channels of a cue, counted from 1 as recorders do; empty for all."""
+    return f"[{','.join(str(c + 1) for c in channels)}]" if channels else ""
 
 
 def show_dubbed(edit: Path, shots: list[dict[str, Any]]) -> None:

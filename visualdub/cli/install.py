@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visualdub.console import Json, out, print_json
+from visualdub.install import HOSTS
 
 if TYPE_CHECKING:
     from visualdub.install.files import Step
 
 HostName = Annotated[
-    str, typer.Argument(metavar="HOST", help="The application: resolve, nuke or blender.", show_default=False)
+    str, typer.Argument(metavar="HOST", help=f"The application: {', '.join(HOSTS)}.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 

@@ -61,35 +61,12 @@ def dub_through_service(
             follow(client, job, options["json"])
 
 
-def edit_fields(request: EditRequest) -> dict[str, Any]:
-    """The fields of `schema.EditOptions`. Raises `BadInput` where nothing says where to write to."""
-    words, written = request.words, request.written
-    if written.folder is None:
-        raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR")
-    return {
-        "edit": _absolute(request.edit),
-        "output": _absolute(written.folder),
-        "actor": request.actor and (_package(request.actor) or request.actor),
-        "dialogue_track": words.track,
-        "dialogue_folder": _absolute(words.folder),
-        "cast": _absolute(words.cast),
-        "languages": words.languages,
-        "longer": words.longer,
-        "relink": [_absolute(folder) for folder in request.relink],
-        "host": written.host,
-        "as_default": written.as_default,
-        "codec": written.codec,
-        "crf": written.crf,
-        "watermark": written.watermark,
-    }
-
-
 def dub_edit_through_service(request: EditRequest, json: bool) -> None:
     """Submit a job for an edit, show how far it is, and what became of its clips. Raises as above."""
     from visualdub.cli.edit import show_dubbed
     from visualdub.wire.client import Client
 
-    asked = edit_fields(request)
+    asked = request.fields()
     with Client(client="vdub dub") as client:
         row = follow(client, client.submit_edit(**asked), json)
     if not json:

@@ -4,16 +4,19 @@
     clip = "INT_*"           # the clip's or the media's name; * and ? stand for anything
     track = "V1"             # the video track's label or name
     actor = "anna.actor"     # a package or its name
-    person = "0"             # as --face: a number of track --people, or X,Y
-    dialogue = "Anna"        # the dialogue track, or the channel name of the recording
+    person = "0"             # as --face: a number of track --people, or X,Y; or anna.jpg, see below
+    dialogue = "Anna"        # the dialogue track, or the name of a channel of the recordings
     dub = false              # leave these shots alone
 
 Every key may be left out; a rule without `clip` and `track` holds for all shots. The first rule of each
-actor that fits a shot counts, and `dub = false` before all others.
+actor that fits a shot counts, and `dub = false` before all others. Where `actor` is left out, it is the
+enrolled actor whose face is in the shot. `person` may also be a picture, a clip or an actor package that
+shows the person as they look in this edit: whoever looks like it is played by `actor`.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,6 +27,7 @@ from visualdub.edit.layout import EditClip
 from visualdub.edit.media import name_of
 from visualdub.errors import BadInput
 
+_FACE = re.compile(r"\d+(\+\d+)*|[\d.]+,[\d.]+")  # what `--face` takes
 _KEYS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("clip", "track", "actor", "dialogue"), (str,)),
     **{"person": (str, int), "dub": (bool,)},
@@ -36,7 +40,8 @@ class Role:
 
     actor: str | None  # package folder or name; None: nobody said who
     person: str | None = None  # as `--face`
-    dialogue: str | None = None  # the track whose lines are theirs; None: all
+    dialogue: str | None = None  # the track or channel that is theirs; None: whatever is nobody else's
+    looks: Path | None = None  # a picture, clip or actor package that shows them as they look in the edit
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Rule:
     person: str | None = None
     dialogue: str | None = None
     dub: bool = True
+    looks: Path | None = None
 
     def fits(self, clip: EditClip) -> bool:
         """Whether it holds for a clip."""
@@ -72,16 +78,20 @@ class Cast:
         meta, over = clip.meta, clip.track_meta
         if meta.get("skip") is True or over.get("skip") is True:
             return "it is marked to be left alone"
-        if isinstance(meta.get("actor"), str):
-            person, dialogue = meta.get("person"), meta.get("dialogue")
-            return [Role(meta["actor"], None if person is None else str(person), dialogue)]
+        kinds: dict[str, type | tuple[type, ...]] = {"actor": str, "person": (str, int), "dialogue": str}
+        said = {key: meta[key] for key, kind in kinds.items() if isinstance(meta.get(key), kind)}
+        if said:
+            person = None if "person" not in said else str(said["person"])
+            return [Role(said.get("actor", self.actor), person, said.get("dialogue"))]
         fitting = [rule for rule in self.rules if rule.fits(clip)]
         if any(not rule.dub for rule in fitting):
             return "the cast file leaves it alone"
-        roles: dict[str, Role] = {}
+        roles: dict[str | None, Role] = {}
         for rule in fitting:
-            if rule.actor is not None:
-                roles.setdefault(rule.actor, Role(rule.actor, rule.person, rule.dialogue))
+            actor = rule.actor or self.actor
+            if actor is not None or rule.person is not None or rule.dialogue is not None:
+                key = actor or f"{rule.person} {rule.dialogue}"
+                roles.setdefault(key, Role(actor, rule.person, rule.dialogue, rule.looks))
         return list(roles.values()) or [Role(self.actor)]
 
 
@@ -117,4 +127,14 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
     if isinstance(values.get("actor"), str):
         beside = path.parent / values["actor"]
         values["actor"] = str(beside) if beside.is_dir() else values["actor"]
+    looks = path.parent / values.get("person", "")
+    if not _FACE.fullmatch(values.get("person", "0")):
+        if not looks.exists():
+            raise BadInput(
+                f"{path}: entry {number} has the person {values['person']!r}; expected a number,"
+                " X,Y or a file that shows them"
+            )
+        if "actor" not in values:
+            raise BadInput(f"{path}: entry {number} shows a person and names no actor; expected actor = ...")
+        values |= {"person": None, "looks": looks}
     return Rule(**values)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from xml.etree import ElementTree
 
 from visualdub.edit.layout import Edit, EditClip, media_frame
 from visualdub.edit.media import path_of
 from visualdub.edit.retime import exact
+from visualdub.edit.wav import SUFFIXES, ChannelNames, WavFacts, channels_named, wav_facts
 from visualdub.errors import BadInput
 
 # What becomes of dialogue that is longer than its shot: its speaker says it in the next shots too; no mouth
 # says it and the next shots are left as they are; or the speaker's mouth stays still in them.
 POLICIES = ("next-shot", "cut", "hold")
-_LARGEST_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,36 @@ class Line:
     end_s: Fraction
     track: str = ""  # the sound track's name, or the recording's own
     clip: EditClip | None = None  # of a folder: the clip that it is for
+    names: ChannelNames = ()  # of the recording's channels, where they have any
+    channels: tuple[int, ...] = ()  # those that are heard, from 0; empty: all
 
+    def heard_by(self, dialogue: str | None) -> tuple[int, ...] | None:
+        """The channels in which somebody speaks whose track or channel has a name, empty for all; None where
+        they do not speak in this line. dialogue: None for somebody who speaks whatever there is.
+        """
+        if dialogue is None or dialogue.casefold() == self.track.casefold():
+            return self.channels
+        named = channels_named(self.names, dialogue)
+        return tuple(i for i in named if not self.channels or i in self.channels) or None
 
-@dataclass(frozen=True)
-class WavFacts:
-    """What a WAV file says of itself."""
+    def channels_of(self, dialogue: str | None, named: Iterable[str]) -> tuple[int, ...] | None:
+        """The channels of one of those who speak in a shot: what has their name, or else what has nobody's.
 
-    rate: int  # Hz
-    samples: int
-    time_reference: int | None = None  # samples after midnight (BWF `bext`)
-    tracks: tuple[str, ...] = ()  # names of its channels (iXML)
+        named: the names of all of them.
+        """
+        return self.left_to(named) if dialogue is None else self.heard_by(dialogue)
+
+    def left_to(self, others: Iterable[str]) -> tuple[int, ...] | None:
+        """As `heard_by`, of somebody who speaks whatever none of `others` does, who are known by name."""
+        taken: set[int] = set()
+        for name in others:
+            channels = self.heard_by(name)
+            if channels == self.channels:
+                return None
+            taken.update(channels or ())
+        if not taken:
+            return self.channels
+        return tuple(i for i in self.channels or range(len(self.names)) if i not in taken) or None
 
 
 # ---- tracks ------------------------------------------------------------------------------------------------
@@ -51,7 +70,8 @@ def track_lines(edit: Edit, wanted: str, language: str | None = None) -> tuple[l
 
     wanted: the track's name, its number (2 or A2), or its `metadata.visualdub.role`; `{lang}` in it stands
     for the language. Where several tracks have that name or role, those whose `metadata.visualdub.language`
-    is `language` count. Raises `BadInput` where there is none.
+    is `language` count. Where no track has the name, a channel of the recordings may: of these, the channel
+    alone is heard. Raises `BadInput` where there is none.
     """
     name = wanted.replace("{lang}", language or "")
     tracks = {c.track: (c.track_name, c.track_meta) for c in edit.sound}
@@ -61,19 +81,38 @@ def track_lines(edit: Edit, wanted: str, language: str | None = None) -> tuple[l
         chosen = speaking or chosen
     if not chosen:
         chosen = [label for label in tracks if label == name or label == f"A{name}"]
+    found = [(clip, _line_of(clip, edit)) for clip in edit.sound if clip.enabled]
     if not chosen:
+        named = [line for _, line in found if isinstance(line, Line) and channels_named(line.names, name)]
+        if named:
+            return [replace(n, track=name, channels=channels_named(n.names, name)) for n in named], []
         there = ", ".join(f"{label} {title!r}" for label, (title, _) in tracks.items()) or "none"
         raise BadInput(f"{edit.path} has no dialogue track {name!r}; its sound tracks are: {there}")
     lines, problems = [], []
-    for clip in edit.sound:
-        if clip.track not in chosen or not clip.enabled:
+    for clip, line in found:
+        if clip.track not in chosen:
             continue
-        line = _line_of(clip, edit)
         if isinstance(line, Line):
             lines.append(line)
+            problems += _not_named(line.recording)
         else:
             problems.append(f"the dialogue {clip.name!r} is left out: {line}")
-    return lines, problems
+    return lines, list(dict.fromkeys(problems))
+
+
+def _not_named(recording: Path) -> list[str]:
+    """Why the names of a recording's channels are not known, where it has some."""
+    try:
+        problem = wav_facts(recording).problem if recording.suffix.lower() in SUFFIXES else None
+    except BadInput:
+        return []
+    return [f"{recording.name}: {problem}"] if problem else []
+
+
+def sound_lines(edit: Edit) -> list[Line]:
+    """All that an edit plays, as far as it can be read."""
+    found = (_line_of(clip, edit) for clip in edit.sound if clip.enabled)
+    return [line for line in found if isinstance(line, Line)]
 
 
 def _line_of(clip: EditClip, edit: Edit) -> Line | str:
@@ -100,7 +139,11 @@ def _line_of(clip: EditClip, edit: Edit) -> Line | str:
         in_point_s = exact(value) / exact(rate)
     if in_point_s < 0:
         return f"it starts {float(-in_point_s):.3f} s before its recording"
-    return Line(path, in_point_s, start_s, clip.end_s, clip.track_name or clip.track)
+    names: ChannelNames = ()
+    if path.suffix.lower() in SUFFIXES:
+        with contextlib.suppress(BadInput):
+            names = wav_facts(path).channels
+    return Line(path, in_point_s, start_s, clip.end_s, clip.track_name or clip.track, names=names)
 
 
 # ---- folders -----------------------------------------------------------------------------------------------
@@ -126,12 +169,15 @@ def folder_lines(edit: Edit, folder: Path, language: str | None = None) -> tuple
     for path in recordings:
         facts = wav_facts(path)
         length_s = Fraction(facts.samples, facts.rate)
-        track = facts.tracks[0] if facts.tracks else path.stem
+        track = facts.channels[0][0] if len(facts.channels) == 1 else path.stem
+        problems += [f"{path.name}: {facts.problem}"] if facts.problem else []
         stem = re.sub(rf"[._-]{re.escape(language)}$", "", path.stem) if language else path.stem
         named = clips.get(stem.lower(), [])
         if len(named) == 1:
             start_s = Fraction(named[0].visible[0][0]) / edit.rate
-            lines.append(Line(path, Fraction(0), start_s, start_s + length_s, track, named[0]))
+            lines.append(
+                Line(path, Fraction(0), start_s, start_s + length_s, track, named[0], facts.channels)
+            )
             continue
         placed = _by_timecode(path, facts, edit, track)
         if isinstance(placed, Line):
@@ -153,51 +199,7 @@ def _by_timecode(path: Path, facts: WavFacts, edit: Edit, track: str) -> Line | 
     if ends <= 0 or begins >= edit.frame_count / edit.rate:
         return "its timecode lies outside the edit"
     early = max(Fraction(0), -begins)
-    return Line(path, early, begins + early, ends, track)
-
-
-def wav_facts(path: Path) -> WavFacts:
-    """Length, timecode and channel names of a WAV file (RIFF, RF64 or BW64). Raises `BadInput` for others."""
-    rate = block = size = 0
-    reference: int | None = None
-    tracks: tuple[str, ...] = ()
-    with path.open("rb") as f:
-        head = f.read(12)
-        if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
-            raise BadInput(f"{path} is no WAV file; expected RIFF, RF64 or BW64")
-        large = 0
-        while len(header := f.read(8)) == 8:
-            name, length = header[:4], struct.unpack("<I", header[4:])[0]
-            if name == b"data":
-                size = large if length == 0xFFFFFFFF else length
-                f.seek(size + size % 2, 1)
-                continue
-            body = f.read(length) if length <= _LARGEST_CHUNK else b""
-            f.seek(length - len(body) + length % 2, 1)
-            if name == b"ds64" and len(body) >= 16:
-                large = struct.unpack("<Q", body[8:16])[0]
-            elif name == b"fmt " and len(body) >= 16:
-                rate, block = struct.unpack("<I", body[4:8])[0], struct.unpack("<H", body[12:14])[0]
-            elif name == b"bext" and len(body) >= 346:
-                reference = struct.unpack("<Q", body[338:346])[0]
-            elif name == b"iXML":
-                tracks = _ixml_tracks(body)
-    if rate == 0 or block == 0:
-        raise BadInput(f"{path} has no format; expected a WAV file of PCM samples")
-    available = max(0, min(size, path.stat().st_size))
-    return WavFacts(rate, available // block, reference, tracks)
-
-
-def _ixml_tracks(body: bytes) -> tuple[str, ...]:
-    text = body.rstrip(b"\0").decode("utf-8", "replace")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        return ()
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError:
-        return ()
-    names = (t.findtext("NAME") for t in root.iter("TRACK"))
-    return tuple(name.strip() for name in names if name and name.strip())
+    return Line(path, early, begins + early, ends, track, names=facts.channels)
 
 
 # ---- overlaps ----------------------------------------------------------------------------------------------

@@ -21,20 +21,24 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from visualdub.actor.package import Actor
-from visualdub.dub import Output, dub_shot, track_shot
+from visualdub.dub import Output, track_shot
+from visualdub.dub_people import Part, dub_people
+from visualdub.edit.host_shape import resolve_notes
 from visualdub.edit.layout import Edit
 from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
 from visualdub.edit.report import PICTURES, ShotMade, report_files, write_edit_report
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.edit.state import ORIGINAL_SUFFIX, STATE_SUFFIX, write_dubbed
+from visualdub.edit.who import looks_of
 from visualdub.edit.writing import DubbedClip, HostRules, patched
 from visualdub.errors import BadInput
+from visualdub.face.recognise import only_frames_of
+from visualdub.media.audio import channel_weights
 from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_writer import MovieWriter
 from visualdub.media.sound_decoder import DecodedSound, at_rate
 from visualdub.media.source import open_source
-from visualdub.records import DubReport
 from visualdub.stages import Progress
 from visualdub.storage import content_hash, protect, require_writable, write_json
 from visualdub.timing import FrameRange, shift_timecode
@@ -44,7 +48,7 @@ WAV_RATE = 48000  # Hz, where recordings of several rates meet in one shot
 QUIET = 0.1  # of the loudest channel's power; quieter ones are left out of a shot's dialogue
 SHOTS, DIALOGUE = "shots", "dialogue"  # folders beside a dubbed edit
 BAKING = ".baking-"  # how the folders begin in which a shot's frames lie while it is dubbed
-_VERSION = 1
+_VERSION = 2
 
 Say = Callable[[str], None]
 
@@ -107,10 +111,11 @@ def check_edit_output(plans: Sequence[EditPlan], output: EditOutput, actors: Map
         written += report_files(edit)
         written += [p for p in [output.converted_path(plan.edit, plan.language)] if p is not None]
         written += [output.movie_path(s, plan.language) for s in plan.dubbed]
-        written += [output.picture_path(s, plan.language) for s in plan.shots]
+        written.append(output.folder / PICTURES)
         media = [s.media.path for s in plan.shots]
         recordings = [c.recording for s in plan.dubbed for who in s.speaking for c in who.cues]
-        protect([plan.edit.path, *media, *recordings, *(a.folder for a in actors.values())], written)
+        looks = [who.role.looks for s in plan.dubbed for who in s.speaking if who.role.looks is not None]
+        protect([plan.edit.path, *media, *recordings, *looks, *(a.folder for a in actors.values())], written)
     for folder in (output.folder, *(output.folder / name for name in (SHOTS, DIALOGUE, PICTURES))):
         folder.mkdir(parents=True, exist_ok=True)
     for plan in plans:
@@ -128,6 +133,9 @@ def dub_planned(
     """Dub every shot of `plan`, then write the edit, its state and its report. actors: by what the plan calls
     them. A shot that cannot be dubbed after all is kept, with its reason.
     """
+    if output.rules.resolve_shape and (notes := resolve_notes(plan)):
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        say("\n".join(notes))
     results: list[ShotResult] = []
     for shot in plan.shots:
         if shot.action == KEEP:
@@ -186,39 +194,34 @@ def dub_planned_shot(
             shot = plan_shot(bake(plan, planned, Path(scratch) / "baked.mkv", progress), progress=progress)
             shot = replace(shot, skipped=planned.skipped)
         length_s = Fraction(len(shot.frames)) / (shot.rate * shot.retime)
-        drawn, notes, passed = 0, list[str](), dict[str, None]()
+        parts = []
         for number, who in enumerate(planned.speaking):
-            final = number == len(planned.speaking) - 1
-            target = movie if final else Path(scratch) / f"{number}.mkv"
             words = output.folder / DIALOGUE / f"{movie.stem}_{number}.wav"
             write_dialogue(who.cues, length_s, words)
-            settings = Output(target, output.codec if final else None, output.crf, watermark=output.watermark)
-            report = _speak(shot, who, words, actors[who.role.actor or ""], settings, progress)
-            drawn, notes = max(drawn, report.drawn), notes + report.notes
-            passed |= dict.fromkeys(run.reason for run in report.passed)
-            if not final:
-                shot = _next_pass(target, shot, progress)
-    if drawn == 0:
+            parts.append(_part(shot, who, words, actors[who.role.actor or ""], progress))
+        sound = parts[0].cue
+        if len(parts) > 1:
+            sound = DialogueCue(output.folder / DIALOGUE / f"{movie.stem}.wav")
+            write_dialogue([c for who in planned.speaking for c in who.cues], length_s, sound.recording)
+        settings = Output(movie, output.codec, output.crf, watermark=output.watermark)
+        report = dub_people(parts, sound, settings, progress=progress)
+    if report.drawn == 0:
         movie.unlink(missing_ok=True)
+        passed = dict.fromkeys(run.reason for run in report.passed)
         raise BadInput(f"none of its frames is redrawn: {', '.join(passed)}")
-    write_json(beside, {"job": job, "drawn": drawn})
-    return ShotResult(planned, movie, drawn=drawn, notes=tuple(notes))
+    write_json(beside, {"job": job, "drawn": report.drawn})
+    return ShotResult(planned, movie, drawn=report.drawn, notes=tuple(report.notes))
 
 
-def _speak(
-    shot: Shot, who: Speaking, words: Path, actor: Actor, settings: Output, progress: Progress | None
-) -> DubReport:
-    """One person of a shot speaks."""
-    likeness = actor.likeness if who.role.person is None else None
+def _part(shot: Shot, who: Speaking, words: Path, actor: Actor, progress: Progress | None) -> Part:
+    """One person of a shot, with what they say in it."""
+    shown = None if who.role.looks is None else looks_of(who.role.looks)
+    likeness = shown or (actor.likeness if who.role.person is None else None)
     tracked = track_shot(shot, who.role.person, progress, likeness)
-    return dub_shot(tracked, DialogueCue(words), actor, settings, progress=progress)
-
-
-def _next_pass(movie: Path, shot: Shot, progress: Progress | None) -> Shot:
-    """The shot for the next person: the frames of `movie`, in which the first has spoken."""
-    start = shot.frames.start
-    skipped = tuple(FrameRange(r.start - start, r.end_exclusive - start) for r in shot.skipped)
-    return replace(plan_shot(movie, progress=progress), retime=shot.retime, skipped=skipped)
+    if shown is not None:  # by the cast file: it tells more than what the actor was adapted on
+        track = replace(only_frames_of(tracked.track, shown), named=True)
+        tracked = replace(tracked, track=track)
+    return Part(tracked, DialogueCue(words), actor)
 
 
 def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Mapping[str, Actor]) -> str:
@@ -227,9 +230,10 @@ def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Map
     spoken = [
         [
             who.role.person,
+            _looks_hash(who.role.looks),
             actors[who.role.actor or ""].renderer_hash,
             [
-                [content_hash(c.recording), str(c.in_point_s), str(c.place_s), str(c.duration_s)]
+                [content_hash(c.recording), str(c.in_point_s), str(c.place_s), str(c.duration_s), c.channels]
                 for c in who.cues
             ],
         ]
@@ -241,6 +245,10 @@ def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Map
     parts = [_VERSION, content_hash(shot.source), numbers, str(shot.retime), [str(r) for r in shot.skipped]]
     made = [spoken, output.codec, output.crf, output.watermark, str(plan.edit.rate), planned.action]
     return hashlib.sha256(json.dumps([*parts, *made]).encode()).hexdigest()
+
+
+def _looks_hash(looks: Path | None) -> str | None:
+    return None if looks is None else str(looks) if looks.is_dir() else content_hash(looks)
 
 
 def _read_job(path: Path) -> dict[str, Any] | None:
@@ -274,12 +282,15 @@ def write_dialogue(cues: Sequence[DialogueCue], length_s: Fraction, path: Path) 
 
 
 def cue_samples(cue: DialogueCue, rate: int, count: int) -> NDArray[np.float32]:
-    """The first `count` samples of a cue, or fewer where its recording ends; the mean of the channels that
-    carry something.
+    """The first `count` samples of a cue, or fewer where its recording ends; the mean of its channels, or
+    where it names none of those that carry something.
+
+    Raises `MediaError` for a channel that the recording has not.
     """
     pieces: list[NDArray[np.float32]] = []
     left = count
     with DecodedSound(cue.recording, start_s=Fraction(round(cue.in_point_s * rate), rate)) as sound:
+        weights = channel_weights(sound, cue.channels, cue.recording) if cue.channels else None
         for block in at_rate(sound.blocks(), sound.layout, sound.rate, rate):
             if left <= 0:
                 break
@@ -288,6 +299,8 @@ def cue_samples(cue: DialogueCue, rate: int, count: int) -> NDArray[np.float32]:
     if not pieces:
         return np.zeros(0, np.float32)
     channels = np.concatenate(pieces)
+    if weights is not None:
+        return np.asarray(channels @ weights, np.float32)
     power = np.square(channels).mean(0)
     heard = power >= QUIET * power.max()
     return np.asarray(channels[:, heard].mean(1), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from visualdub.edit.layout import Edit, EditClip
 from visualdub.edit.media import name_of
 from visualdub.edit.reading import convert, read_edit
 from visualdub.errors import BadInput
+from visualdub.storage import protect, require_writable
 
 FORMATS = (".edl", ".xml", ".aaf", ".fcpxml", ".otioz")
 _Count = Callable[[Edit], int]
@@ -18,12 +20,19 @@ def convert_edit(otio: Path, target: Path) -> tuple[list[Path], str]:
     """Write an .otio edit as the format that `target`'s suffix names.
 
     Returns the files, and what they lose in one line, empty where they lose nothing: they are read again and
-    compared. Raises `BadInput` where the format's adapter is missing or cannot write or read it.
+    compared. Raises `BadInput` where the format's adapter is missing or cannot write, `OutputError` where
+    the files cannot be written.
     """
-    if target.absolute() == otio.absolute():
-        raise BadInput(f"{target} would be written over the edit that it is made from")
-    before, files = read_edit(otio), convert(otio, target)
-    return files, what_is_lost(before, [read_edit(f, float(before.rate)) for f in files])
+    protect([otio], [target])
+    require_writable(target)
+    before = read_edit(otio)
+    with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".converting-") as folder:
+        made = convert(otio, Path(folder) / target.name)
+        try:
+            lost = what_is_lost(before, [read_edit(f, float(before.rate)) for f in made])
+        except BadInput:
+            lost = "what cannot be told, as its own adapter cannot read it again"
+        return [f.replace(target.with_name(f.name)) for f in made], lost
 
 
 def what_is_lost(before: Edit, after: Sequence[Edit]) -> str:

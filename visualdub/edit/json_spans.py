@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +15,8 @@ from visualdub.errors import BadInput
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]+")
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_PLAIN, _QUOTED = rb'[^"\[\]{}]*+', rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_NEXT_BRACKET = re.compile(_PLAIN + rb"(?:" + _QUOTED + _PLAIN + rb")*+([\[\]{}])", re.DOTALL)
 _INDENT = "    "
 
 
@@ -44,6 +47,8 @@ class JsonText:
     text: bytes
     _members: dict[int, list[Member]] = field(default_factory=dict)
     _elements: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    _opens: array[int] = field(default_factory=lambda: array("q"))  # of every bracket, in order
+    _ends: array[int] = field(default_factory=lambda: array("q"))  # where what each opens ends; 0: nowhere
 
     @property
     def root(self) -> int:
@@ -86,20 +91,27 @@ class JsonText:
         """Where the value that starts at `at` ends. Raises `BadInput` for a text that is cut off."""
         first = self.text[at : at + 1]
         if first in (b"{", b"["):
-            level = 0
-            for token in _BRACKETS.finditer(self.text, at):
-                sign = token.group()
-                if sign in (b"{", b"["):
-                    level += 1
-                elif sign in (b"}", b"]"):
-                    level -= 1
-                    if level == 0:
-                        return token.end()
+            if not self._opens:
+                self._find_brackets()
+            i = bisect_left(self._opens, at)
+            if i < len(self._opens) and self._opens[i] == at and self._ends[i]:
+                return self._ends[i]
             raise BadInput("the edit's text ends inside a bracket")
         found = (_STRING if first == b'"' else _SCALAR).match(self.text, at)
         if found is None:
             raise BadInput(f"the edit's text holds no value at byte {at}")
         return found.end()
+
+    def _find_brackets(self) -> None:
+        """Find where every bracket of the text ends, in one pass over it."""
+        inside: list[int] = []
+        for found in _NEXT_BRACKET.finditer(self.text):
+            if found.group(1) in (b"{", b"["):
+                inside.append(len(self._opens))
+                self._opens.append(found.start(1))
+                self._ends.append(0)
+            elif inside:
+                self._ends[inside.pop()] = found.end(1)
 
     def indent_at(self, at: int) -> str | None:
         """The white space that the line of `at` begins with; None for a text on one line."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
@@ -20,6 +19,7 @@ from visualdub.timing import FrameRange, shift_timecode
 
 DUB, BAKE, KEEP = "dub", "bake", "keep"
 OURS = "visualdub"  # how the keys of our own media references start
+HIDDEN_HANDLE = 12  # frames of the edit around the seen part of a clip that are drawn too
 SECONDS_A_FRAME = 0.15  # that tracking and drawing take on two cores, about
 SECONDS_A_SHOT = 4.0
 _NOTHING = Media()
@@ -71,6 +71,7 @@ class PlannedShot:
                         "in_point_s": float(c.in_point_s),
                         "place_s": float(c.place_s),
                         "duration_s": None if c.duration_s is None else float(c.duration_s),
+                        "channels": list(c.channels),
                     }
                     for c in s.cues
                 ],
@@ -141,6 +142,9 @@ class PlanOptions:
     cast: Cast = NOBODY
     policy: str = "next-shot"  # what becomes of dialogue that is longer than its shot, see `POLICIES`
     language: str | None = None
+    # actors by the name of a track or channel, which is theirs in shots of which nobody says who speaks
+    known: tuple[tuple[str, str], ...] = ()
+    undecided: bool = False  # whether shots of which nobody says who speaks are left to `who.decide`
 
 
 # ---- planning ----------------------------------------------------------------------------------------------
@@ -157,7 +161,10 @@ def plan_edit(
     shots = [_located(number, clip, edit, finder, options.cast) for number, clip in enumerate(ordered, 1)]
     heard: set[int] = set()
     framed = shots
-    shots = [s if s.action == KEEP else _spoken(s, edit, lines, options, heard) for s in framed]
+    shots = [
+        s if s.action == KEEP else _spoken(s, edit, _heard_over(s, edit, lines), options, heard)
+        for s in framed
+    ]
     if options.policy == "hold":
         shots = [_held_still(s, before, edit, lines) for s, before in zip(shots, framed, strict=True)]
     unheard = [line for line in lines if id(line) not in heard]
@@ -224,7 +231,7 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
     """A shot with the frames of its media and those that are left alone in it."""
     clip, found, info = shot.clip, shot.map, shot.media.info
     assert found is not None and info is not None
-    low, high = clip.visible[0][0], clip.visible[-1][1]
+    low, high = clip.shown  # hidden parts too: programs want media for all that a clip is cut to
     numbers = found.frames(low - clip.start, high - clip.start)
     past = max(numbers) + 1 if found.curve else max(max(numbers) + 1, ceil(found.place(high - clip.start)))
     frames = FrameRange(min(numbers), min(past, info.frame_count))  # to the end of the last frame's time
@@ -254,24 +261,38 @@ def _framed(shot: PlannedShot, roles: Sequence[Role]) -> PlannedShot:
 
 
 def _left_alone(shot: PlannedShot, found: SourceMap, frames: FrameRange) -> list[FrameRange]:
-    """Runs of source frames that another clip hides, or that a marker leaves alone; no two of them meet."""
+    """Runs of source frames that another clip hides or a marker leaves alone; no two of them meet."""
     clip = shot.clip
-    hidden = [
-        (found.frame(a - 1 - clip.start) + 1, found.frame(b - clip.start))
-        for (_, a), (b, _) in pairwise(clip.visible)
-    ]
+    hidden = []
+    for a, b in _hidden(clip):
+        first = frames.start if a == clip.shown[0] else found.frame(a - 1 - clip.start) + 1
+        hidden.append((first, frames.end_exclusive if b == clip.shown[1] else found.frame(b - clip.start)))
     return _joined([*hidden, *_marked(shot, found)], frames)
 
 
 def _left_alone_of_movie(shot: PlannedShot, found: SourceMap) -> list[FrameRange]:
     """As `_left_alone`, in frames of a retimed clip's movie, which has one for each frame of the edit."""
     clip = shot.clip
-    low, high = clip.visible[0][0], clip.visible[-1][1]
+    low, high = clip.shown
     marked = _marked(shot, found)
     shown = enumerate(found.frames(low - clip.start, high - clip.start))
     runs = [(k, k + 1) for k, number in shown if any(a <= number < b for a, b in marked)]
-    runs += [(a - low, b - low) for (_, a), (b, _) in pairwise(clip.visible)]
+    runs += [(a - low, b - low) for a, b in _hidden(clip)]
     return _joined(runs, FrameRange(0, high - low))
+
+
+def _hidden(clip: EditClip) -> list[tuple[int, int]]:
+    """Runs of frames of the edit in which other clips hide one, `HIDDEN_HANDLE` frames away from where it is
+    seen: a mouth eases in and out of what is left alone.
+    """
+    low, high = clip.shown
+    edges = [low, *(frame for run in clip.visible for frame in run), high]
+    runs = []
+    for a, b in zip(edges[::2], edges[1::2], strict=True):
+        first, end = a + HIDDEN_HANDLE * (a > low), b - HIDDEN_HANDLE * (b < high)
+        if a < b and first < end:
+            runs.append((first, end))
+    return runs
 
 
 def _marked(shot: PlannedShot, found: SourceMap) -> list[tuple[int, int]]:
@@ -313,26 +334,35 @@ def _spoken(
     """A shot with what is spoken in it; kept where nothing is. heard: ids of the lines that some shot has."""
     low, high = (Fraction(frame) / edit.rate for frame in shot.timeline)
     speaking, notes = [], list(shot.notes)
-    for s in shot.speaking:
-        mine = [line for line in lines if s.role.dialogue in (None, line.track)]
-        mine = [line for line in mine if line.start_s < high and line.end_s > low]
-        if options.policy != "next-shot":
-            mine = [line for line in mine if low <= line.start_s < high]
+    here = [line for line in lines if line.start_s < high and line.end_s > low]
+    if options.policy != "next-shot":
+        here = [line for line in here if low <= line.start_s < high]
+    roles = _named(shot.speaking, here, options)
+    for s in roles:
+        theirs = {id(line): line.channels_of(s.role.dialogue, roles_named(roles)) for line in here}
+        heard.update(key for key, channels in theirs.items() if channels is not None)
+        mine = [
+            replace(line, channels=channels) for line in here if (channels := theirs[id(line)]) is not None
+        ]
         if not mine:
             continue
-        heard.update(map(id, mine))
-        notes += [
-            _fit(line, low, high, options.policy) for line in mine if _fit(line, low, high, options.policy)
-        ]
+        fits = (_fit(line, low, high, options.policy) for line in mine)
+        notes += [said for said in fits if said and said not in notes]  # several may speak one line
         for a, b in overlaps(mine):
             notes.append(f"{a.recording.name} and {b.recording.name} overlap for one face; both move it")
         speaking.append(replace(s, cues=tuple(_cue(line, low, high, shot, edit) for line in mine)))
     if not speaking:
         return replace(shot, action=KEEP, reason="nobody speaks in it", speaking=(), notes=tuple(notes))
-    if any(s.role.actor is None for s in speaking):
+    if any(s.role.actor is None for s in speaking) and not options.undecided:
         nobody = "nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)"
         return replace(shot, action=KEEP, reason=nobody, speaking=(), notes=tuple(notes))
     return replace(shot, speaking=tuple(speaking), notes=tuple(notes))
+
+
+def _heard_over(shot: PlannedShot, edit: Edit, lines: Sequence[Line]) -> list[Line]:
+    """The lines that are heard while a shot is seen."""
+    seen = [(Fraction(a) / edit.rate, Fraction(b) / edit.rate) for a, b in shot.clip.visible]
+    return [line for line in lines if any(line.start_s < end and line.end_s > start for start, end in seen)]
 
 
 def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Sequence[Line]) -> PlannedShot:
@@ -348,7 +378,7 @@ def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Seque
         replace(s, cues=())
         for s in framed.speaking
         if s.role.actor is not None and s.role not in speaks
-        if any(s.role.dialogue in (None, line.track) for line in on)
+        if any(line.heard_by(s.role.dialogue) is not None for line in on)
     ]
     if not still:
         return shot
@@ -359,6 +389,21 @@ def _held_still(shot: PlannedShot, framed: PlannedShot, edit: Edit, lines: Seque
     return replace(shot, action=action, reason=reason, speaking=speaking, notes=notes)
 
 
+def _named(speaking: Sequence[Speaking], lines: Sequence[Line], options: PlanOptions) -> list[Speaking]:
+    """Who may speak: where nobody is said to, also the actors whose names `lines` have."""
+    if any(s.role.actor is not None for s in speaking):
+        return list(speaking)
+    spoken = {
+        actor: name for name, actor in options.known if any(n.heard_by(name) is not None for n in lines)
+    }
+    return [*(Speaking(Role(actor, dialogue=name), ()) for actor, name in spoken.items()), *speaking]
+
+
+def roles_named(speaking: Sequence[Speaking]) -> list[str]:
+    """The names of the tracks and channels that are somebody's."""
+    return [s.role.dialogue for s in speaking if s.role.dialogue is not None]
+
+
 def _cue(line: Line, low: Fraction, high: Fraction, shot: PlannedShot, edit: Edit) -> DialogueCue:
     """A line as a cue of a shot that is seen from `low` to `high`, in seconds."""
     begins = max(line.start_s, low)
@@ -367,6 +412,7 @@ def _cue(line: Line, low: Fraction, high: Fraction, shot: PlannedShot, edit: Edi
         in_point_s=line.in_point_s + begins - line.start_s,
         place_s=begins - low + _lead(shot, edit),
         duration_s=min(line.end_s, high) - begins,
+        channels=line.channels,
     )
 
 

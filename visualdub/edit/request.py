@@ -17,6 +17,7 @@ from visualdub.edit.media import MediaFinder, Permit, anything, unpack
 from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
 from visualdub.edit.report import REPORT_SUFFIX
+from visualdub.edit.who import Enrolled, decide
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput
 from visualdub.stages import Progress
@@ -50,7 +51,8 @@ class EditWritten:
 @dataclass(frozen=True)
 class EditRequest:
     """A dub of an edit. permit: gives a path of its media or recordings back where it may be read, and raises
-    `BadInput` where it may not.
+    `BadInput` where it may not. actors: the folder of the enrolled actors, one of whom speaks where nobody
+    says who does; None: nobody is looked for.
     """
 
     edit: Path
@@ -59,12 +61,42 @@ class EditRequest:
     written: EditWritten
     relink: tuple[Path, ...] = ()
     permit: Permit = anything
+    actors: Path | None = None
 
     @property
     def languages(self) -> list[str | None]:
         """The languages, or None alone where none is named."""
         named: list[str | None] = [lang.strip() for lang in (self.words.languages or "").split(",")]
         return [lang for lang in named if lang] or [None]
+
+    def fields(self) -> dict[str, Any]:
+        """The request as the service takes it, by the names of its schema. Raises `BadInput` where nothing
+        says where to write to.
+        """
+        words, written = self.words, self.written
+        if written.folder is None:
+            raise BadInput(f"{self.edit}: nowhere to write to; expected -o DIR")
+        there = Path(self.actor) if self.actor else None
+        return {
+            "edit": _absolute(self.edit),
+            "output": _absolute(written.folder),
+            "actor": _absolute(there) if there is not None and there.is_dir() else self.actor,
+            "dialogue_track": words.track,
+            "dialogue_folder": _absolute(words.folder),
+            "cast": _absolute(words.cast),
+            "languages": words.languages,
+            "longer": words.longer,
+            "relink": [_absolute(folder) for folder in self.relink],
+            "host": written.host,
+            "as_default": written.as_default,
+            "codec": written.codec,
+            "crf": written.crf,
+            "watermark": written.watermark,
+        }
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 @dataclass(frozen=True)
@@ -101,17 +133,27 @@ class DubbedEdit:
         ]
 
 
-def plan_request(request: EditRequest, progress: Progress | None = None) -> list[EditPlan]:
-    """The plan of each language. Raises `BadInput` for an edit or options that cannot be used."""
+def plan_request(
+    request: EditRequest, progress: Progress | None = None, find: Callable[[str], Path] = find_actor
+) -> list[EditPlan]:
+    """The plan of each language. find: as `dub_plans` takes it. Raises `BadInput` for an edit or options that
+    cannot be used.
+    """
     longer = request.words.longer
     if longer not in POLICIES:
         raise BadInput(f"--longer {longer} is not known; expected one of {', '.join(POLICIES)}")
-    return [_plan(request, language, progress) for language in request.languages]
+    enrolled = Enrolled(request.actors, find)
+    return [_plan(request, language, enrolled, progress) for language in request.languages]
 
 
-def _plan(request: EditRequest, language: str | None, progress: Progress | None) -> EditPlan:
+def _plan(
+    request: EditRequest, language: str | None, enrolled: Enrolled, progress: Progress | None
+) -> EditPlan:
     words, folder = request.words, request.written.folder
     cast = read_cast(words.cast, request.actor) if words.cast else Cast(actor=request.actor)
+    for rule in cast.rules:
+        if rule.looks is not None:
+            request.permit(rule.looks)
     edit = read_edit(request.edit)
     lines: list[Line] = []
     notes: list[str] = []
@@ -128,7 +170,8 @@ def _plan(request: EditRequest, language: str | None, progress: Progress | None)
     if bundle is not None:
         unpack(request.edit, bundle)
     finder = MediaFinder(request.edit, request.relink, bundle, progress, request.permit)
-    return plan_edit(edit, finder, lines, PlanOptions(cast, words.longer, language), notes)
+    options = PlanOptions(cast, words.longer, language, enrolled.known, undecided=True)
+    return decide(plan_edit(edit, finder, lines, options, notes), enrolled, progress)
 
 
 def dub_plans(

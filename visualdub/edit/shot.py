@@ -28,6 +28,7 @@ class DialogueCue:
     in_point_s: Fraction = Fraction(0)  # seconds into the recording that the cue starts at
     place_s: Fraction = Fraction(0)  # seconds after the shot's first frame that the in point is heard at
     duration_s: Fraction | None = None  # None: to the end of the recording
+    channels: tuple[int, ...] = ()  # of the recording, from 0, that are heard; empty: those with a voice
 
     def __post_init__(self) -> None:
         if self.in_point_s < 0 or (self.duration_s is not None and self.duration_s <= 0):

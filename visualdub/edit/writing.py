@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from visualdub.edit.host_shape import shaped
 from visualdub.edit.json_spans import Change, JsonText, changed
 from visualdub.edit.layout import Edit, media_frame
 from visualdub.edit.plan import DUB, OURS, PlannedShot, original_key
@@ -25,12 +26,18 @@ class HostRules:
     as_default: bool = False
     unique_name: bool = False
     suffix: str = ".mkv"  # of the dubbed movies
+    resolve_shape: bool = False  # the whole document as `host_shape` has it
     bake_retimed: bool = False  # dubs of retimed clips have a frame for each frame of the edit
 
 
 HOSTS = {
     "resolve": HostRules(
-        bare_paths=True, as_default=True, unique_name=True, suffix=".mov", bake_retimed=True
+        bare_paths=True,
+        as_default=True,
+        unique_name=True,
+        suffix=".mov",
+        resolve_shape=True,
+        bake_retimed=True,
     ),
     "premiere": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
     "avid": HostRules(bare_paths=False, as_default=True, suffix=".mov"),
@@ -76,7 +83,8 @@ def patched(
         if (name := tree.members(root).get("name")) is not None:
             title = f"{edit.name} (dub{f' {language}' if language else ''})"
             changes.append(Change(name.start, name.end, tree.rendered(title, name.start)))
-    return changed(text, changes)
+    text = changed(text, changes)
+    return shaped(text, edit, _timeline_path(edit)) if rules.resolve_shape else text
 
 
 # ---- a second reference ------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.errors import MediaError
 from visualdub.media.sound_decoder import AudioMissing, DecodedSound, Samples, at_rate
 
 __all__ = ["AudioMissing", "read_audio"]
@@ -18,18 +20,22 @@ CANCELLED = 0.6  # of the power that unrelated channels would mix to; below it, 
 SLOPE_HZ = 8000  # a difference over one period of it weighs 60 Hz down by 26 dB, 500 Hz by 8 dB
 
 
-def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
+def read_audio(path: Path, rate: int = 16000, chosen: Sequence[int] = ()) -> NDArray[np.float32]:
     """Mono samples (n,) in -1..1 at `rate` Hz: the mean of the channels that carry the voice.
 
     Channels that are steady (silence, hum, noise, a timecode's tone) or much quieter than the loudest are
     left out, so that a voice on one of sixteen channels keeps its level; where the rest cancel each other,
     the loudest is taken alone. Where a layout names a centre and it carries the voice, as in a film's mix,
-    it is taken alone. Sample 0 is at time 0 as `visualdub.media.sound_decoder` has it: in a clip it is heard
-    when the first frame is shown, sound before that is cut, a late start is filled with silence. Raises
-    `AudioMissing` without an audio stream or samples, `MediaError` for a file that cannot be read and for
-    samples that are not numbers.
+    it is taken alone. chosen: the channels that count, from 0, where somebody says so. Sample 0 is at time 0
+    as `visualdub.media.sound_decoder` has it: in a clip it is heard when the first frame is shown, sound
+    before that is cut, a late start is filled with silence. Raises `AudioMissing` without an audio stream or
+    samples, `MediaError` for a file that cannot be read, for samples that are not numbers and for a channel
+    that is not there.
     """
     path = Path(path)
+    if chosen:
+        with DecodedSound(path) as sound:
+            return _mixed(sound, channel_weights(sound, chosen, path), rate)
     with DecodedSound(path) as sound:
         channels = sound.channels
         statistics = _ChannelStatistics(sound.rate, sound.channel_names) if channels > 1 else None
@@ -42,6 +48,35 @@ def read_audio(path: Path, rate: int = 16000) -> NDArray[np.float32]:
         return mono
     with DecodedSound(path) as sound:  # read again, so that never more than one channel is held
         return _mixed(sound, weights, rate)
+
+
+def read_span(path: Path, rate: int, start_s: Fraction, seconds: float) -> NDArray[np.float32]:
+    """Mono samples (n,) at `rate` Hz of a stretch of a file, mixed as `read_audio` does from what is heard in
+    it; the memory it takes does not grow with the file. Raises as `read_audio` does.
+    """
+    blocks, left = list[Samples](), 0
+    with DecodedSound(path, start_s=start_s) as sound:
+        left, statistics = round(seconds * sound.rate), _ChannelStatistics(sound.rate, sound.channel_names)
+        for block in sound.blocks():
+            blocks.append(block[:left])
+            statistics.add(blocks[-1])
+            left -= len(blocks[-1])
+            if left <= 0:
+                break
+        weights = statistics.weights()
+        pieces = [
+            p[:, 0] for p in at_rate(((b @ weights)[:, None] for b in blocks), "mono", sound.rate, rate)
+        ]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def channel_weights(sound: DecodedSound, chosen: Sequence[int], path: Path) -> NDArray[np.float32]:
+    """(C,) of the mean of the chosen channels. Raises `MediaError` for one that `sound` has not."""
+    if max(chosen) >= sound.channels:
+        raise MediaError(f"{path} has {sound.channels} channels; expected a channel {max(chosen) + 1}")
+    weights = np.zeros(sound.channels, np.float32)
+    weights[list(chosen)] = np.float32(1 / len(chosen))
+    return weights
 
 
 def _mixed(

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, binary_propagation, gaussian_filter
 
 from visualdub.arrays import smoothstep
+from visualdub.face.crop import Crop
+from visualdub.face.geometry import filmed_mesh
 from visualdub.face.occlusion import Occlusion
+from visualdub.face.raster import rasterise
+from visualdub.face.track import Track
 from visualdub.media.holdout_matte import HoldoutMatte
 from visualdub.records import digest
 
@@ -27,6 +31,7 @@ class Holdouts:
 
     matte: HoldoutMatte | None = None  # an artist's, of the whole clip
     occlusion: Occlusion | None = None  # of the shot's frames: what covers the mouth is held out
+    in_front: tuple[Track, ...] = ()  # of the shot's frames: people nearer to the camera, whose faces stay
 
     def digest(self) -> str:
         """Hexadecimal; equal for what holds out the same, empty where nothing ever is."""
@@ -34,6 +39,9 @@ class Holdouts:
         if self.occlusion is not None and self.occlusion.kind.any():
             o = self.occlusion
             parts += ["occlusion", o.hand_frames, o.hands, o.object_frames, o.covered]
+        for t in self.in_front:
+            parts += ["in front", t.scale, t.rotation, t.translation, t.identity, t.jaw, t.expression]
+            parts += [t.confidence]
         return digest(*parts) if parts else ""
 
 
@@ -88,6 +96,26 @@ def hand_matte(hands: Sequence[NDArray[np.floating[Any]]], size: int) -> NDArray
         distance = np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, 5), np.float32)[pad:-pad, pad:-pad]
         out = np.maximum(out, smoothstep((FREE - distance / np.float32(width)) / np.float32(FREE - HELD)))
     return out
+
+
+# ---- other people ------------------------------------------------------------------------------------------
+
+
+def face_matte(track: Track, crop: Crop, i: int) -> NDArray[np.float32] | None:
+    """(S, S) 1 on the face of somebody else in the crop of frame `i`, falling to 0 around it; None where it
+    is not in the crop.
+
+    track: of the other one, of the same frames as `crop`.
+    """
+    if not track.usable[i]:
+        return None
+    mesh = filmed_mesh(track, crop, i)
+    if (mesh[:, :2].max(0) < 0).any() or (mesh[:, :2].min(0) > crop.size).any():
+        return None
+    hit = rasterise(mesh, track.model.face_triangles, crop.size, crop.size).hit
+    if not hit.any():
+        return None
+    return np.asarray(cv2.GaussianBlur(hit.astype(np.float32), (0, 0), SOFT), np.float32)
 
 
 # ---- other occluders ---------------------------------------------------------------------------------------

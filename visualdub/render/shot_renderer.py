@@ -5,8 +5,9 @@ composite.
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
@@ -29,7 +30,7 @@ from visualdub.media.transfer import TransferFunction
 from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
-from visualdub.render.holdout import Holdout, Holdouts, hand_matte, object_matte
+from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.providers import FP32
@@ -71,6 +72,7 @@ class FrameInputs:
     light: NDArray[np.float32] | None = None  # (3,) stops from the actor's light to this frame's, if known
     normalised: NDArray[np.float32] | None = None  # (256, 256, 3) codes in the actor's light, if it differs
     holdout: Holdout | None = None  # what of the frame stays in front of the drawn mouth; None: nothing
+    under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
 
     @property
     def crop(self) -> Codes | None:
@@ -116,6 +118,12 @@ class RenderedFrame:
     raw: NDArray[np.float32] | None  # (256, 256, 3) the network's picture, R'G'B' 0..1
     inputs: FrameInputs
 
+    @property
+    def drawn(self) -> bool:
+        """Whether anybody's mouth is drawn."""
+        under = self.inputs.under
+        return self.inputs.drawn or (under is not None and under.drawn)
+
 
 # ---- the renderer ------------------------------------------------------------------------------------------
 
@@ -158,6 +166,19 @@ class ShotRenderer:
         self.plates: FrameSource | None = None  # stays open; None: the clip is opened for each range
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
+        self._under: ShotRenderer | None = None  # of who is drawn before, farther away; see `stacked`
+        self._top: ShotRenderer | None = None  # of who is drawn last, where that is somebody else
+
+    @property
+    def people(self) -> tuple[ShotRenderer, ...]:
+        """The renderers of all who are drawn in the frames, the nearest to the camera last."""
+        return (self,) if self._under is None else (*self._under.people, self)
+
+    @cached_property
+    def shown_performance(self) -> Performance:
+        """The performance, drawn where anybody is."""
+        draw = np.maximum.reduce([person.performance.draw for person in self.people])
+        return replace(self.performance, draw=draw)
 
     @cached_property
     def _curve(self) -> TransferFunction:
@@ -181,7 +202,8 @@ class ShotRenderer:
         )
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
-        parts = [part for part in (colours, self.holdouts.digest()) if part is not None and len(part)]
+        under = "" if self._under is None else f"over {self._under._key.job}"
+        parts = [p for p in (colours, self.holdouts.digest(), under) if p is not None and len(p)]
         options = digest(str(VERSION), repr(self.options), *self._runs_on(), *parts)
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
 
@@ -197,12 +219,14 @@ class ShotRenderer:
 
     @cached_property
     def watermark(self) -> Watermark | None:
-        """The mark that the frames carry: it names the job, `FrameKey.job`. None where it is turned off."""
-        return Watermark(payload_bits(self._key.job)) if self.options.watermark else None
+        """The mark that the frames carry: it names the job, `FrameKey.job`, with all who are drawn in them.
+        None where it is turned off.
+        """
+        return Watermark(payload_bits((self._top or self)._key.job)) if self.options.watermark else None
 
     def frames(
         self, frames: FrameRange | None = None, progress: Progress | None = None
-    ) -> Iterator[RenderedFrame]:
+    ) -> Generator[RenderedFrame, None, None]:
         """`frames` of the clip, or all of the shot's, in order; each equal bit for bit to the same frame of
         any other range. Decoding and rendering run ahead in threads of their own.
 
@@ -255,14 +279,27 @@ class ShotRenderer:
     def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
         matte = self.holdouts.matte
         mattes = matte.frames(frames) if matte else repeat(None)
-        opened = contextlib.nullcontext(self.plates) if self.plates else open_source(self.shot.source)
-        with opened as source:
-            for frame in self.clock.each("decode", source.frames(frames)):
+        with contextlib.closing(self._drawn_on(frames, progress)) as plates:
+            for frame, under in plates:
                 progress.check()
                 held = next(mattes)
                 with self.clock.stage("prepare"):
                     inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
-                yield inputs
+                yield inputs if under is None else replace(inputs, under=under)
+
+    def _drawn_on(
+        self, frames: FrameRange, progress: Progress
+    ) -> Generator[tuple[Frame, RenderedFrame | None], None, None]:
+        """The frames that are drawn on: the source's, or those in which others are drawn already."""
+        if self._under is None:
+            opened = contextlib.nullcontext(self.plates) if self.plates else open_source(self.shot.source)
+            with opened as source:
+                for frame in self.clock.each("decode", source.frames(frames)):
+                    yield frame, None
+            return
+        with contextlib.closing(self._under.frames(frames, progress)) as finished:
+            for done in self.clock.each(WAIT, finished):
+                yield done.frame, done
 
     def _frame_inputs(self, frame: Frame, i: int, held: NDArray[np.uint8] | None = None) -> FrameInputs:
         """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it.
@@ -309,6 +346,8 @@ class ShotRenderer:
             covered = occlusion.covered_at(i)
             if covered is not None:
                 mattes.append(object_matte(crop, filmed, self.track.model.face_triangles, covered))
+        others = (face_matte(other, self.crop, i) for other in self.holdouts.in_front)
+        mattes += [matte for matte in others if matte is not None]
         if held is not None and not held.any():
             held = None
         if not mattes and held is None:
@@ -352,6 +391,31 @@ class ShotRenderer:
             yield FrameLayer(inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout)
 
 
+def stacked(renderers: Sequence[ShotRenderer]) -> ShotRenderer:
+    """One renderer that draws several people of a shot in one pass, each over the frames in which those
+    farther from the camera are drawn already.
+
+    Whose face is larger is taken to be nearer, over the whole shot: it is drawn last, and where faces overlap
+    its face is held out of the others. The frames of all carry one watermark, that of the whole. Raises
+    `InternalError` for renderers of other frames, or of none.
+    """
+    if len({(r.shot.source, r.shot.frames, r.shot.skipped) for r in renderers}) != 1:
+        raise InternalError(f"{len(renderers)} people of several shots cannot be drawn in one pass")
+    # a crop pixel is a fixed share of a face: of the larger face it covers more of the plate
+    ordered = sorted(renderers, key=lambda r: -float(np.median(r.crop.scale[r.track.usable])))
+    chain: list[ShotRenderer] = []
+    for k, renderer in enumerate(ordered):
+        own = copy.copy(renderer)
+        for name in ("_key", "watermark", "shown_performance"):  # made before, of this person alone
+            own.__dict__.pop(name, None)
+        own.holdouts = replace(own.holdouts, in_front=tuple(r.track for r in ordered[k + 1 :]))
+        own._under = chain[-1] if chain else None
+        chain.append(own)
+    for below in chain[:-1]:
+        below._top = chain[-1]
+    return chain[-1]
+
+
 def blend_weight(
     inputs: FrameInputs, rgb: NDArray[np.float32], segmenter: Segmenter | None
 ) -> NDArray[np.float32]:
@@ -382,7 +446,9 @@ def _common(a: FrameRange, b: FrameRange) -> FrameRange | None:
 
 
 def _finished(layer: FrameLayer, done: Composited) -> RenderedFrame:
-    return RenderedFrame(done.frame, done.matte, layer.patch, layer.inputs)
+    under = layer.inputs.under
+    matte = done.matte if under is None else np.maximum(done.matte, under.matte)
+    return RenderedFrame(done.frame, matte, layer.patch, layer.inputs)
 
 
 def _arrays(track: Track) -> tuple[NDArray[np.generic], ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from visualdub.arrays import smoothstep
-from visualdub.edit.shot import DialogueCue
+from visualdub.edit.shot import DialogueCue, Shot
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.models import FaceModel
 from visualdub.face.track import Track
@@ -38,6 +38,7 @@ LONGEST_MISS_S = 0.12  # frames in which the driver is lost for so long are brid
 # up to the first, and are apart from the second on.
 TOUCHING, APART = 0.08, 0.2
 SLACK_S = 1e-6  # of times that should be equal
+LENGTHS_DIFFER_S = 0.1  # seconds by which a recording and the driver's movie may differ without a note
 
 
 # ---- the driver --------------------------------------------------------------------------------------------
@@ -260,3 +261,28 @@ class DrivenMouth:
         driven = f"driven by {self.driver.path.name}"
         changed = self.adjustments.describe().replace("predicted", "filmed")
         return driven if self.adjustments == AS_PREDICTED else f"{driven}, {changed}"
+
+
+# ---- what there is to say ----------------------------------------------------------------------------------
+
+
+def driver_notes(heard_s: float, shot: Shot, driven: DrivenMotion) -> list[str]:
+    """What the user should know of a driver: how many frames show the mouth, how long movie and dialogue
+    are, and whether there was a choice of people. heard_s: seconds of sound from the shot's first frame on.
+    """
+    driver, cue = driven.driver, shot.cues[0]
+    decides = driven.weight(shot.part.frame_times(), shot.rate) > 0.5
+    notes = [f"{driver.path.name} drives the mouth in {int(decides.sum())} of {len(decides)} frames"]
+    if not decides.all():
+        notes[0] += "; it is predicted from the sound where the driver's mouth is not visible"
+    sound_s = heard_s + float(cue.in_point_s - cue.place_s)
+    if cue.recording != driver.path and abs(sound_s - driver.movie_s) > LENGTHS_DIFFER_S:
+        notes.append(
+            f"{cue.recording.name} is {sound_s:.2f} s long and {driver.path.name} {driver.movie_s:.2f} s;"
+            " expected one length, the mouth and the sound start together"
+        )
+    if driver.people > 1:
+        notes.append(
+            f"{driver.path.name} shows {driver.people} people; --driver-face chooses the one who drives"
+        )
+    return notes
