@@ -1,16 +1,16 @@
 """What ten thousand shots take on a thousand workers that fail, and what breaks first (docs/scale.md).
 
-python -m benchmarks.farm_scale --json docs/results/farm-scale.json
+python -m benchmarks.farm_scale --json farm-scale.json
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from farm.simulate import Farm, Simulation
+from visualdub.measure.result import write_result
 
 
 def cases() -> dict[str, Farm]:
@@ -33,7 +33,7 @@ def cases() -> dict[str, Farm]:
 def main() -> None:
     """Run every case and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     chosen = parser.parse_args().json
     results = {}
     for name, farm in cases().items():
@@ -45,7 +45,9 @@ def main() -> None:
             flush=True,
         )
     if chosen is not None:
-        chosen.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        text = [f"{name}: {out['hours']:.2f} hours" for name, out in results.items()]
+        figures = {f"{name}, {key}": value for name, out in results.items() for key, value in out.items()}
+        write_result(chosen, "Ten thousand shots on a simulated farm", text, [], figures)
 
 
 if __name__ == "__main__":
