@@ -29,7 +29,7 @@ GPU_MEMORY_MIB = 4096  # asked for where the network runs on a GPU: its weights,
 class Rates:
     """How fast one machine is, each rate of one task alone.
 
-    The defaults are for two CPU cores and a small network. Rendering, the network and tracking (halved, as the
+    The defaults are for two CPU cores, a small network. Rendering, the network and tracking (halved, as the
     search for what covers the mouth is a second pass) are those of docs/results; the others are round figures
     until `measure` replaces them.
     """
