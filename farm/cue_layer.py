@@ -1,7 +1,7 @@
 """The layers of a bundle's outline for OpenCue, which runs in a Python of its own.
 
-Nothing here imports Visual Dub: OpenCue wants a newer protobuf than MediaPipe, so that the two do not fit into
-one process. A layer starts the program `vdub` for each of its chunks.
+Nothing here imports Visual Dub: OpenCue wants a newer protobuf than MediaPipe, so that the two do not fit
+into one process. A layer starts the program `vdub` for each of its chunks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TaskLayer(Layer):  # type: ignore[misc]
 
 
 def outline_of(bundle: Path, program: str | None = None) -> Outline:
-    """The outline of a bundle. program: the vdub that tasks run, by default `$VDUB` or the one on the path."""
+    """The outline of a bundle. program: the vdub that tasks run; None: `$VDUB`, or the path's."""
     found = json.loads((bundle / LAYERS).read_text(encoding="utf-8"))
     job = Outline(found["name"], current=True)
     run = program or os.environ.get("VDUB", "vdub")

@@ -27,13 +27,16 @@ GPU_MEMORY_MIB = 4096  # asked for where the network runs on a GPU: its weights,
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast one machine is. The defaults were measured on two CPU cores with a clip of 720p and a small
-    network (`vdub farm estimate`); rates are frames/s of one task alone.
+    """How fast one machine is, each rate of one task alone.
+
+    The defaults are for two CPU cores, a small network. Rendering, the network and tracking (halved, as the
+    search for what covers the mouth is a second pass) are those of docs/results; the others are round figures
+    until `measure` replaces them.
     """
 
     track: float = 12.0  # frames/s: track, what covers the mouth, performance
-    render: float = 3.0  # frames/s of the whole pipeline with the network on the CPU
-    network_s: float = 0.1  # seconds a frame that the network takes of it
+    render: float = 3.4  # frames/s of the whole pipeline with the network on the CPU
+    network_s: float = 0.097  # seconds a frame that the network takes of it
     movie: float = 20.0  # frames/s: restore and encode
     start_s: float = 8.0  # seconds of a task before its first frame
     memory_mib: float = 1100.0  # most that a task held

@@ -11,7 +11,7 @@ from farm.job import INPUTS, OUTPUT, WORK
 from visualdub.storage import write_json, write_text
 
 LAYERS, SCRIPT = "opencue_layers.json", "outline.py"
-TEXT = '''"""The outline of this bundle: pycuerun submits it, in OpenCue's own Python with the package farm on its path."""
+TEXT = '''"""The outline of this bundle, for pycuerun: OpenCue's own Python, which finds the package farm."""
 
 from pathlib import Path
 

@@ -123,10 +123,11 @@ def prepare(file: JobFile, number: int, progress: Progress) -> str:
     if read_made(folder / PREPARED, file) is not None:
         return f"shot {number} is prepared already"
     shot = file.shot(number)
+    actor = actor_of(file, shot)  # one that is missing is a failure of the job, not of the shot
     own = folder / f"prepared-{secrets.token_hex(6)}"
     own.mkdir(parents=True)
     try:
-        found = _prepare(file, shot, own, progress)
+        found = _prepare(file, shot, actor, own, progress)
     except BadInput as e:
         if file.job.kind == CLIP:
             raise
@@ -138,9 +139,9 @@ def prepare(file: JobFile, number: int, progress: Progress) -> str:
     return f"shot {number} is kept: {found['kept']}" if "kept" in found else f"shot {number} is prepared"
 
 
-def _prepare(file: JobFile, shot: JobShot, own: Path, progress: Progress) -> dict[str, Any]:
+def _prepare(file: JobFile, shot: JobShot, actor: Actor, own: Path, progress: Progress) -> dict[str, Any]:
     job, planned = file.job, shot.planned
-    who, actor = planned.speaking[0], actor_of(file, shot)
+    who = planned.speaking[0]
     if planned.action == BAKE:
         bake(file.small_plan(shot), planned, own / BAKED, progress)
     drawn_on = _drawn_on(shot, own)

@@ -1,4 +1,4 @@
-"""The outline for OpenCue: its layers, the specification that Cuebot would get, and chunks by its executor."""
+"""The outline for OpenCue: its layers, the specification for Cuebot, and chunks by its executor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ needs_opencue = pytest.mark.skipif(
     SITE is None and importlib.util.find_spec("outline") is None,
     reason="OpenCue's outline is not installed; $OPENCUE_SITE names the folder of pip install --target",
 )
-LAYER = "cmd range chunk cores threadable memory gpus gpu gpu_memory timeout timeout_llu tags limits env services outputs"
+LAYER = (  # the elements of a layer, in the order that the schema 1.15 wants
+    "cmd range chunk cores threadable memory gpus gpu gpu_memory timeout timeout_llu tags limits env"
+    " services outputs"
+)
 SERIALISE = """
 import sys
 from pathlib import Path
