@@ -1,0 +1,178 @@
+"""Frames of an actor's footage that lend their fine detail to the drawn picture, and how near each is to what
+a mouth is commanded to do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import BadInput
+from visualdub.face.models import FaceModel
+from visualdub.face.raster import rasterise
+from visualdub.records import digest
+from visualdub.timing import MARGIN
+
+MESH_GRID = 16.0  # steps to a pixel in which packages keep the meshes
+DEGREES = 4.0  # of head rotation that count as much as one standard deviation of the jaw
+NEAREST = 4  # frames that are mixed, the further the less: about as much as the mean of three
+LEAST_SPREAD = 0.1  # of the model's own standard deviation; what hardly moved in the footage tells little
+RAMP = 4  # frames beyond `MARGIN` over which a frame of the same clip comes to count
+COARSER = 0.8  # pictures that would be shrunk below this are shrunk beforehand, so that they do not alias
+HELD_PICTURES = 24  # decoded at a time
+DEPTH_TOLERANCE = 0.02  # of the mesh's height; a vertex that lies deeper behind what is seen is hidden
+
+
+@dataclass(frozen=True)
+class DetailFrame:
+    """One decoded frame, ready to be sampled."""
+
+    rgb: NDArray[np.uint8]  # (h, w, 3) R'G'B' of the lower face
+    mesh: NDArray[np.float32]  # (V, 2) pixels of `rgb`, the centre of the first at (0.5, 0.5)
+    visible: NDArray[np.float32]  # (V,) 0..1; 0 where something lies in front of the vertex
+
+
+@dataclass(frozen=True)
+class DetailFrames:
+    """R frames of an actor's footage: pictures of the lower face at the plate's resolution, with what the
+    face did in them. V model vertices, S speech components.
+    """
+
+    pictures: tuple[bytes, ...]  # JPEG
+    mesh: NDArray[np.float32]  # (R, V, 3) x and y in pixels of the picture, and depth on the same scale
+    jaw: NDArray[np.float64]  # (R,) radians
+    expression: NDArray[np.float64]  # (R, S) the speech components
+    rotation: NDArray[np.float64]  # (R, 3, 3) of the head
+    scale: NDArray[np.float64]  # (R,) pixels of the picture per model unit
+    source_hash: tuple[str, ...]  # of the clip's bytes, as `Track.source_hash`
+    number: NDArray[np.int64]  # (R,) of the frame in its clip
+    _decoded: _Decoded = field(default_factory=lambda: _Decoded(), repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of everything that decides pixels."""
+        numbers = (self.mesh, self.jaw, self.expression, self.rotation, self.scale, self.number)
+        pictures = np.frombuffer(b"".join(self.pictures), np.uint8)
+        return digest(*self.source_hash, *numbers, pictures)
+
+    @cached_property
+    def _spread(self) -> NDArray[np.float64]:
+        """(1 + S,) standard deviations of jaw and expression over the frames."""
+        return spread_of(np.column_stack([self.jaw, self.expression]))
+
+    def distances(
+        self, jaw: float, expression: NDArray[np.float64], rotation: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(R,) how far each frame is from a commanded mouth: jaw in radians, expression (S,) or longer, head
+        rotation (3, 3). One is a standard deviation of one number over the frames, or `DEGREES` of rotation.
+        """
+        speech = self.expression.shape[1]
+        wanted = np.concatenate([[jaw], expression[:speech]])
+        apart = (np.column_stack([self.jaw, self.expression]) - wanted) / self._spread
+        turned = rotation_degrees(self.rotation, rotation) / DEGREES
+        return np.asarray(np.sqrt((apart**2).sum(1) + turned**2))
+
+    def weights(self, distances: NDArray[np.float64], source_hash: str, number: int) -> NDArray[np.float64]:
+        """(R,) shares of the nearest frames, which sum to 1; all 0 where no frame may be used.
+
+        A share falls to 0 where a frame comes to be as far as the nearest one that is not mixed, so that no
+        frame appears or goes at once. Frames of the clip `source_hash` less than `MARGIN` away from frame
+        `number` have no share: what is drawn must not be its own source.
+        """
+        away = np.abs(self.number - number)
+        same = np.array([h == source_hash for h in self.source_hash])
+        allowed = np.where(same, np.clip((away - MARGIN + 1) / (RAMP + 1), 0, 1), 1.0)
+        usable = np.flatnonzero(allowed > 0)
+        shares = np.zeros(len(self))
+        if not len(usable):
+            return shares
+        order = usable[np.argsort(distances[usable], kind="stable")]
+        limit = distances[order[NEAREST]] if len(order) > NEAREST else 2 * distances[order[-1]] + 1e-9
+        near = order[:NEAREST]
+        shares[near] = np.maximum(1 - distances[near] / max(limit, 1e-9), 1e-6) * allowed[near]
+        return shares / shares.sum()
+
+    def frame(self, index: int, model: FaceModel, reduction: float = 1.0) -> DetailFrame:
+        """Frame `index`, decoded; the last `HELD_PICTURES` are kept. reduction: what it will be shrunk by;
+        where that is much it is shrunk now. Raises `BadInput` where the picture cannot be decoded.
+        """
+        key = index, reduction
+        found = self._decoded.get(key)
+        if found is None:
+            found = self._decoded.put(key, self._decode(index, model, reduction))
+        return found
+
+    def _decode(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
+        bgr = cv2.imdecode(np.frombuffer(self.pictures[index], np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise BadInput(f"detail frame {index} of the actor is not a JPEG picture; adapt the actor again")
+        visible = visible_vertices(self.mesh[index], model, bgr.shape[0], bgr.shape[1])
+        factor = np.ones(2, np.float32)
+        if reduction < COARSER:
+            h, w = (max(8, round(n * reduction)) for n in bgr.shape[:2])
+            factor = np.array([w / bgr.shape[1], h / bgr.shape[0]], np.float32)
+            bgr = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA)
+        rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+        return DetailFrame(rgb, np.ascontiguousarray(self.mesh[index, :, :2] * factor), visible)
+
+
+class _Decoded:
+    """The pictures that were decoded last, for several threads."""
+
+    def __init__(self) -> None:
+        self._frames: OrderedDict[tuple[int, float], DetailFrame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, float]) -> DetailFrame | None:
+        with self._lock:
+            if key in self._frames:
+                self._frames.move_to_end(key)
+            return self._frames.get(key)
+
+    def put(self, key: tuple[int, float], frame: DetailFrame) -> DetailFrame:
+        with self._lock:
+            self._frames[key] = frame
+            while len(self._frames) > HELD_PICTURES:
+                self._frames.popitem(last=False)
+        return frame
+
+
+# ---- what the faces did ------------------------------------------------------------------------------------
+
+
+def spread_of(motion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(1 + S,) standard deviations of motion (n, 1 + S), jaw in radians and speech components, not below
+    `LEAST_SPREAD` of what people do.
+    """
+    usual = np.ones(motion.shape[1])
+    usual[0] = 0.06  # radians, of the jaw in speech
+    return np.asarray(np.maximum(motion.std(0), LEAST_SPREAD * usual))
+
+
+def rotation_degrees(rotations: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) angles between rotations (n, 3, 3) and another (3, 3)."""
+    traces = np.einsum("nij,ij->n", rotations, other)
+    return np.asarray(np.degrees(np.arccos(np.clip((traces - 1) / 2, -1, 1))))
+
+
+def visible_vertices(
+    mesh: NDArray[np.float32], model: FaceModel, height: int, width: int
+) -> NDArray[np.float32]:
+    """(V,) 1 where a vertex of `mesh` (V, 3) is seen in its picture, 0 where it is hidden or outside."""
+    raster = rasterise(mesh, model.triangles, height, width)
+    column = np.floor(mesh[:, 0]).astype(np.int64)
+    row = np.floor(mesh[:, 1]).astype(np.int64)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    depth = np.full(len(mesh), np.inf, np.float32)
+    depth[inside] = raster.depth[row[inside], column[inside]]
+    tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
+    return np.asarray(inside & (mesh[:, 2] <= depth + tolerance), np.float32)
