@@ -7,7 +7,6 @@ without them.
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -18,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.actor.package import seal
-from visualdub.actor.record import load_record
+from visualdub.actor.package import actor_folder, load_actor
+from visualdub.actor.record import ActorRecord
 from visualdub.errors import ActorError, BadInput, InternalError
 from visualdub.face.crop import stable_crop
 from visualdub.face.geometry import filmed_mesh, mask_of
@@ -35,6 +34,7 @@ from visualdub.render.detail_frames import (
     spread_of,
 )
 from visualdub.stages import Progress
+from visualdub.timing import FrameRange
 
 FOLDER, NUMBERS = "detail", "frames.npz"
 FORMAT = 1
@@ -245,29 +245,30 @@ def _check_shapes(path: Path, frames: DetailFrames) -> None:
 
 
 def add_detail(folder: Path, clips: Sequence[DetailClip], progress: Progress | None = None) -> DetailFrames:
-    """Choose frames of the footage that the package at `folder` was adapted on, write them into it in place of
-    those that it has, and seal it. Returns them.
+    """Choose frames of the footage that the package at `folder` was adapted on, and write them into it, in
+    place of those that it has. Returns them. The package is replaced when the new one is whole.
 
-    Raises `BadInput` for a clip that the actor was not adapted on, whose frames nobody consented to keep, and
-    where no frame can be used.
+    Raises `ActorError` for a package that cannot be loaded, `BadInput` where no frame can be used.
     """
-    record = load_record(folder)
-    for clip in clips:
-        if clip.track.source_hash not in {f.source_hash for f in record.frames}:
-            raise BadInput(
-                f"{clip.path}: {record.name} was not adapted on this clip; expected"
-                f" {', '.join(sorted({f.source for f in record.frames}))}"
-            )
+    load_actor(folder)  # whole, unchanged and with consent
     frames = detail_of(clips, progress)
     if frames is None:
-        names = ", ".join(str(c.path) for c in clips)
-        raise BadInput(
-            f"{names}: no frame can be used for detail; expected frames that show the actor's face"
-        )
-    old = folder / f".{FOLDER}.{os.getpid()}.old"
-    if (folder / FOLDER).exists():
-        (folder / FOLDER).rename(old)
-    write_detail(folder, frames)
-    shutil.rmtree(old, ignore_errors=True)
-    seal(folder)
+        names = ", ".join(str(c.path) for c in clips) or str(folder)
+        raise BadInput(f"{names}: no frame can be used for detail; expected frames that show the face")
+    with actor_folder(folder) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
+        shutil.rmtree(partial / FOLDER, ignore_errors=True)
+        write_detail(partial, frames)
     return frames
+
+
+def footage_of(record: ActorRecord, path: Path, track: Track) -> list[DetailClip]:
+    """The frames of the clip at `path` that the actor was adapted on; nobody consented to others being kept.
+
+    track: of the whole clip. Raises `BadInput` for a clip that the actor was not adapted on.
+    """
+    ranges = [f for f in record.frames if f.source_hash == track.source_hash]
+    if not ranges:
+        names = ", ".join(sorted({f.source for f in record.frames}))
+        raise BadInput(f"{path}: {record.name} was not adapted on this clip; expected {names}")
+    return [DetailClip(path, track.span(FrameRange(f.start, f.end_exclusive))) for f in ranges]

@@ -112,7 +112,8 @@ class DetailFrames:
         return found
 
     def _decode(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
-        bgr = cv2.imdecode(np.frombuffer(self.pictures[index], np.uint8), cv2.IMREAD_COLOR)
+        data = np.frombuffer(self.pictures[index], np.uint8)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if bgr is None:
             raise BadInput(f"detail frame {index} of the actor is not a JPEG picture; adapt the actor again")
         visible = visible_vertices(self.mesh[index], model, bgr.shape[0], bgr.shape[1])
