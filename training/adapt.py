@@ -28,7 +28,8 @@ from training.data.windows import has_window, hold_out, pick_references, still_w
 from training.prior_file import Prior, check_fits, load_prior
 from training.renderer.sharpening import choose_sharpening_gain
 from training.speech.adapter import source_style
-from visualdub.actor.detail import DetailClip, detail_of, write_detail
+from visualdub.actor.detail import write_detail
+from visualdub.actor.footage import DetailClip, detail_of
 from visualdub.actor.package import RENDERER, actor_folder, require_package_path, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError

@@ -94,7 +94,7 @@ def detail(
     vdub adapt does so by itself; this is for packages of earlier versions. Only frames that the actor was
     adapted on are kept.
     """
-    from visualdub.actor.detail import add_detail, footage_of
+    from visualdub.actor.footage import add_detail, footage_of
     from visualdub.actor.library import find_actor
     from visualdub.actor.record import load_record
     from visualdub.face.tracker import cached_track

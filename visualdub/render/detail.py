@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.arrays import smoothstep
 from visualdub.box import Box
 from visualdub.face.raster import Raster, compiled
 from visualdub.render.detail_frames import DetailFrame
 
 MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light of the drawn picture
 LIGHT_STRIDE = 4  # every fourth pixel of every fourth row tells how light a picture is
+FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture
+LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps its own band there
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
 
 
@@ -82,7 +86,7 @@ def fine_band(total: NDArray[np.float32], seen: NDArray[np.float32], box: Box, s
     blurred = low_pass(weight, sigma)
     low = low_pass(mean * weight[..., None], sigma) / np.maximum(blurred, LEAST_SEEN)[..., None]
     band = np.where(known[..., None], mean - low, np.float32(0))
-    weight = weight * blurred  # no step where what is seen ends
+    weight = smoothstep((weight * blurred - LEAST_SHARE) / np.float32(1 - LEAST_SHARE))  # no step at the end
     part = (slice(None, None, LIGHT_STRIDE), slice(None, None, LIGHT_STRIDE))
     w = weight[part].astype(np.float64)
     if w.sum() <= 0:
@@ -92,6 +96,25 @@ def fine_band(total: NDArray[np.float32], seen: NDArray[np.float32], box: Box, s
 
 
 # ---- through the mesh --------------------------------------------------------------------------------------
+
+
+def likeness_of_size(
+    to: NDArray[np.floating[Any]], of: NDArray[np.floating[Any]], triangles: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """(F,) 1 for triangles that are about as large in one picture as in the other, 0 from `MOST_STRETCH` on.
+
+    to, of: (P, 2 or more) the corners in pixels of both pictures. A triangle that is far smaller in one, such
+    as the mouth's inside between lips that nearly touch, holds no detail for the other.
+    """
+    a, b = (_areas(points, triangles) for points in (to, of))
+    stretch = np.maximum(a, b) / np.maximum(np.minimum(a, b), 1e-3)
+    return smoothstep(((MOST_STRETCH - stretch) / (MOST_STRETCH - FREE_STRETCH)).astype(np.float32))
+
+
+def _areas(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(F,) twice the area of each triangle."""
+    a, b, c = (np.asarray(points[triangles[:, k], :2], np.float64) for k in range(3))
+    return np.abs((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
 
 
 @compiled
@@ -110,9 +133,10 @@ def _add_carried(
     triangles: NDArray[np.int32],
     wanted: NDArray[np.bool_],
     mesh: NDArray[np.float32],
-    visible: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    tolerance: float,
     rgb: NDArray[np.uint8],
-    share: float,
+    shares: NDArray[np.float32],
     total: NDArray[np.float32],
     seen: NDArray[np.float32],
 ) -> None:
@@ -121,17 +145,18 @@ def _add_carried(
     for y in range(height):
         for x in range(width):
             f = face_index[y, x]
-            if f < 0 or not wanted[y, x]:
+            if f < 0 or not wanted[y, x] or shares[f] <= 0.0:
                 continue
             i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
             a, b, c = barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
-            weight = share * (a * visible[i] + b * visible[j] + c * visible[k])
-            if weight <= 0.0:
-                continue
             px = a * mesh[i, 0] + b * mesh[j, 0] + c * mesh[k, 0] - 0.5
             py = a * mesh[i, 1] + b * mesh[j, 1] + c * mesh[k, 1] - 0.5
             x0, y0 = int(np.floor(px)), int(np.floor(py))
             if x0 < 1 or y0 < 1 or x0 + 2 >= columns or y0 + 2 >= rows:
+                continue
+            deeper = a * mesh[i, 2] + b * mesh[j, 2] + c * mesh[k, 2] - depth[int(py + 0.5), int(px + 0.5)]
+            weight = shares[f] * min(1.0, 2.0 - deeper / tolerance)
+            if weight <= 0.0:
                 continue
             u0, u1, u2, u3 = _cubic(px - x0)
             v = _cubic(py - y0)
@@ -157,15 +182,16 @@ def add_carried(
     triangles: NDArray[np.int32],
     wanted: NDArray[np.bool_],
     frame: DetailFrame,
-    share: float,
+    shares: NDArray[np.float32],
     total: NDArray[np.float32],
     seen: NDArray[np.float32],
 ) -> None:
     """Carry `frame` through the mesh to the pixels `wanted` (h, w) and add it to a mixture, in place.
 
     raster: of the commanded mesh. A pixel shows the point of the same triangle and barycentrics in `frame`,
-    sampled with Catmull-Rom's cubic. total: (h, w, 3) R'G'B' 0..255, seen: (h, w); both grow by `share` times
-    how much of the point `frame` sees, which is nothing outside its picture.
+    sampled with Catmull-Rom's cubic. shares: (F,) the weight of `frame` in every triangle. total: (h, w, 3)
+    R'G'B' 0..255, seen: (h, w); both grow by the share where `frame` sees the point, and by nothing where
+    something lies in front of it or it is outside the picture.
     """
     _add_carried(
         raster.face_index,
@@ -173,9 +199,10 @@ def add_carried(
         triangles,
         wanted,
         frame.mesh,
-        frame.visible,
+        frame.depth,
+        frame.tolerance,
         frame.rgb,
-        share,
+        shares,
         total,
         seen,
     )

@@ -8,12 +8,14 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import BadInput
+from visualdub.face.landmarks import LIPS_INNER
 from visualdub.face.models import FaceModel
 from visualdub.face.raster import rasterise
 from visualdub.records import digest
@@ -26,7 +28,8 @@ LEAST_SPREAD = 0.1  # of the model's own standard deviation; what hardly moved i
 RAMP = 4  # frames beyond `MARGIN` over which a frame of the same clip comes to count
 COARSER = 0.8  # pictures that would be shrunk below this are shrunk beforehand, so that they do not alias
 HELD_PICTURES = 24  # decoded at a time
-DEPTH_TOLERANCE = 0.02  # of the mesh's height; a vertex that lies deeper behind what is seen is hidden
+STRIP_DEPTH = 0.003  # of the mesh's height, by which the strip between the lips lies behind them
+DEPTH_TOLERANCE = 0.01  # of the mesh's height; a point that lies deeper behind what is seen is hidden
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ class DetailFrame:
     """One decoded frame, ready to be sampled."""
 
     rgb: NDArray[np.uint8]  # (h, w, 3) R'G'B' of the lower face
-    mesh: NDArray[np.float32]  # (V, 2) pixels of `rgb`, the centre of the first at (0.5, 0.5)
-    visible: NDArray[np.float32]  # (V,) 0..1; 0 where something lies in front of the vertex
+    mesh: NDArray[np.float32]  # (P, 3) `with_mouth`, pixels of `rgb`, first centre at (0.5, 0.5), and depth
+    depth: NDArray[np.float32]  # (h, w) of what is seen of the mesh, inf beside it; smaller is nearer
+    tolerance: float  # of depth; what lies this much deeper is hidden
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,16 @@ class DetailFrames:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if bgr is None:
             raise BadInput(f"detail frame {index} of the actor is not a JPEG picture; adapt the actor again")
-        visible = visible_vertices(self.mesh[index], model, bgr.shape[0], bgr.shape[1])
-        factor = np.ones(2, np.float32)
+        mesh = with_mouth(self.mesh[index], model).astype(np.float32)
         if reduction < COARSER:
             h, w = (max(8, round(n * reduction)) for n in bgr.shape[:2])
-            factor = np.array([w / bgr.shape[1], h / bgr.shape[0]], np.float32)
+            across, down = w / bgr.shape[1], h / bgr.shape[0]
+            mesh = mesh * np.array([across, down, np.sqrt(across * down)], np.float32)
             bgr = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA)
+        depth = rasterise(mesh, mouth_triangles(model), bgr.shape[0], bgr.shape[1]).depth
+        tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
         rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
-        return DetailFrame(rgb, np.ascontiguousarray(self.mesh[index, :, :2] * factor), visible)
+        return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, tolerance)
 
 
 class _Decoded:
@@ -147,6 +153,34 @@ class _Decoded:
         return frame
 
 
+# ---- what pictures are carried through ---------------------------------------------------------------------
+
+# Lips and what is seen between them are one surface here: the hole of the mouth is closed by a strip from the
+# lower to the upper lip. Teeth of their own would be sampled where another frame's lips hide them, and the
+# picture would jump where they meet the lips; frames whose mouths are alike show them at the same share of
+# the way between the lips.
+
+
+def with_mouth(mesh: NDArray[np.floating[Any]], model: FaceModel) -> NDArray[np.float64]:
+    """(V + 20, 3) a mesh (V, 3), in the picture, with the inner rim of its lips once more, a little deeper:
+    the corners of the strip between them. Depth grows away from the camera.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    rim = model.landmarks(mesh)[list(LIPS_INNER)]
+    rim[:, 2] += STRIP_DEPTH * float(np.ptp(mesh[:, 1]))
+    return np.concatenate([mesh, rim])
+
+
+def mouth_triangles(model: FaceModel) -> NDArray[np.int32]:
+    """(F, 3) the triangles of `with_mouth`: the skin and the strip."""
+    count = len(LIPS_INNER)
+    lower = model.vertex_count + np.arange(count // 2 + 1)  # from corner to corner
+    upper = model.vertex_count + (count - np.arange(count // 2 + 1)) % count
+    strip = [(lower[:-1], lower[1:], upper[:-1]), (upper[:-1], lower[1:], upper[1:])]
+    triangles = np.concatenate([model.skin_triangles, *(np.stack(t, 1) for t in strip)])
+    return np.ascontiguousarray(triangles, np.int32)
+
+
 # ---- what the faces did ------------------------------------------------------------------------------------
 
 
@@ -163,17 +197,3 @@ def rotation_degrees(rotations: NDArray[np.float64], other: NDArray[np.float64])
     """(n,) angles between rotations (n, 3, 3) and another (3, 3)."""
     traces = np.einsum("nij,ij->n", rotations, other)
     return np.asarray(np.degrees(np.arccos(np.clip((traces - 1) / 2, -1, 1))))
-
-
-def visible_vertices(
-    mesh: NDArray[np.float32], model: FaceModel, height: int, width: int
-) -> NDArray[np.float32]:
-    """(V,) 1 where a vertex of `mesh` (V, 3) is seen in its picture, 0 where it is hidden or outside."""
-    raster = rasterise(mesh, model.triangles, height, width)
-    column = np.floor(mesh[:, 0]).astype(np.int64)
-    row = np.floor(mesh[:, 1]).astype(np.int64)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    depth = np.full(len(mesh), np.inf, np.float32)
-    depth[inside] = raster.depth[row[inside], column[inside]]
-    tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
-    return np.asarray(inside & (mesh[:, 2] <= depth + tolerance), np.float32)

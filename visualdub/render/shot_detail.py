@@ -15,8 +15,8 @@ from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.render.composite import frame_region, into_region, plate_scale
-from visualdub.render.detail import Detail, add_carried, fine_band
-from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.detail import Detail, add_carried, fine_band, likeness_of_size
+from visualdub.render.detail_frames import DetailFrames, mouth_triangles, with_mouth
 
 SIGMA, LEAST_SIGMA = (
     1.35,
@@ -66,12 +66,15 @@ class ShotDetail:
         mesh = model.vertices(self._track.identity, acted.jaw[i], acted.expression[i])
         points = to_crop(mesh, self._track, self._crop, i)
         points[:, :2] = (points[:, :2] - affine[:, 2]) / (affine[0, 0], affine[1, 1]) - (box.left, box.top)
-        raster = rasterise(points, model.triangles, box.height, box.width)
+        triangles = mouth_triangles(model)
+        points = with_mouth(points, model)
+        raster = rasterise(points, triangles, box.height, box.width)
         total = np.zeros((box.height, box.width, 3), np.float32)
         seen = np.zeros((box.height, box.width), np.float32)
         for r in np.flatnonzero(weights).tolist():
             found = self._frames.frame(r, model, float(self._reduction[r]))
-            add_carried(raster, model.triangles, wanted, found, float(weights[r]), total, seen)
+            shares = float(weights[r]) * likeness_of_size(points, found.mesh, triangles)
+            add_carried(raster, triangles, wanted, found, shares, total, seen)
         return fine_band(total, seen, box, sigma)
 
 
