@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -76,7 +76,7 @@ def _motion(track: Track, i: int) -> NDArray[np.float64]:
     return np.concatenate([[track.jaw[i]], track.expression[i, : track.model.n_speech]])
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Kept:
     """One chosen frame, read."""
 
@@ -85,11 +85,7 @@ class _Kept:
     scale: float
 
 
-@dataclass
-class _Reading:
-    """What is read of the chosen frames, by (clip, frame of its track)."""
-
-    kept: dict[tuple[int, int], _Kept] = field(default_factory=dict)
+_Reading = dict[tuple[int, int], _Kept]  # by (clip, frame of its track)
 
 
 def detail_of(
@@ -100,7 +96,8 @@ def detail_of(
 
     progress: gets the stage "detail", in frames. Raises `MediaError` where a clip cannot be decoded.
     """
-    order, reading = choose_frames([c.track for c in clips]), _Reading()
+    order = choose_frames([c.track for c in clips])
+    reading: _Reading = {}
     total = sum(len(c.track) for c in clips)
     done = 0
     for c, clip in enumerate(clips):
@@ -112,7 +109,7 @@ def detail_of(
             progress.report("detail", done, total)
     size, kept = 0, []
     for place in order:
-        found = reading.kept.get(place)
+        found = reading.get(place)
         if found is not None and size + len(found.picture) <= most_bytes:
             size += len(found.picture)
             kept.append(place)
@@ -131,7 +128,7 @@ def _read(clip: DetailClip, number: int, wanted: set[int], reading: _Reading) ->
                 kept = _cut(frame, mask_of(track, crop, i), filmed_mesh(track, crop, i), affine)
                 if kept is not None:
                     scale = float(track.scale[i] * crop.scale[i] / np.sqrt(affine[0, 0] * affine[1, 1]))
-                    reading.kept[number, i] = _Kept(*kept, scale)
+                    reading[number, i] = _Kept(*kept, scale)
 
 
 def _cut(
@@ -163,7 +160,7 @@ def _cut(
 def _assembled(
     clips: Sequence[DetailClip], places: Sequence[tuple[int, int]], reading: _Reading
 ) -> DetailFrames:
-    found = [reading.kept[place] for place in places]
+    found = [reading[place] for place in places]
     tracks = [clips[c].track for c, _ in places]
     rows = [i for _, i in places]
     motion = np.stack([_motion(t, i) for t, i in zip(tracks, rows, strict=True)])

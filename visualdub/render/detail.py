@@ -114,7 +114,8 @@ def likeness_of_size(
 def _areas(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
     """(F,) twice the area of each triangle."""
     a, b, c = (np.asarray(points[triangles[:, k], :2], np.float64) for k in range(3))
-    return np.abs((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
+    across = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
+    return np.asarray(np.abs(across - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])))
 
 
 @compiled

@@ -103,7 +103,7 @@ class DetailFrames:
         limit = distances[order[NEAREST]] if len(order) > NEAREST else 2 * distances[order[-1]] + 1e-9
         near = order[:NEAREST]
         shares[near] = np.maximum(1 - distances[near] / max(limit, 1e-9), 1e-6) * allowed[near]
-        return shares / shares.sum()
+        return np.asarray(shares / shares.sum())
 
     def frame(self, index: int, model: FaceModel, reduction: float = 1.0) -> DetailFrame:
         """Frame `index`, decoded; the last `HELD_PICTURES` are kept. reduction: what it will be shrunk by;

@@ -73,7 +73,7 @@ class ShotDetail:
         seen = np.zeros((box.height, box.width), np.float32)
         for r in np.flatnonzero(weights).tolist():
             found = self._frames.frame(r, model, float(self._reduction[r]))
-            shares = float(weights[r]) * likeness_of_size(points, found.mesh, triangles)
+            shares = np.float32(weights[r]) * likeness_of_size(points, found.mesh, triangles)
             add_carried(raster, triangles, wanted, found, shares, total, seen)
         return fine_band(total, seen, box, sigma)
 
