@@ -74,7 +74,7 @@ def test_the_pictures_are_the_footages_own(talking: Path, track: Track, frames: 
     left, top = np.rint(shift[0]).astype(int)
     height, width = shown.rgb.shape[:2]
     real = frame_rgb(plate)[top : top + height, left : left + width].astype(int)
-    assert np.abs(real - shown.rgb).mean() < 1.5  # 0.6 here
+    assert np.abs(real - shown.rgb).mean() < 2.5  # 1.97 here, of JPEG
 
 
 def test_pictures_stay_within_the_bytes(talking: Path, track: Track, frames: DetailFrames) -> None:

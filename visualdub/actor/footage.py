@@ -33,7 +33,7 @@ from visualdub.timing import FrameRange
 
 MOST_FRAMES = 150
 MOST_BYTES = 12 * 2**20  # of all pictures of a package
-QUALITY = 95  # of JPEG, with whole chroma: about a code of 8 bits beside what was filmed
+QUALITY = 95  # of JPEG, with whole chroma: on a sharp picture two codes of 8 bits off, on average
 
 
 # ---- choosing ----------------------------------------------------------------------------------------------
