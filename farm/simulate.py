@@ -93,8 +93,8 @@ class Simulation:
         farm, out = self.farm, self.out
         for shot in range(farm.shots):
             self.add(PREPARE, shot, int(self.lengths[shot]))
-        free, events, busy_s, next_dispatch, waited, now = farm.workers, [], 0.0, 0.0, 0.0, 0.0
-        running: list[tuple[float, int, Task, bool, int]] = events
+        free, busy_s, next_dispatch, waited, now = farm.workers, 0.0, 0.0, 0.0, 0.0
+        running: list[tuple[float, int, Task, bool, int]] = []
         while self.ready or running:
             while self.ready and free:
                 start = max(now, next_dispatch)
