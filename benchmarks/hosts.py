@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--actor", type=Path, required=True)
     parser.add_argument("--shots", type=int, default=12)
     parser.add_argument("--frames", type=int, default=8, help="of a shot")
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     given = {name: str(getattr(args, name).absolute()) for name in ("clip", "dialogue", "actor")}
     shots = [(i * args.frames, (i + 1) * args.frames) for i in range(args.shots)]

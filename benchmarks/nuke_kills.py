@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--range", default="1-8")
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vd-") as folder:
         counts = measure(args, Path(folder))

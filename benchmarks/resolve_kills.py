@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     chance, counts = random.Random(args.seed), Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory() as temporary:

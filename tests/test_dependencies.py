@@ -69,11 +69,10 @@ def imported(folder: str) -> dict[str, str]:
     """Top-level modules of others that the folder's files import, at any depth: module -> one such file."""
     files = sorted((ROOT / folder).rglob("*.py"))
     assert files, f"{folder} holds no Python files"
-    ours = (
-        {*EXTRAS, *(p.stem for p in files), *(p.parent.name for p in files)}
-        if folder == "tests"
-        else set(EXTRAS)
-    )
+    ours = set(EXTRAS)
+    if folder in ("tests", "benchmarks"):  # whose files import each other by their bare names
+        own = [*files, *(ROOT / "tests").rglob("*.py")]
+        ours |= {*(p.stem for p in own), *(p.parent.name for p in own)}
     found: dict[str, str] = {}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -37,7 +37,7 @@ def test_an_actor_is_made_and_dubs(talking: Path, tmp_path: Path) -> None:
         again = client.adapt([str(talking)], "anna", CONSENT, steps=1)
         row = client.wait(again)
         assert row["state"] == "done", row["reason"]
-        assert row["result"]["steps"] == 1 and row["result"]["actor"] == "anna"
+        assert row["result"]["steps"] >= 1 and row["result"]["actor"] == "anna"
         assert [a["name"] for a in client.actors()] == ["anna"]
         dub = {"clip": str(talking), "dialogue": str(tmp_path / "new.wav"), "actor": "anna"}
         row = client.wait(client.submit(**dub, frames="0:6", output=str(tmp_path / "new.mkv")))

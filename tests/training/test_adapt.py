@@ -16,7 +16,8 @@ import pytest
 from protection_table import contents
 
 import training.adapt
-from training.adapt import AdaptJob, _av_offset_ms, adapt
+from training.adapt import AdaptJob, _av_offset_ms,
+    _whole_track, adapt
 from training.core.checkpoint import checkpoint_facts
 from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
 from training.core.run import BEST, CHECKPOINT, Status
@@ -153,7 +154,7 @@ def test_training_gets_half_of_the_minutes_however_long_tracking_took(
 @pytest.mark.slow
 def test_sound_and_pictures_are_paired_by_the_offset_of_the_whole_clip(demo_clip: Path) -> None:
     notes: list[str] = []
-    offset = _av_offset_ms(demo_clip, None, notes.append)
+    offset = _av_offset_ms(demo_clip, _whole_track(AdaptClip(demo_clip)), notes.append)
     assert offset is not None and abs(offset) <= 20 and f"by {abs(offset)} ms" in notes[0]
 
 
