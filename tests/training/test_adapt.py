@@ -16,8 +16,7 @@ import pytest
 from protection_table import contents
 
 import training.adapt
-from training.adapt import AdaptJob, _av_offset_ms,
-    _whole_track, adapt
+from training.adapt import AdaptJob, _av_offset_ms, _whole_track, adapt
 from training.core.checkpoint import checkpoint_facts
 from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
 from training.core.run import BEST, CHECKPOINT, Status
