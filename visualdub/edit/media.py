@@ -137,6 +137,13 @@ def sequence_url(reference: Mapping[str, Any]) -> str:
     return f"{base}{slash}{reference['name_prefix']}{digits}{reference['name_suffix']}"
 
 
+def is_relative(url: str) -> bool:
+    """Whether a reference names a file by a path that depends on where its edit lies."""
+    if _SCHEME.match(url) is not None:
+        return False
+    return not (PurePosixPath(url).is_absolute() or PureWindowsPath(url).is_absolute())
+
+
 def path_of(url: str, folder: Path) -> Path:
     """The file that a reference names; a relative one lies in `folder`.
 

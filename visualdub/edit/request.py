@@ -13,7 +13,7 @@ from visualdub.edit.cast import Cast, read_cast
 from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
 from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned
 from visualdub.edit.formats import convert_edit
-from visualdub.edit.media import MediaFinder, Permit, anything, unpack
+from visualdub.edit.media import MediaFinder, Permit, anything, is_relative, unpack
 from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
 from visualdub.edit.report import REPORT_SUFFIX
@@ -200,13 +200,34 @@ def dub_plans(
     actors = {name: load_actor(find(name)) for name in sorted(n for n in names if n is not None)}
     check_edit_output(plans, output, actors)
     dubbed = []
-    for plan in plans:
+    for plan in (with_note_on_paths(p, output, say) for p in plans):
         shots = dub_planned(plan, output, actors, progress=progress, say=say)
         path = output.edit_path(plan.edit, plan.language)
         if (target := output.converted_path(plan.edit, plan.language)) is not None:
             say(converted(path, target))
         dubbed.append(DubbedEdit(plan, path, tuple(shots)))
     return dubbed
+
+
+def with_note_on_paths(plan: EditPlan, output: EditOutput, say: Callable[[str], None]) -> EditPlan:
+    """The plan, with a note that is said, too, where media are named by paths that hold only beside the
+    original edit.
+    """
+    edit = plan.edit
+    beside = output.folder.absolute() == edit.path.absolute().parent
+    bundled = edit.path.suffix.lower() == BUNDLE  # unpacked into the output's folder
+    references = [clip.reference() for clip in (*edit.clips, *edit.sound)]
+    urls = {r["url"] for r in references if r is not None and r["kind"] == "external"}
+    count = sum(is_relative(url) for url in urls)
+    if beside or bundled or output.rules.resolve_shape or not count:
+        return plan
+    note = (
+        f"{count} media are named by paths from the folder of {edit.path.name}, which do not hold in"
+        f" {output.folder}: move the dubbed edit there under another name, or dub --for resolve, which writes"
+        " whole paths"
+    )
+    say(f"note: {note}")
+    return replace(plan, notes=(*plan.notes, note))
 
 
 def converted(edit: Path, target: Path) -> str:

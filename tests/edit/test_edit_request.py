@@ -1,0 +1,27 @@
+"""What is said of an edit beside the plan of its shots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from otio_text import clip, media, timeline, track, write
+
+from visualdub.edit.dubbing import EditOutput
+from visualdub.edit.request import EditRequest, EditWords, EditWritten, plan_request, with_note_on_paths
+from visualdub.edit.writing import HostRules, host_rules
+
+pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
+
+
+def test_paths_from_the_folder_of_the_edit_are_named(tmp_path: Path) -> None:
+    """The dubbed edit lies elsewhere, and its bytes stay: a program would find none of these files."""
+    urls = ("rushes/a.mov", "b.mov", str(tmp_path / "c.mov"), "file:///d.mov", "E:/e.mov")
+    edit = write(tmp_path / "cut.otio", timeline(track(*(clip(u, 0, 8, reference=media(u)) for u in urls))))
+    (plan,) = plan_request(EditRequest(edit, None, EditWords(), EditWritten()))
+    said: list[str] = []
+    noted = with_note_on_paths(plan, EditOutput(tmp_path / "out", HostRules()), said.append)
+    assert "2 media are named by paths from the folder of cut.otio" in noted.notes[-1] and len(said) == 1
+    for output in (EditOutput(tmp_path, HostRules()), EditOutput(tmp_path / "out", host_rules("resolve"))):
+        assert with_note_on_paths(plan, output, said.append) is plan
+    assert len(said) == 1
