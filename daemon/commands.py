@@ -38,8 +38,8 @@ from visualdub.console_edits import (
     Host,
     Policy,
     Relink,
-    for_edits_only,
-    refuse_for_edits,
+    edit_request,
+    require_fitting,
 )
 from visualdub.errors import BadInput
 
@@ -184,18 +184,14 @@ def submit(
     json: Json = False,
 ) -> None:
     """Give the service a clip or an edit to dub; prints the number of the job."""
+    options = dict(locals())
     from visualdub.edit.reading import is_edit
-    from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
-    words = EditWords(dialogue_track, dialogue_folder, cast, lang, longer)
-    written = EditWritten(output, host, as_default, codec, crf, not no_watermark)
+    require_fitting(clip, options, submit)
     if is_edit(clip):
-        refuse_for_edits(clip, {"--dialogue": dialogue, "--frames": frames, "--face": face, "--draft": draft})
-        asked = EditRequest(clip, actor, words, written, tuple(relink or ())).fields()
         with connected(endpoint, key, server_key) as client:
-            show_job(client, client.submit_edit(priority, **asked), wait, json)
+            show_job(client, client.submit_edit(priority, **edit_request(options).fields()), wait, json)
         return
-    for_edits_only(clip, words, written, {"--relink": relink})
     if dialogue is None or actor is None:
         raise BadInput(f"{clip} needs both --dialogue and --actor")
     asked = {

@@ -13,7 +13,6 @@ from visualdub.actor.record import Consent
 from visualdub.edit.cast import Role
 from visualdub.edit.media import Media
 from visualdub.edit.plan import PlannedShot, Speaking
-from visualdub.edit.reading import is_edit
 from visualdub.edit.request import EditRequest, plan_request
 from visualdub.edit.retime import SourceMap
 from visualdub.edit.shot import DialogueCue, plan_shot
@@ -103,8 +102,3 @@ def to_adapt(texts: Sequence[str], consent: str | None, minutes: float) -> tuple
         Consent.parse(consent)
         adapted.append(ToAdapt(name, found.path.absolute(), found.frames, None, consent, minutes))
     return tuple(adapted)
-
-
-def is_for_edits(source: Path) -> bool:
-    """Whether what is to be dubbed is an edit."""
-    return is_edit(source)

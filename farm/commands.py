@@ -19,14 +19,29 @@ from visualdub.console import (
     Fast,
     Frames,
     Json,
+    KeepAudio,
+    MouthGain,
     NoWatermark,
     OccludedAs,
+    OffsetMs,
     Only,
     ProviderName,
     Skip,
+    Smooth,
     out,
     print_json,
     shown_progress,
+)
+from visualdub.console_edits import (
+    AsDefault,
+    CastIn,
+    DialogueFolder,
+    DialogueTrack,
+    EditLanguages,
+    Host,
+    Policy,
+    Relink,
+    require_fitting,
 )
 from visualdub.errors import BadInput, VisualDubError
 
@@ -37,6 +52,7 @@ if TYPE_CHECKING:
     from farm.job import JobFile
     from visualdub.stages import Progress
 
+FOR_BOTH = ("occluded", "provider", "fast", "minutes", "consent")  # elsewhere options of clips alone
 farm = typer.Typer(
     no_args_is_help=True, help="Dub on a render farm: bundles of OpenJD and OpenCue, their cost."
 )
@@ -58,25 +74,25 @@ def openjd(
     only: Only = None,
     face: Face = None,
     movie: o.MovieName = None,
-    dialogue_track: o.Track = None,
-    dialogue_folder: o.Folder = None,
-    cast: o.Cast = None,
-    lang: o.Languages = None,
-    longer: o.Longer = "next-shot",
-    relink: o.Relink = None,
-    host: o.Host = None,
-    as_default: o.AsDefault = False,
+    dialogue_track: DialogueTrack = None,
+    dialogue_folder: DialogueFolder = None,
+    cast: CastIn = None,
+    lang: EditLanguages = None,
+    longer: Policy = "next-shot",
+    relink: Relink = None,
+    host: Host = None,
+    as_default: AsDefault = False,
     adapt: o.Adapt = None,
     consent: o.Consent = None,
     minutes: o.Minutes = 5.0,
-    mouth_gain: o.MouthGain = 1.0,
-    smooth: o.Smooth = 0.0,
-    offset_ms: o.OffsetMs = 0.0,
+    mouth_gain: MouthGain = 1.0,
+    smooth: Smooth = 0.0,
+    offset_ms: OffsetMs = 0.0,
     occluded: OccludedAs = "hold",
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
-    keep_audio: o.KeepAudio = False,
+    keep_audio: KeepAudio = False,
     provider: ProviderName = None,
     fast: Fast = False,
     chunk: o.Chunk = None,
@@ -122,10 +138,6 @@ def _bundle(given: dict[str, Any]) -> Bundle:
     written = Written(**{n: given[n] for n in names}, watermark=not given["no_watermark"])
     mouth = PerformanceAdjustments(given["mouth_gain"], given["smooth"], given["offset_ms"])
     first = to_adapt(given["adapt"] or (), given["consent"], given["minutes"])
-    if mouth != PerformanceAdjustments() and not _is_clip(asked):
-        raise BadInput(
-            f"{given['source']} is an edit, whose shots take no --mouth-gain, --smooth and --offset-ms"
-        )
     how = {n: given[n] for n in ("provider", "fast", "chunk", "in_place")}
     with shown_progress() as progress:
         rates = _measured(asked, progress) if given["measure"] else Rates()
@@ -151,12 +163,12 @@ def estimate(
     skip: Skip = None,
     only: Only = None,
     face: Face = None,
-    dialogue_track: o.Track = None,
-    dialogue_folder: o.Folder = None,
-    cast: o.Cast = None,
-    lang: o.Languages = None,
-    longer: o.Longer = "next-shot",
-    relink: o.Relink = None,
+    dialogue_track: DialogueTrack = None,
+    dialogue_folder: DialogueFolder = None,
+    cast: CastIn = None,
+    lang: EditLanguages = None,
+    longer: Policy = "next-shot",
+    relink: Relink = None,
     chunk: o.Chunk = None,
     json: Json = False,
 ) -> None:
@@ -194,19 +206,14 @@ def estimate(
 
 def _asked(given: dict[str, Any]) -> Asked:
     """What a command line asks for. Raises `BadInput` for options that do not go with the source."""
-    from farm.asked import ClipRequest, is_for_edits
+    from farm.asked import ClipRequest
+    from visualdub.edit.reading import is_edit
     from visualdub.edit.request import EditRequest, EditWords, EditWritten
     from visualdub.timing import FrameChoice, FrameRange
 
     source = given["source"]
-    only_edits = ("dialogue_track", "dialogue_folder", "cast", "lang", "relink", "host", "as_default")
-    only_clips = ("dialogue", "frames", "skip", "only", "face", "movie", "keep_audio")
-    edit = is_for_edits(source)
-    for name in only_clips if edit else only_edits:
-        if given.get(name):
-            kind = "an edit" if edit else "a clip"
-            raise BadInput(f"{source} is {kind}, which --{name.replace('_', '-')} is not for")
-    if edit:
+    require_fitting(source, given, openjd, allowed=FOR_BOTH)
+    if is_edit(source):
         words = EditWords(
             given["dialogue_track"], given["dialogue_folder"], given["cast"], given["lang"], given["longer"]
         )
@@ -222,12 +229,6 @@ def _asked(given: dict[str, Any]) -> Asked:
         given["face"],
         given.get("movie"),
     )
-
-
-def _is_clip(asked: Asked) -> bool:
-    from farm.asked import ClipRequest
-
-    return isinstance(asked, ClipRequest)
 
 
 def _measured(asked: Asked, progress: Progress) -> Rates:

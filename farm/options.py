@@ -1,4 +1,4 @@
-"""Options of `vdub farm`: those of `vdub dub` that a job takes, and those of bundles."""
+"""Options of `vdub farm` that other commands do not have."""
 
 from __future__ import annotations
 
@@ -44,37 +44,6 @@ Consent = Annotated[
     str | None, typer.Option("--consent", metavar='"WHO, WHEN, SCOPE"', help="Consent of who is adapted.")
 ]
 Minutes = Annotated[float, typer.Option("--minutes", min=0.05, help="How long to adapt.")]
-Track = Annotated[
-    str | None,
-    typer.Option("--dialogue-track", metavar="NAME", help="Of an edit: the sound track with the words."),
-]
-Folder = Annotated[
-    Path | None, typer.Option("--dialogue-folder", metavar="DIR", help="Of an edit: recordings by clip name.")
-]
-Cast = Annotated[Path | None, typer.Option("--cast", metavar="TOML", help="Of an edit: who speaks where.")]
-Languages = Annotated[str | None, typer.Option("--lang", metavar="fr,de", help="Of an edit: the languages.")]
-Longer = Annotated[
-    str,
-    typer.Option("--longer", metavar="next-shot|cut|hold", help="Of an edit: dialogue longer than its shot."),
-]
-Relink = Annotated[
-    list[Path] | None, typer.Option("--relink", metavar="DIR", help="Of an edit: where media lie that moved.")
-]
-Host = Annotated[
-    str | None,
-    typer.Option(
-        "--for", metavar="resolve|premiere|avid|nuke", help="Of an edit: what this program insists on."
-    ),
-]
-AsDefault = Annotated[bool, typer.Option("--as-default", help="Of an edit: put the dub under DEFAULT_MEDIA.")]
-KeepAudio = Annotated[bool, typer.Option("--keep-audio", help="Of a clip: keep its other audio tracks.")]
-MouthGain = Annotated[
-    float, typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion, 0 to 3.")
-]
-Smooth = Annotated[float, typer.Option("--smooth", metavar="MS", help="Smooth the mouth over so many ms.")]
-OffsetMs = Annotated[
-    float, typer.Option("--offset-ms", metavar="MS", help="Move the mouth against the sound.")
-]
 Chunk = Annotated[
     int | None,
     typer.Option("--chunk", min=1, max=150, metavar="N", help="Frames of a chunk; by default as estimated."),

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from visualdub.console import Json, err, given_consent, out, print_json, shown_progress
+from visualdub.console_edits import CastIn, PlanOnly, Relink, require_fitting
 from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,38 +28,12 @@ FROM_SCRATCH = "none"  # value of --prior
 NO_CONSENT = 'adapt needs the consent of the person: --consent "who, when, scope"'
 
 
-CastFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--cast",
-        metavar="TOML",
-        help="Of an edit: whose its clips are, and how the actor looks.",
-        rich_help_panel="Edits",
-    ),
-]
-Relink = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--relink",
-        metavar="DIR",
-        help="Of an edit: where media lie that moved.",
-        rich_help_panel="Edits",
-    ),
-]
 MostFrames = Annotated[
     int | None,
     typer.Option(
         "--most",
         metavar="FRAMES",
         help="Of an edit: most frames to adapt to, those that differ most; 750 by default.",
-        rich_help_panel="Edits",
-    ),
-]
-PlanOnly = Annotated[
-    bool,
-    typer.Option(
-        "--plan",
-        help="Of an edit: print which frames of which shots are used, and adapt nothing.",
         rich_help_panel="Edits",
     ),
 ]
@@ -121,7 +96,7 @@ def adapt(
         bool, typer.Option("--random-texture", help="Start the texture at random, as the paper does.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")] = 0,
-    cast: CastFile = None,
+    cast: CastIn = None,
     relink: Relink = None,
     most: MostFrames = None,
     plan: PlanOnly = False,
@@ -130,6 +105,7 @@ def adapt(
     """Train a renderer of one person on a few seconds of footage and write an actor package. Ctrl-C stops,
     and the same command resumes.
     """
+    options = dict(locals())
     from training.core.config import run_folder
     from visualdub.actor.package import SUFFIX, require_package_path
     from visualdub.edit.reading import is_edit
@@ -140,11 +116,11 @@ def adapt(
         raise BadInput(
             f"--actor {actor!r} is not a name; expected some letters without slashes (the folder is -o)"
         )
-    given = {"--cast": cast, "--relink": relink, "--most": most, "--plan": plan, "--json": json}
+    require_fitting(Path(clips[0]), options, adapt, allowed=("minutes", "consent"))
     edit = EditFootage(Path(clips[0]), actor, cast, tuple(relink or ()), most)
     if is_edit(edit.path):
-        for_edits = {"--frames": frames, "--face": face, "more than one edit": clips[1:]}
-        _refuse(edit.path, "an edit", {k: v for k, v in for_edits.items() if v})
+        if clips[1:]:
+            raise BadInput(f"{edit.path} is an edit; expected it alone")
         if json and not plan:
             raise BadInput(f"{edit.path}: --json is for --plan")
         footage = edit.find(as_json=json)
@@ -152,7 +128,8 @@ def adapt(
             return
         sources = tuple(footage.clips)
     else:
-        _refuse(edit.path, "no edit", {k: v for k, v in given.items() if v})
+        if json:
+            raise BadInput("--json is for the --plan of an edit")
         sources = tuple(AdaptClip.parse(c, frames, face) for c in clips)
     start = Path(prior) if prior not in (None, FROM_SCRATCH) else None
     folder = output or Path(f"{actor}{SUFFIX}")
@@ -174,12 +151,6 @@ def adapt(
         seed,
     )
     _adapt(request)
-
-
-def _refuse(path: Path, what: str, given: dict[str, object]) -> None:
-    """Raise `BadInput` for options that were given and are not for what `path` is."""
-    for name in given:
-        raise BadInput(f"{path} is {what}, which {name} is not for")
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,33 @@ OccludedAs = Annotated[
         help="Where a hand or an object covers the mouth: keep its pixels, leave the frame, or draw over it.",
     ),
 ]
+MouthGain = Annotated[
+    float,
+    typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
+]
+Smooth = Annotated[
+    float,
+    typer.Option(
+        "--smooth",
+        metavar="MS",
+        help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
+    ),
+]
+OffsetMs = Annotated[
+    float,
+    typer.Option(
+        "--offset-ms",
+        metavar="MS",
+        help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
+    ),
+]
+KeepAudio = Annotated[
+    bool,
+    typer.Option(
+        "--keep-audio",
+        help="Keep the clip's other audio tracks; the dialogue replaces the main one.",
+    ),
+]
 HoldoutIn = Annotated[
     Path | None,
     typer.Option(

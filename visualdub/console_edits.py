@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from visualdub.errors import BadInput
 
 if TYPE_CHECKING:
-    from visualdub.edit.request import EditWords, EditWritten
+    from visualdub.edit.request import EditRequest
 
 DialogueTrack = Annotated[
     str | None,
@@ -36,7 +38,7 @@ CastIn = Annotated[
     typer.Option(
         "--cast",
         metavar="TOML",
-        help="Of an edit: who speaks in which of its clips.",
+        help="Of an edit: who speaks in which of its clips, and how they look.",
         rich_help_panel="Edits",
     ),
 ]
@@ -100,32 +102,56 @@ PlanOnly = Annotated[
     bool,
     typer.Option(
         "--plan",
-        help="Of an edit: print what would become of each clip, and dub nothing.",
+        help="Of an edit: print what would become of each clip, and do nothing.",
         rich_help_panel="Edits",
     ),
 ]
 
 # ---- for one of both ---------------------------------------------------------------------------------------
 
-
-def for_edits_only(clip: Path, words: EditWords, written: EditWritten, more: dict[str, Any]) -> Path:
-    """The output for a clip. Raises `BadInput` for options that only edits take, and where there is none."""
-    given: dict[str, Any] = {
-        "--dialogue-track": words.track,
-        "--dialogue-folder": words.folder,
-        "--cast": words.cast,
-    }
-    given |= {"--lang": words.languages, "--for": written.host, "--as-default": written.as_default, **more}
-    for name, value in given.items():
-        if value:
-            raise BadInput(f"{clip} is no edit, which {name} is for; expected .otio or another edit")
-    if written.folder is None:
-        raise BadInput(f"{clip}: nowhere to write to; expected -o MOVIE")
-    return written.folder
+# Parameters of commands, of which some take both clips and edits.
+EDIT_ONLY = {"dialogue_track", "dialogue_folder", "cast", "actors", "lang", "longer", "relink", "host"}
+EDIT_ONLY |= {"as_default", "plan", "most"}
+CLIP_ONLY = {"dialogue", "script", "language", "driver", "driver_face", "frames", "skip", "only", "face"}
+CLIP_ONLY |= {"performance", "use_performance", "mouth_gain", "smooth", "offset_ms", "matte", "occluded"}
+CLIP_ONLY |= {"holdout", "keep_audio", "check_sync", "provider", "fast", "profile", "minutes", "consent"}
+CLIP_ONLY |= {"movie", "draft"}
+_FLAGS = {"host": "--for"}
 
 
-def refuse_for_edits(edit: Path, given: dict[str, Any]) -> None:
-    """Raise `BadInput` for options that only clips take."""
-    for name, value in given.items():
-        if value:
-            raise BadInput(f"{edit} is an edit, which {name} is not for; expected --dialogue-track")
+def require_fitting(
+    source: Path, options: dict[str, Any], command: Callable[..., object], allowed: Collection[str] = ()
+) -> None:
+    """Raise `BadInput` for options of a clip that only edits take, and of an edit that only clips take.
+
+    options: those of `command`, by name; one counts where it is not the command's default. allowed: names
+    that this command gives a meaning for both.
+    """
+    from visualdub.edit.reading import is_edit  # which loads what decodes
+
+    edit = is_edit(source)
+    wrong = (CLIP_ONLY if edit else EDIT_ONLY).difference(allowed)
+    for name, parameter in inspect.signature(command).parameters.items():
+        value = options.get(name)
+        if name not in wrong or value in (None, [], parameter.default):
+            continue
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        if edit:
+            raise BadInput(f"{source} is an edit, which {flag} is not for")
+        raise BadInput(f"{source} is no edit, which {flag} is for; expected .otio or another edit")
+
+
+def edit_request(options: dict[str, Any]) -> EditRequest:
+    """The dub of an edit that the options of a command, by name, ask for."""
+    from visualdub.edit.request import EditRequest, EditWords, EditWritten
+
+    names = ("dialogue_track", "dialogue_folder", "cast", "lang", "longer")
+    how = (options["output"], options["host"], options["as_default"], options["codec"], options["crf"])
+    return EditRequest(
+        options["clip"],
+        options["actor"],
+        EditWords(*(options[name] for name in names)),
+        EditWritten(*how, not options["no_watermark"]),
+        tuple(options["relink"] or ()),
+        actors=options.get("actors"),
+    )

@@ -115,7 +115,7 @@ def test_the_command_prints_what_it_would_use(
     assert run(["adapt", str(path), "--actor", "anna", "--plan", "--frames", "0:9"]) == 2
     assert "is an edit, which --frames is not for" in capsys.readouterr().err
     assert run(["adapt", str(rushes / "anna.mkv"), "--actor", "anna", "--plan"]) == 2
-    assert "is no edit, which --plan is not for" in capsys.readouterr().err
+    assert "is no edit, which --plan is for" in capsys.readouterr().err
 
 
 @pytest.mark.slow

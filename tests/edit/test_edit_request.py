@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from otio_text import clip, media, timeline, track, write
+from otio_text import clip as clip_of
+from otio_text import media, timeline, track, write
 
+from visualdub.cli import run
 from visualdub.edit.dubbing import EditOutput
 from visualdub.edit.request import EditRequest, EditWords, EditWritten, plan_request, with_note_on_paths
 from visualdub.edit.writing import HostRules, host_rules
@@ -17,7 +19,9 @@ pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (t
 def test_paths_from_the_folder_of_the_edit_are_named(tmp_path: Path) -> None:
     """The dubbed edit lies elsewhere, and its bytes stay: a program would find none of these files."""
     urls = ("rushes/a.mov", "b.mov", str(tmp_path / "c.mov"), "file:///d.mov", "E:/e.mov")
-    edit = write(tmp_path / "cut.otio", timeline(track(*(clip(u, 0, 8, reference=media(u)) for u in urls))))
+    edit = write(
+        tmp_path / "cut.otio", timeline(track(*(clip_of(u, 0, 8, reference=media(u)) for u in urls)))
+    )
     (plan,) = plan_request(EditRequest(edit, None, EditWords(), EditWritten()))
     said: list[str] = []
     noted = with_note_on_paths(plan, EditOutput(tmp_path / "out", HostRules()), said.append)
@@ -25,3 +29,35 @@ def test_paths_from_the_folder_of_the_edit_are_named(tmp_path: Path) -> None:
     for output in (EditOutput(tmp_path, HostRules()), EditOutput(tmp_path / "out", host_rules("resolve"))):
         assert with_note_on_paths(plan, output, said.append) is plan
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--dialogue", "a.wav"),
+        ("--matte", "m.mkv"),
+        ("--skip", "0:4"),
+        ("--mouth-gain", "1.5"),
+        ("--occluded", "draw"),
+        ("--keep-audio",),
+        ("--check-sync",),
+        ("--minutes", "2"),
+    ],
+)
+def test_an_option_that_would_do_nothing_for_an_edit_is_refused(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit = tmp_path / "cut.otio"
+    edit.write_text("{}")
+    assert run(["dub", str(edit), "-o", str(tmp_path / "out"), *given]) == 2
+    assert f"is an edit, which {given[0]} is not for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [("--cast", "x.toml"), ("--longer", "cut"), ("--for", "nuke"), ("--plan",)])
+def test_an_option_of_edits_is_refused_for_a_clip(
+    given: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = tmp_path / "a.mkv"
+    clip.write_bytes(b"x")
+    assert run(["dub", str(clip), "-o", str(tmp_path / "b.mkv"), "--dialogue", "w.wav", *given]) == 2
+    assert f"is no edit, which {given[0]} is for" in capsys.readouterr().err

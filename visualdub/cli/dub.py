@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -17,13 +17,17 @@ from visualdub.console import (
     Frames,
     HoldoutIn,
     Json,
+    KeepAudio,
     Matte,
+    MouthGain,
     NoWatermark,
     OccludedAs,
+    OffsetMs,
     Only,
     Profile,
     ProviderName,
     Skip,
+    Smooth,
     err,
     given_consent,
     out,
@@ -156,33 +160,6 @@ PerformanceIn = Annotated[
         help="Move the mouth as this edited file says; the dialogue is only heard.",
     ),
 ]
-MouthGain = Annotated[
-    float,
-    typer.Option("--mouth-gain", metavar="X", help="Times the predicted motion away from rest, 0 to 3."),
-]
-Smooth = Annotated[
-    float,
-    typer.Option(
-        "--smooth",
-        metavar="MS",
-        help="Smooth the mouth over so many ms, 0 to 500; much parts closed lips.",
-    ),
-]
-OffsetMs = Annotated[
-    float,
-    typer.Option(
-        "--offset-ms",
-        metavar="MS",
-        help="Move the mouth against the sound, -1000 to 1000; above 0: later.",
-    ),
-]
-KeepAudio = Annotated[
-    bool,
-    typer.Option(
-        "--keep-audio",
-        help="Keep the clip's other audio tracks; the dialogue replaces the main one.",
-    ),
-]
 Daemon = Annotated[
     bool,
     typer.Option("--daemon", help="Have the service of vdub serve do it, with its models in memory."),
@@ -244,27 +221,15 @@ def command(
     clip in which somebody speaks, in place.
     """
     options = dict(locals())
-    from visualdub.cli.edit import dub_edit
-    from visualdub.console_edits import for_edits_only, refuse_for_edits
+    from visualdub.console_edits import require_fitting
     from visualdub.edit.reading import is_edit
-    from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
-    words = EditWords(dialogue_track, dialogue_folder, cast, lang, longer)
-    written_as = EditWritten(output, host, as_default, codec, crf, not no_watermark)
+    require_fitting(clip, options, command)
     if is_edit(clip):
-        for_clips: dict[str, object] = {"--dialogue": dialogue, "--driver": driver, "--script": script}
-        for_clips |= {"--frames": frames, "--face": face, "--fast": fast}
-        for_clips |= {"--provider": provider}
-        request = EditRequest(clip, actor, words, written_as, tuple(relink or ()), actors=actors)
-        refuse_for_edits(clip, for_clips)
-        if daemon and not plan:
-            from visualdub.cli.through_service import dub_edit_through_service
-
-            dub_edit_through_service(request, json)
-            return
-        dub_edit(request, plan, json)
+        command_for_edit(options)
         return
-    output = for_edits_only(clip, words, written_as, {"--relink": relink, "--plan": plan})
+    if output is None:
+        raise BadInput(f"{clip}: nowhere to write to; expected -o MOVIE")
     if daemon:
         from visualdub.cli.through_service import dub_through_service
 
@@ -322,6 +287,19 @@ def command(
             say(reports[-1], profile)
     if json:
         print_json({"outputs": [r.as_dict() for r in reports]})
+
+
+def command_for_edit(options: dict[str, Any]) -> None:
+    """`vdub dub` of an edit. options: those of the command, by name."""
+    from visualdub.cli.edit import dub_edit
+    from visualdub.cli.through_service import dub_edit_through_service
+    from visualdub.console_edits import edit_request
+
+    request = edit_request(options)
+    if options["daemon"] and not options["plan"]:
+        dub_edit_through_service(request, options["json"])
+    else:
+        dub_edit(request, options["plan"], options["json"])
 
 
 def recordings(
