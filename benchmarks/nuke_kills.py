@@ -7,7 +7,6 @@ and the saved script are looked at, what was killed is started again, and the sa
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -18,6 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from benchmarks.kills import report_kills
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "hosts")]
@@ -111,22 +112,15 @@ def measure(args: argparse.Namespace, folder: Path) -> Counter[tuple[str, str]]:
 
 def report(args: argparse.Namespace, counts: Counter[tuple[str, str]]) -> None:
     """Print, and write a page's section where a file is named."""
-    outcomes = sorted({outcome for _, outcome in counts})
-    victims = sorted({victim for victim, _ in counts})
-    rows = [[victim, *(str(counts[victim, o]) for o in outcomes)] for victim in victims]
-    print(json.dumps({victim: dict(zip(outcomes, row, strict=True)) for victim, *row in rows}, indent=1))
-    if args.json is None:
-        return
-    from visualdub.measure.result import table, write_result
-
-    text = [
+    text = (
         f"{args.points} times a process was killed at a random moment of a dub in the double of Nuke: the"
         " host, the bridge or the service. *before*: script and cache are as they were; *after*: the version"
         " is whole, and the script, where the host lived, shows it. The same dub asked for again gave the"
-        " same frames.",
-        table(["killed", *outcomes], rows),
-    ]
-    write_result(args.json, "Nuke: killed in the middle", text, [])
+        " same frames."
+    )
+    report_kills(
+        counts, sorted({victim for victim, _ in counts}), "Nuke: killed in the middle", text, args.json
+    )
 
 
 if __name__ == "__main__":

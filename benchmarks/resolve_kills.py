@@ -7,7 +7,6 @@ killed by SIGKILL after a random time in one of four steps, and started again as
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -25,6 +24,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "hosts")]
 from resolve_kill_steps import STATE, loaded, make, run  # noqa: E402
 from resolve_plain import without_uids  # noqa: E402
 
+from benchmarks.kills import report_kills  # noqa: E402
 from plugin_resolve.host import ResolveHost  # noqa: E402
 
 STEPS = ("dub", "dub again", "export", "restore")
@@ -98,20 +98,12 @@ def main() -> None:
 
 def report(args: argparse.Namespace, counts: Counter[tuple[str, str]]) -> None:
     """Print, and write a page's section where a file is named."""
-    outcomes = sorted({outcome for _, outcome in counts})
-    rows = [[name, *(str(counts[name, o]) for o in outcomes)] for name in STEPS]
-    print(json.dumps({name: dict(zip(outcomes, row, strict=True)) for name, *row in rows}, indent=1))
-    if args.json is None:
-        return
-    from visualdub.measure.result import table, write_result
-
-    text = [
+    text = (
         f"The process of a host with Live Save, in which the plug-in runs, was killed {args.points} times at"
         " a random moment of a step and started again. *before*: the timeline is as it was; *after*: it is as"
-        " the whole step leaves it; *it was over*: the step was faster than the kill.",
-        table(["step", *outcomes], rows),
-    ]
-    write_result(args.json, "Resolve: killed in the middle", text, [])
+        " the whole step leaves it; *it was over*: the step was faster than the kill."
+    )
+    report_kills(counts, STEPS, "Resolve: killed in the middle", text, args.json)
 
 
 if __name__ == "__main__":

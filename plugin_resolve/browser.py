@@ -62,4 +62,5 @@ class BrowserWindow:
         self._show(path.as_uri())
 
     def close(self) -> None:
-        """Nothing is open."""
+        """What was said stays in the browser; the next message begins a page of its own."""
+        self._said.clear()

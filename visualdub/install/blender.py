@@ -20,7 +20,7 @@ HINTS = (
     " sequencer.",
     "A Blender that was never started, or a portable one: Add-ons > Install from Disk, {addon}.",
 )
-_STUB = '''"""Visual Dub in Blender's sequencer; written by `vdub install blender`."""
+_LOADER = '''"""Visual Dub in Blender's sequencer; written by `vdub install blender`."""
 
 import sys
 
@@ -83,10 +83,10 @@ def installation(system: System) -> Installation:
     """The add-on of every version, and the packages that it imports."""
     folder = plugin_folder(system)
     files = {**client_files(folder), **package_files("plugin_blender", folder)}
-    stub = _STUB.format(folder=str(folder)).encode()
-    files[folder / ADDON] = stub
+    loader = _LOADER.format(folder=str(folder)).encode()
+    files[folder / ADDON] = loader
     for version in versions(system):
-        files[version / "scripts" / "addons" / ADDON] = stub
+        files[version / "scripts" / "addons" / ADDON] = loader
     return Installation(HOST, TITLE, files, hints=tuple(h.format(addon=folder / ADDON) for h in HINTS))
 
 

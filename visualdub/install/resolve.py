@@ -20,7 +20,7 @@ HINTS = (
     "In the free edition from 21.1 on, which runs no Python: Workspace > Scripts > Utility > Visual Dub"
     " Export.",
 )
-_STUB = '''"""Visual Dub in the menus of DaVinci Resolve; written by `vdub install resolve`."""
+_LOADER = '''"""Visual Dub in the menus of DaVinci Resolve; written by `vdub install resolve`."""
 
 import sys
 
@@ -53,9 +53,9 @@ def installation(system: System) -> Installation:
     """A menu entry of Python in each category, one of Lua, and the packages that they need."""
     folder, scripts = plugin_folder(system), scripts_folder(system)
     files = {**client_files(folder), **package_files("plugin_resolve", folder)}
-    stub = _STUB.format(folder=str(folder)).encode()
+    loader = _LOADER.format(folder=str(folder)).encode()
     for category in CATEGORIES:
-        files[scripts / category / ENTRY] = stub
+        files[scripts / category / ENTRY] = loader
     files[scripts / "Utility" / LUA_ENTRY] = lua_entry(folder)
     files[folder / REQUESTS / "README.txt"] = _README.encode()
     return Installation(HOST, TITLE, files, hints=HINTS)

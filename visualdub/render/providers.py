@@ -174,7 +174,7 @@ def openvino_core() -> Any:
     when it ends; of two that overlap, the second puts back one that is gone, and the next Ctrl-C would be a
     segmentation fault.
     """
-    # `import openvino_telemetry` now raises ImportError, for which openvino ships a stub that sends nothing.
+    # `import openvino_telemetry` now raises ImportError, upon which openvino sends nothing.
     sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     import openvino
 
