@@ -254,3 +254,14 @@ def test_every_edit_of_the_collection_is_read_or_refused_for_the_right_reason() 
         assert edit.clips and edit.frame_count > 0, path
         assert all(0 <= c.shown[0] <= c.shown[1] <= edit.frame_count for c in edit.clips), path
     assert read_ == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("hello", "line 1, column 1"), ('{"a": 1,\n "b"}', "line 2, column")]
+)
+def test_a_text_that_is_no_edit_is_refused_with_the_place(text: str, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
+    path = tmp_path / "cut.otio"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=rf"cut\.otio is no OpenTimelineIO edit: .*{said}"):
+        read_edit(path)

@@ -75,7 +75,7 @@ def parsed(text: str) -> Any:
     try:
         return otio.core.deserialize_json_from_string(text)
     except Exception as e:
-        raise Refused(unknown_schema(text) or one_line(e)) from None
+        raise Refused(no_json(text) or unknown_schema(text) or one_line(e)) from None
 
 
 def parsed_file(path: Path) -> Any:
@@ -91,6 +91,15 @@ def parsed_file(path: Path) -> Any:
         except Exception:
             return parsed(decoded(path.read_bytes()))  # says what is wrong
     return parsed(decoded(path.read_bytes()))
+
+
+def no_json(text: str) -> str | None:
+    """Where `text` stops being JSON, where it is none."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as e:
+        return f"is no OpenTimelineIO edit: {e.msg} in line {e.lineno}, column {e.colno}"
+    return None
 
 
 def unknown_schema(text: str) -> str | None:
