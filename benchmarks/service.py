@@ -99,7 +99,7 @@ class Case:
         """Milliseconds from a request for a frame that nobody has rendered to its picture, of `count` frames
         anywhere in the shot; at first of one by which the shot comes to be looked at.
         """
-        chance, taken = random.Random(14), [self.far_frame(job, **options)]
+        chance, taken = random.Random(len(options)), [self.far_frame(job, **options)]
         time.sleep(IDLE_S)
         for _ in range(count):
             self.forget_frames()

@@ -27,6 +27,7 @@ from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb, planes_to_rgb
 from visualdub.records import digest
 from visualdub.render.changed_samples import Box, Planes, bounds, cut, pasted, within
+from visualdub.render.recent import Recent
 from visualdub.render.shot_renderer import FrameInputs, RenderedFrame, ShotRenderer
 from visualdub.stages import Progress, StageClock
 from visualdub.timing import FrameRange
@@ -53,6 +54,7 @@ class ShotFrames:
         self._asked = copy.copy(renderer)  # for frames that clients ask for, which no report counts
         self._asked.clock = StageClock()
         self.plates = self._asked.plates = plates or kept_frames(renderer.shot.source)
+        self._recent = self._asked.recent = Recent[FrameInputs]()
         self._ahead: Generator[RenderedFrame] | None = None  # a run that goes on
         self._last = NEVER  # the frame that was asked for last
         self._filling: Iterator[Frame] | None = None
@@ -103,6 +105,7 @@ class ShotFrames:
         """Let go of the frames in memory: another shot is looked at."""
         self._filling, self._last = None, NEVER
         self.plates.forget()
+        self._recent.clear()
 
     # ---- every frame of a range ----------------------------------------------------------------------------
 

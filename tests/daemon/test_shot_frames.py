@@ -148,6 +148,19 @@ def test_frames_in_a_row_come_from_one_run(renderer: ShotRenderer, tmp_path: Pat
     frames.rest()
 
 
+def test_a_frame_uses_the_windows_that_its_neighbours_took(renderer: ShotRenderer, tmp_path: Path) -> None:
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    run = []
+    for number in (21, 20, 17):  # none of which follows the one before
+        frames.picture(number, "dub", "native", False)
+        run.append(frames._asked.clock.stages["render"].frames)
+    first, again, one_more = run
+    assert first == again == one_more - 4, "a window finishes four frames"
+    frames.forget_plates()
+    frames.picture(19, "dub", "native", False)
+    assert frames._asked.clock.stages["render"].frames >= one_more + 8
+
+
 @pytest.mark.parametrize("pixels", ["rgb8", "rgb"])
 def test_a_box_has_the_pixels_of_the_whole_picture(
     renderer: ShotRenderer, tmp_path: Path, pixels: str

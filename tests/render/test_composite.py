@@ -283,7 +283,8 @@ def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
         needed = frames_to_composite(FrameRange(a, b), FrameRange(0, 9))
         start, end = needed.start, needed.end_exclusive
         assert (start, end) == (max(0, a - REACH), min(9, b + REACH))
-        part = [done for _, done in composite_shot(shot[start:end], mark=MARK)][a - start : b - start]
+        part = [done for _, done in composite_shot(shot[start:end], mark=MARK, wanted=FrameRange(a, b))]
+        assert [d.frame.index for d in part] == list(range(a, b))
         for mine, theirs in zip(part, whole[a:b], strict=True):
             assert all(
                 np.array_equal(x, y) for x, y in zip(mine.frame.planes, theirs.frame.planes, strict=True)

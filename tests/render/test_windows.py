@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visualdub.errors import InternalError
+from visualdub.render.recent import Latest
 from visualdub.render.windows import RenderInput, frames_needed, render_shot, window_count, windows_of
 from visualdub.timing import FrameRange
 
@@ -112,6 +113,28 @@ def test_windows_with_nothing_to_draw_are_not_run() -> None:
     out = list(render_shot(counted, T, given(13, undrawn=tuple(i for i in range(13) if i != 6)), 13))
     assert runs == 1
     assert [r.inputs.index for r in out if r.rgb is not None] == [6]
+
+
+def test_windows_that_are_kept_are_not_run_again() -> None:
+    seen: list[int] = []
+
+    def record(
+        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        seen.append(int(frames[0, 0, 0, 0]))
+        return neighbours(frames, uv, mask)
+
+    kept: Latest[NDArray[np.float32]] = Latest(2)
+    whole = [r.rgb for r in render_shot(neighbours, T, given(13), 13)]
+    again = [[r.rgb for r in render_shot(record, T, given(13), 13, kept=kept)] for _ in range(2)]
+    assert seen == [0, 4, 8] * 2, "two are kept, the third one pushes the first out"
+    kept = Latest(3)
+    again += [[r.rgb for r in render_shot(record, T, given(13), 13, kept=kept)] for _ in range(2)]
+    assert seen[6:] == [0, 4, 8]
+    assert all(np.array_equal(a, b) for row in again for a, b in zip(row, whole, strict=True))
+    kept.clear()
+    list(render_shot(record, T, given(13), 13, kept=kept))
+    assert seen[9:] == [0, 4, 8]
 
 
 def test_a_drawn_border_frame_is_the_same_whether_or_not_its_neighbours_are_drawn() -> None:

@@ -494,28 +494,37 @@ AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
 def composite_shot(
-    layers: Iterable[AnyLayer], with_grain: bool = True, mark: Watermark | None = None
+    layers: Iterable[AnyLayer],
+    with_grain: bool = True,
+    mark: Watermark | None = None,
+    wanted: FrameRange | None = None,
 ) -> Iterator[tuple[AnyLayer, Composited]]:
     """Each layer with its composited frame, in order, `REACH` frames behind the input.
 
     A frame without a patch passes through bit-exact. The pattern of a frame's colour offset and the strength
     of its grain are weighted means over the frames with a patch among its `REACH` neighbours on either side.
-    To render the frames A..B-1 of a shot alone, give those neighbours too (`frames_to_composite`) and drop
-    what comes out for them: the bits are then those of the whole shot.
+    wanted: the frames of the clip that are finished and come out; None: all. To render some frames of a shot
+    alone, give their neighbours, too (`frames_to_composite`): the bits are then those of the whole shot.
     """
+
+    def is_wanted(item: tuple[AnyLayer, Pending]) -> bool:
+        return wanted is None or wanted.start <= item[1].frame.index < wanted.end_exclusive
+
     # up to REACH finished frames, then the ones not finished yet
     waiting: list[tuple[AnyLayer, Pending]] = []
     done = 0  # how many of `waiting` are finished
     for layer in layers:
         waiting.append((layer, _pending(layer)))
         if len(waiting) - done > REACH:
-            yield _finished(waiting, done, with_grain, mark)
+            if is_wanted(waiting[done]):
+                yield _finished(waiting, done, with_grain, mark)
             done += 1
         if done > REACH:
             waiting.pop(0)
             done -= 1
     for i in range(done, len(waiting)):
-        yield _finished(waiting, i, with_grain, mark)
+        if is_wanted(waiting[i]):
+            yield _finished(waiting, i, with_grain, mark)
 
 
 def frames_to_composite(frames: FrameRange, shot: FrameRange) -> FrameRange:

@@ -34,6 +34,7 @@ from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, 
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.providers import FP32
+from visualdub.render.recent import Recent
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
 from visualdub.speech.performance import pass_through
@@ -164,6 +165,7 @@ class ShotRenderer:
         self.options, self.clock = options or RenderOptions(), clock or StageClock()
         self.holdouts = holdouts or Holdouts()
         self.plates: FrameSource | None = None  # stays open; None: the clip is opened for each range
+        self.recent: Recent[FrameInputs] | None = None  # what is kept for the next range; None: nothing
         self.crop: Crop = stable_crop(track)
         self._network = actor.renderer
         self._under: ShotRenderer | None = None  # of who is drawn before, farther away; see `stacked`
@@ -269,10 +271,9 @@ class ShotRenderer:
         ahead = prefetch(self._rendered(own, frames_to_composite(wanted, scene), scene), AHEAD)
         with contextlib.closing(ahead) as rendered:
             layers = self._layers(rendered, segmenter)
-            composited = composite_shot(layers, self.options.grain, self.watermark)
+            composited = composite_shot(layers, self.options.grain, self.watermark, wanted)
             for layer, done in self.clock.each("composite", composited):
-                if done.frame.index in range(wanted.start, wanted.end_exclusive):
-                    yield _finished(layer, done)
+                yield _finished(layer, done)
 
     # ---- stages, each in its own thread but the last -------------------------------------------------------
 
@@ -284,7 +285,7 @@ class ShotRenderer:
                 progress.check()
                 held = next(mattes)
                 with self.clock.stage("prepare"):
-                    inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
+                    inputs = self._kept_inputs(frame, held)
                 yield inputs if under is None else replace(inputs, under=under)
 
     def _drawn_on(
@@ -300,6 +301,16 @@ class ShotRenderer:
         with contextlib.closing(self._under.frames(frames, progress)) as finished:
             for done in self.clock.each(WAIT, finished):
                 yield done.frame, done
+
+    def _kept_inputs(self, frame: Frame, held: NDArray[np.uint8] | None) -> FrameInputs:
+        """As `_frame_inputs`, or what is kept of them, with the frame as it was decoded now."""
+        known = None if self.recent is None else self.recent.inputs.get(frame.index)
+        if known is not None:
+            return replace(known, frame=frame)
+        inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
+        if self.recent is not None:
+            self.recent.inputs.put(frame.index, replace(inputs, frame=replace(frame, planes=())))
+        return inputs
 
     def _frame_inputs(self, frame: Frame, i: int, held: NDArray[np.uint8] | None = None) -> FrameInputs:
         """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it.
@@ -365,7 +376,8 @@ class ShotRenderer:
         chunk = FrameRange(frames.start - scene.start, frames.end_exclusive - scene.start)
         waited = self.clock.each(WAIT, inputs)
         first = scene.start - self.shot.frames.start
-        return render_shot(self._timed_render, self._network.window, waited, len(scene), chunk, first)
+        kept = None if self.recent is None else self.recent.pictures
+        return render_shot(self._timed_render, self._network.window, waited, len(scene), chunk, first, kept)
 
     def _timed_render(
         self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]
@@ -429,7 +441,9 @@ def blend_weight(
     mask, silhouette = inputs.geometry.mask, inputs.geometry.silhouette
     alpha = feather(mask)
     if segmenter is not None:
-        shown = np.asarray(np.rint(inputs.crop.clip(0, 255)), np.uint8)
+        shown = inputs.crop  # of whole codes, unless it was brought to another light
+        if shown.dtype != np.uint8:
+            shown = np.asarray(np.rint(shown.clip(0, 255)), np.uint8)
         alpha = alpha * background_weight(segmenter, shown, rgb, mask, inputs.source_silhouette, silhouette)
     return alpha * np.float32(inputs.draw)
 

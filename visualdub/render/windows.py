@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import InternalError
+from visualdub.render.recent import Latest
 from visualdub.timing import FrameRange
 
 Codes = NDArray[Any]  # R'G'B', full range, 0..255: uint8, or float32, which may go further
@@ -121,15 +122,17 @@ def render_shot(
     count: int,
     chunk: FrameRange | None = None,
     first: int = 0,
+    kept: Latest[NDArray[np.float32]] | None = None,
 ) -> Iterator[Rendered[Input]]:
     """Render a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
 
     render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of
     `frames_needed(chunk, count, window)` (of the whole shot without a chunk). first: the number that the
-    shot's first input carries. Windows start at the shot's
-    frames 0, T-1, 2(T-1), ...; the border frame that two windows share is the mean of both; the last window
-    repeats the shot's last frame. A frame's bits therefore depend on the shot and its number alone. Windows
-    in which no frame is to be drawn are not run. Raises `InternalError` where the inputs have gaps.
+    shot's first input carries. kept: pictures of windows, by the number that their first input carries: those
+    that are there are not rendered again. Windows start at the shot's frames 0, T-1, 2(T-1), ...; the border
+    frame that two windows share is the mean of both; the last window repeats the shot's last frame. A frame's
+    bits therefore depend on the shot and its number alone. Windows in which no frame is to be drawn are not
+    run. Raises `InternalError` where the inputs have gaps.
     """
     chunk = chunk or FrameRange(0, count)
     needed = frames_needed(chunk, count, window)
@@ -141,7 +144,11 @@ def render_shot(
         current = current[-1:]  # the frame that is shared with the window before
         while len(current) < min(window, count - start):
             current.append(_next(source, first + start + len(current)))
-        rgb = _render_window(render, current, window)
+        rgb = None if kept is None else kept.get(first + start)
+        if rgb is None:
+            rgb = _render_window(render, current, window)
+            if kept is not None and rgb is not None:
+                kept.put(first + start, rgb)
         stop = len(current) if start + len(current) == count else window - 1
         for i in range(stop):
             picture = _merged(carried if i == 0 else None, None if rgb is None else rgb[i])
