@@ -1,15 +1,17 @@
-"""The peak of memory: the system's own figure, or the most that was seen where it keeps none."""
+"""The peak of memory: the system's own figure, or the most that was seen where it keeps none; and threads."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from visualdub import stages
+from visualdub.stages import mapped
 
 MIB = 2**20
 
@@ -85,3 +87,31 @@ def test_the_memory_of_small_arrays_is_returned_when_asked_for() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     kept, returned, asked = done.stdout.split()
     assert int(kept) > 60 and int(returned) < 20 and asked == "True"
+
+
+def test_two_are_worked_out_at_the_same_time_and_come_in_order() -> None:
+    """Either of two waits for the other; one at a time would wait for ever."""
+    both = threading.Barrier(2, timeout=5)
+
+    def doubled(n: int) -> int:
+        both.wait()
+        return 2 * n
+
+    assert list(mapped(doubled, range(6), 2)) == [(n, 2 * n) for n in range(6)]
+
+
+def test_an_error_comes_after_the_results_before_it_and_ends_the_threads() -> None:
+    def inverse(n: int) -> float:
+        return 1 / (3 - n)
+
+    for at_once in (1, 2):
+        came = []
+        with pytest.raises(ZeroDivisionError):
+            for item, _ in mapped(inverse, range(9), at_once):
+                came.append(item)
+        assert came == [0, 1, 2]
+    before = threading.active_count()
+    left_early = mapped(inverse, range(9), 2)
+    next(left_early)
+    left_early.close()
+    assert threading.active_count() == before

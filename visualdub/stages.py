@@ -4,11 +4,13 @@ the next.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -271,6 +273,35 @@ def prefetch(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
         stop.set()
         if thread.ident is not None:
             thread.join()
+
+
+Result = TypeVar("Result")
+
+
+def mapped(
+    function: Callable[[T], Result], items: Iterable[T], at_once: int
+) -> Generator[tuple[T, Result], None, None]:
+    """Each item with `function` of it, in order; `at_once` of them are worked out at the same time, each in a
+    thread of its own, while this one gets the next item. With 1, all is done here, one after another.
+
+    An error of `function` is raised here, once the results before it were given.
+    """
+    if at_once == 1:
+        for item in items:
+            yield item, function(item)
+        return
+    waiting: collections.deque[tuple[T, Future[Result]]] = collections.deque()
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) == at_once:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def end_threads(seconds: float) -> bool:

@@ -66,8 +66,14 @@ def test_border_frame_is_the_mean_of_both_windows_and_the_tail_repeats_the_last_
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 9, 13, 20])
-def test_every_frame_comes_once_in_order(count: int) -> None:
-    assert [r.inputs.index for r in render_shot(neighbours, T, given(count), count)] == list(range(count))
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_every_frame_comes_once_in_order(count: int, at_once: int) -> None:
+    plain = list(render_shot(neighbours, T, given(count), count))
+    assert [r.inputs.index for r in plain] == list(range(count))
+    together = list(render_shot(neighbours, T, given(count), count, at_once=at_once))
+    assert [r.inputs.index for r in together] == list(range(count))
+    pairs = [(a.rgb, b.rgb) for a, b in zip(plain, together, strict=True)]
+    assert all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
 
 
 def test_bits_of_a_frame_do_not_depend_on_the_chunk() -> None:

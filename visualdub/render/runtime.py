@@ -72,6 +72,11 @@ class Renderer:
         return window, size
 
     @property
+    def at_once(self) -> int:
+        """How many windows may be rendered at the same time, each in a thread of its own."""
+        return self._session.at_once
+
+    @property
     def providers(self) -> list[str]:
         """Execution providers in use, fastest first."""
         return self._session.providers

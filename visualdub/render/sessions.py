@@ -36,6 +36,7 @@ class Session(Protocol):
     outputs: set[str]
     metadata: dict[str, str]
     providers: list[str]  # as ONNX Runtime or OpenVINO call them, the one that computes first
+    at_once: int  # calls of `run` that may go on at the same time, each in a thread of its own
 
     def run(self, feed: Arrays, output: str) -> NDArray[np.float32]:
         """One output of the network, float32."""
@@ -78,7 +79,8 @@ class OrtSession:
 
         provider = PROVIDERS[execution.provider]
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        on_cores = execution.provider == "cpu" and threads is None
+        self.at_once, options.intra_op_num_threads = shared_cores() if on_cores else (1, threads or 0)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_free_dimension_override_by_name("N", 1)
@@ -106,6 +108,19 @@ class OrtSession:
         """One output of the network, float32."""
         result: NDArray[np.float32] = self._session.run([output], dict(feed))[0]
         return result
+
+
+def shared_cores() -> tuple[int, int]:
+    """How many windows are rendered at once on this machine's cores, and the threads of each.
+
+    Two windows that share nothing keep the cores busier than one that all of them share: they never wait for
+    each other at the end of a layer. More than two would only take more memory.
+    """
+    import psutil
+
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    at_once = min(2, cores)
+    return at_once, cores // at_once
 
 
 def ort_options(path: Path, execution: Execution) -> dict[str, str]:
@@ -180,6 +195,7 @@ class OpenVinoSession:
         compiled, self.from_cache = cached(where, load, make, save)
         self.precision = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
         self._request = compiled.create_infer_request()
+        self.at_once = 1
         self.providers = ["OpenVINO CPU"]
 
     def run(self, feed: Arrays, output: str) -> NDArray[np.float32]:

@@ -376,8 +376,9 @@ class ShotRenderer:
         chunk = FrameRange(frames.start - scene.start, frames.end_exclusive - scene.start)
         waited = self.clock.each(WAIT, inputs)
         first = scene.start - self.shot.frames.start
-        kept = None if self.recent is None else self.recent.pictures
-        return render_shot(self._timed_render, self._network.window, waited, len(scene), chunk, first, kept)
+        kept, network = None if self.recent is None else self.recent.pictures, self._network
+        render = self._timed_render
+        return render_shot(render, network.window, waited, len(scene), chunk, first, kept, network.at_once)
 
     def _timed_render(
         self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]

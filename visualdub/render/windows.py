@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visualdub.errors import InternalError
 from visualdub.render.recent import Latest
+from visualdub.stages import mapped
 from visualdub.timing import FrameRange
 
 Codes = NDArray[Any]  # R'G'B', full range, 0..255: uint8, or float32, which may go further
@@ -123,8 +124,9 @@ def render_shot(
     chunk: FrameRange | None = None,
     first: int = 0,
     kept: Latest[NDArray[np.float32]] | None = None,
+    at_once: int = 1,
 ) -> Iterator[Rendered[Input]]:
-    """Render a shot of `count` frames, or the frames `chunk` of it, in order, one window in memory at a time.
+    """Render a shot of `count` frames, or the frames `chunk` of it, in order, `at_once` windows at a time.
 
     render: `Renderer.render`. window: T, `Renderer.window`. inputs: in order, one for each frame of
     `frames_needed(chunk, count, window)` (of the whole shot without a chunk). first: the number that the
@@ -135,20 +137,18 @@ def render_shot(
     run. Raises `InternalError` where the inputs have gaps.
     """
     chunk = chunk or FrameRange(0, count)
-    needed = frames_needed(chunk, count, window)
-    source = iter(inputs)
-    current: list[Input] = []  # the inputs of one window
-    carried: NDArray[np.float32] | None = None  # the picture of the frame that is shared with the next window
-    for k in range(needed.start // (window - 1), windows_of(chunk.end_exclusive - 1, count, window)[-1] + 1):
-        start = k * (window - 1)
-        current = current[-1:]  # the frame that is shared with the window before
-        while len(current) < min(window, count - start):
-            current.append(_next(source, first + start + len(current)))
-        rgb = None if kept is None else kept.get(first + start)
+
+    def window_of(part: _Window[Input]) -> NDArray[np.float32] | None:
+        rgb = None if kept is None else kept.get(first + part.start)
         if rgb is None:
-            rgb = _render_window(render, current, window)
+            rgb = _render_window(render, part.inputs, window)
             if kept is not None and rgb is not None:
-                kept.put(first + start, rgb)
+                kept.put(first + part.start, rgb)
+        return rgb
+
+    carried: NDArray[np.float32] | None = None  # the picture of the frame that is shared with the next window
+    for part, rgb in mapped(window_of, _windows(iter(inputs), chunk, count, window, first), at_once):
+        start, current = part.start, part.inputs
         stop = len(current) if start + len(current) == count else window - 1
         for i in range(stop):
             picture = _merged(carried if i == 0 else None, None if rgb is None else rgb[i])
@@ -156,6 +156,26 @@ def render_shot(
                 x = current[i]
                 yield Rendered(x, picture if x.drawn and x.crop is not None else None)
         carried = None if rgb is None else rgb[window - 1]
+
+
+@dataclass(frozen=True)
+class _Window(Generic[Input]):
+    start: int  # its first frame, counted in the shot
+    inputs: list[Input]
+
+
+def _windows(
+    source: Iterator[Input], chunk: FrameRange, count: int, window: int, first: int
+) -> Iterator[_Window[Input]]:
+    """The windows that hold the frames of `chunk`, each with the frame that it shares with the one before."""
+    current: list[Input] = []
+    last = windows_of(chunk.end_exclusive - 1, count, window)[-1]
+    for k in range(windows_of(chunk.start, count, window)[0], last + 1):
+        start = k * (window - 1)
+        current = current[-1:]
+        while len(current) < min(window, count - start):
+            current.append(_next(source, first + start + len(current)))
+        yield _Window(start, current)
 
 
 def _next(source: Iterator[Input], index: int) -> Input:
