@@ -10,7 +10,7 @@ import contextlib
 import copy
 import itertools
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from visualdub.timing import FrameRange
 
 CHUNK = 24  # frames; whoever renders looks after so many whether somebody else has the next ones
 MOST_KEPT = 400 << 20  # bytes of a shot's own frames, for who asks for single ones
-AT_A_TIME = 12  # frames decoded at a time while nothing else is to be done
+DECODED, PREPARED = 12, 3  # frames at a time while nothing else is to be done; a request waits for them
 BEFORE = 0.25  # the share of them that lies before the frame that was asked for last
 SKIPPED = 3  # frames that somebody who plays a shot may leave out
 NEVER = -2 - SKIPPED  # in place of the last frame's number, where none was asked for
@@ -57,7 +57,8 @@ class ShotFrames:
         self._recent = self._asked.recent = Recent[FrameInputs]()
         self._ahead: Generator[RenderedFrame] | None = None  # a run that goes on
         self._last = NEVER  # the frame that was asked for last
-        self._filling: Iterator[Frame] | None = None
+        self._filling: Iterator[object] | None = None
+        self._at_a_time = DECODED
 
     # ---- what a frame depends on ---------------------------------------------------------------------------
 
@@ -83,23 +84,30 @@ class ShotFrames:
         return digest(whole.shot, whole.actor, whole.options, mark, str(number), str(wide.start), *mouth)
 
     def fill(self) -> bool:
-        """Decode some more of the shot's frames around the last that was asked for, into memory: whoever asks
-        for one will ask for others, and most of the wait would be for the way from the key frame. Whether
-        there is more to do.
+        """Decode some more of the shot's frames around the last that was asked for, into memory; then work
+        out what the network needs to know of the nearest. Whoever asks for one will ask for others, and would
+        wait longest for the way from the key frame. Whether there is more to do.
         """
         if self._last < 0:
             return False
         if self._filling is None:
-            shot, room = self.renderer.shot.frames, self.plates.room()
-            start = max(shot.start, min(self._last - round(BEFORE * room), shot.end_exclusive - room))
-            end = min(shot.end_exclusive, start + room)
-            missing = [n for n in range(start, end) if not self.plates.holds(n)]
-            if not missing:
+            room = self.plates.room()
+            decode, prepare = self._around(room), self._around(min(room, self._recent.inputs.most))
+            if gap := _first_to_last(n for n in decode if not self.plates.holds(n)):
+                self._filling, self._at_a_time = self.plates.frames(gap), DECODED
+            elif gap := _first_to_last(n for n in prepare if not self._recent.inputs.holds(n)):
+                self._filling, self._at_a_time = self._asked.inputs(gap), PREPARED
+            else:
                 return False
-            self._filling = self.plates.frames(FrameRange(missing[0], missing[-1] + 1))
-        if sum(1 for _ in itertools.islice(self._filling, AT_A_TIME)) < AT_A_TIME:
+        if sum(1 for _ in itertools.islice(self._filling, self._at_a_time)) < self._at_a_time:
             self._filling = None
         return True
+
+    def _around(self, room: int) -> FrameRange:
+        """The `room` frames of the shot around the last that was asked for, most of them after it."""
+        shot = self.renderer.shot.frames
+        start = max(shot.start, min(self._last - round(BEFORE * room), shot.end_exclusive - room))
+        return FrameRange(start, min(shot.end_exclusive, start + room))
 
     def forget_plates(self) -> None:
         """Let go of the frames in memory: another shot is looked at."""
@@ -256,6 +264,12 @@ class ShotFrames:
 def kept_frames(clip: Path) -> KeptFrames:
     """A clip's own frames for who asks for single ones, up to MOST_KEPT bytes of them in memory."""
     return KeptFrames(clip, MOST_KEPT)
+
+
+def _first_to_last(numbers: Iterable[int]) -> FrameRange | None:
+    """All frames from the first to the last of `numbers`; None where there are none."""
+    found = list(numbers)
+    return FrameRange(found[0], found[-1] + 1) if found else None
 
 
 # ---- frames of the cache -----------------------------------------------------------------------------------

@@ -161,6 +161,23 @@ def test_a_frame_uses_the_windows_that_its_neighbours_took(renderer: ShotRendere
     assert frames._asked.clock.stages["render"].frames >= one_more + 8
 
 
+def test_what_is_needed_next_is_made_ready_while_nobody_asks(renderer: ShotRenderer, tmp_path: Path) -> None:
+    direct = {f.frame.index: f for f in renderer.frames()}
+    frames = ShotFrames(renderer, FrameCache(tmp_path / "c", 1 << 30))
+    assert not frames.fill(), "nobody has asked for a frame"
+    frames.picture(20, "dub", "native", False)
+    turns = 0
+    while frames.fill():
+        turns += 1
+        assert turns < 60
+    assert all(frames.plates.holds(n) for n in renderer.shot.frames)
+    begun = frames._recent.inputs.get(35)
+    assert begun is not None
+    _, entry = frames.picture(33, "dub", "native", False)
+    assert all(map(np.array_equal, entry.arrays, direct[33].frame.planes))
+    assert frames._recent.inputs.get(35) is begun, "it was not worked out again"
+
+
 @pytest.mark.parametrize("pixels", ["rgb8", "rgb"])
 def test_a_box_has_the_pixels_of_the_whole_picture(
     renderer: ShotRenderer, tmp_path: Path, pixels: str

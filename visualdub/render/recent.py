@@ -17,7 +17,7 @@ class Latest(Generic[Value]):
     """The `most` values that were put or got last, by number; may be used from several threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._values = most, OrderedDict[int, Value]()
+        self.most, self._values = most, OrderedDict[int, Value]()
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Value | None:
@@ -27,12 +27,17 @@ class Latest(Generic[Value]):
                 self._values.move_to_end(number)
             return self._values.get(number)
 
+    def holds(self, number: int) -> bool:
+        """Whether the value of `number` is kept."""
+        with self._lock:
+            return number in self._values
+
     def put(self, number: int, value: Value) -> None:
         """Keep the value of `number`, and let go of the one that nobody asked for the longest."""
         with self._lock:
             self._values[number] = value
             self._values.move_to_end(number)
-            while len(self._values) > self._most:
+            while len(self._values) > self.most:
                 self._values.popitem(last=False)
 
     def clear(self) -> None:

@@ -245,6 +245,10 @@ class ShotRenderer:
                 if part is not None:
                     yield from self._drawn(part, scene, inputs, segmenter)
 
+    def inputs(self, frames: FrameRange) -> Generator[FrameInputs]:
+        """What the network and the blend need to know of `frames`; with `recent`, it is kept there."""
+        yield from self._inputs(frames, Progress())
+
     def source_frames(self, frames: FrameRange) -> FrameRange:
         """The frames of the clip that must be decoded to render `frames` of it: the compositor's reach around
         them, and the whole windows of the network around that, up to the cuts on either side.
