@@ -27,7 +27,14 @@ from visualdub.render.providers import (
     openvino_plugin_devices,
 )
 from visualdub.render.runtime import Renderer
-from visualdub.render.sessions import OpenVinoSession, compiled_entry, openvino_settings, ort_options
+from visualdub.render.sessions import (
+    OpenVinoSession,
+    compiled_entry,
+    openvino_settings,
+    ort_options,
+    shared_cores,
+)
+from visualdub.stages import mapped
 from visualdub.storage import cache_entries, clear_cache
 
 needs_openvino = pytest.mark.skipif(
@@ -156,6 +163,20 @@ def test_a_tensorrt_engine_lies_in_the_cache(
     assert [e.path for e in cache_entries()] == [engine] and len(clear_cache()) == 1
     other = ort_options(model, Execution("tensorrt", "fp16", "ONNX Runtime 1.33.0"))
     assert other["trt_engine_cache_prefix"] != options["trt_engine_cache_prefix"]
+
+
+@pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=needs_openvino)])
+def test_windows_that_are_rendered_at_once_do_not_mix(provider: str, flat_actor: Path) -> None:
+    """On the machine's cores two at a time; each is the one that is rendered alone."""
+    renderer = Renderer(flat_actor / "renderer.onnx", choice=RuntimeChoice(provider))
+    assert renderer.at_once == shared_cores()[0] <= 2
+    rng, t, s = np.random.default_rng(0), renderer.window, renderer.size
+    crop, mask = rng.integers(0, 256, (t, s, s, 3)).astype(np.uint8), np.ones((t, s, s), np.float32)
+    maps = [rng.random((t, s, s, 2), np.float32) for _ in range(4)]
+    alone = [renderer.render(crop, uv, mask) for uv in maps]
+    together = list(mapped(lambda uv: renderer.render(crop, uv, mask), maps * 3, 2))
+    assert all(np.array_equal(rgb, alone[k % 4]) for k, (_, rgb) in enumerate(together))
+    assert not np.array_equal(alone[0], alone[1])
 
 
 @needs_openvino

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import queue
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -155,13 +156,16 @@ def ort_options(path: Path, execution: Execution) -> dict[str, str]:
 # ---- OpenVINO ----------------------------------------------------------------------------------------------
 
 
-def openvino_settings(execution: Execution, threads: int | None) -> dict[str, str]:
-    """OpenVINO's settings. The precision is always said: by itself it takes bf16 where a core has it."""
+def openvino_settings(execution: Execution, threads: int | None, at_once: int = 1) -> dict[str, str]:
+    """OpenVINO's settings. The precision is always said: by itself it takes bf16 where a core has it.
+
+    at_once: windows that are rendered at the same time.
+    """
     hint = "bf16" if execution.precision == BF16 else "f32"
     return {
         "INFERENCE_PRECISION_HINT": hint,
         "INFERENCE_NUM_THREADS": str(threads or os.cpu_count() or 1),
-        "NUM_STREAMS": "1",
+        "NUM_STREAMS": str(at_once),
     }
 
 
@@ -170,7 +174,8 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, execution: Execution, threads: int | None) -> None:
         core = openvino_core()
-        settings = openvino_settings(execution, threads)
+        self.at_once = shared_cores()[0] if threads is None else 1
+        settings = openvino_settings(execution, threads, self.at_once)
         source = name_or_bytes(path)
         model = core.read_model(io.BytesIO(source) if isinstance(source, bytes) else source)
         self.inputs = {i.any_name: _axes(i.partial_shape) for i in model.inputs}
@@ -194,14 +199,19 @@ class OpenVinoSession:
         where = compiled_entry(path, execution, f"{processor} {capabilities} {settings}")
         compiled, self.from_cache = cached(where, load, make, save)
         self.precision = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
-        self._request = compiled.create_infer_request()
-        self.at_once = 1
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests that nobody uses
+        for _ in range(self.at_once):
+            self._idle.put(compiled.create_infer_request())
         self.providers = ["OpenVINO CPU"]
 
     def run(self, feed: Arrays, output: str) -> NDArray[np.float32]:
         """One output of the network, float32."""
-        result = self._request.infer(dict(feed))[output]
-        return np.array(result, np.float32)  # a copy: the next call writes over OpenVINO's own
+        request = self._idle.get()
+        try:
+            # a copy: the next call writes over OpenVINO's own
+            return np.array(request.infer(dict(feed))[output], np.float32)
+        finally:
+            self._idle.put(request)
 
 
 def _axes(shape: Any) -> list[int | str]:
