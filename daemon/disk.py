@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 from daemon.access import Roots
 from visualdub import locks
 from visualdub.errors import BadInput
+from visualdub.storage import atomic_path
+from visualdub.wire.requests import FRAME_S
 
 # Fields of a request that name files and folders.
 READ = (
@@ -28,6 +32,7 @@ READ = (
 )
 MANY_READ = ("clips", "relink")
 WRITTEN = ("output", "matte", "performance")
+CLOCK_NS = 1_000_000  # between two performances of a job, at least
 FAST = 1  # zlib's level: pictures go over a network, not into an archive
 
 
@@ -52,14 +57,34 @@ def check_paths(asked: dict[str, Any], roots: Roots) -> None:
 
 
 def keep_performance(folder: Path, content: bytes) -> str:
-    """Keep an edited performance among a job's own files; it is read, and checked, by a worker alone."""
+    """Keep an edited performance among a job's own files; it is read, and checked, by a worker alone.
+
+    It is newer than every earlier one. Those stay for as long as somebody may wait for a frame of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = kept_performances(folder)
     path = folder / f"edited-{secrets.token_hex(4)}.json"
-    path.write_bytes(content)
-    for earlier in folder.glob("edited-*.json"):
-        if earlier != path:
-            earlier.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+        newest = earlier[-1][0] if earlier else 0
+        now = max(time.time_ns(), newest + CLOCK_NS)  # a file system may count in steps, a clock be set back
+        os.utime(temporary, ns=(now, now))
+    for made, old in earlier[:-1]:
+        if made < now - FRAME_S * 1e9:
+            old.unlink(missing_ok=True)
     return str(path)
+
+
+def kept_performances(folder: Path) -> list[tuple[int, Path]]:
+    """A job's edited performances, the last one drawn with: when each was made, in nanoseconds since 1970.
+
+    One that is removed meanwhile is left out.
+    """
+    found = []
+    for path in folder.glob("edited-*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime_ns, path))
+    return sorted(found)
 
 
 def packed_planes(path: str, offset: int) -> bytes:

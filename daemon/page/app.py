@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any
 
@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from daemon.page.answers import Missing, guarded
 from daemon.page.guard import MOST_JSON
 from daemon.page.metrics import CONTENT_TYPE, exposition, with_memory
 from daemon.page.shots import Shots
 from visualdub.errors import BadInput, VisualDubError
-from visualdub.wire.errors import BadRequest, Busy, Refused, Unreachable
 
 STATIC = {
     "index.html": "text/html; charset=utf-8",
@@ -39,7 +39,6 @@ REVIEWS_S = 5.0  # between two looks at the files of decisions
 MOST_LISTENERS = 16
 NEWEST = 100  # jobs that are shown
 log = logging.getLogger(__name__)
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Page:
@@ -58,15 +57,15 @@ class Page:
             routes=[
                 Route("/", self._static),
                 Route("/static/{name}", self._static),
-                Route("/metrics", _guarded(self._metrics)),
+                Route("/metrics", guarded(self._metrics)),
                 Route("/api/events", self._events),
-                Route(f"{job}/shot", _guarded(self._shot)),
-                Route(f"{job}/frames/{{number:int}}", _guarded(self._frame)),
-                Route(f"{job}/sound", _guarded(self._sound)),
-                Route(f"{job}/peaks", _guarded(self._peaks)),
-                Route(f"{job}/performance", _guarded(self._performance), methods=["POST"]),
-                Route(f"{job}/review", _guarded(self._review), methods=["POST"]),
-                Route(f"{job}/{{change}}", _guarded(self._change), methods=["POST"]),
+                Route(f"{job}/shot", guarded(self._shot)),
+                Route(f"{job}/frames/{{number:int}}", guarded(self._frame)),
+                Route(f"{job}/sound", guarded(self._sound)),
+                Route(f"{job}/peaks", guarded(self._peaks)),
+                Route(f"{job}/performance", guarded(self._performance), methods=["POST"]),
+                Route(f"{job}/review", guarded(self._review), methods=["POST"]),
+                Route(f"{job}/{{change}}", guarded(self._change), methods=["POST"]),
             ]
         )
 
@@ -141,13 +140,15 @@ class Page:
     async def _change(self, request: Request) -> Response:
         job, change = request.path_params["job"], request.path_params["change"]
         values = await _body(request)
+        level = _whole(values, "priority", -10, 10) if change == "priority" else 0
 
         def work() -> dict[str, Any]:
+            self.shots.row(job)
             with self.shots.clients.one() as client:
                 if change == "priority":
-                    return client.priority(job, _whole(values, "priority", -10, 10))
+                    return client.priority(job, level)
                 if change not in ("cancel", "retry", "final"):
-                    raise BadInput(f"{change!r} is no change of a job")
+                    raise Missing(f"{change!r} is no change of a job")
                 return {"cancel": client.cancel, "retry": client.retry, "final": client.final}[change](job)
 
         row = await run_in_threadpool(work)
@@ -201,7 +202,7 @@ class Page:
         return JSONResponse({"review": done})
 
 
-# ---- requests and errors -----------------------------------------------------------------------------------
+# ---- what comes with a request ----------------------------------------------------------------------------
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -231,29 +232,3 @@ def _whole(values: dict[str, Any], name: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise BadInput(f"{name} is {value!r}; expected a whole number from {low} to {high}")
     return value
-
-
-STATUS: tuple[tuple[type[Exception], int], ...] = (
-    (Busy, 503),
-    (Refused, 403),
-    (BadRequest, 400),
-    (BadInput, 400),
-    (Unreachable, 502),
-    (VisualDubError, 500),
-)
-
-
-def _guarded(handler: Handler) -> Handler:
-    """The handler, whose errors become one line and a status."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except VisualDubError as e:
-            status = next(code for kind, code in STATUS if isinstance(e, kind))
-            return JSONResponse({"error": " ".join(str(e).split())}, status)
-        except Exception as e:
-            log.exception("a request of the page failed: %s", request.url.path)
-            return JSONResponse({"error": f"{type(e).__name__}: {e}"}, 500)
-
-    return answer

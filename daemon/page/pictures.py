@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
+from daemon.page.answers import Missing
 from visualdub.media.audio import read_audio
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
@@ -46,11 +46,11 @@ class Plates:
     def frame(self, clip: Path, number: int, end: int, pixels: int) -> Rgb:
         """Frame `number` of `clip`, (H, W, 3). end: of the shot, exclusive. pixels: of one frame.
 
-        Raises `MediaError` where it cannot be decoded.
+        Raises `MediaError` where it cannot be decoded, `Missing` where the clip is gone.
         """
         step = int(np.clip(CHUNK_BYTES // max(1, pixels * 3), 1, CHUNK_FRAMES))
         start = number - number % step
-        key = (str(clip), clip.stat().st_mtime_ns, start)
+        key = (str(clip), _changed_ns(clip), start)
         with self._lock:
             chunk = self._chunks.get(key)
             if chunk is None:
@@ -62,8 +62,16 @@ class Plates:
             while len(self._chunks) > CHUNKS:
                 self._chunks.popitem(last=False)
             if number not in chunk:
-                raise BadInput(f"{clip} has no frame {number}")
+                raise Missing(f"{clip} has no frame {number}")
             return chunk[number]
+
+
+def _changed_ns(path: Path) -> int:
+    """When a file was last written."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as e:
+        raise Missing(f"{path} is not there any more: {e.strerror or e}") from None
 
 
 def side_by_side(plate: Rgb, patch: FramePicture, box: tuple[int, int, int, int] | None) -> tuple[bytes, str]:
@@ -118,8 +126,8 @@ class Recordings:
         self._known: OrderedDict[tuple[str, int], Recording] = OrderedDict()
 
     def of(self, path: Path) -> Recording:
-        """Raises `AudioMissing` and `MediaError` as `read_audio` does."""
-        key = (str(path), path.stat().st_mtime_ns)
+        """Raises `AudioMissing` and `MediaError` as `read_audio` does, `Missing` where the file is gone."""
+        key = (str(path), _changed_ns(path))
         with self._lock:
             if key not in self._known:
                 samples = read_audio(path, SOUND_RATE)

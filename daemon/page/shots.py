@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon.access import Roots
+from daemon.disk import kept_performances
+from daemon.page.answers import Missing, NotYet
 from daemon.page.flags import QUALITY, SHOT, flags_of
 from daemon.page.pictures import SOUND_S, Plates, Recordings, peaks, side_by_side, wav
 from visualdub.errors import BadInput
@@ -22,7 +24,10 @@ from visualdub.speech.performance_file import ROWS, read_performance_file
 from visualdub.storage import write_text
 from visualdub.timing import FrameRange
 from visualdub.wire.client import Client
+from visualdub.wire.errors import BadRequest
+from visualdub.wire.requests import TIMEOUT_S
 
+PERFORMANCE = "performance.json"  # in a job's folder: what a worker has made of the request
 ORIGINAL = "original.json"  # in a job's folder: the performance before the first edit
 TRIED = "tried.json"  # an edited performance while it is checked
 REVIEW_SUFFIX = ".review.json"  # beside the movie
@@ -34,10 +39,10 @@ CONNECTIONS = 16
 
 
 class Clients:
-    """Connections to the service, one for each thread that needs one."""
+    """Connections to the service, one for each thread that needs one. timeout_s: as `Client` has it."""
 
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._endpoint, self._timeout_s = endpoint, timeout_s
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue(CONNECTIONS)
 
     @contextmanager
@@ -46,7 +51,7 @@ class Clients:
         try:
             client = self._idle.get_nowait()
         except queue.Empty:
-            client = Client(self._endpoint, client="page")
+            client = Client(self._endpoint, client="page", timeout_s=self._timeout_s)
         try:
             yield client
         except BaseException:
@@ -75,12 +80,13 @@ class Shots:
     # ---- what is known -------------------------------------------------------------------------------------
 
     def shot(self, job: int) -> dict[str, Any]:
-        """Everything that the page needs of a shot. Raises `BadInput` for a job that draws nothing."""
-        with self.clients.one() as client:
-            row = client.job(job)
+        """Everything that the page needs of a shot. Raises `Missing` for a job that draws nothing, `NotYet`
+        for one whose shot is not tracked.
+        """
+        row = self.row(job)
         facts, quality = self._facts(job, row), _read(self._folder(job) / QUALITY)
         frames = FrameRange.parse(facts["frames"])
-        performance = json.loads(self._performance(job))
+        content = self._performance(job)
         original = _read(self._folder(job) / ORIGINAL)
         return {
             "job": row,
@@ -91,28 +97,34 @@ class Shots:
             "flags": [f.as_dict() for f in flags_of(frames.start, facts, quality)],
             "drawn": [reason is None for reason in facts["passed"]],
             "quality": quality,
-            "performance": performance,
+            "performance": json.loads(content),
             "original": original and original.get(ROWS),
-            "version": self.version(job),
+            "version": self._version(job, content),
             "stale": self._edited_ns(job) / 1e9 > row["ended"] or row["state"] != "done",
             "review": self.review(row),
         }
 
+    def row(self, job: int) -> dict[str, Any]:
+        """The service's row of a job. Raises `Missing` where there is no such job."""
+        with self.clients.one() as client:
+            try:
+                return client.job(job)
+            except BadRequest as e:
+                raise Missing(str(e)) from None
+
     def _facts(self, job: int, row: dict[str, Any] | None = None) -> dict[str, Any]:
         path = self._folder(job) / SHOT
         if not path.is_file():
-            if row is None:
-                with self.clients.one() as client:
-                    row = client.job(job)
+            row = self.row(job) if row is None else row
             if row["kind"] not in ("dub", "speech"):
-                raise BadInput(f"job {job} ({row['kind']}) has no shot to show")
+                raise Missing(f"job {job} ({row['kind']}) has no shot to show")
             if row["state"] in ("queued", "running", "paused"):  # asked now, a worker would begin it twice
-                raise BadInput(f"job {job} is {row['state']}; its shot is shown once it is tracked")
+                raise NotYet(f"job {job} is {row['state']}; its shot is shown once it is tracked")
             with self.clients.one() as client:
                 client.performance(job)  # a worker prepares the shot
         facts = _read(path)
         if facts is None:
-            raise BadInput(f"job {job} is not prepared yet; there is nothing to show")
+            raise NotYet(f"job {job} is not prepared yet; there is nothing to show")
         return facts
 
     def _folder(self, job: int) -> Path:
@@ -120,7 +132,10 @@ class Shots:
 
     def version(self, job: int) -> str:
         """Changes whenever frames of the job may look otherwise."""
-        found = hashlib.blake2b(self._performance(job), digest_size=8)
+        return self._version(job, self._performance(job))
+
+    def _version(self, job: int, performance: bytes) -> str:
+        found = hashlib.blake2b(performance, digest_size=8)
         with contextlib.suppress(OSError):
             found.update(str((self._folder(job) / QUALITY).stat().st_mtime_ns).encode())
         return found.hexdigest()
@@ -132,11 +147,11 @@ class Shots:
         facts = self._facts(job)
         frames = FrameRange.parse(facts["frames"])
         if number not in range(frames.start, frames.end_exclusive):
-            raise BadInput(f"frame {number} is outside the shot; expected one of {frames}")
+            raise Missing(f"frame {number} is outside the shot; expected one of {frames}")
         pixels = facts["width"] * facts["height"]
+        plate = self._plates.frame(Path(facts["clip"]), number, frames.end_exclusive, pixels)
         with self.clients.one() as client:
             patch = client.frame(job, number, box=True)
-        plate = self._plates.frame(Path(facts["clip"]), number, frames.end_exclusive, pixels)
         box = tuple(facts["boxes"][number - frames.start]) if view == "mouth" else None
         return side_by_side(plate, patch, box)
 
@@ -162,16 +177,19 @@ class Shots:
 
     def _performance(self, job: int) -> bytes:
         """The performance file that the next frame is drawn with."""
-        edited = sorted(self._folder(job).glob("edited-*.json"), key=lambda p: p.stat().st_mtime_ns)
-        path = edited[-1] if edited else self._folder(job) / "performance.json"
+        folder = self._folder(job)
+        while edited := kept_performances(folder):
+            with contextlib.suppress(FileNotFoundError):  # a newer one took its place: look again
+                return edited[-1][1].read_bytes()
         try:
-            return path.read_bytes()
+            return (folder / PERFORMANCE).read_bytes()
         except OSError:
             with self.clients.one() as client:
                 return client.performance(job)
 
     def _edited_ns(self, job: int) -> int:
-        return max((p.stat().st_mtime_ns for p in self._folder(job).glob("edited-*.json")), default=0)
+        edited = kept_performances(self._folder(job))
+        return edited[-1][0] if edited else 0
 
     def edit(self, job: int, edits: list[dict[str, Any]], run: bool, reset: bool = False) -> dict[str, Any]:
         """Change curves of a job's performance. edits: `name` of a curve, `first` frame, `values` from there
@@ -221,10 +239,9 @@ class Shots:
             raise BadInput(f"{decision!r} is no decision; expected one of {', '.join(DECISIONS)}")
         if len(note) > MOST_NOTE:
             raise BadInput(f"the note has {len(note)} characters; expected at most {MOST_NOTE}")
-        with self.clients.one() as client:
-            row = client.job(job)
+        row = self.row(job)
         if row["kind"] != "dub":
-            raise BadInput(f"job {job} is a {row['kind']}; there is no movie to decide about")
+            raise Missing(f"job {job} is a {row['kind']}; there is no movie to decide about")
         self._facts(job, row)
         now = time.time()
         values = {

@@ -24,10 +24,27 @@ class Visitor:
         self.tab = tab
         self.requests: list[str] = []
         self.faults: list[str] = []
+        self._refused: list[Any] = []
         tab.set_default_timeout(WAIT_MS)
         tab.on("request", lambda r: self.requests.append(r.url))
         tab.on("pageerror", lambda e: self.faults.append(str(e)))
+        tab.on("response", self._judge)
         tab.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
+
+    def _judge(self, response: Any) -> None:
+        if response.status >= 400:
+            self._refused.append(response)
+
+    def complaints(self) -> list[str]:
+        """`faults`, and what each refused answer says: its body cannot be read while it is told of."""
+        said = []
+        for response in self._refused:
+            try:
+                body = response.text()
+            except Exception as e:  # the browser lets go of bodies when it has many
+                body = f"its body is gone: {e}"
+            said.append(f"{response.status} {response.request.method} {response.url}: {body[:2000]}")
+        return [*self.faults, *said]
 
     def open(self, address: str) -> None:
         """Open the page and wait for the first picture."""

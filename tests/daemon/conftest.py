@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from daemon_helpers import client_of, running, short_folder
+from page_helpers import Browser, opened
 
 from daemon.config import Config
 from daemon.service import Service
@@ -33,3 +34,16 @@ def client(serve: Callable[..., Service]) -> Iterator[Client]:
     """A client of a service without workers."""
     with client_of(serve()) as made:
         yield made
+
+
+@pytest.fixture
+def service(serve: Callable[..., Service]) -> Service:
+    """A service without workers."""
+    return serve()
+
+
+@pytest.fixture
+def page(service: Service) -> Iterator[Browser]:
+    """The page of `service`, in this process."""
+    with opened(service) as shown:
+        yield Browser(shown.address)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import os
@@ -11,7 +10,6 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from daemon_helpers import client_of, short_folder
+from daemon_helpers import short_folder
+from page_helpers import Browser, queued
 from test_service_commands import VDUB
 
 from daemon.service import Service
@@ -37,82 +36,10 @@ from daemon.page.facts import measured, unsteadiness
 from daemon.page.flags import QUALITY, flags_of
 from daemon.page.guard import TOKEN_FILE, page_token
 from daemon.page.pictures import SOUND_RATE, Recording
-from daemon.page.server import PageProcess, Running
+from daemon.page.server import PageProcess
 from daemon.page.shots import REVIEW_SUFFIX, _edited
 
 STATIC = Path(__file__).resolve().parents[2] / "daemon" / "page" / "static"
-
-
-class Browser:
-    """Requests to a page as its own script makes them. headers: of every request; None leaves one out."""
-
-    def __init__(self, address: str) -> None:
-        self.parts = urlsplit(address)
-        self.headers: dict[str, str | None] = {"Host": self.parts.netloc}
-
-    def ask(
-        self, path: str, body: dict[str, Any] | None = None, **headers: str | None
-    ) -> tuple[int, bytes, dict[str, str]]:
-        """Status, content and headers. path: after the token, or from the root where it begins with /."""
-        origin = {"Origin": f"http://{self.parts.netloc}"} if body is not None else {}
-        given = {**self.headers, **origin, **{k.replace("_", "-"): v for k, v in headers.items()}}
-        connection = http.client.HTTPConnection(self.parts.hostname or "", self.parts.port, timeout=30)
-        try:
-            target = path if path.startswith("/") else self.parts.path + path
-            connection.putrequest("GET" if body is None else "POST", target, skip_host=True)
-            content = b"" if body is None else json.dumps(body).encode()
-            for name, value in {**given, "Content-Length": str(len(content))}.items():
-                if value is not None:
-                    connection.putheader(name, value)
-            connection.endheaders(content)
-            answer = connection.getresponse()
-            if answer.headers.get("content-type", "").startswith("text/event-stream"):
-                return answer.status, answer.readline(), {}
-            return answer.status, answer.read(), {k.lower(): v for k, v in answer.headers.items()}
-        finally:
-            connection.close()
-
-    def json(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """What a request that is not refused answers."""
-        status, content, _ = self.ask(path, body)
-        assert status == 200, content
-        return json.loads(content)
-
-
-@pytest.fixture
-def service(serve: Callable[..., Service]) -> Service:
-    """A service without workers."""
-    return serve()
-
-
-@pytest.fixture
-def page(service: Service) -> Iterator[Browser]:
-    """The page of `service`, in this process."""
-    config = service.config
-    running = Running(
-        {
-            "state": str(config.state),
-            "keys": str(config.keys),
-            "roots": [str(r) for r in config.roots],
-            "endpoint": service.front.endpoints[0],
-            "port": 0,
-        }
-    )
-    yield Browser(running.address)
-    running.close()
-
-
-def queued(service: Service, folder: Path) -> int:
-    """A job that waits."""
-    for name in ("clip.mkv", "new.wav"):
-        (folder / name).write_bytes(b"not media; no service reads it")
-    with client_of(service) as client:
-        return client.submit(
-            clip=str(folder / "clip.mkv"),
-            dialogue=str(folder / "new.wav"),
-            output=str(folder / "out.mkv"),
-            actor="ada",
-        )
 
 
 # ---- who is refused ----------------------------------------------------------------------------------------
@@ -216,21 +143,23 @@ def test_jobs_are_shown_and_changed(page: Browser, service: Service, tmp_path: P
     assert page.json(f"api/jobs/{job}/cancel", {})["job"]["state"] == "cancelled"
     assert page.json(f"api/jobs/{job}/retry", {})["job"]["state"] == "queued"
     status, content, _ = page.ask(f"api/jobs/{job}/explode", {})
-    assert status == 400 and b"no change of a job" in content
+    assert status == 404 and b"no change of a job" in content
     status, content, _ = page.ask("api/jobs/99/cancel", {})
-    assert status == 400 and b"there is no job 99" in content
+    assert status == 404 and b"there is no job 99" in content
 
 
 def test_a_shot_that_waits_is_left_alone(page: Browser, service: Service, tmp_path: Path) -> None:
     job = queued(service, tmp_path)
     status, content, _ = page.ask(f"api/jobs/{job}/shot")
-    assert status == 400 and b"is queued; its shot is shown once it is tracked" in content
+    assert status == 202  # what a browser complains of is an error; this is asked for again
+    assert json.loads(content) == {"waiting": f"job {job} is queued; its shot is shown once it is tracked"}
+    assert page.ask("api/jobs/99/shot")[0] == 404
 
 
 def test_a_decision_lies_beside_the_movie(page: Browser, service: Service, tmp_path: Path) -> None:
     job = queued(service, tmp_path)
     status, content, _ = page.ask(f"api/jobs/{job}/review", {"decision": "approved"})
-    assert status == 400 and b"is queued" in content
+    assert status == 202 and b"is queued" in content
     folder = service.config.job_folder(job)
     folder.mkdir(parents=True)
     (folder / "shot.json").write_text("{}")

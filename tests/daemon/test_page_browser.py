@@ -67,7 +67,7 @@ def shown(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFact
         assert client.wait(job)["state"] == "done"
         guest.open(page.address)
         yield Open(guest, client, job, folder)
-        assert guest.faults == []
+        assert guest.complaints() == []
         hosts = {urlsplit(r).netloc for r in guest.requests if not r.startswith("blob:")}
         assert hosts == {urlsplit(page.address).netloc}  # no third party is asked for anything
 

@@ -24,19 +24,23 @@ export function set(values) {
 
 // ---- requests
 
+// `passing` marks an error that may be gone when it is asked again: nobody answers, or too many ask.
 export async function ask(path, body) {
   const options = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
   let response;
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("the service does not answer");
+    throw Object.assign(new Error("the service does not answer"), { passing: true });
+  }
+  if (response.status === 202) { // it is being made
+    throw Object.assign(new Error((await response.json()).waiting), { passing: true });
   }
   if (!response.ok) {
     const text = await response.text();
     let said = text;
     try { said = JSON.parse(text).error; } catch { /* no JSON: shown as it is */ }
-    throw new Error(said || `status ${response.status}`);
+    throw Object.assign(new Error(said || `status ${response.status}`), { passing: response.status > 500 });
   }
   return response;
 }

@@ -8,7 +8,8 @@ import * as viewer from "./viewer.js";
 
 // ---- choosing a shot
 
-let lastState = "", loading = false;
+const AGAIN_MS = 3000;
+let lastState = "", loading = false, later = 0;
 
 on("choose", async (job) => {
   if (state.job === job && state.shot) return;
@@ -19,12 +20,14 @@ on("choose", async (job) => {
   set({ job, shot: null, frame: 0 });
   history.replaceState(null, "", `#${job}`);
   jobs.showChosen();
+  byId("message").textContent = "";
   await reload(false);
 });
 
 async function reload(keepView) {
   const { job } = state;
-  byId("message").textContent = keepView ? "" : "Loading the shot …";
+  if (keepView) byId("message").textContent = "";
+  else byId("message").textContent ||= "Loading the shot …"; // or why it is asked for again
   let shot;
   loading = true;
   try {
@@ -32,6 +35,8 @@ async function reload(keepView) {
   } catch (error) {
     if (state.job !== job) return;
     byId("message").textContent = error.message;
+    clearTimeout(later);
+    if (error.passing) later = setTimeout(() => { if (state.job === job) reload(Boolean(state.shot)); }, AGAIN_MS);
     showShot();
     return;
   } finally {

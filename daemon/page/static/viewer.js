@@ -1,8 +1,8 @@
 // The picture: plate and dub of one frame, compared in four ways.
 
-import { byId, clamped, emit, fitted, on, set, state } from "./model.js";
+import { ask, byId, clamped, emit, fitted, on, set, state } from "./model.js";
 
-const KEPT = 200, AT_ONCE = 3, AHEAD = 10;
+const KEPT = 200, AT_ONCE = 3, AHEAD = 10, AGAIN_MS = 3000;
 const canvas = byId("picture");
 let pictures = new Map(); // address -> {bitmap} or {error}
 let waiting = []; // addresses, the most wanted last
@@ -41,13 +41,12 @@ async function load(key) {
   loading.add(key);
   stats.asked += 1;
   try {
-    const response = await fetch(key);
-    if (!response.ok) throw new Error((await response.json()).error);
+    const response = await ask(key);
     pictures.set(key, { bitmap: await createImageBitmap(await response.blob()) });
     stats.loaded += 1;
   } catch (error) {
     pictures.set(key, { error: error.message });
-    setTimeout(() => { if (pictures.get(key)?.error) pictures.delete(key); }, 3000);
+    setTimeout(() => again(key, error.passing), AGAIN_MS);
   }
   loading.delete(key);
   while (pictures.size > KEPT) {
@@ -57,6 +56,12 @@ async function load(key) {
   }
   if (state.shot && key === address(state.frame)) draw();
   pump();
+}
+
+function again(key, passing) { // a picture that did not come is asked for again, at once where it may come now
+  if (!pictures.get(key)?.error) return;
+  pictures.delete(key);
+  if (passing && state.shot && key === address(state.frame)) draw();
 }
 
 // ---- drawing
