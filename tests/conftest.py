@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,40 @@ def dialogue() -> Path:
     return _shared_folder("dialogue")
 
 
+# ---- what is made once in a run, whatever the number of its workers ----------------------------------------
+
+
 @pytest.fixture(scope="session")
-def demo_clip(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all of its workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """`folder`, which `make` fills for the first worker that asks for it; others wait for it meanwhile."""
+    from visualdub.locks import alone
+
+    mark = folder.with_name(f"{folder.name}.made")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder, None):
+        if not mark.is_file():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            mark.touch()
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def common_cache(common_folder: Path) -> Iterator[Path]:
+    """The cache of fixtures that last longer than a test: tracks of one clip are made once in a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISUALDUB_CACHE", str(common_folder / "cache"))
+        yield common_folder / "cache"
+
+
+@pytest.fixture(scope="session")
+def demo_clip(pytestconfig: pytest.Config, common_folder: Path) -> Path:
     """The demo's source: a portrait that counts to five in English, 125 frames at 25 frames/s, H.264 and AAC.
 
     It stands in for a recording of a speaker. It is kept in pytest's cache and made again when the demo's
@@ -53,33 +85,33 @@ def demo_clip(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
     parts += sorted((demo.parent / "speech" / "data").glob("*.onnx"))  # they move the portrait's mouth
     made_from = hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
     cache = getattr(pytestconfig, "cache", None)  # none where pytest's plugin is switched off
-    folder = cache.mkdir("demo_clip") if cache else tmp_path_factory.mktemp("demo_clip")
-    clip = folder / made_from / "counting.mp4"
-    if not clip.is_file():
-        clip.parent.mkdir(exist_ok=True)
-        make_source(clip)  # whole under its name, or not there: another process may be making it too
-    return clip
+    folder = cache.mkdir("demo_clip") if cache else common_folder / "demo_clip"
+    return made_once(folder / made_from, lambda f: make_source(f / "counting.mp4")) / "counting.mp4"
 
 
 @pytest.fixture(scope="session")
-def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def talking(common_folder: Path) -> Path:
     """A movie of a speaking portrait, 40 frames at 25 frames/s, with sound, lossless."""
     from helpers import portrait_pictures, write_movie, write_wav
 
-    folder = tmp_path_factory.mktemp("talking")
-    return write_movie(
-        folder / "talking.mkv", portrait_pictures(40), audio=write_wav(folder / "talking.wav", 1.6)
-    )
+    def make(folder: Path) -> None:
+        sound = write_wav(folder / "talking.wav", 1.6)
+        write_movie(folder / "talking.mkv", portrait_pictures(40), audio=sound)
+
+    return made_once(common_folder / "talking", make) / "talking.mkv"
 
 
 @pytest.fixture(scope="session")
-def flat_actor(talking: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def flat_actor(talking: Path, common_folder: Path, common_cache: Path) -> Path:
     """The actor of `talking`, with a renderer that paints flat skin."""
     from helpers import write_flat_actor
 
-    from visualdub.face.tracker import track_clip
+    from visualdub.face.tracker import cached_track
 
-    return write_flat_actor(tmp_path_factory.mktemp("actor") / "flat.actor", track_clip(talking))
+    def make(folder: Path) -> None:
+        write_flat_actor(folder / "flat.actor", cached_track(talking)[0])
+
+    return made_once(common_folder / "actor", make) / "flat.actor"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -93,6 +125,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(common_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never read or fill the user's cache."""
-    monkeypatch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("VISUALDUB_CACHE", str(common_cache))

@@ -26,6 +26,7 @@ from visualdub.edit import plan_shot
 from visualdub.errors import Interrupted, OutputError
 from visualdub.records import read_provenance
 from visualdub.stages import Progress
+from visualdub.timing import FrameRange
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ def test_a_name_that_is_no_text_is_a_name(
 ) -> None:
     clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mkv"))
     shutil.copy(talking, clip)
-    args = [str(a) for a in dub_args(clip, wav, flat_actor, tmp_path / "out.mkv")]
+    args = [*map(str, dub_args(clip, wav, flat_actor, tmp_path / "out.mkv")), "--frames", "0:5"]
     command = [sys.executable, "-m", "visualdub.cli", *args, "--json"]  # with the streams of a terminal
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -326,7 +327,7 @@ def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    shot, actor = dub.track_shot(plan_shot(talking)), load_actor(flat_actor)
+    shot, actor = dub.track_shot(plan_shot(talking, FrameRange(0, 10))), load_actor(flat_actor)
     output = dub.Output(folder / "out.mkv", matte=folder / "matte.mkv")
     dub.dub_shot(shot, write_wav(tmp_path / "one.wav", 1.0), actor, output)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
@@ -354,14 +355,19 @@ def test_a_dub_that_fails_leaves_the_earlier_movie_with_its_records(
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip that is drawn for seconds, once it is tracked."""
+    return write_movie(tmp_path_factory.mktemp("long") / "long.mkv", portrait_pictures(20) * 6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_during_a_dub_leaves_no_half_file(
-    sent: signal.Signals, talking: Path, wav: Path, flat_actor: Path, tmp_path: Path
+    sent: signal.Signals, long: Path, wav: Path, flat_actor: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    long = write_movie(tmp_path / "long.mkv", portrait_pictures(40) * 10)
     args = [
         sys.executable,
         "-m",

@@ -341,6 +341,17 @@ def test_a_prior_is_trained_from_its_dataset_without_media_and_detectors() -> No
     assert "torch" in loaded and loaded.isdisjoint(missing)
 
 
+@pytest.mark.slow
+def test_faces_are_found_without_matplotlib_which_is_there_for_plots() -> None:
+    """MediaPipe would load it, and with it half of what the start of a dub takes."""
+    code = (
+        "from visualdub.face.mediapipe_models import Detector, mesh_edges\nDetector().close()\nmesh_edges()\n"
+    )
+    loaded = loaded_after(f"{code}assert not {{'matplotlib', 'matplotlib.pyplot'}} & set(sys.modules)")
+    assert "mediapipe" in loaded
+    assert "PIL" in loaded_after(f"{code}import matplotlib.pyplot as plt\nplt.figure")
+
+
 def test_importing_the_package_alone_loads_nothing_heavy() -> None:
     assert loaded_after("import visualdub").isdisjoint(
         {"torch", "numpy", "av", "mediapipe", "onnxruntime", "cv2", "typer", "rich"}

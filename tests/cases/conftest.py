@@ -26,10 +26,14 @@ def case(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def demo_actor(demo_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_actor(demo_clip: Path, common_folder: Path, common_cache: Path) -> Path:
     """The actor of the demo's portrait, whom most cases show, with a renderer that paints flat skin."""
+    from conftest import made_once
     from helpers import write_flat_actor
 
-    from visualdub.face.tracker import track_clip
+    from visualdub.face.tracker import cached_track
 
-    return write_flat_actor(tmp_path_factory.mktemp("actor") / "portrait.actor", track_clip(demo_clip))
+    def make(folder: Path) -> None:
+        write_flat_actor(folder / "portrait.actor", cached_track(demo_clip)[0])
+
+    return made_once(common_folder / "demo_actor", make) / "portrait.actor"

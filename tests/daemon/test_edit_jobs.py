@@ -39,7 +39,6 @@ def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFact
     write_wav(folder / "new.wav", 1.6)
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("VISUALDUB_CACHE", str(folder / "cache"))
         short = stack.enter_context(short_folder())
         patch.setenv("XDG_RUNTIME_DIR", str(short))
         roots = (folder, talking.parent, flat_actor.parent)

@@ -49,8 +49,6 @@ def studio(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("studio")
     write_wav(folder / "new.wav", 1.6)
     with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("VISUALDUB_CACHE", str(folder / "cache"))
         short = stack.enter_context(short_folder())
         roots = (folder, talking.parent, flat_actor.parent)
         service = stack.enter_context(running(Config(roots, short / "run", short / "state")))
@@ -247,7 +245,7 @@ def test_a_frame_of_a_job_that_is_just_being_prepared(studio: Studio) -> None:
 def test_two_workers_render_one_dub(studio: Studio, first: dict[str, Any], flat_actor: Path) -> None:
     """Who has nothing to do renders later chunks, and the movie is the same."""
     long = studio.folder / "long.mkv"
-    write_movie(long, portrait_pictures(100), audio=write_wav(studio.folder / "long.wav", 4.0))
+    write_movie(long, portrait_pictures(20) * 5, audio=write_wav(studio.folder / "long.wav", 4.0))
     with ExitStack() as stack:
         short = stack.enter_context(short_folder())
         roots = (studio.folder, flat_actor.parent)

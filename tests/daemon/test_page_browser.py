@@ -40,8 +40,6 @@ def shown(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("page")
     shutil.copyfile(FRENCH, folder / "new.wav")
     with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("VISUALDUB_CACHE", str(folder / "cache"))
         guest = stack.enter_context(visitor())
         short = stack.enter_context(short_folder())
         roots = (folder, talking.parent, flat_actor.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,24 @@ from helpers import write_flat_actor
 
 from visualdub.cli import run
 from visualdub.demo.run import DemoFiles, lookup, shown
-from visualdub.face.tracker import track_clip
+from visualdub.face.tracker import cached_track
 from visualdub.media.source import probe
 from visualdub.services import AdaptRequest
 from visualdub.stages import Progress
 
 
 @pytest.mark.slow
-def test_demo_leaves_everything_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_leaves_everything_it_promises(
+    demo_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requests: list[AdaptRequest] = []
 
     def adapt(request: AdaptRequest, progress: Progress, note: object) -> None:
         requests.append(request)
-        write_flat_actor(request.folder, track_clip(request.clips[0].path))
+        write_flat_actor(request.folder, cached_track(request.clips[0].path)[0])
 
+    # `make_source` has made the clip, once for all tests
+    monkeypatch.setattr("visualdub.demo.run.make_source", lambda path: shutil.copyfile(demo_clip, path))
     monkeypatch.setattr("visualdub.services.adapt_service", lambda: adapt)
     folder = tmp_path / "demo"
     assert run(["demo", "-o", str(folder), "--steps", "3"]) == 0

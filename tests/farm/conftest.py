@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,14 @@ pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (t
 
 
 @pytest.fixture(scope="session")
-def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
     from visualdub.edit.request import EditWritten, dub_plans, plan_request
 
     folder = tmp_path_factory.mktemp("farm")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        edit = two_shots(folder, talking)
-        request = replace(edit_request(edit, flat_actor), written=EditWritten(folder / "local"))
-        dub_plans(request, plan_request(request))
-        yield Suite(edit, flat_actor, folder / "local", talking)
+    edit = two_shots(folder, talking)
+    request = replace(edit_request(edit, flat_actor), written=EditWritten(folder / "local"))
+    dub_plans(request, plan_request(request))
+    return Suite(edit, flat_actor, folder / "local", talking)
 
 
 @pytest.fixture(scope="session")

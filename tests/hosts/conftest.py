@@ -19,14 +19,13 @@ from daemon.service import Service
 
 
 @pytest.fixture(scope="session")
-def live_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def live_service(common_folder: Path) -> Iterator[Service]:
     """A service with a worker, which may read and write wherever tests do."""
     from daemon_helpers import running, short_folder
 
-    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.mktemp("tracks")))
-        roots = (tmp_path_factory.getbasetemp(),)
-        with running(Config(roots=roots, run=folder / "run", state=folder / "state", workers=1)) as service:
+    with short_folder() as folder:
+        places = {"run": folder / "run", "state": folder / "state"}
+        with running(Config(roots=(common_folder,), **places, workers=1)) as service:
             yield service
 
 

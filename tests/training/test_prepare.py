@@ -59,9 +59,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset of `people`: ben held out for validation, 60 frames a person."""
     folder = tmp_path_factory.mktemp("made") / "set"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VISUALDUB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        prepare_dataset([people], folder, SETTINGS)
+    prepare_dataset([people], folder, SETTINGS)
     return folder
 
 

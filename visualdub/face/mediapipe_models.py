@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -13,7 +15,7 @@ from visualdub.errors import InternalError
 from visualdub.storage import cache_folder
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's C++ log would end up between our progress bars
-if not os.access(os.path.expanduser("~"), os.W_OK):  # MediaPipe loads Matplotlib, which keeps a list of fonts
+if not os.access(os.path.expanduser("~"), os.W_OK):  # Matplotlib, which draws plots, keeps a list of fonts
     os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
 
 LANDMARKS = 478  # 468 of the mesh, 10 of the irises
@@ -27,6 +29,23 @@ Box = NDArray[np.float64]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 Rgb = NDArray[np.uint8]  # (H, W, 3)
 
 
+def _solutions() -> Any:
+    """The module `mediapipe.solutions`; it loads TensorFlow Lite, so only when it is used.
+
+    It loads Matplotlib for drawings (0.10.21), which takes longer than all the rest and is never used here:
+    an empty module stands in for it until MediaPipe is loaded.
+    """
+    names = [n for n in ("matplotlib", "matplotlib.pyplot") if n not in sys.modules]
+    empty = {} if "mediapipe" in sys.modules else {n: ModuleType(n) for n in names}
+    sys.modules.update(empty)
+    try:
+        import mediapipe
+    finally:
+        for name in empty:
+            del sys.modules[name]
+    return mediapipe.solutions
+
+
 def landmark_box(landmarks: NDArray[np.floating[Any]]) -> Box:
     """Bounding box of one frame's landmarks (478, 3)."""
     return np.asarray(np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)]), np.float64)
@@ -34,9 +53,8 @@ def landmark_box(landmarks: NDArray[np.floating[Any]]) -> Box:
 
 def mesh_edges() -> list[tuple[int, int]]:
     """The directed edges of the tessellation of the mesh's 468 vertices, sorted."""
-    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
-
-    return sorted(FACEMESH_TESSELATION)
+    edges: frozenset[tuple[int, int]] = _solutions().face_mesh_connections.FACEMESH_TESSELATION
+    return sorted(edges)
 
 
 def run_net(net: Any, picture: Rgb, output: str) -> Any:
@@ -76,9 +94,7 @@ class Detector:
     """MediaPipe's full-range face detector: finds faces too small for the mesh's own."""
 
     def __init__(self, min_confidence: float = 0.4) -> None:
-        import mediapipe as mp
-
-        self._net = mp.solutions.face_detection.FaceDetection(
+        self._net = _solutions().face_detection.FaceDetection(
             model_selection=1, min_detection_confidence=min_confidence
         )
 
@@ -135,9 +151,7 @@ class MeshTracker:
     """
 
     def __init__(self) -> None:
-        import mediapipe as mp
-
-        self._net = mp.solutions.face_mesh.FaceMesh(
+        self._net = _solutions().face_mesh.FaceMesh(
             static_image_mode=False,
             max_num_faces=1,
             refine_landmarks=True,
@@ -209,9 +223,7 @@ class HandFinder(_Net):
     """
 
     def __init__(self, min_confidence: float = 0.5) -> None:
-        from mediapipe.python.solutions.hands import Hands  # loads TensorFlow Lite: only when used
-
-        self._net = Hands(
+        self._net = _solutions().hands.Hands(
             static_image_mode=True,
             max_num_hands=MAX_HANDS,
             model_complexity=0,
@@ -233,11 +245,7 @@ class Segmenter(_Net):
     """MediaPipe's selfie segmentation, whose model is in the wheel. Every picture is segmented by itself."""
 
     def __init__(self) -> None:
-        from mediapipe.python.solutions.selfie_segmentation import (
-            SelfieSegmentation,
-        )  # loads TensorFlow Lite: only when used
-
-        self._net = SelfieSegmentation(model_selection=0)
+        self._net = _solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
 
     def person(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(S, S) probability 0..1 of "person", with clothes and hair, for each pixel of a crop (S, S, 3)."""
