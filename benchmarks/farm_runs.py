@@ -5,9 +5,9 @@ after tasks were killed.
     python -m benchmarks.farm_runs CLIP OUT --actor ada.actor --dialogue new.wav
 
 EDIT is dubbed by `vdub dub` first. For each chunk length a bundle is made, checked by `openjd check` and run
-by `openjd run`. With --kills, one more bundle is run step by step as a scheduler does, each step by `openjd
-run --step` and again where it failed, while the process of a running task is killed (SIGKILL) at random
-moments. Of a CLIP, an edit of two of its parts is made. Frames and sound of every movie are compared by hash.
+by `openjd run`. With --kills, the last one is run step by step as a scheduler does, each step by `openjd run
+--step` and again where it failed, while the process of a running task is killed (SIGKILL) at random moments.
+Of a CLIP, an edit of two of its parts is made. Frames and sound of every movie are compared by hash.
 """
 
 from __future__ import annotations
@@ -251,17 +251,18 @@ def measure(args: argparse.Namespace) -> list[Outcome]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     subprocess.run([*VDUB, "dub", str(args.edit), *asked(args), "-o", str(out / "local")], check=True)
     local = movies_of(out / "local")
-    outcomes = []
-    for chunk in args.chunks:
+    outcomes: list[Outcome] = []
+    for number, chunk in enumerate(args.chunks, 1):
+        if args.kills and number == len(args.chunks):
+            mean_s = 0.8 * (outcomes[0].seconds if outcomes else 60.0) / args.kills
+            outcomes.append(killed_run(Job(args, out / f"killed-{chunk}", chunk), local, mean_s))
+            print(outcomes[-1], flush=True)
+            break
         job, start = Job(args, out / f"chunks-{chunk}", chunk), time.monotonic()
         tasks, rendered, skipped = done_of(job.run())
         seconds = time.monotonic() - start
         differ = differing(job.folder / "output", local)
         outcomes.append(Outcome("run", chunk, tasks, seconds, differ, rendered=rendered, skipped=skipped))
-        print(outcomes[-1], flush=True)
-    if args.kills:
-        mean_s = 0.8 * outcomes[0].seconds / args.kills
-        outcomes.append(killed_run(Job(args, out / "killed", args.chunks[0]), local, mean_s))
         print(outcomes[-1], flush=True)
     return outcomes
 
@@ -272,13 +273,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="EDIT|CLIP", type=Path, help="an edit, or a clip with --dialogue")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to work in, a new one")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to work in; a local dub in it is kept")
     parser.add_argument("--actor", type=Path, help="as of vdub dub")
     parser.add_argument("--cast", type=Path, help="as of vdub dub")
     parser.add_argument("--dialogue-track", help="as of vdub dub")
     parser.add_argument("--dialogue", type=Path, metavar="WAV", help="what is said in two shots of a clip")
     parser.add_argument("--chunks", type=int, nargs="+", default=[6, 13, 150], help="frames; one job each")
-    parser.add_argument("--kills", type=int, default=10, help="of task processes in one more job")
+    parser.add_argument("--kills", type=int, default=10, help="of task processes in the last job")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
