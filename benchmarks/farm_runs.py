@@ -152,10 +152,13 @@ def task_processes(root: int) -> Iterator[psutil.Process]:
 
 
 class Killer:
-    """Kills tasks at random moments of the time in which one runs: a gap of `mean_s` seconds in the mean."""
+    """Kills tasks at random moments of the time in which one runs: a gap of `mean_s` seconds in the mean, and
+    `most` tasks of one step, so that all kinds of task are hit.
+    """
 
-    def __init__(self, count: int, mean_s: float, seed: int) -> None:
-        self.left, self.mean_s, self.chance = count, mean_s, random.Random(seed)
+    def __init__(self, count: int, most: int, mean_s: float, seed: int) -> None:
+        self.left, self.most, self.mean_s, self.chance = count, most, mean_s, random.Random(seed)
+        self.in_step = 0
         self.kills: Counter[str] = Counter()
         self.due = self._gap()
 
@@ -168,7 +171,8 @@ class Killer:
         while process.poll() is None:
             time.sleep(0.05)
             now = time.monotonic()
-            victim = next(task_processes(process.pid), None) if self.left else None
+            due = self.left and self.in_step < self.most
+            victim = next(task_processes(process.pid), None) if due else None
             if victim is not None:
                 self.due -= now - last
                 if self.due <= 0:
@@ -183,7 +187,7 @@ class Killer:
             victim.kill()
             kind = words[words.index("task") + 1]
             self.kills[kind] += 1
-            self.left -= 1
+            self.left, self.in_step = self.left - 1, self.in_step + 1
             self.due = self._gap()
             print(f"killed {' '.join(words[words.index('task') + 1 :][:5])} after {ran_s:.1f} s", flush=True)
 
@@ -193,8 +197,10 @@ def killed_run(job: Job, local: dict[str, tuple[list[str], str]], mean_s: float)
     fails without having been killed, or the job ends before all kills were made.
     """
     args, start = job.args, time.monotonic()
-    killer, tasks, rendered, skipped = Killer(args.kills, mean_s, args.seed), 0, 0, 0
+    most = -(-2 * args.kills // len(job.steps))
+    killer, tasks, rendered, skipped = Killer(args.kills, most, mean_s, args.seed), 0, 0, 0
     for step in job.steps:
+        killer.in_step = 0
         for _ in range(args.kills + TRIES):
             before = killer.kills.total()
             status = killer.watch(job.start("--step", step))
@@ -254,7 +260,7 @@ def measure(args: argparse.Namespace) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for number, chunk in enumerate(args.chunks, 1):
         if args.kills and number == len(args.chunks):
-            mean_s = 0.8 * (outcomes[0].seconds if outcomes else 60.0) / args.kills
+            mean_s = 0.5 * (outcomes[0].seconds if outcomes else 60.0) / args.kills
             outcomes.append(killed_run(Job(args, out / f"killed-{chunk}", chunk), local, mean_s))
             print(outcomes[-1], flush=True)
             break
