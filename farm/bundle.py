@@ -20,7 +20,8 @@ from visualdub.actor.record import ActorRecord
 from visualdub.edit.dubbing import EditOutput
 from visualdub.edit.layout import EditClip
 from visualdub.edit.media import Media
-from visualdub.edit.plan import BAKE, DUB, EditPlan, PlannedShot, Speaking
+from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlannedShot, Speaking
+from visualdub.edit.report import ShotMade, picture_line, write_picture
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput, OutputError
 from visualdub.media.movie_writer import choose_codec
@@ -103,7 +104,7 @@ def bundle_of_edit(plans: Sequence[EditPlan], options: BundleOptions) -> Bundle:
         w,
         options.mouth,
     )
-    return _write(job, shots, [list(p.shots) for p in plans], options)
+    return _write(job, shots, plans, options)
 
 
 def bundle_of_clip(
@@ -139,13 +140,11 @@ def clip_shot(name: str, media: Media, parts: Speaking, **more: Any) -> PlannedS
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
-def _write(
-    job: FarmJob, shots: list[JobShot], plans: list[list[PlannedShot]], options: BundleOptions
-) -> Bundle:
+def _write(job: FarmJob, shots: list[JobShot], plans: Sequence[EditPlan], options: BundleOptions) -> Bundle:
     folder = options.folder.absolute()
     if folder.exists() and not (folder / TEMPLATE).is_file():
         raise OutputError(f"{folder} is there already and is no bundle; expected a new name")
-    _protect(job, shots, plans, folder)
+    _protect(job, shots, folder)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
         bundle = _fill(partial, job, shots, plans, options)
@@ -160,7 +159,7 @@ def _write(
     return replace(bundle, folder=folder)
 
 
-def _protect(job: FarmJob, shots: list[JobShot], plans: list[list[PlannedShot]], folder: Path) -> None:
+def _protect(job: FarmJob, shots: list[JobShot], folder: Path) -> None:
     inputs = [s.planned.media.path for s in shots] + [c for s in shots for c in cue_paths(s.planned)]
     protect([p for p in (job.edit, *inputs) if p is not None], [folder])
 
@@ -169,7 +168,7 @@ def _fill(
     partial: Path,
     job: FarmJob,
     shots: list[JobShot],
-    plans: list[list[PlannedShot]],
+    plans: Sequence[EditPlan],
     options: BundleOptions,
 ) -> Bundle:
     copies = _Copies(partial / "inputs", options.in_place)
@@ -181,7 +180,8 @@ def _fill(
     provider = options.provider or ("cuda" if size == GPU_SIZE else "cpu")
     edit = copies.file(job.edit, EDIT_FOLDER) if job.edit else None
     placed = [replace(s, planned=copies.planned(s.planned), movie=roots[OUTPUT] / s.movie) for s in shots]
-    kept = [[copies.planned(s) for s in plan] for plan in plans]
+    _kept_pictures(plans, job.written, roots[INPUTS])
+    kept = [[copies.planned(s) for s in plan.shots] for plan in plans]
     cost = cost_of(placed, options.rates, gpu=provider not in ("cpu", "openvino"), chunk=options.chunk)
     adapt = tuple(replace(a, clip=copies.media(a.clip)) for a in job.adapt)
     job = replace(
@@ -206,6 +206,18 @@ def _fill(
     }
     write_json(partial / ASSETS, {"assetReferences": references})
     return Bundle(partial, job, tuple(placed), cost)
+
+
+def _kept_pictures(plans: Sequence[EditPlan], written: Written, inputs: Path) -> None:
+    """The report's pictures of shots that are kept, whose media are not copied."""
+    output = EditOutput(inputs, host_rules(written.host, written.as_default), written.codec)
+    for plan in plans:
+        for shot in plan.shots:
+            if shot.action == KEEP:
+                picture = output.picture_path(shot, plan.language)
+                picture.parent.mkdir(exist_ok=True)
+                made = ShotMade(shot, picture, reason=shot.reason)
+                write_picture(made, picture_line(plan, shot, KEEP))
 
 
 def _actors(

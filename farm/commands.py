@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -291,7 +291,18 @@ def _assemble(shown_as: o.ShownAs = None, root: o.Root = None) -> None:
     """Write the dubbed edit."""
     from farm.tasks import assemble
 
-    _run(root, lambda file, progress: assemble(file, shown_as))
+    folder = None if shown_as is None else named_folder(shown_as)
+    _run(root, lambda file, _: assemble(file, folder, lambda text: print(text, flush=True)))
+
+
+def named_folder(text: str) -> PurePath:
+    """A folder as another machine names it, which may run Windows. Raises `BadInput` for one that is not
+    absolute.
+    """
+    for kind in (PurePosixPath, PureWindowsPath):
+        if (folder := kind(text)).is_absolute():
+            return folder
+    raise BadInput(f"--shown-as {text}: this is no whole path; expected one such as /mnt/dubs or D:\\dubs")
 
 
 def chunk_range(text: str) -> Any:

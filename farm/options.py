@@ -67,6 +67,6 @@ Root = Annotated[
     typer.Option("--root", metavar="NAME=DIR", help="Where a folder of the job lies on this machine."),
 ]
 ShownAs = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--shown-as", metavar="DIR", help="The folder of results as the editor's machine knows it."),
 ]
