@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -141,13 +141,24 @@ def clip_shot(name: str, media: Media, parts: Speaking, **more: Any) -> PlannedS
 
 
 def _write(job: FarmJob, shots: list[JobShot], plans: Sequence[EditPlan], options: BundleOptions) -> Bundle:
-    folder = options.folder.absolute()
+    _protect(job, shots, options.folder.absolute())
+    bundles: list[Bundle] = []
+    folder = fill_bundle(
+        options.folder, lambda partial: bundles.append(_fill(partial, job, shots, plans, options))
+    )
+    return replace(bundles[0], folder=folder)
+
+
+def fill_bundle(folder: Path, fill: Callable[[Path], object]) -> Path:
+    """Write a bundle, whole or not at all. fill: writes it into a folder. Returns its absolute path. Raises
+    `OutputError` where something else is there, or it cannot be written.
+    """
+    folder = folder.absolute()
     if folder.exists() and not (folder / TEMPLATE).is_file():
         raise OutputError(f"{folder} is there already and is no bundle; expected a new name")
-    _protect(job, shots, folder)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
-        bundle = _fill(partial, job, shots, plans, options)
+        fill(partial)
         if folder.exists():
             remove(folder)
         partial.rename(folder)
@@ -156,7 +167,7 @@ def _write(job: FarmJob, shots: list[JobShot], plans: Sequence[EditPlan], option
     finally:
         if partial.exists():
             shutil.rmtree(partial, ignore_errors=True)
-    return replace(bundle, folder=folder)
+    return folder
 
 
 def _protect(job: FarmJob, shots: list[JobShot], folder: Path) -> None:
@@ -171,7 +182,7 @@ def _fill(
     plans: Sequence[EditPlan],
     options: BundleOptions,
 ) -> Bundle:
-    copies = _Copies(partial / "inputs", options.in_place)
+    copies = Copies(partial / "inputs", options.in_place)
     roots = {INPUTS: partial / "inputs", WORK: partial / "work", OUTPUT: partial / "output"}
     actors, records = _actors(job, shots, copies, roots)
     size = max((r.size for r in records), default="small")  # "small" comes after "full" in the alphabet
@@ -194,18 +205,22 @@ def _fill(
         chunk=cost.chunk,
     )
     write_job(roots[INPUTS], job, placed, kept, {**roots, **copies.roots})
-    values = {name: str(path) for name, path in copies.roots.items()}
-    write_json(partial / TEMPLATE, template(job, placed, cost, tuple(copies.roots)))
+    write_references(partial, copies, template(job, placed, cost, tuple(copies.roots)))
+    return Bundle(partial, job, tuple(placed), cost)
+
+
+def write_references(folder: Path, copies: Copies, template: dict[str, Any]) -> None:
+    """Write what a scheduler reads of a bundle: the template, values of its parameters, what is outside."""
+    write_json(folder / TEMPLATE, template)
     for name in ("work", "output"):
-        (partial / name).mkdir()
-    listed = [{"name": k, "value": v} for k, v in values.items()]
-    write_json(partial / VALUES, {"parameterValues": listed})
+        (folder / name).mkdir()
+    listed = [{"name": name, "value": str(path)} for name, path in copies.roots.items()]
+    write_json(folder / VALUES, {"parameterValues": listed})
     references: dict[str, Any] = {
         "inputs": {"directories": [], "filenames": []},
         "outputs": {"directories": []},
     }
-    write_json(partial / ASSETS, {"assetReferences": references})
-    return Bundle(partial, job, tuple(placed), cost)
+    write_json(folder / ASSETS, {"assetReferences": references})
 
 
 def _kept_pictures(plans: Sequence[EditPlan], written: Written, inputs: Path) -> None:
@@ -221,7 +236,7 @@ def _kept_pictures(plans: Sequence[EditPlan], written: Written, inputs: Path) ->
 
 
 def _actors(
-    job: FarmJob, shots: list[JobShot], copies: _Copies, roots: Mapping[str, Path]
+    job: FarmJob, shots: list[JobShot], copies: Copies, roots: Mapping[str, Path]
 ) -> tuple[dict[str, Path], list[ActorRecord]]:
     """The packages of all who speak, copied, and their records. Raises `ActorError` for one that is not there
     or whose consent is withdrawn.
@@ -240,7 +255,7 @@ def _actors(
     return actors, records
 
 
-class _Copies:
+class Copies:
     """Copies of files and folders below `inputs`, each made once; or what stays in place, and its folders."""
 
     def __init__(self, inputs: Path, in_place: bool) -> None:
@@ -271,6 +286,13 @@ class _Copies:
         if folder not in self.roots.values():
             self.roots[f"Media{len(self.roots) + 1}"] = folder
         return folder / path.name
+
+    def clips(self, path: Path, kind: str) -> Path:
+        """A folder of clips with all below it, or the folder itself where it stays."""
+        if not self.in_place:
+            return self.folder(path, kind)
+        self.roots[f"Media{len(self.roots) + 1}"] = path.absolute()
+        return path.absolute()
 
     def sequence(self, path: Path) -> Path:
         """A numbered sequence: the files of its folder that have its beginning and end."""
