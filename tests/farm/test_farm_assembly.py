@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 from farm_helpers import RATE, Run, edit_request
 from helpers import write_wav
-from otio_text import clip, media, timeline, track, write
+from otio_text import clip, media, timeline, track, warp, write
 
 from farm import tasks
 from farm.asked import write_bundle
@@ -29,12 +29,17 @@ def as_the_farm(text: str, folder: Path) -> str:
 
 
 def small_edit(folder: Path, movie: Path, suffix: str) -> Path:
-    """An edit of six frames of a movie that speak, and of five that are kept, in another program's format."""
+    """An edit of six frames of a movie that speak, and of five that are kept, in another program's format; in
+    OpenTimelineIO's own, the six are shown backwards.
+    """
+    effects = [warp(-1)] if suffix == ".otio" else []
     shots = [
-        clip("a", 5, 6, RATE, reference=media(str(movie), 0, 40, RATE)),
+        clip("a", 5, 6, RATE, reference=media(str(movie), 0, 40, RATE), effects=effects),
         clip("b", 20, 5, RATE, reference=media(str(movie), 0, 40, RATE)),
     ]
-    edit = write(folder / "cut.otio", timeline(track(*shots)))
+    edit = write(folder / ("made.otio" if effects else "cut.otio"), timeline(track(*shots)))
+    if effects:
+        return edit
     ((made, *_), _) = convert_edit(edit, folder / f"made{suffix}")
     return made
 
@@ -47,7 +52,7 @@ def request_of(edit: Path, actor: Path) -> EditRequest:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".xml", ".otioz"])
+@pytest.mark.parametrize("suffix", [".xml", ".otioz", ".otio"])
 def test_all_that_a_local_dub_writes_is_written(
     talking: Path, flat_actor: Path, tmp_path: Path, suffix: str
 ) -> None:
@@ -63,9 +68,10 @@ def test_all_that_a_local_dub_writes_is_written(
     there = {str(p.relative_to(run.output)) for p in run.output.rglob("*")}
     assert {n for n in names if not n.startswith("dialogue/")} <= there  # its sound lies with the shot's work
     assert ("made.dub.xml" in there) == (suffix == ".xml") and "pictures/0001_a.jpg" in there
-    for name in ("made.otio", "made.dub.xml", "made.otio.report.html", "made.otio.sheet.jpg"):
+    texts = ("made.otio", "made.dub.xml", "made.otio.report.html")
+    for name in (*texts, "made.otio.sheet.jpg", "shots/0001_a.mkv"):
         ours, theirs = run.output / name, tmp_path / "local" / name
-        if name.endswith(".jpg"):
+        if name not in texts:
             assert ours.read_bytes() == theirs.read_bytes()
         elif theirs.exists():
             assert ours.read_text() == as_the_farm(theirs.read_text(), tmp_path), name
