@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from visualdub.actor.record import Consent
 from visualdub.edit.cast import Role
 from visualdub.edit.media import Media
 from visualdub.edit.plan import PlannedShot, Speaking
-from visualdub.edit.request import EditRequest, plan_request
+from visualdub.edit.request import BUNDLE, EditRequest, plan_request
 from visualdub.edit.retime import SourceMap
 from visualdub.edit.shot import DialogueCue, plan_shot
 from visualdub.errors import BadInput
@@ -41,17 +43,29 @@ Asked = EditRequest | ClipRequest
 def shots_of(asked: Asked, progress: Progress) -> list[PlannedShot]:
     """The shots that would be dubbed."""
     if isinstance(asked, EditRequest):
-        return [shot for plan in plan_request(asked, progress) for shot in plan.dubbed]
+        with unpacked(asked) as request:
+            return [shot for plan in plan_request(request, progress) for shot in plan.dubbed]
     return [shot for shot, _ in clip_shots(asked, progress)]
 
 
 def write_bundle(asked: Asked, options: BundleOptions, progress: Progress) -> Bundle:
     """Plan, and write the bundle."""
     if isinstance(asked, EditRequest):
-        return bundle_of_edit(plan_request(asked, progress), options)
+        with unpacked(asked) as request:
+            return bundle_of_edit(plan_request(request, progress), options)
     shots = clip_shots(asked, progress)
     rate = shots[0][0].shot.rate
     return bundle_of_clip(asked.clip.stem, shots, rate, options)
+
+
+@contextlib.contextmanager
+def unpacked(asked: EditRequest) -> Iterator[EditRequest]:
+    """The request, with the media that are packed in an .otioz in a folder that is removed at the end."""
+    if asked.edit.suffix.lower() != BUNDLE:
+        yield asked
+        return
+    with tempfile.TemporaryDirectory(prefix="vdub-farm-") as folder:
+        yield replace(asked, written=replace(asked.written, folder=Path(folder)))
 
 
 def clip_shots(asked: ClipRequest, progress: Progress) -> list[tuple[PlannedShot, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,8 @@ from visualdub.actor.record import ActorRecord
 from visualdub.edit.dubbing import EditOutput
 from visualdub.edit.layout import EditClip
 from visualdub.edit.media import Media
-from visualdub.edit.plan import BAKE, DUB, EditPlan, PlannedShot, Speaking
+from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlannedShot, Speaking
+from visualdub.edit.report import ShotMade, picture_line, write_picture
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput, OutputError
 from visualdub.media.movie_writer import choose_codec
@@ -103,7 +104,7 @@ def bundle_of_edit(plans: Sequence[EditPlan], options: BundleOptions) -> Bundle:
         w,
         options.mouth,
     )
-    return _write(job, shots, [list(p.shots) for p in plans], options)
+    return _write(job, shots, plans, options)
 
 
 def bundle_of_clip(
@@ -139,16 +140,25 @@ def clip_shot(name: str, media: Media, parts: Speaking, **more: Any) -> PlannedS
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
-def _write(
-    job: FarmJob, shots: list[JobShot], plans: list[list[PlannedShot]], options: BundleOptions
-) -> Bundle:
-    folder = options.folder.absolute()
+def _write(job: FarmJob, shots: list[JobShot], plans: Sequence[EditPlan], options: BundleOptions) -> Bundle:
+    _protect(job, shots, options.folder.absolute())
+    bundles: list[Bundle] = []
+    folder = fill_bundle(
+        options.folder, lambda partial: bundles.append(_fill(partial, job, shots, plans, options))
+    )
+    return replace(bundles[0], folder=folder)
+
+
+def fill_bundle(folder: Path, fill: Callable[[Path], object]) -> Path:
+    """Write a bundle, whole or not at all. fill: writes it into a folder. Returns its absolute path. Raises
+    `OutputError` where something else is there, or it cannot be written.
+    """
+    folder = folder.absolute()
     if folder.exists() and not (folder / TEMPLATE).is_file():
         raise OutputError(f"{folder} is there already and is no bundle; expected a new name")
-    _protect(job, shots, plans, folder)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
-        bundle = _fill(partial, job, shots, plans, options)
+        fill(partial)
         if folder.exists():
             remove(folder)
         partial.rename(folder)
@@ -157,10 +167,10 @@ def _write(
     finally:
         if partial.exists():
             shutil.rmtree(partial, ignore_errors=True)
-    return replace(bundle, folder=folder)
+    return folder
 
 
-def _protect(job: FarmJob, shots: list[JobShot], plans: list[list[PlannedShot]], folder: Path) -> None:
+def _protect(job: FarmJob, shots: list[JobShot], folder: Path) -> None:
     inputs = [s.planned.media.path for s in shots] + [c for s in shots for c in cue_paths(s.planned)]
     protect([p for p in (job.edit, *inputs) if p is not None], [folder])
 
@@ -169,10 +179,10 @@ def _fill(
     partial: Path,
     job: FarmJob,
     shots: list[JobShot],
-    plans: list[list[PlannedShot]],
+    plans: Sequence[EditPlan],
     options: BundleOptions,
 ) -> Bundle:
-    copies = _Copies(partial / "inputs", options.in_place)
+    copies = Copies(partial / "inputs", options.in_place)
     roots = {INPUTS: partial / "inputs", WORK: partial / "work", OUTPUT: partial / "output"}
     actors, records = _actors(job, shots, copies, roots)
     size = max((r.size for r in records), default="small")  # "small" comes after "full" in the alphabet
@@ -181,7 +191,8 @@ def _fill(
     provider = options.provider or ("cuda" if size == GPU_SIZE else "cpu")
     edit = copies.file(job.edit, EDIT_FOLDER) if job.edit else None
     placed = [replace(s, planned=copies.planned(s.planned), movie=roots[OUTPUT] / s.movie) for s in shots]
-    kept = [[copies.planned(s) for s in plan] for plan in plans]
+    _kept_pictures(plans, job.written, roots[INPUTS])
+    kept = [[copies.planned(s) for s in plan.shots] for plan in plans]
     cost = cost_of(placed, options.rates, gpu=provider not in ("cpu", "openvino"), chunk=options.chunk)
     adapt = tuple(replace(a, clip=copies.media(a.clip)) for a in job.adapt)
     job = replace(
@@ -194,22 +205,38 @@ def _fill(
         chunk=cost.chunk,
     )
     write_job(roots[INPUTS], job, placed, kept, {**roots, **copies.roots})
-    values = {name: str(path) for name, path in copies.roots.items()}
-    write_json(partial / TEMPLATE, template(job, placed, cost, tuple(copies.roots)))
+    write_references(partial, copies, template(job, placed, cost, tuple(copies.roots)))
+    return Bundle(partial, job, tuple(placed), cost)
+
+
+def write_references(folder: Path, copies: Copies, template: dict[str, Any]) -> None:
+    """Write what a scheduler reads of a bundle: the template, values of its parameters, what is outside."""
+    write_json(folder / TEMPLATE, template)
     for name in ("work", "output"):
-        (partial / name).mkdir()
-    listed = [{"name": k, "value": v} for k, v in values.items()]
-    write_json(partial / VALUES, {"parameterValues": listed})
+        (folder / name).mkdir()
+    listed = [{"name": name, "value": str(path)} for name, path in copies.roots.items()]
+    write_json(folder / VALUES, {"parameterValues": listed})
     references: dict[str, Any] = {
         "inputs": {"directories": [], "filenames": []},
         "outputs": {"directories": []},
     }
-    write_json(partial / ASSETS, {"assetReferences": references})
-    return Bundle(partial, job, tuple(placed), cost)
+    write_json(folder / ASSETS, {"assetReferences": references})
+
+
+def _kept_pictures(plans: Sequence[EditPlan], written: Written, inputs: Path) -> None:
+    """The report's pictures of shots that are kept, whose media are not copied."""
+    output = EditOutput(inputs, host_rules(written.host, written.as_default), written.codec)
+    for plan in plans:
+        for shot in plan.shots:
+            if shot.action == KEEP:
+                picture = output.picture_path(shot, plan.language)
+                picture.parent.mkdir(exist_ok=True)
+                made = ShotMade(shot, picture, reason=shot.reason)
+                write_picture(made, picture_line(plan, shot, KEEP))
 
 
 def _actors(
-    job: FarmJob, shots: list[JobShot], copies: _Copies, roots: Mapping[str, Path]
+    job: FarmJob, shots: list[JobShot], copies: Copies, roots: Mapping[str, Path]
 ) -> tuple[dict[str, Path], list[ActorRecord]]:
     """The packages of all who speak, copied, and their records. Raises `ActorError` for one that is not there
     or whose consent is withdrawn.
@@ -228,7 +255,7 @@ def _actors(
     return actors, records
 
 
-class _Copies:
+class Copies:
     """Copies of files and folders below `inputs`, each made once; or what stays in place, and its folders."""
 
     def __init__(self, inputs: Path, in_place: bool) -> None:
@@ -259,6 +286,13 @@ class _Copies:
         if folder not in self.roots.values():
             self.roots[f"Media{len(self.roots) + 1}"] = folder
         return folder / path.name
+
+    def clips(self, path: Path, kind: str) -> Path:
+        """A folder of clips with all below it, or the folder itself where it stays."""
+        if not self.in_place:
+            return self.folder(path, kind)
+        self.roots[f"Media{len(self.roots) + 1}"] = path.absolute()
+        return path.absolute()
 
     def sequence(self, path: Path) -> Path:
         """A numbered sequence: the files of its folder that have its beginning and end."""

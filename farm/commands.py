@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -154,6 +154,56 @@ def _bundle(given: dict[str, Any]) -> Bundle:
     return bundle
 
 
+@farm.command("openjd-train")
+def openjd_train(
+    clips: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", help="Folders of clips, as vdub train prepare takes them.", show_default=False
+        ),
+    ],
+    output: o.BundleOut,
+    validation: o.Validation = None,
+    frames: o.PersonFrames = 1500,
+    quality: o.Quality = 90,
+    parts: o.Parts = 4,
+    steps: o.Steps = None,
+    minutes: o.TrainMinutes = None,
+    size: o.Size = "small",
+    batch: o.Batch = 1,
+    accumulate: o.Accumulate = 1,
+    workers: o.WorkersEach = 0,
+    rate: o.Rate = None,
+    prior: o.StartPrior = None,
+    seed: o.Seed = 0,
+    processes: o.Processes = 1,
+    measure_steps: o.MeasureSteps = "0,10,50,150,500",
+    measure_frames: o.MeasureFrames = 100,
+    hours: o.Hours = 72.0,
+    in_place: o.InPlace = False,
+    submit: o.Submit = False,
+) -> None:
+    """Write a job bundle for OpenJD that trains a prior: clips are packed in parts on several machines, one
+    machine trains, and the people held out are measured.
+    """
+    from farm.submit import submit_bundle
+    from farm.training import Measuring, Packing, Training, TrainingBundle, bundle_of_training
+
+    asked = TrainingBundle(
+        output,
+        tuple(clips),
+        Packing(frames, quality, validation, parts),
+        Training(steps, minutes, size, batch, accumulate, workers, rate, prior, seed, processes),
+        Measuring(o.numbers_of(measure_steps, "--measure-steps"), measure_frames),
+        hours,
+        in_place,
+    )
+    template = bundle_of_training(asked)
+    out.print(f"{template}: {parts} parts of the clips, {processes} processes train")
+    if submit:
+        submit_bundle(template.parent)
+
+
 @farm.command()
 def estimate(
     source: o.Source,
@@ -291,7 +341,30 @@ def _assemble(shown_as: o.ShownAs = None, root: o.Root = None) -> None:
     """Write the dubbed edit."""
     from farm.tasks import assemble
 
-    _run(root, lambda file, progress: assemble(file, shown_as))
+    folder = None if shown_as is None else named_folder(shown_as)
+    _run(root, lambda file, _: assemble(file, folder, lambda text: print(text, flush=True)))
+
+
+def named_folder(text: str) -> PurePath:
+    """A folder as another machine names it, which may run Windows. Raises `BadInput` for one that is not
+    absolute.
+    """
+    for kind in (PurePosixPath, PureWindowsPath):
+        if (folder := kind(text)).is_absolute():
+            return folder
+    raise BadInput(f"--shown-as {text}: this is no whole path; expected one such as /mnt/dubs or D:\\dubs")
+
+
+@task.command("python")
+def _python(words: Annotated[list[str], typer.Argument(metavar="-- WORDS...")]) -> None:
+    """Run this Python, as the steps of a training do."""
+    from farm.program import run_python
+    from visualdub.stages import Progress
+    from visualdub.stops import cancel_on_signals
+
+    progress = Progress()
+    with _failures(), cancel_on_signals(progress):
+        print(f"openjd_status: {run_python(words, progress)}", flush=True)
 
 
 def chunk_range(text: str) -> Any:

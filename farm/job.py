@@ -152,7 +152,7 @@ class JobFile:
             self._data["plans"], self.job.plan_notes, self.job.languages, strict=True
         ):
             shots = [built(PlannedShot, entry, self.roots) for entry in entries]
-            shots = [replace(s, clip=ordered[s.number - 1]) for s in shots]
+            shots = [replace(_probed(s), clip=ordered[s.number - 1]) for s in shots]
             plans.append(EditPlan(edit, tuple(shots), notes, language))
         return plans
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from visualdub.errors import BadInput
+
 Source = Annotated[
     Path,
     typer.Argument(
@@ -67,6 +69,54 @@ Root = Annotated[
     typer.Option("--root", metavar="NAME=DIR", help="Where a folder of the job lies on this machine."),
 ]
 ShownAs = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--shown-as", metavar="DIR", help="The folder of results as the editor's machine knows it."),
 ]
+
+
+# ---- of a training -----------------------------------------------------------------------------------------
+
+Validation = Annotated[
+    str | None,
+    typer.Option(
+        "--validation",
+        metavar="IDS|FILE",
+        help="Speakers held out of the training, who are measured: a,b,c or a text file.",
+    ),
+]
+PersonFrames = Annotated[int, typer.Option("--frames", help="Most frames of one person, at 25 frames/s.")]
+Quality = Annotated[int, typer.Option("--quality", help="Quality of the crops as WebP, 1 to 100.")]
+Parts = Annotated[int, typer.Option("--parts", metavar="N", help="Tasks that pack clips at once.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Optimiser steps; 20000 by default.")]
+TrainMinutes = Annotated[
+    float | None, typer.Option("--minutes", help="How long to train, instead of --steps.")
+]
+Size = Annotated[str, typer.Option("--size", help="Size of the network: small or full, which needs GPUs.")]
+Batch = Annotated[int, typer.Option("--batch", help="Windows per pass of each process.")]
+Accumulate = Annotated[int, typer.Option("--accumulate", help="Passes per step.")]
+WorkersEach = Annotated[
+    int, typer.Option("--workers", help="Processes that prepare windows ahead, for each that trains.")
+]
+Rate = Annotated[float | None, typer.Option("--rate", help="Adam's learning rate for the network.")]
+StartPrior = Annotated[
+    Path | None, typer.Option("--prior", metavar="FILE", help="Start from this prior: a second stage.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+Processes = Annotated[
+    int, typer.Option("--processes", metavar="N", help="Of torchrun, on one machine: one for each GPU.")
+]
+MeasureSteps = Annotated[
+    str, typer.Option("--measure-steps", metavar="A,B,...", help="Steps of adapting after which is measured.")
+]
+MeasureFrames = Annotated[
+    int, typer.Option("--measure-frames", help="Frames that a measured person is adapted to.")
+]
+Hours = Annotated[float, typer.Option("--hours", help="When training, or measuring, is given up.")]
+
+
+def numbers_of(text: str, name: str) -> tuple[int, ...]:
+    """The numbers of a text such as 0,10,50. Raises `BadInput` for any other."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise BadInput(f"{name} {text} is no list of numbers; expected one such as 0,10,50")
+    return tuple(int(part) for part in parts)

@@ -8,14 +8,15 @@ import contextlib
 import json
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from farm.job import CLIP, OUTPUT, WORK, JobFile, JobShot
+from farm.job import CLIP, INPUTS, OUTPUT, WORK, JobFile, JobShot
 from farm.pieces import Pieces, made_from
 from visualdub.actor.package import Actor, load_actor
 from visualdub.actor.record import Consent
@@ -40,10 +41,12 @@ from visualdub.edit.dubbing import (
     dub_planned_shot,
     job_of,
     write_dialogue,
-    write_edit,
 )
+from visualdub.edit.media import unpack
 from visualdub.edit.plan import BAKE, KEEP
 from visualdub.edit.reading import read_edit
+from visualdub.edit.report import PICTURES
+from visualdub.edit.request import BUNDLE, with_notes, write_results
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput
@@ -316,34 +319,39 @@ def edit_output(file: JobFile) -> EditOutput:
 # ---- the whole ---------------------------------------------------------------------------------------------
 
 
-def assemble(file: JobFile, shown_as: Path | None = None) -> str:
-    """Write the dubbed edit with its report; of a clip, see that every movie is there. One line of what was
-    done.
+def assemble(
+    file: JobFile, shown_as: PurePath | None = None, say: Callable[[str], None] = lambda text: None
+) -> str:
+    """Write the dubbed edit with its report, as `vdub dub` does; of a clip, see that every movie is there.
+    One line of what was done.
 
-    shown_as: the folder `OUTPUT` as the editor's machine knows it, where it has another name there. Raises
-    `BadInput` where a shot's movie is missing.
+    shown_as: the folder `OUTPUT` as the editor's machine knows it, where it has another name there. say: is
+    told the notes, and what the edit's own format loses. Raises `BadInput` where a shot's movie is missing.
     """
     missing = [n for n in file.numbers if read_made(shot_folder(file, n) / MADE, file) is None]
     if missing:
         raise BadInput(f"{file.roots[WORK]}: shot {missing[0]} has no movie yet; run its tasks first")
     if file.job.edit is None:
         return f"{len(file.numbers)} movies are in {file.roots[OUTPUT]}"
-    output, edit, written = edit_output(file), read_edit(file.job.edit), []
+    output, edit, written = replace(edit_output(file), shown_as=shown_as), read_edit(file.job.edit), []
     plans = file.plans(edit)
     check_edit_output(plans, output, {})
-    for plan in plans:
+    if edit.path.suffix.lower() == BUNDLE:
+        unpack(edit.path, output.folder)
+    for plan in (with_notes(p, output, say) for p in plans):
         results = []
         for planned in plan.shots:
             if planned.action == KEEP:
-                results.append(ShotResult(planned, reason=planned.reason))
+                picture = output.picture_path(planned, plan.language).name
+                there = file.roots[INPUTS] / PICTURES / picture
+                ready = there if there.is_file() else None
+                results.append(ShotResult(planned, reason=planned.reason, picture=ready))
                 continue
             shot = file.shot_of(plan, planned)
             assert shot is not None
             made = read_made(shot_folder(file, shot.number) / MADE, file) or {}
             movie_path = None if made["movie"] is None else shot.movie
-            if movie_path is not None and shown_as is not None:
-                movie_path = shown_as / shot.movie.relative_to(file.roots[OUTPUT])
             notes = tuple(made["notes"])
             results.append(ShotResult(planned, movie_path, made["reason"], drawn=made["drawn"], notes=notes))
-        written.append(write_edit(plan, output, results))
+        written.append(write_results(plan, output, results, say).path)
     return f"{', '.join(map(str, written))}: {len(file.numbers)} shots"

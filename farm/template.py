@@ -36,12 +36,18 @@ def template(job: FarmJob, shots: Sequence[JobShot], cost: Cost, media: Sequence
         steps += [_prepare(shot, cost, media, needed), _render(job, shot, cost, media)]
         renders.append(render_name(shot.number))
     steps += [_movies(shots, cost, media, list(dict.fromkeys(renders))), _assemble(media)]
+    described = f"{len(shots)} shots, {cost.frames} frames, chunks of {job.chunk}"
+    return document(f"Visual Dub {job.name}", described, parameters(media), steps)
+
+
+def document(name: str, description: str, defined: list[Node], steps: list[Node]) -> Node:
+    """A template of steps. defined: the parameters."""
     return {
         "specificationVersion": SPECIFICATION,
         "extensions": ["TASK_CHUNKING"],
-        "name": f"Visual Dub {job.name}"[:128],
-        "description": f"{len(shots)} shots, {cost.frames} frames, chunks of {job.chunk}",
-        "parameterDefinitions": parameters(media),
+        "name": name[:128],
+        "description": description,
+        "parameterDefinitions": defined,
         "steps": steps,
     }
 
@@ -84,11 +90,16 @@ def step(
     timeout_s: int,
     after: Sequence[str] = (),
 ) -> Node:
-    """One step of one task, after others."""
+    """One step of one task on the job's shots, after others."""
     roots = [f"--root={root}={{{{Param.{root}}}}}" for root in (INPUTS, WORK, OUTPUT, *media)]
+    return action_step(name, [*arguments, *roots], timeout_s=timeout_s, after=after)
+
+
+def action_step(name: str, arguments: Sequence[str], *, timeout_s: int, after: Sequence[str] = ()) -> Node:
+    """One step of one `vdub farm task`, after others."""
     run = {
         "command": "{{Param.Program}}",
-        "args": ["farm", "task", *arguments, *roots],
+        "args": ["farm", "task", *arguments],
         "timeout": timeout_s,
         "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTICE_S},
     }

@@ -261,6 +261,15 @@ def prepare(
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Clips to work on at a time; by default one for each core.")
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="K/N",
+            help="Pack one of N parts of the clips, as several machines do at once into one folder; the same"
+            " command without it goes last.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Track, crop and pack clips into a dataset. Ctrl-C stops, and the same command resumes.
@@ -269,14 +278,18 @@ def prepare(
     _number. A clip that cannot be used is listed with the reason in DATASET/refused.csv, and the others are
     packed: the exit status is 0 if at least one clip is packed.
     """
-    from training.data.prepare import Settings, prepare_dataset
+    from training.data.prepare import Part, Settings, prepare_dataset
     from training.data.sources import files_read
     from training.data.splits import read_validation
     from visualdub.storage import protect
 
     protect(files_read(folders), [output])
     settings = Settings(
-        frames, quality, read_validation(validation or ""), jobs if jobs is not None else _cores()
+        frames,
+        quality,
+        read_validation(validation or ""),
+        jobs if jobs is not None else _cores(),
+        None if part is None else Part.parse(part),
     )
     with shown_progress() as progress:
         prepared = prepare_dataset(folders, output, settings, progress)

@@ -7,15 +7,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from farm_helpers import RATE, Run, Suite, bundle_of, frame_hashes, openjd_run
+from farm_helpers import RATE, Run, Suite, bundle_of, edit_request, frame_hashes, openjd_run
 from otio_text import clip, media, timeline, track, write
 
+from farm.asked import to_adapt, write_bundle
+from farm.bundle import BundleOptions
 from farm.template import MOST_FRAMES
+from visualdub.actor.package import load_actor
 from visualdub.cli import run as vdub
+from visualdub.stages import Progress
 
 pytest.importorskip("openjd.cli", reason="OpenJD is not installed (the extra `farm`)")
 NOBODY = 65534
@@ -143,6 +148,32 @@ def test_a_moved_mapped_read_only_bundle_is_run_by_another_user(abroad: Path, su
     edit = json.loads((scratch / "out" / "cut.otio").read_text())
     assert f"/artist/out/shots/{movie.name}" in json.dumps(edit)  # as the editor's machine knows it
     assert movie.stat().st_uid == NOBODY
+
+
+@pytest.mark.slow
+def test_an_actor_who_is_missing_is_adapted_first(suite: Suite, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed (the extra `training`)")
+    shot = clip("a", 5, 5, RATE, reference=media(str(suite.movie), 0, 40, RATE))
+    words = clip("new", 0, 40, RATE, reference=media(str(suite.edit.parent / "new.wav"), 0, 40, RATE))
+    one = write(tmp_path / "cut.otio", timeline(track(shot), track(words, kind="Audio", name="new")))
+    said = "Nova, 2026-11-27, these tests"
+    adapt = to_adapt([f"nova={suite.movie}@0:30"], said, 0.05)
+    asked = replace(edit_request(one, suite.actor), actor="nova")
+    bundle = write_bundle(asked, BundleOptions(tmp_path / "b", adapt=adapt, chunk=3), Progress())
+    steps = Run(bundle.folder).template()["steps"]
+    assert [s["name"] for s in steps] == ["Adapt 1", "Prepare 0001", "Render 0001", "Movies", "Assemble"]
+    assert steps[1]["dependencies"] == [{"dependsOn": "Adapt 1"}]
+    done = openjd_run(bundle.template, tmp_path)
+    assert done.returncode == 0, done.stdout
+    actor = bundle.folder / "work" / "actors" / "nova.actor"
+    record = load_actor(actor).record
+    assert record.consent.who == "Nova" and record.steps >= 1
+    local = tmp_path / "local"
+    assert vdub(["dub", str(one), "-o", str(local), "--dialogue-track", "new", "--actor", str(actor)]) == 0
+    movie = "shots/0001_a.mkv"
+    assert frame_hashes(bundle.folder / "output" / movie) == frame_hashes(local / movie)
+    again = openjd_run(bundle.template, tmp_path, "--step", "Adapt 1")
+    assert again.returncode == 0 and "nova is adapted already" in again.stdout
 
 
 @pytest.mark.slow

@@ -156,13 +156,7 @@ def test_the_same_input_gives_the_same_file(tmp_path: Path) -> None:
     info = info_of(image_of("yuv420p"))
     for name in ("a.mkv", "b.mkv"):
         write(tmp_path / name, info, noise_frames(info.image, info.frame_count))
-    first, second = ((tmp_path / n).read_bytes() for n in ("a.mkv", "b.mkv"))
-    assert len(first) == len(second)
-    pictures = [
-        [p.tobytes() for f in open_source(tmp_path / n).frames() for p in f.planes]
-        for n in ("a.mkv", "b.mkv")
-    ]
-    assert pictures[0] == pictures[1]
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from training.data.discover import find_sources
 from training.data.packed import INDEX, SUFFIX, Dataset, read_whole
 from training.data.prepare import (
     REFUSED,
+    Part,
     Settings,
     prepare_dataset,
 )
@@ -64,6 +66,24 @@ def dataset(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SETTINGS = Settings(frames=60, validation=("ben",), jobs=1)
+
+
+def test_parts_that_several_machines_pack_make_the_dataset_of_one(
+    people: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUALDUB_CACHE", str(dataset.parent.parent / "cache"))
+    folder = tmp_path / "set"
+    made = [
+        prepare_dataset([people], folder, replace(SETTINGS, part=Part(number, 3))) for number in (2, 1, 3)
+    ]
+    assert sum(len(m.clips) for m in made) == len(Dataset(dataset).clips)
+    assert all(m.reused == 0 for m in made) and len(made[0].clips) == 1
+    assert not json.loads((folder / INDEX).read_text())["complete"]
+    whole = prepare_dataset([people], folder, SETTINGS)
+    assert whole.reused == len(whole.clips) and _bytes(folder) == _bytes(dataset)
+    with pytest.raises(BadInput, match=r"--part 4/3 is none of several parts; expected one such as 2/8"):
+        Part.parse("4/3")
+    assert Part.parse("2/8") == Part(2, 8)
 
 
 def _copy(dataset: Path, target: Path) -> Path:

@@ -59,6 +59,22 @@ REFUSED = "refused.csv"
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of several parts of the clips, which different machines may pack at once into one dataset."""
+
+    number: int  # from 1 to `count`
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """The part of a text such as 2/8. Raises `BadInput` for any other."""
+        number, slash, count = text.partition("/")
+        if slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+            return cls(int(number), int(count))
+        raise BadInput(f"--part {text} is none of several parts; expected one such as 2/8")
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of a dataset."""
 
@@ -66,6 +82,7 @@ class Settings:
     quality: int = 90  # of WebP, 1..100
     validation: tuple[str, ...] = ()  # speakers held out of the training
     jobs: int = 1  # processes
+    part: Part | None = None  # None: all clips, and the index that names them
 
     def __post_init__(self) -> None:
         if self.frames < LEAST:
@@ -402,7 +419,8 @@ def prepare_dataset(
 
     progress: gets the stages "examining", in clips, and "packing", in frames. Raises `BadInput` where nothing
     can be packed, where a speaker of the validation list has no clip and where `output` holds something else;
-    `Interrupted` once `progress` was cancelled: the clips that are finished stay in the dataset.
+    `Interrupted` once `progress` was cancelled: the clips that are finished stay in the dataset. Of a part,
+    only shards are made, maybe none: packing all clips afterwards finds them and writes the index.
     """
     progress = progress or Progress()
     sources = find_sources(folders)
@@ -412,6 +430,8 @@ def prepare_dataset(
     try:
         with Workers(min(settings.jobs, len(sources))) as workers:
             jobs = _plan(sources, workers, index, progress)
+            if settings.part is not None:
+                jobs = jobs[settings.part.number - 1 :: settings.part.count]
             total = sum(job.most for job in jobs)
 
             def report(done: float) -> None:
@@ -424,6 +444,8 @@ def prepare_dataset(
             f"stopped; {len(index.clips)} of {len(sources)} clips are packed in {output}; "
             "the same command goes on from there"
         ) from None
+    if settings.part is not None:
+        return PreparedDataset(index.facts(), index.refusals(), index.reused, ())
     index.write(complete=True)
     if not index.clips:
         first = index.refusals()[0]
@@ -443,12 +465,13 @@ def require_dataset_folder(output: Path) -> None:
         return
     if not output.is_dir():
         raise OutputError(f"{output} is a file; expected a new folder, or a dataset to go on with")
-    if any(output.iterdir()) and not (output / INDEX).is_file():
+    there = any(not p.name.startswith(".") for p in output.iterdir())  # but what another part is writing
+    if there and not (output / INDEX).is_file():
         raise BadInput(
             f"{output} is not empty and no dataset (it holds no {INDEX}); expected a new folder, or a dataset"
             " to go on with"
         )
-    if any(output.iterdir()):
+    if there:
         Dataset(output)
     require_writable(output / INDEX)
 
@@ -548,7 +571,11 @@ class _Index:
         return tuple(self._refused[name] for name in sorted(self._refused))
 
     def write(self, complete: bool = False) -> None:
-        """Write both files. complete: False while clips may be missing."""
+        """Write both files, of a part only where there are none. complete: False while clips may be
+        missing.
+        """
+        if self.settings.part is not None and (self.folder / INDEX).exists():
+            return
         refused = [asdict(r) for r in self.refusals()]
         values: dict[str, Any] = {
             "schema": SCHEMA,
@@ -564,5 +591,5 @@ class _Index:
         writer = csv.DictWriter(table, ("clip", "reason"), lineterminator="\n")
         writer.writeheader()
         writer.writerows(refused)
-        write_text(self.folder / REFUSED, table.getvalue())
         write_json(self.folder / INDEX, values)
+        write_text(self.folder / REFUSED, table.getvalue())

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from scipy.io import wavfile
 from visualdub.actor.package import Actor
 from visualdub.dub import Output, track_shot
 from visualdub.dub_people import Part, dub_people
-from visualdub.edit.host_shape import resolve_notes
 from visualdub.edit.layout import Edit
 from visualdub.edit.plan import BAKE, KEEP, EditPlan, PlannedShot, Speaking
 from visualdub.edit.reading import as_otio
@@ -62,6 +61,11 @@ class EditOutput:
     codec: str | None = None
     crf: int = 16
     watermark: bool = True
+    shown_as: PurePath | None = None  # the folder as the editor's machine knows it, where that differs
+
+    def shown(self, path: Path) -> PurePath:
+        """A path in the folder as the edit and its report name it."""
+        return path if self.shown_as is None else self.shown_as.joinpath(*path.relative_to(self.folder).parts)
 
     def edit_path(self, edit: Edit, language: str | None) -> Path:
         """The dubbed edit; always an .otio, whatever the original is."""
@@ -98,6 +102,13 @@ class ShotResult:
     again: bool = False  # whether it was there already
     drawn: int = 0
     notes: tuple[str, ...] = ()
+    picture: Path | None = None  # as `ShotMade.ready`
+
+    def made(self, picture: Path) -> ShotMade:
+        """As the report takes it. picture: where it is to lie."""
+        return ShotMade(
+            self.shot, picture, self.movie, self.reason, self.drawn, self.notes, ready=self.picture
+        )
 
 
 # ---- the whole edit ----------------------------------------------------------------------------------------
@@ -130,12 +141,9 @@ def dub_planned(
     progress: Progress | None = None,
     say: Say = lambda text: None,
 ) -> list[ShotResult]:
-    """Dub every shot of `plan`, then write the edit, its state and its report. actors: by what the plan calls
-    them. A shot that cannot be dubbed after all is kept, with its reason.
+    """Dub every shot of `plan`. actors: by what the plan calls them. A shot that cannot be dubbed after all
+    is kept, with its reason.
     """
-    if output.rules.resolve_shape and (notes := resolve_notes(plan)):
-        plan = replace(plan, notes=(*plan.notes, *notes))
-        say("\n".join(notes))
     results: list[ShotResult] = []
     for shot in plan.shots:
         if shot.action == KEEP:
@@ -149,7 +157,6 @@ def dub_planned(
         done = results[-1]
         what = f"kept: {done.reason}" if done.movie is None else "there already" if done.again else "dubbed"
         say(f"shot {shot.number} {shot.clip.name}: {what}")
-    write_edit(plan, output, results)
     return results
 
 
@@ -157,18 +164,15 @@ def write_edit(plan: EditPlan, output: EditOutput, results: Sequence[ShotResult]
     """Write the dubbed edit with the movies of `results`, its state and its report. Returns its path."""
     path = output.edit_path(plan.edit, plan.language)
     original = as_otio(plan.edit.path)
-    dubbed = [DubbedClip(r.shot, r.movie) for r in results if r.movie is not None]
+    dubbed = [DubbedClip(r.shot, output.shown(r.movie)) for r in results if r.movie is not None]
     text = patched(original, plan.edit, dubbed, output.rules, language=plan.language)
     clips = {
         "/".join(map(str, d.shot.clip.path)): {"clip": d.shot.clip.name, "movie": str(d.movie)}
         for d in dubbed
     }
     write_dubbed(path, text, original, plan.edit.path, clips)
-    made = [
-        ShotMade(r.shot, output.picture_path(r.shot, plan.language), r.movie, r.reason, r.drawn, r.notes)
-        for r in results
-    ]
-    write_edit_report(plan, made, path)
+    made = [r.made(output.picture_path(r.shot, plan.language)) for r in results]
+    write_edit_report(plan, made, path, output.shown)
     return path
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ class ShotMade:
     reason: str = ""  # of a shot that is not dubbed
     drawn: int = 0
     notes: tuple[str, ...] = ()
+    ready: Path | None = None  # a picture that was made where its media lie, of a shot that is kept
 
 
 def report_files(edit: Path) -> list[Path]:
@@ -36,25 +38,35 @@ def report_files(edit: Path) -> list[Path]:
     return [edit.with_name(edit.name + suffix) for suffix in (REPORT_SUFFIX, PAGE_SUFFIX, SHEET_SUFFIX)]
 
 
-def write_edit_report(plan: EditPlan, shots: Sequence[ShotMade], edit: Path) -> None:
-    """Write the report of a dubbed edit beside it. A shot whose frames cannot be read has no picture. Raises
-    `OutputError` where a file cannot be written.
+def write_edit_report(
+    plan: EditPlan,
+    shots: Sequence[ShotMade],
+    edit: Path,
+    shown: Callable[[Path], PurePath] = lambda path: path,
+) -> None:
+    """Write the report of a dubbed edit beside it. A shot whose frames cannot be read has no picture. shown:
+    gives a path as the report names it. Raises `OutputError` where a file cannot be written.
     """
     as_json, page, sheet = report_files(edit)
-    report = plan.as_dict()
+    report, pictures = plan.as_dict(), list[Path | None]()
     for entry, made in zip(report["shots"], shots, strict=True):
-        entry["output"] = None if made.movie is None else str(made.movie)
+        entry["output"] = None if made.movie is None else str(shown(made.movie))
         entry["drawn"] = made.drawn
         entry["notes"] += made.notes
         if made.movie is None:
             entry["action"], entry["reason"] = KEEP, made.reason
-        picture = write_picture(made, f"{plan.timecode(made.shot.timeline[0])}  {entry['action']}")
-        entry["picture"] = None if picture is None else str(picture)
-    pictures = [Path(entry["picture"]) for entry in report["shots"] if entry["picture"]]
-    if pictures:
-        save_sheet(pictures, sheet)
-    write_json(as_json, {"output": str(edit), **report})
-    write_page(plan, report, edit, page)
+        picture = write_picture(made, picture_line(plan, made.shot, entry["action"]))
+        entry["picture"] = None if picture is None else str(shown(picture))
+        pictures.append(picture)
+    if any(pictures):
+        save_sheet([p for p in pictures if p is not None], sheet)
+    write_json(as_json, {"output": str(shown(edit)), **report})
+    write_page(plan, report, [p and p.relative_to(edit.parent) for p in pictures], page)
+
+
+def picture_line(plan: EditPlan, shot: PlannedShot, action: str) -> str:
+    """Where a shot begins and what becomes of it, as its picture says."""
+    return f"{plan.timecode(shot.timeline[0])}  {action}"
 
 
 def write_picture(made: ShotMade, place: str) -> Path | None:
@@ -64,6 +76,9 @@ def write_picture(made: ShotMade, place: str) -> Path | None:
     shot, source = made.shot, made.shot.media.path
     text = f"{shot.number:04d} {shot.clip.name}  {place}"
     if made.movie is not None and is_newer(made.picture, made.movie):
+        return made.picture
+    if made.ready is not None:
+        shutil.copyfile(made.ready, made.picture)
         return made.picture
     try:
         if made.movie is not None and source is not None:
@@ -95,8 +110,8 @@ def source_numbers(shot: PlannedShot) -> Sequence[int]:
 # ---- the page ----------------------------------------------------------------------------------------------
 
 
-def write_page(plan: EditPlan, report: dict[str, Any], edit: Path, page: Path) -> None:
-    """Write the report as a page beside the pictures that it shows."""
+def write_page(plan: EditPlan, report: dict[str, Any], pictures: Sequence[Path | None], page: Path) -> None:
+    """Write the report as a page. pictures: of each shot, from the folder of the page; None without one."""
     dubbed = sum(entry["output"] is not None for entry in report["shots"])
     drawn = sum(entry["drawn"] for entry in report["shots"])
     language = f" in {plan.language}" if plan.language else ""
@@ -106,11 +121,11 @@ def write_page(plan: EditPlan, report: dict[str, Any], edit: Path, page: Path) -
             f"{plan.edit.frame_count} frames at {float(plan.edit.rate):.6g} frames/s; {len(plan.shots)}"
             f" clips, {dubbed} of them dubbed, {drawn} frames redrawn."
         ),
-        "sheet": quote(edit.name + SHEET_SUFFIX),
+        "sheet": quote(page.name.removesuffix(PAGE_SUFFIX) + SHEET_SUFFIX),
         "notes": _listed(report["notes"]),
         "rows": "\n".join(
-            _row(plan, shot, entry, edit.parent)
-            for shot, entry in zip(plan.shots, report["shots"], strict=True)
+            _row(plan, shot, entry, picture)
+            for shot, entry, picture in zip(plan.shots, report["shots"], pictures, strict=True)
         ),
     }
     text = _TEMPLATE.read_text(encoding="utf-8")
@@ -119,7 +134,7 @@ def write_page(plan: EditPlan, report: dict[str, Any], edit: Path, page: Path) -
     write_text(page, text)
 
 
-def _row(plan: EditPlan, shot: PlannedShot, entry: dict[str, Any], folder: Path) -> str:
+def _row(plan: EditPlan, shot: PlannedShot, entry: dict[str, Any], picture: Path | None) -> str:
     """One shot as a row of the page's table."""
     said = [
         f"{Path(who['actor'] or '?').stem}: {Path(cue['recording']).name} from {cue['in_point_s']:.2f} s"
@@ -137,9 +152,8 @@ def _row(plan: EditPlan, shot: PlannedShot, entry: dict[str, Any], folder: Path)
         _listed(said),
     ]
     shown = ""
-    if entry["picture"]:
-        place = Path(entry["picture"]).relative_to(folder).as_posix()
-        shown = f'<img src="{quote(place)}" alt="{html.escape(entry["clip"])}" loading="lazy">'
+    if picture is not None:
+        shown = f'<img src="{quote(picture.as_posix())}" alt="{html.escape(entry["clip"])}" loading="lazy">'
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr class="{entry["action"]}">{row}<td class="picture">{shown}</td></tr>'
 

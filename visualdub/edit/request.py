@@ -11,8 +11,9 @@ from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
 from visualdub.edit.cast import Cast, read_cast
 from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
-from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned
+from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned, write_edit
 from visualdub.edit.formats import convert_edit
+from visualdub.edit.host_shape import resolve_notes
 from visualdub.edit.media import MediaFinder, Permit, anything, is_relative, unpack
 from visualdub.edit.plan import EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
@@ -200,13 +201,33 @@ def dub_plans(
     actors = {name: load_actor(find(name)) for name in sorted(n for n in names if n is not None)}
     check_edit_output(plans, output, actors)
     dubbed = []
-    for plan in (with_note_on_paths(p, output, say) for p in plans):
+    for plan in (with_notes(p, output, say) for p in plans):
         shots = dub_planned(plan, output, actors, progress=progress, say=say)
-        path = output.edit_path(plan.edit, plan.language)
-        if (target := output.converted_path(plan.edit, plan.language)) is not None:
-            say(converted(path, target))
-        dubbed.append(DubbedEdit(plan, path, tuple(shots)))
+        dubbed.append(write_results(plan, output, shots, say))
     return dubbed
+
+
+def write_results(
+    plan: EditPlan, output: EditOutput, shots: Sequence[ShotResult], say: Callable[[str], None]
+) -> DubbedEdit:
+    """Write the dubbed edit, its state and its report, and the edit in its original's own format. say: is
+    told what that format loses.
+    """
+    path = write_edit(plan, output, shots)
+    if (target := output.converted_path(plan.edit, plan.language)) is not None:
+        say(converted(path, target))
+    return DubbedEdit(plan, path, tuple(shots))
+
+
+def with_notes(plan: EditPlan, output: EditOutput, say: Callable[[str], None]) -> EditPlan:
+    """The plan with notes on how it is written, which are said, too: paths that do not hold, and what Resolve
+    does not import.
+    """
+    plan = with_note_on_paths(plan, output, say)
+    if output.rules.resolve_shape and (notes := resolve_notes(plan)):
+        say("\n".join(notes))
+        return replace(plan, notes=(*plan.notes, *notes))
+    return plan
 
 
 def with_note_on_paths(plan: EditPlan, output: EditOutput, say: Callable[[str], None]) -> EditPlan:
@@ -223,8 +244,8 @@ def with_note_on_paths(plan: EditPlan, output: EditOutput, say: Callable[[str], 
         return plan
     note = (
         f"{count} media are named by paths from the folder of {edit.path.name}, which do not hold in"
-        f" {output.folder}: move the dubbed edit there under another name, or dub --for resolve, which writes"
-        " whole paths"
+        f" {output.shown(output.folder)}: move the dubbed edit there under another name, or dub --for"
+        " resolve, which writes whole paths"
     )
     say(f"note: {note}")
     return replace(plan, notes=(*plan.notes, note))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -50,7 +50,7 @@ class DubbedClip:
     """A finished dub of one clip."""
 
     shot: PlannedShot
-    movie: Path
+    movie: PurePath  # as the edit names it
 
 
 def host_rules(name: str | None, as_default: bool = False) -> HostRules:
@@ -161,7 +161,7 @@ def reference_to(done: DubbedClip, rules: HostRules, original: str) -> dict[str,
     )
 
 
-def _reference(movie: Path, url: str, span: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+def _reference(movie: PurePath, url: str, span: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
     """A reference to a movie, by the name of its file: programs take it for a reel's, or tell media by it."""
     return {
         "OTIO_SCHEMA": "ExternalReference.1",
@@ -182,9 +182,9 @@ def _range(start: float, length: float, rate: float) -> dict[str, Any]:
     return {"OTIO_SCHEMA": "TimeRange.1", **times}
 
 
-def url_of(movie: Path, original: Mapping[str, Any], rules: HostRules) -> str:
+def url_of(movie: PurePath, original: Mapping[str, Any], rules: HostRules) -> str:
     """A movie as a reference names it: a bare path, or a file:// address."""
-    path = movie.absolute()
+    path = movie.absolute() if isinstance(movie, Path) else movie
     bare = rules.bare_paths
     if bare is None:
         address = original.get("url") or original.get("target_url_base") or ""
