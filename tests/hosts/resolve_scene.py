@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from helpers import write_wav
-from resolve_double import Program, add_clip, add_line
+from resolve_double import Program
+from resolve_editing import add_clip, add_line
 from resolve_state import Take
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "daemon"))

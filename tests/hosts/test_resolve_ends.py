@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 from helpers import write_wav
-from resolve_double import Program, add_clip, add_line, studio
+from resolve_double import Program, studio
+from resolve_editing import add_clip, add_line
 from resolve_scene import DIALOGUE, DUB, Answers, short_folder
 
 from plugin_resolve.session import run

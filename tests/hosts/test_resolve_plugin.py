@@ -10,16 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from resolve_double import (
-    LineObject,
-    Program,
-    ResolveObject,
-    add_clip,
-    add_line,
-    free_21_0,
-    free_21_1,
-    studio,
-)
+from resolve_double import LineObject, Program, ResolveObject, free_21_0, free_21_1, studio
+from resolve_editing import add_clip, add_line
 from resolve_scene import (
     DIALOGUE,
     DUB,
