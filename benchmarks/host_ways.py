@@ -38,6 +38,30 @@ class ShotDub:
     retimed: bool = False  # its clip is the movie of what a retimed shot shows
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is dubbed. folder: of benchmarks/edit_shots.py. ranges: frames of the edit, half open."""
+
+    folder: Path
+    cast: Path
+    ranges: list[tuple[int, int]]
+
+
+def only_in(edit: Path, ranges: Sequence[tuple[int, int]]) -> None:
+    """Mark in an edit on disk what lies outside of `ranges` to be left alone."""
+    from plugin_resolve.otio_copy import only_ranges, read_copy, write_copy
+
+    values = read_copy(edit)
+    for track in values["tracks"]["children"]:
+        for child in track["children"]:
+            if child["OTIO_SCHEMA"].startswith("Stack") and child["source_range"] is None:
+                (inner,) = child["children"][0]["children"]
+                length = inner["source_range"]["duration"]
+                child["source_range"] = {**inner["source_range"], "start_time": {**length, "value": 0.0}}
+    only_ranges(values, ranges, 25.0)
+    write_copy(edit, values)
+
+
 def digest_of(movie: Path, planes: bool = False) -> str:
     """The first 12 digits of the SHA-256 of a movie's frames: of their 8-bit R'G'B', or of the samples as
     they are stored.
@@ -120,19 +144,20 @@ def baked(edit: Path, cast: Path, number: int, path: Path) -> Path:
 # ---- Resolve -----------------------------------------------------------------------------------------------
 
 
-def in_resolve(edition: str, folder: Path, cast: Path, scratch: Path) -> tuple[Hashes, str]:
+def in_resolve(edition: str, asked: Asked, scratch: Path) -> tuple[Hashes, str]:
     """By the menu entry: the frames of every movie that the timeline shows, and what undo left."""
     import resolve_double
-    from resolve_edit import DIALOGUE, RANGES, edit_in
+    from resolve_edit import DIALOGUE, as_text, edit_in
     from resolve_scene import DUB, RESTORE, Answers
 
     from plugin_resolve.session import run
 
     program = getattr(resolve_double, edition)()
     program.project.name = edition
-    edit_in(program, folder, scratch)
+    edit_in(program, asked.folder, scratch)
     before = program.project.as_bytes()
-    choices = {"dialogue_track": ", ".join(DIALOGUE), "actor": str(cast), "ranges": RANGES}
+    choices = {"dialogue_track": ", ".join(DIALOGUE), "actor": str(asked.cast)}
+    choices["ranges"] = as_text(asked.ranges)
     window = Answers(scratch / "dubs", [(DUB, choices)])
     plugin = scratch / "plugin"
     plugin.mkdir(exist_ok=True)
@@ -154,25 +179,20 @@ def in_resolve(edition: str, folder: Path, cast: Path, scratch: Path) -> tuple[H
     return found, "the same project" if same else "another project"
 
 
-def by_files(folder: Path, cast: Path, scratch: Path) -> tuple[Hashes, str]:
+def by_files(asked: Asked, scratch: Path) -> tuple[Hashes, str]:
     """In the free edition that runs no Python: exported, dubbed by the command, imported again."""
     from resolve_double import LineObject, ResolveObject, free_21_1
-    from resolve_edit import DIALOGUE, RANGES, edit_in
+    from resolve_edit import DIALOGUE, edit_in
 
-    from plugin_resolve.otio_copy import only_ranges, read_copy, write_copy
-    from plugin_resolve.ranges import parse_ranges
-
-    program = edit_in(free_21_1(), folder, scratch)
+    program = edit_in(free_21_1(), asked.folder, scratch)
     resolve, exported = ResolveObject(program, ""), scratch / "files" / "Twelve.otio"
     exported.parent.mkdir()
     line = LineObject(program, program.project.line)
     assert line.Export(str(exported), resolve.EXPORT_OTIO, resolve.EXPORT_NONE)
-    edit = read_copy(exported)  # what a file cannot be asked for in a window stands in it as a marker
-    only_ranges(edit, parse_ranges(RANGES, program.line.start, "25"), 25.0)
-    write_copy(exported, edit)
+    only_in(exported, asked.ranges)  # what no window asks for stands in the file as markers
     kept = exported.read_bytes()
     out = scratch / "files" / "dubbed"
-    report = dub_edit(exported, cast, out, ", ".join(DIALOGUE), "--for", "resolve")
+    report = dub_edit(exported, asked.cast, out, ", ".join(DIALOGUE), "--for", "resolve")
     found = {name: digest_of(movie, True) for name, movie in movies_of(report).items()}
     subprocess.run([*COMMAND, "edit", "undo", str(out / exported.name)], check=True, capture_output=True)
     same = (out / exported.name).read_bytes() == kept

@@ -31,7 +31,7 @@ from plugin_resolve.values import (
     Item,
     TimelineInfo,
 )
-from visualdub.wire import WireError
+from visualdub.wire import Unreachable, WireError
 
 SETTINGS = "settings.json"  # the last choices, in the plug-in's folder
 EXPORTED, DUBBED_FOLDER = "timeline.otio", "dubbed"  # in the folder of one run
@@ -137,7 +137,12 @@ class Session:
     def _once(self, service: Service) -> bool:
         """One question and what follows; False where the artist is done."""
         info = self.host.timeline()
-        actors = tuple(str(a["name"]) for a in service.requests.actors())
+        try:
+            found = service.requests.actors()
+        except Unreachable:  # it ended since the last question
+            service.connect()
+            found = service.requests.actors()
+        actors = tuple(str(a["name"]) for a in found)
         what, choices = self.window.ask(self._question(info, actors))
         if what == CLOSE:
             return False
@@ -169,7 +174,6 @@ class Session:
     def _chosen_last(self, info: TimelineInfo) -> list[str]:
         """The paths of the last choices: folders that a service will most likely need."""
         last = read_settings(self.folder, info, ())
-        os.makedirs(last.folder, exist_ok=True)
         return [last.folder, last.actor]
 
     # ---- a dub ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from resolve_editing import add_clip, add_compound, add_dissolve, add_line
 
 DIALOGUE = ("HILL", "STUDIO")  # tracks, and recordings of their names
 FRAMES = 237  # of the edit, 25 a second
-RANGES = "01:00:00:00-01:00:08:22, 01:00:09:04-01:00:09:11"  # all but frames 26 to 31 of the last clip
+LEFT = 223, 229  # frames of the edit that are left alone: 26 to 31 of the last clip's media
 SHOTS = (  # name, media, where in the timeline, how long there, the first frame of the media, speed
     ("plain", "hill_25", 0, 20, 20, 1.0),
     ("film", "hill_24", 20, 25, 24, 1.0),
@@ -43,6 +43,26 @@ def edit_in(program: Program, folder: Path, scratch: Path) -> Program:
         add_clip(program, folder / f"{name}.wav", 0, 0, FRAMES, track=number)
         line.of_kind("audio")[number - 1].name = name
     return program
+
+
+def wanted_ranges(most: int) -> list[tuple[int, int]]:
+    """Frames of the edit that are dubbed: `most` in the middle of each clip, or all for 0; never those of
+    `LEFT`.
+    """
+    if not most:
+        return [(0, LEFT[0]), (LEFT[1], FRAMES)]
+    places = [(at, length) for _, _, at, length, _, _ in SHOTS[:-1]] + [(141, 16)]
+    middle = [(at + (length - most) // 2, at + (length + most) // 2) for at, length in places]
+    return [*sorted(middle), (LEFT[0] - most // 2, LEFT[0]), (LEFT[1], LEFT[1] + most // 2)]
+
+
+def as_text(ranges: list[tuple[int, int]]) -> str:
+    """Ranges as they are written into the window."""
+
+    def code(frame: int) -> str:
+        return f"01:00:{frame // 25:02d}:{frame % 25:02d}"
+
+    return ", ".join(f"{code(first)}-{code(end - 1)}" for first, end in ranges)
 
 
 def cast_file(path: Path) -> Path:

@@ -69,12 +69,12 @@ def _track_node(project: Project, line: Line, track: Track, groups: dict[str, in
     at = line.start
     dissolves = {d.cut: d for d in track.dissolves}
     for clip in track.clips:
-        if (over := dissolves.get(clip.start)) is not None:
-            children.append(_transition(over, line.rate))
         if clip.start > at:
             empty = {"effects": [], "markers": [], "enabled": True}
             gap = {"OTIO_SCHEMA": "Gap.1", "metadata": {}, "name": ""}
             children.append({**gap, "source_range": _range(0, clip.start - at, line.rate), **empty})
+        if (over := dissolves.get(clip.start)) is not None:
+            children.append(_transition(over, line.rate))
         children.append(_clip_node(project, line, track, clip, groups))
         at = clip.end
     sound = {"Audio Type": "Stereo", "Locked": track.locked, "SoloOn": False}
