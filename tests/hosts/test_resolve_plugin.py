@@ -32,6 +32,7 @@ from visualdub.media.source import open_source
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 pytestmark = pytest.mark.slow
+CAST = (("one", DIALOGUE), ("two", "Bob"))  # clips, and the tracks of who speaks in them
 NUMBERS = itertools.count(1)  # of projects, whose dubs lie apart
 
 
@@ -142,6 +143,56 @@ def test_an_artist_who_goes_on_to_another_timeline_finds_the_dub_in_the_first(su
     window = use(program, suite, (DUB, {}), on_progress=go_on)
     assert window.said == ["1 dubbed. "] and program.line.name == "another"
     assert len(first.of_kind("video")[0].clips[0].takes) == 2
+
+
+def test_a_service_that_somebody_else_started_keeps_its_folders(suite: Suite, tmp_path: Path) -> None:
+    program = fill(new(studio), suite, (0, 5, 6))
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {"folder": str(tmp_path / "elsewhere")}), (DUB, {}))
+    assert (
+        "elsewhere" in window.problems[0] and "lies outside the folders of the service" in window.problems[0]
+    )
+    assert window.said == ["1 dubbed. "] and program.project.as_bytes() != before
+
+
+def test_ranges_of_the_timeline_alone_are_dubbed(suite: Suite) -> None:
+    """Both ends of a range are inside; what lies outside shows the plate, and its clip has no take."""
+    program = fill(new(studio), suite, (0, 5, 20), (24, 5, 10))
+    before = program.project.as_bytes()
+    ranges = "01:00:00:04-01:00:00:11"
+    window = use(program, suite, (DUB, {"ranges": "4-11"}), (DUB, {"ranges": ranges}))
+    assert window.problems == [
+        "'4-11' is no range of the timeline; expected one like 01:00:04:10-01:00:06:00"
+    ]
+    assert window.said == ["1 dubbed. "], window.said
+    dubbed, other = program.line.of_kind("video")[0].clips
+    assert (len(dubbed.takes), len(other.takes)) == (2, 0)
+    media = program.project.media_of(dubbed.media)
+    assert media is not None
+    report = json.loads((Path(media.path).parents[1] / "timeline.otio.report.json").read_text())
+    assert [(s["skipped"], s["drawn"]) for s in report["shots"][:1]] == [(["5:9", "17:25"], 8)]
+    use(program, suite, (RESTORE, {}))
+    assert program.project.as_bytes() == before
+
+
+def test_two_people_speak_on_two_tracks_by_a_cast_file(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 6), (8, 20, 5))
+    add_clip(program, copy_of(suite.voice, suite.folder / "bob.wav"), 0, 0, 40, track=3)
+    program.line.of_kind("audio")[2].name = "Bob"
+    first, second = program.line.of_kind("video")[0].clips
+    first.name, second.name = "one", "two"
+    rules = [f'[[cast]]\nclip = "{c}"\nactor = "{suite.actor}"\ndialogue = "{d}"\n' for c, d in CAST]
+    cast = suite.folder / "cast.toml"
+    cast.write_text("\n".join(rules))
+    more = {"actor": str(cast), "dialogue_track": f"{DIALOGUE}, Bob"}
+    window = use(program, suite, (DUB, {**more, "dialogue_track": f"{DIALOGUE}, Eve"}), (DUB, more))
+    assert "has no dialogue track 'Eve'" in window.problems[0]
+    assert window.said == ["2 dubbed. "], (window.said, window.problems)
+    media = program.project.media_of(first.media)
+    assert media is not None
+    report = json.loads((Path(media.path).parents[1] / "timeline.otio.report.json").read_text())
+    heard = [Path(s["speaking"][0]["cues"][0]["recording"]).name for s in report["shots"]]
+    assert heard == [suite.voice.name, "bob.wav"]
 
 
 def test_an_edit_without_new_words_is_said_in_one_sentence(suite: Suite) -> None:
