@@ -16,7 +16,15 @@ from plugin_resolve.host import HostError, ResolveHost
 from plugin_resolve.matching import changes_of, shot_facts
 from plugin_resolve.otio_copy import media_of, only_ranges, only_these, read_copy, write_copy
 from plugin_resolve.ranges import parse_ranges
-from plugin_resolve.runs import drop_old_runs, mark_placed, next_run, read_json, timeline_folder
+from plugin_resolve.runs import (
+    NEWEST,
+    drop_old_runs,
+    mark_placed,
+    next_run,
+    read_json,
+    runs_of,
+    timeline_folder,
+)
 from plugin_resolve.service import Row, Service, Stopped, launch_command
 from plugin_resolve.takes import apply_changes, originals_shown, recover, restore_originals
 from plugin_resolve.values import (
@@ -205,7 +213,9 @@ class Session:
             raise HostError(str(row["reason"]) or "the service could not dub this timeline")
         mark_placed(run.folder, info.project_uid)
         said = self.put_in(info, row["result"], items, ours)
-        drop_old_runs(run.folder.parent, info.project_uid, self.host.movies_kept())
+        timelines = run.folder.parent
+        if len(runs_of(timelines)) > NEWEST:  # to look through a project takes a while
+            drop_old_runs(timelines, info.project_uid, self.host.movies_kept())
         return said
 
     def _exported(

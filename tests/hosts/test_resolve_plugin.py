@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,17 @@ def test_what_was_dubbed_before_is_found_where_the_same_is_asked_again(suite: Su
     assert again is not None and again.path == media.path and Path(again.path).stat().st_mtime_ns == stamp
     window = use(program, suite, (DUB, {"language": "fr"}))
     newer = program.project.media_of(clip.media)
+    for number in range(3, 6):
+        stopped = Path(media.path).parents[2].with_name(f"run-{number:04d}")
+        stopped.mkdir()
+        (stopped / "request.json").write_text("{}")
+        os.utime(stopped / "request.json", (0, 0))
+    for run_folder in stopped.parent.glob("run-*"):
+        for path in run_folder.glob("placed.json"):
+            os.utime(path, (0, 0))
+    use(program, suite, (DUB, {"language": "de"}))
+    left = sorted(p.name for p in stopped.parent.glob("run-*"))
+    assert left == ["run-0001", "run-0002", "run-0004", "run-0005", "run-0006"]  # 1 and 2 are shown
     assert window.said == ["1 dubbed. "] and newer is not None
     assert Path(newer.path).parents[2] != Path(media.path).parents[2]  # a run of its own
-    assert len(clip.takes) == 3  # the original, the first, and the one in French
+    assert len(clip.takes) == 4  # the original, the first, and those in French and in German
