@@ -1,152 +1,164 @@
-"""The shots of a clip dubbed by `vdub dub`, by the node in Nuke's double and by Blender: the same frames?"""
+"""The edit of twelve shots dubbed by `vdub dub EDIT` and in every host: the same frames?
+
+    python -m benchmarks.hosts FOLDER
+
+FOLDER: as `python -m benchmarks.edit_shots CLIPS ACTORS FOLDER` leaves it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
-import subprocess
-import sys
+import shutil
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from benchmarks.host_ways import (
+    Asked,
+    Hashes,
+    ShotDub,
+    by_files,
+    digest_of,
+    dub_edit,
+    in_blender,
+    in_nuke,
+    in_resolve,
+    movies_of,
+    only_in,
+    prores_digest,
+    shots_of,
+)
 from benchmarks.nuke_kills import COMMAND, start_service
 
-ROOT = Path(__file__).resolve().parents[1]
-HOSTS = ROOT / "tests" / "hosts"
-Shots = list[tuple[int, int]]
+ACTORS = ("hdtf_hill", "studio_a")
+WAYS = ("Resolve Studio 21.0.4", "Resolve 21.0.3", "Resolve 21.1, by files", "Nuke", "Blender")
+IN_PRORES = 3  # of the ways
+PATIENCE_S = 120.0  # for an answer, on a machine that is busy
+TEXT = (
+    "The edit of twelve shots, dubbed by `vdub dub EDIT` without loss, by the menu entry in the double of"
+    " Resolve, Studio and free, by export and import in the free edition that runs no Python, by a node for"
+    " each shot in the double of Nuke, and by the strip's menu in Blender 5.0.1 itself. A hash is that of"
+    " every frame of the shot: of the movies' 8-bit R'G'B', and for Nuke of what the node gives over its"
+    " plate. For Resolve, shots at another rate or speed than the timeline's are dubbed as they are shown, by"
+    " `--for resolve`; its movies are ProRes, whose samples are compared with those of the command's frames"
+    " encoded in the same way. In Nuke and Blender the retimed shots have a plate of their own, the movie of"
+    " what the shot shows, and are compared with the frames for Resolve. A node and a strip dub one person,"
+    " so that the shot of two people has no place there."
+)
+
+
+@dataclass
+class Compared:
+    """What was found. undone: by way, what undo left."""
+
+    plain: Hashes = field(default_factory=dict)  # by the command
+    for_resolve: Hashes = field(default_factory=dict)  # by the command with --for resolve
+    prores: Hashes = field(default_factory=dict)  # the same frames in ProRes
+    retimed: tuple[str, ...] = ()
+    kept: dict[str, str] = field(default_factory=dict)  # shots that are not dubbed, and why
+    ways: dict[str, Hashes] = field(default_factory=dict)
+    undone: dict[str, str] = field(default_factory=dict)
+
+    def said(self, way: str, shot: str) -> str:
+        """What a way gave of a shot, in words."""
+        found = self.ways[way].get(shot)
+        wanted = self.for_resolve if shot in self.retimed else self.plain
+        if WAYS.index(way) < IN_PRORES:
+            wanted = self.prores
+        if found is None:
+            return "not dubbed" if shot in self.plain and self.ways[way] else ""
+        return "the same" if found == wanted.get(shot) else f"other frames, {found}"
+
+    def differing(self) -> list[str]:
+        """The ways and shots whose frames are others."""
+        shots = {*self.plain, *self.kept}
+        pairs = ((way, shot) for way in self.ways for shot in sorted(shots))
+        return [f"{way}: {shot}" for way, shot in pairs if self.said(way, shot).startswith("other")]
 
 
 def main() -> None:
     """Dub, compare and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clip", type=Path)
-    parser.add_argument("--dialogue", type=Path, required=True)
-    parser.add_argument("--actor", type=Path, required=True)
-    parser.add_argument("--shots", type=int, default=12)
-    parser.add_argument("--frames", type=int, default=8, help="of a shot")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--frames", type=int, default=0, help="of each shot that are dubbed; 0: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
-    given = {name: str(getattr(args, name).absolute()) for name in ("clip", "dialogue", "actor")}
-    shots = [(i * args.frames, (i + 1) * args.frames) for i in range(args.shots)]
-    with tempfile.TemporaryDirectory(prefix="vd-") as folder:
-        found = compare(given, shots, Path(folder))
-    report(args, found)
+    with tempfile.TemporaryDirectory(prefix="vd-") as scratch:
+        found = compare(args.folder.absolute(), args.frames, Path(scratch))
+    report(args.json, args.frames, found)
 
 
-def compare(given: dict[str, str], shots: Shots, folder: Path) -> dict[str, tuple[str, str]]:
-    """For each way: the hash of all frames, and whether undo brought back what was there."""
-    os.environ.update(VISUALDUB_DAEMON=str(folder / "run"), VISUALDUB_STATE=str(folder / "state"))
+def compare(folder: Path, frames: int, scratch: Path) -> Compared:
+    """The frames of every way. frames: of each shot that are dubbed; 0: all."""
+    from resolve_edit import cast_file, wanted_ranges
+
+    from visualdub.wire.client import Client
+
+    os.environ.update(VISUALDUB_DAEMON=str(scratch / "run"), VISUALDUB_STATE=str(scratch / "state"))
     os.environ["VISUALDUB_COMMAND"] = json.dumps(COMMAND)
-    roots = [folder, *(Path(p).parent for p in given.values())]
-    service = start_service(folder, roots)
+    packages = [Path(os.path.realpath(folder / f"{name}.actor")) for name in ACTORS]
+    for package in packages:
+        (scratch / package.name).symlink_to(package)
+    asked = Asked(folder, cast_file(scratch / "cast.toml"), wanted_ranges(frames))
+    service = start_service(scratch, [scratch, folder, *packages])
     try:
-        found = {"vdub dub": (by_command(given, shots, folder), "")}
-        for name, way in (("Nuke's double", in_nuke), ("Blender", in_blender)):
-            found[name] = way(given, shots, folder)
-            print(name, *found[name], flush=True)
+        with Client(timeout_s=PATIENCE_S) as client:
+            for package in packages:
+                client.add_actor(str(package))
+        found, shots = by_command(asked, scratch)
+        for way, edition in zip(WAYS, ("studio", "free_21_0"), strict=False):
+            found.ways[way], found.undone[way] = in_resolve(edition, asked, scratch)
+        way = WAYS[2]
+        found.ways[way], found.undone[way] = by_files(asked, scratch)
+        for way, run in zip(WAYS[3:], (in_nuke, in_blender), strict=True):
+            found.ways[way], found.undone[way] = run(shots, scratch)
+            print(way, found.undone[way], flush=True)
     finally:
         service.kill()
         service.wait()
     return found
 
 
-def digest_of(movies: list[Path]) -> str:
-    """The first 16 digits of the SHA-256 of every frame's 8-bit R'G'B'."""
-    from visualdub.media.source import open_source
-    from visualdub.media.yuv import frame_rgb
-
-    digest = hashlib.sha256()
-    for movie in movies:
-        with open_source(movie) as source:
-            for frame in source.frames():
-                digest.update(frame_rgb(frame).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def by_command(given: dict[str, str], shots: Shots, folder: Path) -> str:
-    """By the command, without the service."""
-    movies = []
-    for start, end in shots:
-        movies.append(folder / f"command{start}.mkv")
-        words = ["dub", given["clip"], "--dialogue", given["dialogue"], "--actor", given["actor"]]
-        words += ["--frames", f"{start}:{end}", "-o", str(movies[-1])]
-        subprocess.run([*COMMAND, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    print("vdub dub", digest_of(movies), flush=True)
-    return digest_of(movies)
+def by_command(asked: Asked, scratch: Path) -> tuple[Compared, list[ShotDub]]:
+    """The frames that `vdub dub EDIT` gives, and its shots as they are dubbed alone."""
+    out, cast = scratch / "command", asked.cast
+    edit = Path(shutil.copyfile(asked.folder / "cut.otio", scratch / "cut.otio"))
+    only_in(edit, asked.ranges)
+    first = dub_edit(edit, cast, out, "dub", "--codec", "ffv1")
+    found = Compared({name: digest_of(movie) for name, movie in movies_of(first).items()})
+    alone = shots_of(first, cast, scratch)
+    second = dub_edit(edit, cast, out, "dub", "--codec", "ffv1", "--for", "resolve")  # shots alike are kept
+    movies = movies_of(second)
+    found.for_resolve = {name: digest_of(movie) for name, movie in movies.items()}
+    found.prores = {name: prores_digest(movie, scratch) for name, movie in movies.items()}
+    found.kept = {s["clip"]: s["reason"] for s in second["shots"] if not s["output"]}
+    found.retimed = tuple(shot.name for shot in alone if shot.retimed)
+    print("vdub dub", found.plain, found.for_resolve, flush=True)
+    return found, alone
 
 
-def in_nuke(given: dict[str, str], shots: Shots, folder: Path) -> tuple[str, str]:
-    """By a node for each shot; the frames are those that come out of the node, the dub over its plate."""
-    sys.path[:0] = [str(HOSTS)]
-    from nuke_double import make_nuke, write_script
-    from nuke_double.pictures import Evaluator
+def report(path: Path | None, frames: int, found: Compared) -> None:
+    """Print, and write a page's section where a file is named. Ends with 1 where frames differ."""
+    from visualdub.measure.result import Finding, table, write_result
 
-    nuke: Any = make_nuke(str(HOSTS / "nuke_surface.json"))
-    sys.modules["nuke"] = nuke
-    nuke.pluginAddPath(str(ROOT / "plugin_nuke" / "path"))
-    import visualdub_nuke
-
-    digest, undone = hashlib.sha256(), True
-    read = nuke.createNode("Read", inpanel=False)
-    read.knob("file").setValue(given["clip"])
-    for name in ("last", "origlast"):
-        read.knob(name).setValue(shots[-1][1])
-    for start, end in shots:
-        node = visualdub_nuke.create()
-        node.setInput(0, read)
-        values = {"dialogue": given["dialogue"], "actor": given["actor"], "range": f"{start + 1}-{end}"}
-        for name, value in {**values, "cache": str(folder / f"cache{start}")}.items():
-            node.knob(name).setValue(value)
-        before = write_script(nuke.double)
-        version = visualdub_nuke.dub(node)
-        pictures = Evaluator((version.height, version.width))
-        for frame in range(start + 1, end + 1):
-            codes = np.rint(pictures.picture(node, frame)[..., :3] * 255).astype(np.uint8)
-            digest.update(codes.tobytes())
-        nuke.undo()
-        undone &= write_script(nuke.double) == before
-    return digest.hexdigest()[:16], "the same script" if undone else "another script"
-
-
-def in_blender(given: dict[str, str], shots: Shots, folder: Path) -> tuple[str, str]:
-    """By the entry of the strip's menu, in Blender itself where `bpy` is installed."""
-    values = {**given, "shots": shots, "folder": str(folder / "blender"), "service": ""}
-    paths = os.pathsep.join([str(ROOT), *(p for p in sys.path if p)])
-    done = subprocess.run(
-        [sys.executable, str(HOSTS / "blender_shots.py"), json.dumps(values)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths},
-        check=False,
-    )
-    said = [line for line in done.stdout.splitlines() if line.startswith("SAID ")]
-    if not said:
-        return "not run: bpy is not installed, or failed", ""
-    values = json.loads(said[-1][len("SAID ") :])
-    undone = "the same timeline" if values["undone"] else "another timeline"
-    return digest_of([Path(p) for p in values["movies"]]), undone
-
-
-def report(args: argparse.Namespace, found: dict[str, tuple[str, str]]) -> None:
-    """Print, and write a page's section where a file is named."""
-    print(json.dumps(found, indent=1))
-    if args.json is not None:
-        from visualdub.measure.result import table, write_result
-
-        rows = [[name, *said] for name, said in found.items()]
-        text = [
-            f"{args.shots} shots of {args.frames} frames, dubbed one by one. The hash is that of the R'G'B'"
-            " of 8 bits of every frame: of the dubbed movies, and for Nuke of what the node gives over its"
-            " plate.",
-            table(["by", "frames", "after undo"], rows),
-        ]
-        write_result(args.json, "The same frames from every host", text, [])
-    if len({digest for digest, _ in found.values() if not digest.startswith("not run")}) > 1:
+    others = {s: "the same" if h == found.plain[s] else h for s, h in found.for_resolve.items()}
+    rows = [[s, h, others[s], *(found.said(way, s) for way in WAYS)] for s, h in found.plain.items()]
+    rows += [[shot, f"kept: {why}", "", *("" for _ in WAYS)] for shot, why in found.kept.items()]
+    rows.append(["after undo", "", "", *(found.undone[way] for way in WAYS)])
+    text = table(["shot", "`vdub dub EDIT`", "`--for resolve`", *WAYS], rows)
+    print(text)
+    given = [found.said(way, s) for way in WAYS for s in found.ways[way]]
+    same, asked = given.count("the same"), len(given)
+    measured = f"{same} of {asked} dubs are the same"
+    if found.differing():
+        measured += f"; others: {', '.join(found.differing())}"
+    finding = Finding("an edit of twelve shots in every host", "the same frames", measured)
+    if path is not None:
+        part = f" Of each shot {frames} frames were dubbed and the others left alone." if frames else ""
+        write_result(path, "The same frames from every host", [TEXT + part, text], [finding])
+    if found.differing():
         raise SystemExit("the frames differ")
 
 

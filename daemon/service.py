@@ -242,6 +242,7 @@ class Service:
             "version": __version__,
             "pid": os.getpid(),
             "since": self._begun,
+            "roots": [str(folder) for folder in self.roots.folders],
             "jobs": states,
             "frames_waiting": len(self._questions),
             "cache_bytes": self._cache_bytes,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from visualdub.wire.hosted import Tell
 
 CLIENT = "Blender"
+_RANGE = re.compile(r"\s*(-?\d+)\s*(?:-\s*(-?\d+)\s*)?")
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where the packages lie
 
 
@@ -59,6 +61,21 @@ class StripFacts:
             )
         return self.trimmed + start, self.trimmed + end
 
+    def clip_ranges(self, text: str) -> tuple[tuple[int, int], ...]:
+        """Frames of the clip, half open, that a text names in frames of the scene, both ends inside: 27-32,
+        40. Raises `DubError` for what is no range, or is not shown by the strip.
+        """
+        found = []
+        for part in filter(str.strip, text.split(",")):
+            match = _RANGE.fullmatch(part)
+            low, high = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (1, 0)
+            if not self.shown_from <= low <= high < self.shown_to:
+                shown = f"{self.shown_from}-{self.shown_to - 1}"
+                raise DubError(f"{part.strip()!r} is no range of {self.name}, which is shown at {shown}")
+            first = self.trimmed - int(self.frame_start)
+            found.append((first + low, first + high + 1))
+        return tuple(found)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -69,14 +86,17 @@ class Asked:
     dialogue: str
     actor: str  # a name in the service's library, or the path of a package
     folder: str  # where the dubbed movie goes
+    skip: tuple[tuple[int, int], ...] = ()  # of the clip, half open, that stay as they are
 
     def fields(self) -> dict[str, Any]:
         """The fields of `Requests.submit`. Raises `DubError` where something is missing."""
         for what, value in (("dialogue", self.dialogue), ("actor", self.actor), ("folder", self.folder)):
             if not value:
                 raise DubError(f"no {what} is chosen; expected {what} to dub with")
-        values = {"clip": self.clip, "frames": f"{self.frames[0]}:{self.frames[1]}"}
+        values: dict[str, Any] = {"clip": self.clip, "frames": f"{self.frames[0]}:{self.frames[1]}"}
         values.update(dialogue=self.dialogue, actor=self.actor)
+        if self.skip:
+            values["skip"] = [f"{start}:{end}" for start, end in self.skip]
         name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         stem = os.path.splitext(os.path.basename(self.clip))[0]
         return dict(values, output=os.path.join(self.folder, f"{stem}.dub-{name}.mkv"))

@@ -148,6 +148,10 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
         name="Actor",
         description="An actor of the service's library by name, or the path of an .actor folder",
     )
+    leave: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Leave alone",
+        description="Frames of the strip that stay as they are, as 27-32, 40, in the scene's frames",
+    )
     folder: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Folder",
         description="Where the dubbed movie goes; beside this file by default. The service must be allowed"
@@ -221,6 +225,7 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
             _absolute(self.dialogue) if self.dialogue else "",
             path if actor and os.path.isdir(path) else actor,
             _absolute(self.folder) if self.folder else default_folder(),
+            facts.clip_ranges(self.leave),
         )
 
     def _finish(self, context: Any) -> Any:

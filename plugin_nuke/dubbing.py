@@ -32,15 +32,18 @@ class Asked:
     actor: str  # a name in the service's library, or the path of a package
     cache: str  # where versions go
     frames: tuple[int, int] | None = None  # of the clip, half open; None: all
+    skip: tuple[tuple[int, int], ...] = ()  # of the clip, half open, that keep the plate
 
     def fields(self) -> dict[str, Any]:
         """The fields of `Requests.submit`. The dubbed movie lies in the cache, too, by what was asked for."""
         for name, value in (("a clip", self.clip), ("dialogue", self.dialogue), ("an actor", self.actor)):
             if not value:
                 raise BadSetting(f"the node names no {name.split()[-1]}; expected {name} to dub with")
-        values = {"clip": self.clip, "dialogue": self.dialogue, "actor": self.actor}
+        values: dict[str, Any] = {"clip": self.clip, "dialogue": self.dialogue, "actor": self.actor}
         if self.frames is not None:
             values["frames"] = f"{self.frames[0]}:{self.frames[1]}"
+        if self.skip:
+            values["skip"] = [f"{start}:{end}" for start, end in self.skip]
         name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
         return dict(values, output=os.path.join(self.cache, "movies", f"{name}.mkv"))
 

@@ -18,7 +18,7 @@ from plugin_nuke import dubbing, versions
 from plugin_nuke.errors import BadSetting, DubError, NoFrames
 from plugin_nuke.layout import ERROR, KNOBS, MARK, NODES, ON_ERROR, KnobSpec
 from plugin_nuke.service import connect
-from plugin_nuke.timing import clip_range, script_range
+from plugin_nuke.timing import clip_range, clip_ranges, script_range
 from visualdub.wire import WireError
 from visualdub.wire.hosted import Stopped
 
@@ -174,8 +174,10 @@ def asked_of(node: Any) -> dubbing.Asked:
     """What the knobs of a node ask for. Raises `BadSetting`."""
     plate = plate_of(node)
     frames = clip_range(node.knob("range").value(), plate.first_frame, plate.length)
+    left = node.knob("leave")  # an older node has none
+    skip = clip_ranges(left.value() if left else "", plate.first_frame, plate.length)
     actor = node.knob("actor").value().strip()
-    return dubbing.Asked(plate.clip, node.knob("dialogue").value(), actor, cache_of(node), frames)
+    return dubbing.Asked(plate.clip, node.knob("dialogue").value(), actor, cache_of(node), frames, skip)
 
 
 # ---- dubbing -----------------------------------------------------------------------------------------------

@@ -54,6 +54,12 @@ KNOBS = (
         "range",
         "The frames to dub, as 1001-1048, in this script's frames. Empty: the whole clip.",
     ),
+    KnobSpec(
+        "String_Knob",
+        "leave",
+        "leave alone",
+        "Frames inside the range that keep the plate, as 1010-1015, 1030, in this script's frames.",
+    ),
     KnobSpec("PyScript_Knob", "dub", "Dub", "Dub the range and show it.", (CALL.format("start"),)),
     KnobSpec(
         "PyScript_Knob",

@@ -32,6 +32,12 @@ def clip_range(text: str, first_frame: int, length: int | None) -> tuple[int, in
     return start, end
 
 
+def clip_ranges(text: str, first_frame: int, length: int | None) -> tuple[tuple[int, int], ...]:
+    """As `clip_range` for several ranges with commas between; none where the text is empty."""
+    found = (clip_range(part, first_frame, length) for part in text.split(","))
+    return tuple(span for span in found if span is not None)
+
+
 def script_range(first: int, last: int, first_frame: int) -> str:
     """Frames of the clip, inclusive, as an artist writes them in frames of the script."""
     return f"{first + first_frame}-{last + first_frame}"

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from plugin_resolve.values import OURS, Item, Mark, Record, TimelineInfo
 
 EDIT_PAGE = "edit"  # the page that clips can be deleted on
 TRIES = 2  # of deleting clips: the first one fails now and then
+SAME_RATE = 0.0005  # by which 23.976 and 24000/1001, as they are written, differ at most
+ROUNDING = 0.001  # frames
 
 
 class HostError(Exception):
@@ -66,6 +70,7 @@ class ResolveHost:
             rate=str(line.GetSetting("timelineFrameRate")),
             sound_tracks=tuple(sound),
             can_select="GetSelectedClips" in dir(line),
+            project_uid=str(project.GetUniqueId()),
         )
 
     @contextlib.contextmanager
@@ -126,7 +131,7 @@ class ResolveHost:
         if self._known_items is None:
             line, found = self._line, {}
             for track in range(1, line.GetTrackCount("video") + 1):
-                for item in line.GetItemListInTrack("video", track) or ():
+                for item in _without_transitions(line.GetItemListInTrack("video", track) or ()):
                     found[str(item.GetUniqueId())] = (item, track)
             self._known_items = found
         return self._known_items
@@ -140,6 +145,15 @@ class ResolveHost:
             for track in range(1, line.GetTrackCount("video") + 1)
         }
         return [_values(item, track, start, locked[track]) for item, track in self._objects().values()]
+
+    def media_paths(self) -> list[str]:
+        """The paths of all media that the timeline shows or plays."""
+        line, found = self._line, []
+        for kind in ("video", "audio"):
+            for track in range(1, line.GetTrackCount(kind) + 1):
+                for item in line.GetItemListInTrack(kind, track) or ():
+                    found.append(_path_of(item.GetMediaPoolItem()))
+        return [path for path in dict.fromkeys(found) if path]
 
     def chosen(self, scope: str) -> list[str]:
         """Identifiers of the clips that are selected, or of the one under the playhead."""
@@ -216,6 +230,12 @@ class ResolveHost:
         """Whether our bin is in the media pool."""
         return self._bin() is not None
 
+    def movies_kept(self) -> set[str]:
+        """The paths of our movies that the project still has: in a timeline, as a take, in our bin."""
+        ours = self._bin()
+        pool = () if ours is None else ours.GetClipList() or ()
+        return self._movies_used() | {_path_of(clip) for clip in pool}
+
     def drop_movies(self, paths: set[str]) -> None:
         """Take movies out of the media pool that no timeline shows, and our bin where it is empty then."""
         ours = self._bin()
@@ -247,16 +267,18 @@ class ResolveHost:
     # ---- takes ---------------------------------------------------------------------------------------------
 
     def add_take(self, uid: str, movie: str, first: int, length: int) -> None:
-        """Add `length` frames of a movie as a take and select it; the clip keeps its place and its length.
+        """Add a movie as a take and select it; the clip keeps its place and its length.
 
-        Whether the end of a take counts as inside is not documented: what was made is read back. Raises
-        `HostError` where no take fits, and leaves the clip as it was then.
+        first, length: of what is shown, in frames of the timeline from the movie's beginning. Whether the
+        end of a take counts as inside is not documented: what was made is read back. Raises `HostError`
+        where no take fits, and leaves the clip as it was then.
         """
         item, media = self._item(uid), self.import_movie(movie)
         start, duration = item.GetStart(False), item.GetDuration(False)
         before = item.GetSelectedTakeIndex()
-        for end in (first + length, first + length - 1):
-            if not item.AddTake(media, first, end):
+        begin, count = self._of_media(media, first, length)
+        for end in (begin + count, begin + count - 1, begin + count + 1):
+            if not item.AddTake(media, begin, end):
                 continue
             number = item.GetTakesCount()
             item.SelectTakeByIndex(number)
@@ -267,6 +289,16 @@ class ResolveHost:
             item.DeleteTakeByIndex(number)
             self._without_selector(item, before)
         raise HostError("Resolve adds no take to this clip")
+
+    def _of_media(self, media: Any, first: int, length: int) -> tuple[int, int]:
+        """Frames of the timeline as frames of a movie at a rate of its own: the first, and how many. The
+        movie begins with the source frame that is shown at its place, so that the next ones count up.
+        """
+        rates = _number(media.GetClipProperty("FPS")), _number(self._line.GetSetting("timelineFrameRate"))
+        step = rates[0] / rates[1] if all(rates) else 1.0
+        if abs(step - 1) < SAME_RATE:
+            return first, length
+        return math.ceil(first * step - ROUNDING), max(1, round(length * step))
 
     def select_take(self, uid: str, number: int) -> None:
         """Select a take of a clip."""
@@ -318,7 +350,7 @@ class ResolveHost:
         ]
 
     def place_above(self, movie: str, at: int, first: int, length: int) -> None:
-        """Put `length` frames of a movie on a track of ours, from frame `at` of the timeline on.
+        """Put a movie on a track of ours, from frame `at` of the timeline on; first, length: as for a take.
 
         Raises `HostError` where it does not lie there afterwards: what the call returns proves nothing.
         """
@@ -329,7 +361,8 @@ class ResolveHost:
             line.AddTrack("video", {"index": line.GetTrackCount("video") + 1})
             tracks = [line.GetTrackCount("video")]
             line.SetTrackName("video", tracks[0], OURS)
-        info = {"mediaPoolItem": media, "startFrame": first, "endFrame": first + length}
+        begin, count = self._of_media(media, first, length)
+        info = {"mediaPoolItem": media, "startFrame": begin, "endFrame": begin + count}
         place = {"recordFrame": record, "trackIndex": tracks[0], "mediaType": 1}
         self._known_items = None
         self._project.GetMediaPool().AppendToTimeline([{**info, **place}])
@@ -428,6 +461,25 @@ def _values(item: Any, track: int, start: int, locked: bool) -> Item:
         take=int(item.GetSelectedTakeIndex() or 0),
         movie=_path_of(item.GetMediaPoolItem()),
     )
+
+
+def _without_transitions(items: Sequence[Any]) -> list[Any]:
+    """The clips among the items of a track: a transition is one, too, without media, over the clips that it
+    joins; clips never overlap.
+    """
+    spans = [(int(i.GetStart(False)), int(i.GetEnd(False))) for i in items]
+    kept = []
+    for number, (item, (start, end)) in enumerate(zip(items, spans)):
+        over = [b - a for k, (a, b) in enumerate(spans) if k != number and a < end and start < b]
+        if not over or max(over) < end - start or item.GetMediaPoolItem():
+            kept.append(item)
+    return kept
+
+
+def _number(text: Any) -> float:
+    """The number that a text begins with, 29.97 DF; 0 for none."""
+    found = re.match(r"\d+(\.\d+)?", str(text))
+    return float(found.group(0)) if found else 0.0
 
 
 def _path_of(media: Any) -> str:

@@ -16,7 +16,10 @@ QUIET = (  # reasons of the service for clips that nobody asked to be dubbed; th
     "it is marked to be left alone",
     "it is an earlier dub",
 )
-_TRACK = re.compile(r"V(\d+)")
+_TRACK = re.compile(r"V(\d+)(/.*)?")  # and inside a compound clip: V1/its name/V1
+SEVERAL = "several clips of this compound clip are dubbed; open it in its timeline and dub it there"
+INSIDE = "it lies above the compound clip"
+DISSOLVE = "its dissolve is not in the dub that lies above; make it there again"
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,29 @@ def changes_of(
     facts: of each shot by number. ours: clips that lie on a track of ours.
     """
     found = []
+    compounds: dict[str, list[Change]] = {}
     for shot in shots:
         item = _item_of(shot, items)
         if item is None or item.uid in ours or shot["reason"] in QUIET:
             continue
-        found.append(_change(shot, item, items, facts, ours))
-    return found
+        change = _change(shot, item, items, facts, ours)
+        if "/" in shot["track"]:
+            compounds.setdefault(item.uid, []).append(change)
+        else:
+            found.append(change)
+    return found + [_of_compound(changes) for changes in compounds.values()]
+
+
+def _of_compound(changes: Sequence[Change]) -> Change:
+    """What happens to a compound clip, of what would happen to each clip in it: one dub has a place above."""
+    dubbed = [c for c in changes if c.movie]
+    if len(dubbed) > 1:
+        return Change(dubbed[0].item, REFUSED, SEVERAL)
+    return dubbed[0] if dubbed else changes[0]
 
 
 def _item_of(shot: Mapping[str, Any], items: Iterable[Item]) -> Item | None:
-    """The clip on the shot's track that shares most frames with it; None for a clip inside a compound one."""
+    """The clip on the shot's track that shares most frames with it."""
     label = _TRACK.fullmatch(shot["track"])
     if label is None:
         return None
@@ -74,13 +90,18 @@ def _change(
     state = DUBBED if fact.drawn >= fact.frames else PARTLY
     reason = "" if state == DUBBED else f"{fact.drawn} of its {fact.frames} frames are redrawn"
     whole = low <= item.start and item.end <= high
-    if shot["action"] == "dub" and whole:
+    inside = "/" in shot["track"]
+    if shot["action"] == "dub" and whole and not inside:
         first, length = item.start - low, item.end - item.start
         return _unless_locked(Change(item, state, reason, movie, first, length, item.start))
     begin, end = max(low, item.start), min(high, item.end)
     over = [i for i in items if i.track > item.track and i.start < end and begin < i.end and i.enabled]
     if any(i.uid not in ours for i in over):
         return Change(item, REFUSED, "a clip above hides a part of it, so that no take fits")
+    if low < item.start or item.end < high:  # the shot has what its dissolves show of it
+        state, reason = PARTLY, "; ".join(r for r in (reason, DISSOLVE) if r)
+    if inside:
+        reason = "; ".join(r for r in (reason, INSIDE) if r)
     return Change(item, state, reason, movie, begin - low, end - begin, begin, above=True)
 
 

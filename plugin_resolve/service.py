@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ START_S = 90.0  # for a service to start and to answer
 PAGE_S = 20.0  # for its page
 AGAIN_S = 90.0  # for a bridge or a service that ended to answer again
 RESTART_S = 3.0  # after which a service that ended is started again
+GONE_S = 30.0  # for a service that is ended to be gone
 POLL_S = 0.4
+STARTED = "service.json"  # in the plug-in's folder: which service was started from here
 NAME = "DaVinci Resolve"
 ENDED = ("done", "failed", "cancelled")
 Row = dict[str, Any]
@@ -42,14 +45,14 @@ def launch_command(folder: Path) -> list[str]:
 class Service:
     """Requests to the service of this user, through a bridge that is started again where it ended.
 
-    command: how `vdub` is started. roots: the folders that a service which is started here may read and
-    write. said: a file for what such a service says; with one it also serves its page.
+    command: how `vdub` is started. folder: the plug-in's own. said: a file for what a service says that is
+    started here; with one it also serves its page. Such a service may touch the folders that `touches` names
+    and no others; one that somebody else started is left as it is.
     """
 
-    def __init__(
-        self, command: Sequence[str], roots: Sequence[str], tick: Tick, said: Path | None = None
-    ) -> None:
-        self._command, self._roots, self._tick, self._said = list(command), list(roots), tick, said
+    def __init__(self, command: Sequence[str], folder: Path, tick: Tick, said: Path | None = None) -> None:
+        self._command, self._folder, self._tick, self._said = list(command), folder, tick, said
+        self._roots: list[str] = []
         self._client: BridgeClient | None = None
         self._started = False  # whether the service was started here
 
@@ -66,6 +69,48 @@ class Service:
         except Unreachable:
             self._start()
             self._wait("starting the service", START_S, start_after_s=START_S)
+
+    def touches(self, paths: Iterable[str]) -> None:
+        """Let the service read and write where these files and folders lie. One that was started from here
+        with other folders is started again with these, too; its jobs go on. Raises `Unreachable`, `Stopped`.
+        """
+        wanted = folders_of(paths)
+        if self._client is None:
+            self._roots = folders_of([*self._roots, *wanted])
+            return
+        status = self.requests.status()
+        there = [str(r) for r in status.get("roots", ())]
+        if all(_inside(folder, there) for folder in wanted) or not self._is_ours(status):
+            return
+        self._roots = folders_of([*there, *self._roots, *wanted])
+        self.requests.shutdown()
+        end = time.monotonic() + GONE_S
+        while time.monotonic() < end and self._answers():
+            time.sleep(POLL_S)
+        self._start()
+        self._wait("starting the service again, with more folders", START_S, RESTART_S)
+
+    def _answers(self) -> bool:
+        try:
+            self._reach()
+        except Unreachable:
+            return False
+        return True
+
+    def _is_ours(self, status: dict[str, Any]) -> bool:
+        """Whether this service was started from here."""
+        try:
+            kept = json.loads((self._folder / STARTED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(kept == [status["pid"], status["since"]])
+
+    def _keep_in_mind(self) -> None:
+        """Remember which service was started here, for the next time that Visual Dub is used."""
+        status = self.requests.status()
+        text = json.dumps([status["pid"], status["since"]])
+        with contextlib.suppress(OSError):
+            (self._folder / STARTED).write_text(text, encoding="utf-8")
 
     def _reach(self) -> None:
         self.close()
@@ -100,6 +145,8 @@ class Service:
                 raise Stopped
             try:
                 self._reach()
+                if self._started:
+                    self._keep_in_mind()
                 return
             except Unreachable as e:
                 if start_after_s < seconds and time.monotonic() > start:
@@ -149,3 +196,29 @@ class Service:
                     raise Stopped from None
                 self._wait("the service has ended, waiting for it", AGAIN_S, RESTART_S)
             time.sleep(POLL_S)
+
+
+# ---- folders -----------------------------------------------------------------------------------------------
+
+
+def folders_of(paths: Iterable[str]) -> list[str]:
+    """The folders that files lie in, and folders themselves; what is missing, has no whole path or lies in
+    another of them is left out.
+    """
+    found: list[str] = []
+    for path in filter(os.path.isabs, paths):
+        real = os.path.realpath(path)
+        folder = real if os.path.isdir(real) else os.path.dirname(real)
+        if os.path.isdir(folder):
+            found.append(folder)
+    found.sort(key=len)
+    kept: list[str] = []
+    for folder in found:
+        if not _inside(folder, kept):
+            kept.append(folder)
+    return kept
+
+
+def _inside(folder: str, roots: Iterable[str]) -> bool:
+    """Whether a folder is one of the roots or lies in one."""
+    return any(folder == root or folder.startswith(os.path.join(root, "")) for root in roots)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,17 @@ from typing import Any, Protocol
 from plugin_resolve.edition import Edition, read_edition
 from plugin_resolve.host import HostError, ResolveHost
 from plugin_resolve.matching import changes_of, shot_facts
-from plugin_resolve.otio_copy import only_these
+from plugin_resolve.otio_copy import media_of, only_ranges, only_these, read_copy, write_copy
+from plugin_resolve.ranges import parse_ranges
+from plugin_resolve.runs import (
+    NEWEST,
+    drop_old_runs,
+    mark_placed,
+    next_run,
+    read_json,
+    runs_of,
+    timeline_folder,
+)
 from plugin_resolve.service import Row, Service, Stopped, launch_command
 from plugin_resolve.takes import apply_changes, originals_shown, recover, restore_originals
 from plugin_resolve.values import (
@@ -30,10 +39,11 @@ from plugin_resolve.values import (
     Item,
     TimelineInfo,
 )
-from visualdub.wire import WireError
+from visualdub.wire import Unreachable, WireError
 
 SETTINGS = "settings.json"  # the last choices, in the plug-in's folder
-REQUEST, EXPORTED, DUBBED_FOLDER = "request.json", "timeline.otio", "dubbed"  # in the folder of one run
+EXPORTED, DUBBED_FOLDER = "timeline.otio", "dubbed"  # in the folder of one run
+CAST = ".toml"  # how the name of a cast file ends
 DUB, RESTORE, CLOSE = "dub", "restore", "close"
 
 
@@ -47,6 +57,14 @@ class Question:
     scopes: tuple[str, ...]
     last: Choices
     dubbed: int  # clips that can be restored
+
+
+@dataclass(frozen=True)
+class Run:
+    """One export that is dubbed."""
+
+    folder: Path
+    media: tuple[str, ...]  # paths that the edit names
 
 
 class Window(Protocol):
@@ -111,7 +129,8 @@ class Session:
         recover(self.host, info, self.folder, self.window.say)
         command = launch_command(self.folder) if self._command is None else list(self._command)
         said = self.folder / "service.log" if self.window.wants_page else None
-        service = Service(command, self._roots(), self._tick, said)
+        service = Service(command, self.folder, self._tick, said)
+        service.touches([*self.host.media_paths(), *self._chosen_last(info)])
         try:
             service.connect()
             if page := service.page():
@@ -126,7 +145,12 @@ class Session:
     def _once(self, service: Service) -> bool:
         """One question and what follows; False where the artist is done."""
         info = self.host.timeline()
-        actors = tuple(str(a["name"]) for a in service.requests.actors())
+        try:
+            found = service.requests.actors()
+        except Unreachable:  # it ended since the last question
+            service.connect()
+            found = service.requests.actors()
+        actors = tuple(str(a["name"]) for a in found)
         what, choices = self.window.ask(self._question(info, actors))
         if what == CLOSE:
             return False
@@ -155,12 +179,10 @@ class Session:
     def _tick(self, said: str, row: Row) -> bool:
         return self.window.progress(said, int(row.get("done", 0)), int(row.get("total", 0)))
 
-    def _roots(self) -> list[str]:
-        """What a service that is started here may touch: all that its user may, as the user's own programs
-        do. It listens to this user alone.
-        """
-        places = [str(Path.home()), *(i.movie for i in self.host.items() if os.path.isabs(i.movie))]
-        return list(dict.fromkeys(Path(p).anchor for p in places))
+    def _chosen_last(self, info: TimelineInfo) -> list[str]:
+        """The paths of the last choices: folders that a service will most likely need."""
+        last = read_settings(self.folder, info, ())
+        return [last.folder, last.actor]
 
     # ---- a dub ---------------------------------------------------------------------------------------------
 
@@ -171,12 +193,15 @@ class Session:
         uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
         if uids is not None and not uids:
             raise HostError("no clip is chosen; select some, or put the playhead on one")
-        run_folder, edit, items, ours = self._exported(info, choices, uids)
+        run, items, ours = self._exported(info, choices, uids)
+        service.touches([*run.media, str(run.folder), choices.actor])
         actor = self._new_actor(service, choices, items, uids) if choices.new_actor else choices.actor
+        cast = actor.lower().endswith(CAST)
         job = service.requests.submit_edit(
-            edit=str(edit),
-            output=str(run_folder / DUBBED_FOLDER),
-            actor=actor or None,
+            edit=str(run.folder / EXPORTED),
+            output=str(run.folder / DUBBED_FOLDER),
+            actor=None if cast or not actor else actor,
+            cast=actor if cast else None,
             dialogue_track=choices.dialogue_track,
             languages=choices.language or None,
             host="resolve",
@@ -186,30 +211,36 @@ class Session:
             raise Stopped
         if row["state"] != "done":
             raise HostError(str(row["reason"]) or "the service could not dub this timeline")
-        return self.put_in(info, row["result"], items, ours, choices)
+        mark_placed(run.folder, info.project_uid)
+        said = self.put_in(info, row["result"], items, ours)
+        timelines = run.folder.parent
+        if len(runs_of(timelines)) > NEWEST:  # to look through a project takes a while
+            drop_old_runs(timelines, info.project_uid, self.host.movies_kept())
+        return said
 
     def _exported(
         self, info: TimelineInfo, choices: Choices, uids: Sequence[str] | None
-    ) -> tuple[Path, Path, list[Item], frozenset[str]]:
-        """The folder of this run, the exported edit, its clips, and those of them on tracks of ours."""
-        base = Path(choices.folder or default_folder())
-        timelines = base / safe_name(info.project) / safe_name(info.name)
+    ) -> tuple[Run, list[Item], frozenset[str]]:
+        """This run, the timeline's clips, and those of them on tracks of ours."""
+        ranges, rate = parse_ranges(choices.ranges, info.start, info.rate), rate_of(info.rate)
+        timelines = timeline_folder(Path(choices.folder or default_folder()), info.project, info.name)
         timelines.mkdir(parents=True, exist_ok=True)
         ours = frozenset(self.host.on_our_tracks())
         exported = timelines / f".exported-{os.getpid()}.otio"
         try:
             with originals_shown(self.host, info, self.folder) as items:
                 self.host.export_otio(str(exported))
-            if uids is not None:
-                places = {(i.track, i.start) for i in items if i.uid in uids}
-                only_these(exported, places, rate_of(info.rate))
-            run_folder = next_run(timelines, exported.read_bytes(), choices)
-            edit = run_folder / EXPORTED
-            os.replace(exported, edit)
+            edit = read_copy(exported)
+            places = None if uids is None else {(i.track, i.start) for i in items if i.uid in uids}
+            only_these(edit, places, rate)
+            only_ranges(edit, ranges, rate)
+            write_copy(exported, edit)
+            folder = next_run(timelines, exported.read_bytes(), choices)
+            os.replace(exported, folder / EXPORTED)
         finally:
             with suppress(FileNotFoundError):
                 exported.unlink()
-        return run_folder, edit, items, ours
+        return Run(folder, tuple(media_of(edit))), items, ours
 
     def _new_actor(
         self, service: Service, choices: Choices, items: Sequence[Item], uids: Sequence[str] | None
@@ -230,14 +261,13 @@ class Session:
         result: dict[str, Any],
         items: Sequence[Item],
         ours: frozenset[str],
-        choices: Choices,
     ) -> str:
         """Give the timeline what a finished job made; what became of it."""
         done: list[Change] = []
         with self.host.on_timeline(info.uid):
             for output in result["outputs"]:
                 shots = [s for s in result["shots"] if s["language"] == output["language"]]
-                facts = shot_facts(_read_json(output["report"]))
+                facts = shot_facts(read_json(Path(output["report"])))
                 changes = changes_of(shots, items, facts, ours)
                 language = output["language"] or ""
                 done += apply_changes(self.host, info, changes, language, self.folder)
@@ -271,48 +301,22 @@ def default_folder() -> str:
     return str((movies if movies.is_dir() else Path.home()) / "Visual Dub")
 
 
-def safe_name(name: str) -> str:
-    """A name as that of a folder."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:60] or "timeline"
-
-
-def next_run(folder: Path, exported: bytes, choices: Choices) -> Path:
-    """The folder of this run: the last one, where it asked for the same and its dub is not in a timeline yet;
-    then shots that are done are not dubbed again. Movies that a timeline shows are never written again.
-    """
-    asked = {"edit": hashlib.sha256(exported).hexdigest(), "choices": asdict(choices)}
-    runs = sorted(p for p in folder.glob("run-*") if p.name[4:].isdigit())
-    if runs and _read_json(str(runs[-1] / REQUEST)) == asked:
-        return runs[-1]
-    number = int(runs[-1].name[4:]) + 1 if runs else 1
-    made = folder / f"run-{number:04d}"
-    made.mkdir()
-    (made / REQUEST).write_text(json.dumps(asked, indent=1), encoding="utf-8")
-    return made
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Choices:
     """The last choices, as far as this timeline has them; otherwise what is likely."""
-    known = _read_json(str(folder / SETTINGS))
+    known = read_json(folder / SETTINGS)
     tracks = info.sound_tracks
-    folder_of_package = os.path.isdir(str(known.get("actor") or ""))
+    actor_there = os.path.exists(str(known.get("actor") or ""))
     likely = [t for t in tracks if re.search(r"dialog|dub|adr|voice", t, re.IGNORECASE)]
-    track = known.get("dialogue_track")
+    track = str(known.get("dialogue_track") or "")
     actor = known.get("actor")
+    known_tracks = track in tracks or all(name.strip() in tracks for name in track.split(","))
     return Choices(
         scope=SELECTED if info.can_select else PLAYHEAD,
-        dialogue_track=str(track) if track in tracks else (likely or list(tracks) or [""])[-1],
-        actor=str(actor) if actor in actors or folder_of_package else (list(actors) or [""])[0],
+        dialogue_track=track if track and known_tracks else (likely or list(tracks) or [""])[-1],
+        actor=str(actor) if actor in actors or actor_there else (list(actors) or [""])[0],
         language=str(known.get("language", "")),
         folder=str(known.get("folder") or default_folder()),
+        ranges=str(known.get("ranges", "")),
     )
 
 
@@ -327,4 +331,4 @@ def write_settings(folder: Path, choices: Choices) -> None:
 
 def read_todo(folder: Path) -> str:
     """What the settings say is to be done where nothing can be asked: DUB or RESTORE."""
-    return RESTORE if _read_json(str(folder / SETTINGS)).get("do") == RESTORE else DUB
+    return RESTORE if read_json(folder / SETTINGS).get("do") == RESTORE else DUB

@@ -27,6 +27,7 @@ class TimelineInfo:
     rate: str  # frames a second, as Resolve writes it
     sound_tracks: tuple[str, ...]
     can_select: bool  # whether this version says which clips are selected
+    project_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ class Choices:
     """What the artist asks for."""
 
     scope: str  # SELECTED, PLAYHEAD or WHOLE
-    dialogue_track: str
-    actor: str  # a name of the service's library, or the path of a package; "": whoever is recognised
+    dialogue_track: str  # several with commas between
+    actor: str  # a name of the library, the path of a package or of a cast file; "": whoever is recognised
     language: str = ""
     folder: str = ""  # where the dubbed movies go
     new_actor: str = ""  # the name of an actor that is made of these clips first
     consent: str = ""  # of that actor: "who, when, scope"
+    ranges: str = ""  # of the timeline, in timecode, that alone are dubbed; "": all of the clips
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import tkinter as tk
 from tkinter import filedialog, ttk
 from typing import Any
 
+from plugin_resolve.ranges import EXAMPLE
 from plugin_resolve.session import CLOSE, DUB, RESTORE, Question
 from plugin_resolve.values import PLAYHEAD, SELECTED, WHOLE, Choices
 
@@ -87,9 +88,11 @@ class TkWindow:
         title = f"{question.info.project} / {question.info.name}, {question.info.rate} frames/s"
         ttk.Label(self._form, text=title).grid(columnspan=2, sticky="w", pady=2)
         self._field("scope", "Dub", SCOPES[last.scope], list(scopes))
-        self._field("track", "New dialogue on", last.dialogue_track, list(question.info.sound_tracks))
+        tracks = list(question.info.sound_tracks)
+        self._field("track", "New dialogue on (A, B)", last.dialogue_track, tracks, free=True)
+        self._field("ranges", f"Only these frames ({EXAMPLE}, ...)", last.ranges)
         actors = [*question.actors, BY_FACE, NEW_ACTOR]
-        self._field("actor", "Actor, or a package's folder", last.actor or actors[0], actors, free=True)
+        self._field("actor", "Actor, a package or a cast file", last.actor or actors[0], actors, free=True)
         self._field("name", "Name of a new actor", "")
         self._field("consent", "Consent: who, when, scope", "")
         self._field("language", "Language (fr, de; may be empty)", last.language)
@@ -111,6 +114,7 @@ class TkWindow:
             folder=value["folder"],
             new_actor=value["name"] if new else "",
             consent=value["consent"] if new else "",
+            ranges=value["ranges"],
         )
         what = self._answer.get()
         if what == DUB and new and not (choices.new_actor and choices.consent):

@@ -19,8 +19,8 @@ DialogueTrack = Annotated[
     typer.Option(
         "--dialogue-track",
         metavar="NAME",
-        help="Of an edit: the sound track with the new words, by its name, number or role; {lang} in it"
-        " stands for the language.",
+        help="Of an edit: the sound track with the new words, by its name, number or role, or several with"
+        " commas between; {lang} in it stands for the language.",
         rich_help_panel="Edits",
     ),
 ]

@@ -202,8 +202,10 @@ def test_tracks_are_found_by_name_number_role_and_language(tmp_path: Path) -> No
 
     assert names("D fr") == ["1.wav"] and names("2") == names("A2") == ["2.wav"]
     assert names("dub", "de") == names("D {lang}", "de") == ["2.wav"] and len(names("dub")) == 2
-    with pytest.raises(BadInput, match=r"no dialogue track 'x'; its sound tracks are: A1 'D fr', A2 'D de'"):
-        track_lines(edit, "x")
+    assert names("D de, D fr,D de") == ["2.wav", "1.wav"]
+    for wrong in ("x", "D fr, x"):
+        with pytest.raises(BadInput, match=r"no dialogue track 'x'; its sound tracks are: A1 'D fr', A2 'D de'"):
+            track_lines(edit, wrong)
 
 
 def test_a_bundle_is_unpacked_inside_its_folder(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Runs inside Blender: every shot of a clip is a strip, dubbed by the operator of the strip's menu.
+"""Runs inside Blender: every shot is a strip, dubbed by the operator of the strip's menu.
 
-    python blender_shots.py '{"clip": ..., "shots": [[0, 8], ...], "actor": ..., ...}'
+    python blender_shots.py '{"folder": ..., "service": "", "shots": [{"name": ..., "clip": ..., ...}, ...]}'
 
 Prints as JSON the movie above each strip, and whether removing them all brings the timeline back.
 """
@@ -15,6 +15,8 @@ import bpy
 
 from plugin_blender import host
 
+APART = 1000  # frames of the scene between the beginnings of two clips
+
 
 def state() -> list[tuple[Any, ...]]:
     """Where every strip is."""
@@ -28,16 +30,20 @@ def main() -> dict[str, Any]:
     host.register()
     editor = bpy.context.scene.sequence_editor_create()
     strips = []
-    for start, end in asked["shots"]:
-        strip = editor.strips.new_movie(f"shot {start}", asked["clip"], 1, 1, fit_method="ORIGINAL")
-        strip.frame_final_start, strip.frame_final_end = 1 + start, 1 + end
+    for number, shot in enumerate(asked["shots"]):
+        at = 1 + APART * number  # the scene's frame that would show the clip's first
+        strip = editor.strips.new_movie(shot["name"], shot["clip"], 1, at, fit_method="ORIGINAL")
+        strip.frame_final_start, strip.frame_final_end = at + shot["start"], at + shot["end"]
         strips.append(strip)
-    before, movies = state(), []
-    options = {name: asked[name] for name in ("actor", "dialogue", "folder", "service")}
-    for strip in strips:
+    before, movies = state(), {}
+    for number, (strip, shot) in enumerate(zip(strips, asked["shots"], strict=True)):
         editor.active_strip = strip
-        bpy.ops.sequencer.visual_dub("EXEC_DEFAULT", **options)
-        movies.append(bpy.path.abspath(editor.active_strip.filepath))
+        at = 1 + APART * number
+        leave = ", ".join(f"{at + start}-{at + end - 1}" for start, end in shot["skip"])
+        options = {name: shot[name] for name in ("actor", "dialogue")}
+        options.update({name: asked[name] for name in ("folder", "service")})
+        bpy.ops.sequencer.visual_dub("EXEC_DEFAULT", leave=leave, **options)
+        movies[shot["name"]] = bpy.path.abspath(editor.active_strip.filepath)
     for strip in strips:
         editor.active_strip = strip
         bpy.ops.sequencer.visual_dub_remove("EXEC_DEFAULT")

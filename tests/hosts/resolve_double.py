@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from resolve_otio import Reader, bins_below, write_otio
-from resolve_state import CLIP_COLOURS, MARKER_COLOURS, Bin, Clip, Line, Media, Project, Take, Track
+from resolve_state import (
+    CLIP_COLOURS,
+    MARKER_COLOURS,
+    Bin,
+    Clip,
+    Dissolve,
+    Line,
+    Media,
+    Project,
+    Take,
+    Track,
+)
 from resolve_surface import STUDIO_ONLY, UndocumentedCall, Version, check_call, methods_of, surface
 
 from visualdub.edit.media import timecode_s
@@ -167,7 +178,7 @@ class ManagerObject(Remote):
     kind = "ProjectManager"
 
     def do_GetCurrentProject(self) -> Any:
-        return ProjectObject(self._program, "project")
+        return ProjectObject(self._program, f"project {self._program.project.name}")
 
     def do_SaveProject(self) -> bool:
         return self._program.project.name != "Untitled Project"
@@ -239,7 +250,7 @@ class PoolObject(Remote):
 
     def do_ImportMedia(self, items: list[Any]) -> list[Any]:
         """Into the current folder, whatever was asked for. A file that cannot be read is left out."""
-        found = [self._program.project.media_of(_import(self._program, Path(p))) for p in items]
+        found = [self._program.project.media_of(import_media(self._program, Path(p))) for p in items]
         return [MediaObject(self._program, m.uid) for m in found if m is not None]
 
     def do_DeleteClips(self, clips: list[Any]) -> bool:
@@ -260,9 +271,9 @@ class PoolObject(Remote):
         program = self._program
         media = program.project.media_of(info["mediaPoolItem"]._uid)
         tracks = program.line.of_kind("video" if info.get("mediaType", 1) == 1 else "audio")
-        length = info["endFrame"] - info["startFrame"]
-        if media is None or info["trackIndex"] > len(tracks) or length <= 0:
+        if media is None or info["trackIndex"] > len(tracks) or info["endFrame"] <= info["startFrame"]:
             return None
+        length = round((info["endFrame"] - info["startFrame"]) * program.line.rate / media.rate)
         track, at = tracks[info["trackIndex"] - 1], info["recordFrame"]
         if any(c.start < at + length and at < c.end for c in track.clips):
             return ItemObject(program, "")
@@ -369,7 +380,10 @@ class LineObject(MarkersMixin):
         return True
 
     def do_GetItemListInTrack(self, kind: str, index: int) -> list[Any]:
-        return [ItemObject(self._program, c.uid) for c in self._line.of_kind(kind)[index - 1].clips]
+        track = self._line.of_kind(kind)[index - 1]
+        over = [TransitionObject(self._program, self._uid, d) for d in track.dissolves]
+        found = [*(ItemObject(self._program, c.uid) for c in track.clips), *over]
+        return sorted(found, key=lambda item: item.do_GetStart(False))
 
     def do_GetSelectedClips(self) -> list[Any]:
         there = {c.uid for _, c in self._line.clips()}
@@ -472,7 +486,8 @@ class ItemObject(MarkersMixin):
             return False
         if not clip.takes:
             assert clip.media is not None
-            clip.takes, clip.take = [Take(clip.media, clip.left, clip.left + clip.duration)], 1
+            length = round(clip.duration * self._media_frames(clip.media))
+            clip.takes, clip.take = [Take(clip.media, clip.left, clip.left + length)], 1
         clip.takes.append(Take(found.uid, start, last))
         return True
 
@@ -493,8 +508,15 @@ class ItemObject(MarkersMixin):
         if not 1 <= index <= len(clip.takes) or self._found[1].locked:
             return False
         take, clip.take = clip.takes[index - 1], index
-        clip.media, clip.left, clip.duration = take.media, take.start, take.end - take.start
+        clip.media, clip.left = take.media, take.start
+        clip.duration = round((take.end - take.start) / self._media_frames(take.media))
         return True
+
+    def _media_frames(self, media: str | None) -> float:
+        """Frames of a media item that one frame of the timeline lasts."""
+        found = self._program.project.media_of(media)
+        assert found is not None
+        return found.rate / self._found[0].rate
 
     def do_DeleteTakeByIndex(self, index: int) -> bool:
         clip = self._clip
@@ -512,10 +534,50 @@ class ItemObject(MarkersMixin):
         return True
 
 
+class TransitionObject(Remote):
+    """A transition: an item of the track without media, over its cut."""
+
+    kind = "TimelineItem"
+
+    def __init__(self, program: Program, line: str, dissolve: Dissolve) -> None:
+        super().__init__(program, dissolve.uid)
+        self._at = dissolve
+
+    def do_GetName(self) -> str:
+        return "Cross Dissolve"
+
+    def do_GetStart(self, subframe: bool) -> int:
+        return self._at.cut - self._at.before
+
+    def do_GetEnd(self, subframe: bool) -> int:
+        return self._at.cut + self._at.after
+
+    def do_GetDuration(self, subframe: bool) -> int:
+        return self._at.before + self._at.after
+
+    def do_GetLeftOffset(self, subframe: bool) -> int:
+        return 0
+
+    def do_GetMediaPoolItem(self) -> None:
+        return None
+
+    def do_GetClipEnabled(self) -> bool:
+        return True
+
+    def do_GetClipColor(self) -> str:
+        return ""
+
+    def do_GetTakesCount(self) -> int:
+        return 0
+
+    def do_GetSelectedTakeIndex(self) -> int:
+        return 0
+
+
 # ---- media -------------------------------------------------------------------------------------------------
 
 
-def _import(program: Program, path: Path) -> str | None:
+def import_media(program: Program, path: Path) -> str | None:
     """The identifier of a file in the media pool; a recording takes the project's rate and keeps it."""
     project = program.project
     known = next((m for m in project.media if m.path == str(path) and m.bin == project.bin), None)
@@ -535,30 +597,3 @@ def _import(program: Program, path: Path) -> str | None:
     uid = program.uid("media")
     project.media.append(Media(uid, str(path), path.name, project.bin, frames, rate, first, video))
     return uid
-
-
-def add_line(program: Program, name: str = "Cut", start: int = 90000) -> Line:
-    """A timeline with a track of pictures and one of sound, which becomes the current one."""
-    line = Line(program.uid("line"), name, start, program.project.rate)
-    line.tracks = [Track("video", "Video 1"), Track("audio", "Audio 1")]
-    program.project.lines.append(line)
-    program.project.line, program.project.playhead = line.uid, start
-    return line
-
-
-def add_clip(program: Program, path: Path, at: int, left: int, length: int, **more: Any) -> Clip:
-    """A clip on a track of the current timeline. at: frames after the timeline's first. track: its number."""
-    track_number, speed = int(more.pop("track", 1)), more.pop("speed", 1.0)
-    uid = _import(program, path)
-    media = program.project.media_of(uid)
-    assert media is not None, path
-    line = program.line
-    tracks = line.of_kind("video" if media.video else "audio")
-    while len(tracks) < track_number:
-        kind = "video" if media.video else "audio"
-        LineObject(program, line.uid).do_AddTrack(kind, {})
-        tracks = line.of_kind(kind)
-    clip = Clip(program.uid("clip"), media.name, line.start + at, length, uid, left, speed, **more)
-    track = tracks[track_number - 1]
-    track.clips = sorted([*track.clips, clip], key=lambda c: c.start)
-    return clip

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from helpers import write_movie
-from resolve_double import Program, add_clip, add_line, studio
+from resolve_double import Program, studio
+from resolve_editing import add_clip, add_line
 from resolve_scene import with_takes
 from resolve_state import Project
 

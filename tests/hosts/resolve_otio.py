@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from resolve_state import Bin, Clip, Line, Media, Project, Track
+from resolve_state import Bin, Clip, Dissolve, Line, Media, Project, Track
 
 Node = dict[str, Any]
 
@@ -67,11 +67,14 @@ def _markers(line: Line) -> list[Node]:
 def _track_node(project: Project, line: Line, track: Track, groups: dict[str, int]) -> Node:
     children: list[Node] = []
     at = line.start
+    dissolves = {d.cut: d for d in track.dissolves}
     for clip in track.clips:
         if clip.start > at:
             empty = {"effects": [], "markers": [], "enabled": True}
             gap = {"OTIO_SCHEMA": "Gap.1", "metadata": {}, "name": ""}
             children.append({**gap, "source_range": _range(0, clip.start - at, line.rate), **empty})
+        if (over := dissolves.get(clip.start)) is not None:
+            children.append(_transition(over, line.rate))
         children.append(_clip_node(project, line, track, clip, groups))
         at = clip.end
     sound = {"Audio Type": "Stereo", "Locked": track.locked, "SoloOn": False}
@@ -89,7 +92,16 @@ def _track_node(project: Project, line: Line, track: Track, groups: dict[str, in
     }
 
 
+def _transition(dissolve: Dissolve, rate: float) -> Node:
+    named = {"OTIO_SCHEMA": "Transition.1", "name": "Cross Dissolve", "transition_type": "SMPTE_Dissolve"}
+    kind = {"Resolve_OTIO": {"Transition Type": "Cross Dissolve"}}
+    offsets = {"in_offset": _time(dissolve.before, rate), "out_offset": _time(dissolve.after, rate)}
+    return {**named, "metadata": kind, **offsets}
+
+
 def _clip_node(project: Project, line: Line, track: Track, clip: Clip, groups: dict[str, int]) -> Node:
+    if clip.inside:
+        return _compound_node(project, line, clip)
     media = project.media_of(clip.media)
     meta: Node = {"Link Group ID": groups[clip.uid]} if clip.uid in groups else {}
     first = media.first if media is not None else 0
@@ -100,13 +112,34 @@ def _clip_node(project: Project, line: Line, track: Track, clip: Clip, groups: d
         "OTIO_SCHEMA": "Clip.2",
         "metadata": {"Resolve_OTIO": meta},
         "name": clip.name,
-        "source_range": _range(first + clip.left, clip.duration, media.rate if media else line.rate),
+        "source_range": _source_range(first, line, clip, media),
         "effects": effects,
         "markers": [],
         "enabled": clip.enabled,
         "media_references": {"DEFAULT_MEDIA": _reference(media)},
         "active_media_reference_key": "DEFAULT_MEDIA",
     }
+
+
+def _compound_node(project: Project, line: Line, clip: Clip) -> Node:
+    """A compound clip: a stack with a track inside."""
+    inner = Track("video", "Video 1", clip.inside)
+    begins = Line(line.uid, line.name, clip.start, line.rate)
+    empty: Node = {"metadata": {}, "effects": [], "markers": [], "enabled": clip.enabled}
+    track = _track_node(project, begins, inner, {})
+    return {
+        "OTIO_SCHEMA": "Stack.1",
+        "name": clip.name,
+        "source_range": _range(0, clip.duration, line.rate),
+        **empty,
+        "children": [track],
+    }
+
+
+def _source_range(first: int, line: Line, clip: Clip, media: Media | None) -> Node:
+    """What a clip shows of its media, in the media's own rate."""
+    rate = media.rate if media is not None else line.rate
+    return _range(first + clip.left, clip.duration * rate / line.rate, rate)
 
 
 def _reference(media: Media | None) -> Node:
@@ -163,8 +196,14 @@ class Reader:
         track = Track(node["kind"].lower(), node["name"], enabled=node["enabled"])
         at = line.start
         for child in node["children"]:
-            length = int(child["source_range"]["duration"]["value"])
-            if child["OTIO_SCHEMA"] != "Gap.1":
+            kind = child["OTIO_SCHEMA"]
+            if kind == "Transition.1":
+                before, after = (round(child[f"{side}_offset"]["value"]) for side in ("in", "out"))
+                track.dissolves.append(Dissolve(self.uid("dissolve"), at, before, after))
+                continue
+            span = child["source_range"]["duration"]
+            length = round(span["value"] / span["rate"] * line.rate)
+            if kind not in ("Gap.1", "Stack.1"):  # a compound clip is not read: its place stays empty
                 track.clips.append(self._clip(child, at, length))
             at += length
         return track

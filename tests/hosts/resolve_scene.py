@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from helpers import write_wav
-from resolve_double import Program, add_clip, add_line
+from resolve_double import Program
+from resolve_editing import add_clip, add_line
 from resolve_state import Take
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "daemon"))
@@ -44,12 +45,14 @@ class Answers:
     said: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
+    actors: tuple[str, ...] = ()  # that were offered last
     stages: list[str] = field(default_factory=list)
     on_progress: Callable[[str], None] = lambda said: None
     wants_page: bool = False
 
     def ask(self, question: Question) -> tuple[str, Choices]:
         self.sentences.append(question.sentence)
+        self.actors = question.actors
         if not self.todo:
             return CLOSE, question.last
         what, more = self.todo.pop(0)

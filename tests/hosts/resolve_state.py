@@ -34,7 +34,7 @@ class Media:
 
 @dataclass
 class Take:
-    """One take of a clip: frames `start` to `end` - 1 of a media item."""
+    """One take of a clip: frames `start` to `end` - 1 of a media item, in the media's own rate."""
 
     media: str
     start: int
@@ -43,7 +43,9 @@ class Take:
 
 @dataclass
 class Clip:
-    """An item of a timeline. `start` counts from midnight, as the timeline does."""
+    """An item of a timeline. `start` counts from midnight, as the timeline does; `left` in the media's own
+    rate. inside: the clips of a compound clip, which start with it.
+    """
 
     uid: str
     name: str
@@ -59,10 +61,21 @@ class Clip:
     take: int = 0
     linked: list[str] = field(default_factory=list)
     title: bool = False  # a generator, whose colour does not hold
+    inside: list[Clip] = field(default_factory=list)
 
     @property
     def end(self) -> int:
         return self.start + self.duration
+
+
+@dataclass
+class Dissolve:
+    """A transition over a cut, which scripts are given as one more item of the track."""
+
+    uid: str
+    cut: int  # the first frame of the later clip
+    before: int  # frames of it before the cut
+    after: int
 
 
 @dataclass
@@ -72,6 +85,7 @@ class Track:
     kind: str  # video or audio
     name: str
     clips: list[Clip] = field(default_factory=list)
+    dissolves: list[Dissolve] = field(default_factory=list)
     locked: bool = False
     enabled: bool = True
 
@@ -148,5 +162,10 @@ class Project:
 
 
 def _track(values: dict[str, Any]) -> Track:
-    clips = [Clip(**{**c, "takes": [Take(**t) for t in c["takes"]]}) for c in values["clips"]]
-    return Track(**{**values, "clips": clips})
+    dissolves = [Dissolve(**d) for d in values["dissolves"]]
+    return Track(**{**values, "clips": [_clip(c) for c in values["clips"]], "dissolves": dissolves})
+
+
+def _clip(values: dict[str, Any]) -> Clip:
+    inside = [_clip(c) for c in values["inside"]]
+    return Clip(**{**values, "takes": [Take(**t) for t in values["takes"]], "inside": inside})

@@ -44,6 +44,18 @@ def test_a_strip_shows_these_frames_of_its_clip() -> None:
             replace(STRIP, **wrong).clip_range()
 
 
+def test_frames_that_are_left_alone_are_those_of_the_clip() -> None:
+    assert STRIP.clip_ranges("") == () == STRIP.clip_ranges(" , ")
+    assert STRIP.clip_ranges("111-112, 116") == ((10, 12), (15, 16))
+    assert replace(STRIP, trimmed=5).clip_ranges("111") == ((15, 16),)
+    for wrong in ("110-112", "116-117", "113-112", "a few"):
+        with pytest.raises(DubError, match=f"'{wrong}' is no range of s, which is shown at 111-116"):
+            STRIP.clip_ranges(wrong)
+    asked = Asked("/a.mov", (10, 16), "/d.wav", "ada", "/out", ((10, 12), (15, 16)))
+    assert asked.fields()["skip"] == ["10:12", "15:16"] and "skip" not in replace(asked, skip=()).fields()
+    assert asked.fields()["output"] != replace(asked, skip=()).fields()["output"]
+
+
 @pytest.mark.parametrize("missing", ["dialogue", "actor", "folder"])
 def test_what_is_not_chosen_is_said(missing: str) -> None:
     asked = Asked("/a.mov", (0, 9), "/d.wav", "ada", "/out")

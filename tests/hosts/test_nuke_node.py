@@ -224,6 +224,26 @@ def test_what_cannot_be_dubbed_says_so(app: Nuke, node: Any, change: Any, says: 
     assert app.script() == before
 
 
+def test_frames_that_are_left_alone_are_asked_for_in_frames_of_the_clip(app: Nuke, node: Any) -> None:
+    for name, value in (("dialogue", "/d.wav"), ("actor", "ada"), ("range", "1003-1020")):
+        node.knob(name).setValue(value)
+    plain = app.host.asked_of(node).fields()
+    assert "skip" not in plain
+    node.knob("leave").setValue("1005-1006, 1010 ,")
+    asked = app.host.asked_of(node)
+    assert asked.skip == ((4, 6), (9, 10)) and asked.fields()["skip"] == ["4:6", "9:10"]
+    assert asked.fields()["output"] != plain["output"]  # another movie
+    node.knob("leave").setValue("1005-1099")
+    with pytest.raises(app.plugin.BadSetting, match="not inside the clip, which is shown at 1001-1040"):
+        app.host.asked_of(node)
+
+
+def test_a_node_of_an_older_script_has_no_frames_to_leave_alone(app: Nuke, node: Any) -> None:
+    plain = node.knob
+    node.knob = lambda name: None if name == "leave" else plain(name)
+    assert app.host.asked_of(node).skip == ()
+
+
 def test_another_node_is_refused(app: Nuke, node: Any) -> None:
     for call in (app.plugin.dub, app.plugin.refresh):
         call(app.nuke.createNode("Group", inpanel=False)) if call is app.plugin.refresh else None

@@ -18,7 +18,7 @@ CALLS = {  # class -> what the plug-in asks of it; all of it is documented for e
     "Resolve": {"GetProductName", "GetVersion", "GetProjectManager", "GetCurrentPage", "OpenPage"},
     "ProjectManager": {"GetCurrentProject"},
     "Project": {
-        *("GetName", "GetMediaPool", "GetCurrentTimeline", "SetCurrentTimeline"),
+        *("GetName", "GetUniqueId", "GetMediaPool", "GetCurrentTimeline", "SetCurrentTimeline"),
         *("GetTimelineCount", "GetTimelineByIndex"),
     },
     "MediaPool": {

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import write_movie, write_wav
-from resolve_double import Program, add_clip, add_line, free_21_0, free_21_1, studio
+from resolve_double import Program, free_21_0, free_21_1, studio
+from resolve_editing import add_clip, add_line
 from resolve_state import CLIP_COLOURS, Project
 from resolve_surface import UndocumentedCall, surface
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 from helpers import write_wav
-from resolve_double import Program, add_clip, add_line, studio
+from resolve_double import Program, studio
+from resolve_editing import add_clip, add_line
 from resolve_scene import DIALOGUE, DUB, Answers, short_folder
 
 from plugin_resolve.session import run
@@ -102,9 +104,33 @@ def test_the_service_is_started_and_goes_on_without_the_host(machine: Machine) -
     assert page.startswith("http://127.0.0.1:") and said == "1 dubbed. ", (window.said, window.problems)
     assert window.stages[0] == "starting the service"
     alive = [" ".join(p.info["cmdline"] or ()) for p in bridges_and_services(machine.folder)]
-    assert any(" serve --root / " in f"{line} " for line in alive)
     assert not any(line.endswith("bridge --client DaVinci Resolve") for line in alive)
     assert vdub(["doctor", "resolve"]) == 0
+
+
+def test_a_service_touches_the_folders_that_it_needs_and_is_started_again_for_more(
+    machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    window = machine.use(machine.program())
+    assert window.said == ["1 dubbed. "], (window.said, window.problems)
+    needed = {os.path.realpath(p) for p in (machine.folder, machine.clip.parent, machine.actor)}
+    number, roots = status_of()
+    assert roots == needed
+    assert "starting the service again, with more folders" in window.stages  # the actor lies elsewhere
+    window = machine.use(machine.program())
+    assert window.said == ["1 dubbed. "] and status_of() == (number, roots)
+    other = Path(shutil.copy(machine.clip, tmp_path_factory.mktemp("other")))
+    machine.clip = other
+    window = machine.use(machine.program())
+    assert window.said == ["1 dubbed. "], (window.said, window.problems)
+    assert status_of()[0] != number and status_of()[1] == {*needed, os.path.realpath(other.parent)}
+
+
+def status_of() -> tuple[int, set[str]]:
+    """The number of the service's process, and the folders that it may touch."""
+    with Client(timeout_s=30.0) as client:
+        status = client.status()
+        return status["pid"], set(status["roots"])
 
 
 @pytest.mark.parametrize("victim", ["bridge", "service", "service that stays away"])

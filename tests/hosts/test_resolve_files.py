@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import write_wav
-from resolve_double import LineObject, PoolObject, Program, ResolveObject, add_clip, add_line, free_21_1
+from resolve_double import LineObject, PoolObject, Program, ResolveObject, free_21_1
+from resolve_editing import add_clip, add_line
 from resolve_surface import methods_of
 
 from visualdub.cli import run

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from plugin_resolve.matching import QUIET, ShotFacts, changes_of, shot_facts
-from plugin_resolve.otio_copy import only_these
-from plugin_resolve.session import DUBBED_FOLDER, next_run, rate_of, safe_name, summary
+from plugin_resolve.otio_copy import only_these, read_copy
+from plugin_resolve.runs import next_run, safe_name
+from plugin_resolve.session import DUBBED_FOLDER, rate_of, summary
 from plugin_resolve.values import DUBBED, PARTLY, REFUSED, WHOLE, Choices, Item
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,18 @@ def test_baked_shots_and_clips_that_are_seen_in_part_lie_above() -> None:
     assert (part.above, part.at, part.first, part.length) == (True, 14, 0, 16)
 
 
+def test_one_dub_inside_a_compound_clip_lies_above_it_and_several_are_refused() -> None:
+    items = [item("a", 1, 0, 10), item("compound", 1, 10, 30)]
+    first, second = shot(1, "V1/Reel/V1", 10, 18), shot(2, "V1/Reel/V2", 18, 30)
+    (change,) = changes_of([first, shot(2, "V1/Reel/V2", 18, 30, movie=None, reason="no face")], items, {})
+    assert (change.item.uid, change.state, change.above, change.at, change.length) == (
+        *("compound", DUBBED, True, 10, 8),
+    )
+    assert change.reason == "it lies above the compound clip"
+    (change,) = changes_of([first, second], items, {})
+    assert change.state == REFUSED and not change.movie and "open it in its timeline" in change.reason
+
+
 def test_what_lies_above_a_baked_shot_is_not_hidden_by_it() -> None:
     low, over = item("a", 1, 0, 10), item("t", 2, 4, 6)
     shots = [shot(1, "V1", 0, 10, action="bake")]
@@ -62,7 +75,7 @@ def test_the_clip_of_a_shot_is_the_one_that_shares_most_of_it() -> None:
     items = [item("a", 1, 0, 10), item("b", 1, 10, 20), item("c", 2, 8, 22)]
     (change,) = changes_of([shot(1, "V1", 8, 20)], items, {})
     assert change.item.uid == "b"
-    assert changes_of([shot(1, "V1/nested", 8, 20), shot(2, "V3", 0, 5)], items, {}) == []
+    assert changes_of([shot(2, "V3", 0, 5)], items, {}) == []
 
 
 def test_refusals_that_somebody_asked_for_are_told_and_the_others_are_not() -> None:
@@ -118,8 +131,8 @@ def test_clips_that_nobody_chose_are_left_alone_in_the_copy(tmp_path: Path) -> N
     ]
     path = tmp_path / "e.otio"
     path.write_text(json.dumps({"tracks": {"children": tracks}, "exact": 0.1 + 0.2}))
-    only_these(path, {(1, 30), (2, 0)}, 25.0)
-    edit = json.loads(path.read_text())
+    edit = read_copy(path)
+    only_these(edit, {(1, 30), (2, 0)}, 25.0)
     left = [
         c.get("metadata", {}).get("visualdub", {}).get("skip", False)
         for t in edit["tracks"]["children"]
@@ -128,7 +141,9 @@ def test_clips_that_nobody_chose_are_left_alone_in_the_copy(tmp_path: Path) -> N
     assert left == [False, True, False, False, True, False, False] and edit["exact"] == 0.1 + 0.2
     path.write_text("{}")
     with pytest.raises(ValueError, match="no edit as Resolve exports it"):
-        only_these(path, set(), 25.0)
+        read_copy(path)
+    with pytest.raises(ValueError, match="no edit as Resolve exports it: KeyError"):
+        only_these({"tracks": {}}, set(), 25.0)
 
 
 def test_a_run_goes_on_where_it_asks_for_the_same_and_else_has_a_folder_of_its_own(tmp_path: Path) -> None:

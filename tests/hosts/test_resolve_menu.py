@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resolve_double import add_line, free_21_0, free_21_1, studio
+from resolve_double import free_21_0, free_21_1, studio
+from resolve_editing import add_line
 from resolve_scene import DUB, RESTORE, Answers, plugin_folder
 
 from plugin_resolve.browser import BrowserWindow

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from resolve_double import (
-    LineObject,
-    Program,
-    ResolveObject,
-    add_clip,
-    add_line,
-    free_21_0,
-    free_21_1,
-    studio,
-)
+from resolve_double import LineObject, Program, ResolveObject, free_21_0, free_21_1, studio
+from resolve_editing import add_clip, add_line
 from resolve_scene import (
     DIALOGUE,
     DUB,
@@ -40,6 +33,7 @@ from visualdub.media.source import open_source
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 pytestmark = pytest.mark.slow
+CAST = (("one", DIALOGUE), ("two", "Bob"))  # clips, and the tracks of who speaks in them
 NUMBERS = itertools.count(1)  # of projects, whose dubs lie apart
 
 
@@ -152,6 +146,56 @@ def test_an_artist_who_goes_on_to_another_timeline_finds_the_dub_in_the_first(su
     assert len(first.of_kind("video")[0].clips[0].takes) == 2
 
 
+def test_a_service_that_somebody_else_started_keeps_its_folders(suite: Suite, tmp_path: Path) -> None:
+    program = fill(new(studio), suite, (0, 5, 6))
+    before = program.project.as_bytes()
+    window = use(program, suite, (DUB, {"folder": str(tmp_path / "elsewhere")}), (DUB, {}))
+    assert (
+        "elsewhere" in window.problems[0] and "lies outside the folders of the service" in window.problems[0]
+    )
+    assert window.said == ["1 dubbed. "] and program.project.as_bytes() != before
+
+
+def test_ranges_of_the_timeline_alone_are_dubbed(suite: Suite) -> None:
+    """Both ends of a range are inside; what lies outside shows the plate, and its clip has no take."""
+    program = fill(new(studio), suite, (0, 5, 20), (24, 5, 10))
+    before = program.project.as_bytes()
+    ranges = "01:00:00:04-01:00:00:11"
+    window = use(program, suite, (DUB, {"ranges": "4-11"}), (DUB, {"ranges": ranges}))
+    assert window.problems == [
+        "'4-11' is no range of the timeline; expected one like 01:00:04:10-01:00:06:00"
+    ]
+    assert window.said == ["1 dubbed. "], window.said
+    dubbed, other = program.line.of_kind("video")[0].clips
+    assert (len(dubbed.takes), len(other.takes)) == (2, 0)
+    media = program.project.media_of(dubbed.media)
+    assert media is not None
+    report = json.loads((Path(media.path).parents[1] / "timeline.otio.report.json").read_text())
+    assert [(s["skipped"], s["drawn"]) for s in report["shots"][:1]] == [(["5:9", "17:25"], 8)]
+    use(program, suite, (RESTORE, {}))
+    assert program.project.as_bytes() == before
+
+
+def test_two_people_speak_on_two_tracks_by_a_cast_file(suite: Suite) -> None:
+    program = fill(new(studio), suite, (0, 5, 6), (8, 20, 5))
+    add_clip(program, copy_of(suite.voice, suite.folder / "bob.wav"), 0, 0, 40, track=3)
+    program.line.of_kind("audio")[2].name = "Bob"
+    first, second = program.line.of_kind("video")[0].clips
+    first.name, second.name = "one", "two"
+    rules = [f'[[cast]]\nclip = "{c}"\nactor = "{suite.actor}"\ndialogue = "{d}"\n' for c, d in CAST]
+    cast = suite.folder / "cast.toml"
+    cast.write_text("\n".join(rules))
+    more = {"actor": str(cast), "dialogue_track": f"{DIALOGUE}, Bob"}
+    window = use(program, suite, (DUB, {**more, "dialogue_track": f"{DIALOGUE}, Eve"}), (DUB, more))
+    assert "has no dialogue track 'Eve'" in window.problems[0]
+    assert window.said == ["2 dubbed. "], (window.said, window.problems)
+    media = program.project.media_of(first.media)
+    assert media is not None
+    report = json.loads((Path(media.path).parents[1] / "timeline.otio.report.json").read_text())
+    heard = [Path(s["speaking"][0]["cues"][0]["recording"]).name for s in report["shots"]]
+    assert heard == [suite.voice.name, "bob.wav"]
+
+
 def test_an_edit_without_new_words_is_said_in_one_sentence(suite: Suite) -> None:
     program = fill(new(studio), suite, (0, 5, 6))
     window = use(program, suite, (DUB, {"dialogue_track": "None"}))
@@ -195,6 +239,17 @@ def test_what_was_dubbed_before_is_found_where_the_same_is_asked_again(suite: Su
     assert again is not None and again.path == media.path and Path(again.path).stat().st_mtime_ns == stamp
     window = use(program, suite, (DUB, {"language": "fr"}))
     newer = program.project.media_of(clip.media)
+    for number in range(3, 6):
+        stopped = Path(media.path).parents[2].with_name(f"run-{number:04d}")
+        stopped.mkdir()
+        (stopped / "request.json").write_text("{}")
+        os.utime(stopped / "request.json", (0, 0))
+    for run_folder in stopped.parent.glob("run-*"):
+        for path in run_folder.glob("placed.json"):
+            os.utime(path, (0, 0))
+    use(program, suite, (DUB, {"language": "de"}))
+    left = sorted(p.name for p in stopped.parent.glob("run-*"))
+    assert left == ["run-0001", "run-0002", "run-0004", "run-0005", "run-0006"]  # 1 and 2 are shown
     assert window.said == ["1 dubbed. "] and newer is not None
     assert Path(newer.path).parents[2] != Path(media.path).parents[2]  # a run of its own
-    assert len(clip.takes) == 3  # the original, the first, and the one in French
+    assert len(clip.takes) == 4  # the original, the first, and those in French and in German

@@ -71,7 +71,8 @@ def track_lines(edit: Edit, wanted: str, language: str | None = None) -> tuple[l
     wanted: the track's name, its number (2 or A2), or its `metadata.visualdub.role`; `{lang}` in it stands
     for the language. Where several tracks have that name or role, those whose `metadata.visualdub.language`
     is `language` count. Where no track has the name, a channel of the recordings may: of these, the channel
-    alone is heard. Raises `BadInput` where there is none.
+    alone is heard. Several names with commas between them are several tracks, unless one track has that name.
+    Raises `BadInput` where there is none.
     """
     name = wanted.replace("{lang}", language or "")
     tracks = {c.track: (c.track_name, c.track_meta) for c in edit.sound}
@@ -86,6 +87,8 @@ def track_lines(edit: Edit, wanted: str, language: str | None = None) -> tuple[l
         named = [line for _, line in found if isinstance(line, Line) and channels_named(line.names, name)]
         if named:
             return [replace(n, track=name, channels=channels_named(n.names, name)) for n in named], []
+        if "," in name:
+            return _several(edit, name, language)
         there = ", ".join(f"{label} {title!r}" for label, (title, _) in tracks.items()) or "none"
         raise BadInput(f"{edit.path} has no dialogue track {name!r}; its sound tracks are: {there}")
     lines, problems = [], []
@@ -98,6 +101,16 @@ def track_lines(edit: Edit, wanted: str, language: str | None = None) -> tuple[l
         else:
             problems.append(f"the dialogue {clip.name!r} is left out: {line}")
     return lines, list(dict.fromkeys(problems))
+
+
+def _several(edit: Edit, names: str, language: str | None) -> tuple[list[Line], list[str]]:
+    """The lines of several tracks, and what is wrong with some of them."""
+    lines: list[Line] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(n.strip() for n in names.split(",") if n.strip()):
+        more, wrong = track_lines(edit, name, language)
+        lines, problems = [*lines, *more], [*problems, *wrong]
+    return lines, problems
 
 
 def _not_named(recording: Path) -> list[str]:
