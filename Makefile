@@ -10,11 +10,11 @@ EXTRAS := training,exporters,service,edits
 demo: .venv/.installed
 	$(BIN)/vdub demo
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev .venv/.installed-opencue
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	OPENCUE_SITE=$(CURDIR)/.venv/opencue $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-blender: .venv/.installed-blender  # the add-on in Blender itself, 967 MB; Python 3.11 alone
 	$(BIN)/python -m pytest -m blender -s tests/hosts
@@ -44,6 +44,10 @@ properties: .venv/.installed-dev  # docs/properties.md from small clips
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),farm,openvino,dev]"
 	touch $@ .venv/.installed
+
+.venv/.installed-opencue: constraints-opencue.txt | .venv/bin/python  # its protobuf does not fit beside MediaPipe's
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/opencue -r $<
+	touch $@
 
 .venv/.installed-blender: .venv/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[blender]"

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from outline import Outline
+from outline import Outline, current_outline
 from outline.depend import DependType
 from outline.layer import Layer
 
@@ -36,11 +36,22 @@ class TaskLayer(Layer):  # type: ignore[misc]
         self.system(words, frame=numbers[0])
 
 
-def outline_of(bundle: Path, program: str | None = None) -> Outline:
-    """The outline of a bundle. program: the vdub that tasks run; None: `$VDUB`, or the path's."""
+def fill_current() -> None:
+    """Add the layers of a bundle to the outline that pycuerun has made of its script, `BUNDLE/outline.py`.
+
+    `__file__` of such a script is not its own, as OpenCue executes its text.
+    """
+    job = current_outline()
+    add_layers(job, Path(job.get_path()).resolve().parent)
+
+
+def add_layers(job: Outline, bundle: Path) -> None:
+    """Add the layers of a bundle to an outline, which gets their job's name. Tasks run `$VDUB`, or the path's
+    vdub.
+    """
     found = json.loads((bundle / LAYERS).read_text(encoding="utf-8"))
-    job = Outline(found["name"], current=True)
-    run = program or os.environ.get("VDUB", "vdub")
+    job.set_name(found["name"])
+    run = os.environ.get("VDUB", "vdub")
     made: dict[str, Layer] = {}
     for entry in found["layers"]:
         words = [run, *(w.replace("{bundle}", str(bundle)) for w in entry["words"])]
@@ -55,4 +66,3 @@ def outline_of(bundle: Path, program: str | None = None) -> Outline:
         for other in entry["after"]:
             layer.depend_on(made[other], DependType.LayerOnLayer)
         made[entry["name"]] = layer
-    return job

@@ -13,11 +13,9 @@ from visualdub.storage import write_json, write_text
 LAYERS, SCRIPT = "opencue_layers.json", "outline.py"
 TEXT = '''"""The outline of this bundle, for pycuerun: OpenCue's own Python, which finds the package farm."""
 
-from pathlib import Path
+from farm.cue_layer import fill_current
 
-from farm.cue_layer import outline_of
-
-outline_of(Path(__file__).resolve().parent)
+fill_current()
 '''
 
 

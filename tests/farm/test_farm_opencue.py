@@ -14,7 +14,7 @@ import pytest
 from farm_helpers import ROOT, Run, Suite, program
 
 from farm import tasks
-from farm.opencue import write_outline
+from farm.opencue import SCRIPT, write_outline
 from visualdub.stages import Progress
 
 # It needs a newer protobuf than MediaPipe, so that it lies in a folder of its own: $OPENCUE_SITE.
@@ -23,16 +23,13 @@ needs_opencue = pytest.mark.skipif(
     SITE is None and importlib.util.find_spec("outline") is None,
     reason="OpenCue's outline is not installed; $OPENCUE_SITE names the folder of pip install --target",
 )
-LAYER = (  # the elements of a layer, in the order that the schema 1.15 wants
-    "cmd range chunk cores threadable memory gpus gpu gpu_memory timeout timeout_llu tags limits env"
-    " services outputs"
-)
+GRAMMAR = Path(__file__).with_name("opencue_job.dtd")
+PYCUERUN = "from bin.pycuerun_main import main; main()"  # as its console script has it
 SERIALISE = """
 import sys
-from pathlib import Path
+from outline import load_outline
 from outline.cuerun import OutlineLauncher
-from farm.cue_layer import outline_of
-ol = outline_of(Path(sys.argv[1]), sys.argv[2])
+ol = load_outline(sys.argv[1])
 launcher = OutlineLauncher(ol)
 print(launcher.serialize())
 print(ol.get_session().get_path())
@@ -50,6 +47,7 @@ def cue(run: Run, *words: str) -> str:
     """What a program prints that runs in OpenCue's own Python."""
     home = run.folder.parent
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [SITE, str(ROOT)])), "HOME": str(home)}
+    env["VDUB"] = str(vdub(run))
     done = subprocess.run(
         [sys.executable, *words], env=env, capture_output=True, text=True, timeout=200, check=False
     )
@@ -66,9 +64,23 @@ def vdub(run: Run) -> Path:
     return path
 
 
-def serialised(run: Run) -> tuple[ElementTree.Element, Path]:
-    text, _, session = cue(run, "-c", SERIALISE, str(run.folder), str(vdub(run))).strip().rpartition("\n")
-    return ElementTree.fromstring(text.partition('.dtd">')[2]), Path(session)
+def serialised(run: Run) -> tuple[str, Path]:
+    """The job specification, and the folder of the session that was made for it."""
+    text, _, session = cue(run, "-c", SERIALISE, str(run.folder / SCRIPT)).strip().rpartition("\n")
+    return text.partition('.dtd">')[2], Path(session)
+
+
+def faults(text: str) -> list[str]:
+    """What in a job specification its grammar does not allow: ours, and Cuebot's own where $OPENCUE_DTD names
+    the file `cjsl-1.15.dtd`.
+    """
+    etree = pytest.importorskip("lxml.etree", reason="lxml is not installed (the extra `dev`)")
+    found: list[str] = []
+    for path in filter(None, (str(GRAMMAR), os.environ.get("OPENCUE_DTD"))):
+        grammar = etree.DTD(path)
+        if not grammar.validate(etree.fromstring(text)):
+            found += [entry.message for entry in grammar.error_log]
+    return found
 
 
 def test_layers_are_the_steps(run: Run) -> None:
@@ -86,16 +98,16 @@ def test_layers_are_the_steps(run: Run) -> None:
 
 @needs_opencue
 @pytest.mark.slow
-def test_the_specification_has_the_order_and_names_of_its_schema(run: Run) -> None:
-    spec, _ = serialised(run)
+def test_the_specification_is_valid(run: Run) -> None:
+    text, _ = serialised(run)
+    assert faults(text) == []
+    broken = text.replace("<range>", "<frames>", 1).replace("</range>", "</frames>", 1)
+    assert faults(broken) and faults(text.replace('type="Util"', 'type="Other"'))
+    spec = ElementTree.fromstring(text)
     job, depends = spec.find("job"), spec.find("depends")
     assert job is not None and depends is not None
     layers = job.findall("layers/layer")
     assert [x.get("name") for x in layers][:2] == ["prepare_0001", "render_0001"]
-    for layer in layers:
-        order = [child.tag for child in layer]
-        assert order == [tag for tag in LAYER.split() if tag in order]  # as its schema 1.15 has it
-        assert layer.get("type") in ("Render", "Util", "Post")
     assert layers[1].findtext("range") == "5-14" and layers[1].findtext("chunk") == "7"
     assert {d.get("type") for d in depends} == {"LAYER_ON_LAYER"}
     pairs = {(d.findtext("deplayer"), d.findtext("onlayer")) for d in depends}
@@ -103,13 +115,21 @@ def test_the_specification_has_the_order_and_names_of_its_schema(run: Run) -> No
 
 
 @needs_opencue
+def test_pycuerun_reads_the_outline(run: Run) -> None:
+    said = cue(run, "-c", PYCUERUN, "-i", str(run.folder / SCRIPT)).splitlines()
+    layers = [line.removeprefix(" + ") for line in said if line.startswith(" + ")]
+    assert layers == ["prepare_0001", "render_0001", "prepare_0002", "render_0002", "movies", "assemble"]
+    words = next(line for line in said if "words = " in line and "{frames}" in line)
+    assert f"--root=Inputs={run.folder}/inputs" in words
+
+
+@needs_opencue
 @pytest.mark.slow
 def test_two_chunks_by_its_executor_give_the_same_frames(run: Run, suite: Suite) -> None:
     _, session = serialised(run)
     run.prepare()
-    code = "import sys; from outline.cuerun import execute_frame; execute_frame(*sys.argv[1:])"
     for frame in ("5", "12"):
-        cue(run, "-c", code, str(session / "outline.yaml"), "render_0001", frame)
+        cue(run, "-c", PYCUERUN, str(session / "outline.yaml"), "-e", f"{frame}-render_0001")
     assert tasks.movie(run.file, 1, Progress()).endswith("is written")
     from farm_helpers import frame_hashes
 
