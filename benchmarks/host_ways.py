@@ -109,25 +109,35 @@ def movies_of(report: Node) -> dict[str, Path]:
     return {shot["clip"]: Path(shot["output"]) for shot in report["shots"] if shot["output"]}
 
 
-def shots_of(report: Node, cast: Path, scratch: Path) -> list[ShotDub]:
+def dialogue_of(report: Node, scratch: Path) -> dict[str, str]:
+    """What is heard in each shot, as a file of its own: it is written again when the edit is dubbed again."""
+    found = {}
+    for shot in report["shots"]:
+        if shot["output"]:
+            words = Path(shot["output"]).parents[1] / "dialogue" / f"{Path(shot['output']).stem}_0.wav"
+            found[shot["clip"]] = str(shutil.copyfile(words, scratch / words.name))
+    return found
+
+
+def shots_of(plain: Node, shown: Node, dialogue: dict[str, str], cast: Path, scratch: Path) -> list[ShotDub]:
     """The shots that a node or a strip can dub: one person each. The plate of a retimed shot is the movie
     of what it shows, as an artist renders it first.
+
+    plain, shown: the reports of the edit, and of the edit with every retimed shot dubbed as it is shown.
     """
-    edit, out = Path(report["edit"]), Path(report["output"]).parent
     found = []
-    for shot in report["shots"]:
+    for shot, as_shown in zip(plain["shots"], shown["shots"], strict=True):
         if not shot["output"] or len(shot["speaking"]) != 1:
             continue
-        clip, (start, end) = shot["source"], map(int, shot["frames"].split(":"))
+        name, clip, (start, end) = shot["clip"], shot["source"], map(int, shot["frames"].split(":"))
         retimed = shot["retime"] != "plain"
         if retimed:
             start, end = 0, shot["timeline"][1] - shot["timeline"][0]
-            clip = str(baked(edit, cast, shot["number"], scratch / f"{shot['clip']} retimed.mkv"))
-        words = out / "dialogue" / f"{Path(shot['output']).stem}_0.wav"
-        dialogue = shutil.copyfile(words, scratch / words.name)  # it is written again for Resolve
-        skip = tuple((int(a), int(b)) for a, b in (run.split(":") for run in shot["skipped"]))
+            clip = str(baked(Path(plain["edit"]), cast, shot["number"], scratch / f"{name} retimed.mkv"))
+        left = (as_shown if retimed else shot)["skipped"]
+        skip = tuple((int(a), int(b)) for a, b in (run.split(":") for run in left))
         actor = shot["speaking"][0]["actor"]
-        found.append(ShotDub(shot["clip"], clip, start, end, str(dialogue), actor, skip, retimed))
+        found.append(ShotDub(name, clip, start, end, dialogue[name], actor, skip, retimed))
     return found
 
 
@@ -163,7 +173,7 @@ def in_resolve(edition: str, asked: Asked, scratch: Path) -> tuple[Hashes, str]:
     plugin.mkdir(exist_ok=True)
     run(program.scripting(), window, plugin, COMMAND)
     print(edition, *window.said, *window.problems, flush=True)
-    found = {}
+    found: Hashes = {}
     ours = [t for t in program.line.of_kind("video") if t.name == "Visual Dub"]
     first = program.line.of_kind("video")[0]
     for clip in first.clips:
@@ -212,7 +222,8 @@ def in_nuke(shots: Sequence[ShotDub], scratch: Path) -> tuple[Hashes, str]:
     nuke.pluginAddPath(str(ROOT / "plugin_nuke" / "path"))
     import visualdub_nuke
 
-    found, undone = {}, True
+    found: Hashes = {}
+    undone = True
     for shot in shots:
         read = nuke.createNode("Read", inpanel=False)
         read.knob("file").setValue(shot.clip)

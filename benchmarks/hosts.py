@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from benchmarks.host_ways import (
     Hashes,
     ShotDub,
     by_files,
+    dialogue_of,
     digest_of,
     dub_edit,
     in_blender,
@@ -102,19 +104,23 @@ def compare(folder: Path, frames: int, scratch: Path) -> Compared:
     for package in packages:
         (scratch / package.name).symlink_to(package)
     asked = Asked(folder, cast_file(scratch / "cast.toml"), wanted_ranges(frames))
+    found, shots = by_command(asked, scratch)
     service = start_service(scratch, [scratch, folder, *packages])
     try:
         with Client(timeout_s=PATIENCE_S) as client:
             for package in packages:
                 client.add_actor(str(package))
-        found, shots = by_command(asked, scratch)
-        for way, edition in zip(WAYS, ("studio", "free_21_0"), strict=False):
-            found.ways[way], found.undone[way] = in_resolve(edition, asked, scratch)
-        way = WAYS[2]
-        found.ways[way], found.undone[way] = by_files(asked, scratch)
-        for way, run in zip(WAYS[3:], (in_nuke, in_blender), strict=True):
-            found.ways[way], found.undone[way] = run(shots, scratch)
-            print(way, found.undone[way], flush=True)
+        ways: list[Callable[[], tuple[Hashes, str]]] = [
+            lambda: in_resolve("studio", asked, scratch),
+            lambda: in_resolve("free_21_0", asked, scratch),
+            lambda: by_files(asked, scratch),
+            lambda: in_nuke(shots, scratch),
+            lambda: in_blender(shots, scratch),
+        ]
+        for way, run in reversed(list(zip(WAYS, ways, strict=True))):
+            found.ways[way], found.undone[way] = run()
+            said = {shot: found.said(way, shot) for shot in found.ways[way]}
+            print(way, said, found.undone[way], flush=True)
     finally:
         service.kill()
         service.wait()
@@ -128,9 +134,9 @@ def by_command(asked: Asked, scratch: Path) -> tuple[Compared, list[ShotDub]]:
     only_in(edit, asked.ranges)
     first = dub_edit(edit, cast, out, "dub", "--codec", "ffv1")
     found = Compared({name: digest_of(movie) for name, movie in movies_of(first).items()})
-    alone = shots_of(first, cast, scratch)
+    dialogue = dialogue_of(first, scratch)
     second = dub_edit(edit, cast, out, "dub", "--codec", "ffv1", "--for", "resolve")  # shots alike are kept
-    movies = movies_of(second)
+    movies, alone = movies_of(second), shots_of(first, second, dialogue, cast, scratch)
     found.for_resolve = {name: digest_of(movie) for name, movie in movies.items()}
     found.prores = {name: prores_digest(movie, scratch) for name, movie in movies.items()}
     found.kept = {s["clip"]: s["reason"] for s in second["shots"] if not s["output"]}

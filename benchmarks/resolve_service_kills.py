@@ -85,7 +85,8 @@ def dub(material: Material, kill: Callable[[Any], None] | None) -> tuple[Any, An
     plugin = material.folder / "plugin"
     plugin.mkdir(exist_ok=True)
     window = Answers(material.folder / "dubs", [(DUB, {"dialogue_track": DIALOGUE})], str(material.actor))
-    plain, bridges = plugin_service.BridgeClient, []
+    plain = plugin_service.BridgeClient
+    bridges: list[Any] = []
 
     def connect(*given: Any, **more: Any) -> Any:
         bridges.append(plain(*given, **more))

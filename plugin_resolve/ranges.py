@@ -57,7 +57,8 @@ def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
 
 def outside(ranges: Sequence[Range], start: int, end: int) -> list[Range]:
     """What of the frames `start` to `end` - 1 lies in none of the ranges."""
-    left, at = [], start
+    left: list[Range] = []
+    at = start
     for first, after in _joined(ranges):
         if first > at:
             left.append((at, min(first, end)))

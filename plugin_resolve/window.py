@@ -6,7 +6,6 @@ import tkinter as tk
 from tkinter import filedialog, ttk
 from typing import Any
 
-from plugin_resolve.ranges import EXAMPLE
 from plugin_resolve.session import CLOSE, DUB, RESTORE, Question
 from plugin_resolve.values import PLAYHEAD, SELECTED, WHOLE, Choices
 
@@ -89,8 +88,8 @@ class TkWindow:
         ttk.Label(self._form, text=title).grid(columnspan=2, sticky="w", pady=2)
         self._field("scope", "Dub", SCOPES[last.scope], list(scopes))
         tracks = list(question.info.sound_tracks)
-        self._field("track", "New dialogue on (A, B)", last.dialogue_track, tracks, free=True)
-        self._field("ranges", f"Only these frames ({EXAMPLE}, ...)", last.ranges)
+        self._field("track", "New dialogue on", last.dialogue_track, tracks, free=True)
+        self._field("ranges", "Ranges, in timecode (may be empty)", last.ranges)
         actors = [*question.actors, BY_FACE, NEW_ACTOR]
         self._field("actor", "Actor, a package or a cast file", last.actor or actors[0], actors, free=True)
         self._field("name", "Name of a new actor", "")
