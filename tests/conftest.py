@@ -14,7 +14,46 @@ _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _WORKERS > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+LONGEST = (  # files by the time they take, from half a minute on
+    "training/test_meta.py",
+    "cases/test_places.py",
+    "training/test_prior.py",
+    "daemon/test_jobs.py",
+    "training/test_adapt.py",
+    "training/test_prepare.py",
+    "daemon/test_chaos.py",
+    "daemon/test_page_browser.py",
+    "daemon/test_adapt_job.py",
+    "cases/test_sound.py",
+    "test_end_to_end.py",
+    "test_bad_input.py",
+    "training/test_experiments.py",
+    "hosts/test_resolve_ends.py",
+    "hosts/test_resolve_plugin.py",
+    "hosts/test_nuke_ends.py",
+    "demo/test_run.py",
+    "test_file_formats.py",
+    "training/test_trainer.py",
+    "training/test_privacy.py",
+    "speech/test_train_speech.py",
+    "daemon/test_edit_jobs.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to the workers in the order of `pytest_collection_modifyitems`; by itself the plug-in for
+    several workers begins with those that hold many tests, and ends with those that hold few long ones.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one of them at the end."""
+    order = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def _shared_folder(name: str) -> Path:

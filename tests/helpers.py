@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,11 +23,16 @@ from visualdub.demo.run import portrait_picture
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.track import Track
 from visualdub.media.movie_writer import AudioSource, MovieWriter, picture_info, rgb_frame
+from visualdub.media.source import open_source
 from visualdub.media.square import square_scale
+from visualdub.media.yuv import frame_rgb
 from visualdub.speech.style import SpeechStyle
+from visualdub.timing import FrameRange
 
 WINDOW, SIZE = 5, 256
+HEIGHT = 376  # pixels of the speaking portrait
 Pictures = list[NDArray[np.uint8]]
+DRAWN: Pictures = []  # of the speaking portrait, from its first on
 
 
 def write_flat_renderer(path: Path) -> None:
@@ -144,16 +150,27 @@ def portrait_motion(frame_count: int) -> Motion:
 
 
 def portrait_pictures(
-    frame_count: int, height: int = 376, motion: Motion | None = None
+    frame_count: int, height: int = HEIGHT, motion: Motion | None = None
 ) -> list[NDArray[np.uint8]]:
     """Pictures of the speaking portrait, 320 x 376 by default; every width and height is even.
 
-    motion: of `frame_count` frames, in place of `portrait_motion`.
+    motion: of `frame_count` frames, in place of `portrait_motion`. Pictures of the default size and motion
+    are drawn once in a process.
     """
+    if motion is not None or height != HEIGHT:
+        return _drawn(height, motion or portrait_motion(frame_count))
+    if len(DRAWN) < frame_count:
+        whole, first = portrait_motion(frame_count), len(DRAWN)
+        rest = Motion(*(values[first:] for values in (whole.jaw, whole.expression, whole.turn, whole.shift)))
+        DRAWN.extend(_drawn(height, rest))
+    return [picture.copy() for picture in DRAWN[:frame_count]]
+
+
+def _drawn(height: int, motion: Motion) -> Pictures:
     rgb = portrait_picture()
     width = round(rgb.shape[1] * height / rgb.shape[0] / 2) * 2
     small = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return list(Portrait(small, "portrait").frames(motion or portrait_motion(frame_count)))
+    return list(Portrait(small, "portrait").frames(motion))
 
 
 def write_movie(
@@ -165,6 +182,23 @@ def write_movie(
         for i, picture in enumerate(pictures):
             writer.write(rgb_frame(picture, info.image, i))
     return path
+
+
+def planes_of(path: Path | str, frames: FrameRange | None = None) -> list[list[NDArray[Any]]]:
+    """The samples of every frame of a movie, plane by plane."""
+    with open_source(Path(path)) as source:
+        return [[np.array(plane) for plane in frame.planes] for frame in source.frames(frames)]
+
+
+def lumas_of(path: Path | str) -> list[NDArray[Any]]:
+    """The first plane of every frame of a movie."""
+    return [planes[0] for planes in planes_of(path)]
+
+
+def rgb_of(path: Path, frames: FrameRange | None = None) -> Pictures:
+    """Every frame of a movie as R'G'B', (H, W, 3)."""
+    with open_source(path) as source:
+        return [frame_rgb(frame) for frame in source.frames(frames)]
 
 
 def squeezed(pictures: Pictures, aspect: Fraction) -> Pictures:

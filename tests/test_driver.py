@@ -23,7 +23,7 @@ from visualdub.dub import (
     track_shot,
 )
 from visualdub.edit import DialogueCue, plan_shot
-from visualdub.face.tracker import track_clip
+from visualdub.face.tracker import cached_track
 from visualdub.measure.drawn_occluders import microphone_sprite, paste
 from visualdub.measure.mouth import correlation
 from visualdub.media.audio import read_audio
@@ -59,7 +59,7 @@ def spoken(
 def test_the_mouth_does_what_the_driver_does(
     scene: tuple[TrackedShot, Actor], demo_clip: Path, driver: DriverMouth
 ) -> None:
-    driving = tracked_opening(track_clip(demo_clip))
+    driving = tracked_opening(cached_track(demo_clip)[0])
     gap, notes = spoken(scene, DialogueCue(demo_clip), DrivenMouth(driver, AS_PREDICTED))
     assert correlation(driving[:40], gap) > 0.97
     assert notes[:2] == ["mouth: driven by counting.mp4", "counting.mp4 drives the mouth in 40 of 40 frames"]

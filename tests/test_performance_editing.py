@@ -7,21 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import write_wav
+from helpers import planes_of, write_wav
 
 import visualdub.demo
 from visualdub.cli import run
 from visualdub.media.audio import read_audio
-from visualdub.media.source import open_source, probe
+from visualdub.media.source import probe
 from visualdub.records import read_provenance
 from visualdub.speech.phones import labels_at, phone_labels
 from visualdub.storage import content_hash
 
 SPOKEN = Path(visualdub.demo.__file__).parent / "data" / "counting_en.wav"
-
-
-def planes(path: Path) -> list[list[np.ndarray]]:
-    return [[np.asarray(p) for p in f.planes] for f in open_source(path).frames()]
 
 
 def changed(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[int]:
@@ -70,7 +66,7 @@ def test_the_performance_is_the_shots(take: Path, talking: Path) -> None:
 @pytest.mark.slow
 def test_read_back_it_is_the_same_dub(take: Path, talking: Path, flat_actor: Path, tmp_path: Path) -> None:
     assert dub(talking, flat_actor, tmp_path / "again.mkv", "--use-performance", take / "take.json") == 0
-    assert changed(planes(take / "out.mkv"), planes(tmp_path / "again.mkv")) == []
+    assert changed(planes_of(take / "out.mkv"), planes_of(tmp_path / "again.mkv")) == []
     assert probe(tmp_path / "again.mkv").has_audio
     record = read_provenance(tmp_path / "again.mkv")
     assert (record.performance, record.performance_hash) == ("take.json", content_hash(take / "take.json"))
@@ -89,7 +85,7 @@ def test_an_edited_frame_is_seen(take: Path, talking: Path, flat_actor: Path, tm
     for name, source in (("as_it_is.mkv", take / "take.json"), ("wider.mkv", tmp_path / "wider.json")):
         args = ("--use-performance", source, "--no-watermark")  # the mark names the performance
         assert dub(talking, flat_actor, tmp_path / name, *args) == 0
-        plain.append(planes(tmp_path / name))
+        plain.append(planes_of(tmp_path / name))
     found = changed(*plain)
     assert 20 in found and set(found) <= set(range(18, 23))  # colour and light are matched over a few frames
 

@@ -26,7 +26,7 @@ from visualdub.demo.portrait import Motion
 from visualdub.demo.run import ENGLISH
 from visualdub.dub import dialogue_performance, shot_audio, track_shot
 from visualdub.edit import DialogueCue, plan_shot
-from visualdub.face.tracker import track_clip
+from visualdub.face.tracker import cached_track
 from visualdub.media.audio import read_audio
 from visualdub.media.source import open_source, probe
 from visualdub.records import read_provenance
@@ -70,7 +70,7 @@ def test_a_second_face_is_not_dubbed_with_the_cached_track_of_the_first(tmp_path
         picture[-b.shape[0] :, wide : wide + b.shape[1]] = b
         pictures.append(picture)
     clip = write_movie(tmp_path / "two.mkv", pictures)
-    actor = write_flat_actor(tmp_path / "flat.actor", track_clip(clip))
+    actor = write_flat_actor(tmp_path / "flat.actor", cached_track(clip)[0])
     columns = []
     for face in (0, 1):
         out, matte = tmp_path / f"out{face}.mkv", tmp_path / f"matte{face}.mkv"
@@ -87,7 +87,7 @@ def test_a_second_face_is_not_dubbed_with_the_cached_track_of_the_first(tmp_path
 def test_part_of_a_delivered_clip_keeps_its_place_and_its_size(demo_clip: Path, tmp_path: Path) -> None:
     """H.264 with frames out of order, of which frames 30 to 41 are dubbed."""
     part, out = FrameRange(30, 42), tmp_path / "out.mkv"
-    actor = write_flat_actor(tmp_path / "flat.actor", track_clip(demo_clip, part))
+    actor = write_flat_actor(tmp_path / "flat.actor", cached_track(demo_clip, frames=part)[0])
     wav = write_wav(tmp_path / "new.wav", 2.0)
     vdub("dub", demo_clip, "--dialogue", wav, "--actor", actor, "--frames", part, "-o", out)
     source, written = luma(demo_clip)[30:42], luma(out)
@@ -124,7 +124,7 @@ def test_a_frame_drawn_alone_is_drawn_with_its_neighbours_in_view(tmp_path: Path
     jaw = np.full(13, 0.14)
     jaw[6] = 0.0
     clip = write_movie(tmp_path / "one_closed.mkv", portrait_pictures(13, motion=still_head(jaw)))
-    actor = write_flat_actor(tmp_path / "mean.actor", track_clip(clip), write_mean_renderer)
+    actor = write_flat_actor(tmp_path / "mean.actor", cached_track(clip)[0], write_mean_renderer)
     wav, together, alone = write_wav(tmp_path / "new.wav", 0.5), tmp_path / "all.mkv", tmp_path / "alone.mkv"
     common, matte = ("dub", clip, "--dialogue", wav, "--actor", actor), tmp_path / "matte.mkv"
     vdub(*common, "--performance", tmp_path / "all.json", "-o", together)
@@ -148,7 +148,7 @@ def test_background_inside_the_mask_keeps_its_pixels(tmp_path: Path) -> None:
     Only the left side is looked at: in the right one the segmentation believes to see a shoulder.
     """
     pictures = portrait_pictures(4)
-    landmarks = track_clip(write_movie(tmp_path / "whole.mkv", pictures)).landmarks[:, :468, :2]
+    landmarks = cached_track(write_movie(tmp_path / "whole.mkv", pictures))[0].landmarks[:, :468, :2]
     grey = np.full(pictures[0].shape, 128, np.uint8)
     face = []
     for points in landmarks:
@@ -157,7 +157,7 @@ def test_background_inside_the_mask_keeps_its_pixels(tmp_path: Path) -> None:
         face.append(cv2.fillConvexPoly(np.zeros(grey.shape[:2], np.uint8), hull, 1).astype(bool))
     narrow = [np.where(f[..., None], p, grey) for f, p in zip(face, pictures, strict=True)]
     clip = write_movie(tmp_path / "narrow.mkv", narrow)
-    actor = write_flat_actor(tmp_path / "mean.actor", track_clip(clip), write_mean_renderer)
+    actor = write_flat_actor(tmp_path / "mean.actor", cached_track(clip)[0], write_mean_renderer)
     out = ("-o", tmp_path / "out.mkv", "--matte", tmp_path / "matte.mkv")
     vdub("reenact", clip, "--actor", actor, "--frames", "0:4", *out)
     chin = int(landmarks[0, 152, 0])
@@ -173,7 +173,7 @@ def test_pixels_cross_fade_beside_frames_that_pass_through(tmp_path: Path) -> No
     motion = portrait_motion(80)
     still = replace(motion, jaw=np.where(np.arange(80) < 20, motion.jaw, 0.0), turn=np.zeros((80, 3)))
     clip = write_movie(tmp_path / "rests.mkv", portrait_pictures(80, motion=still))
-    actor = write_flat_actor(tmp_path / "flat.actor", track_clip(clip))
+    actor = write_flat_actor(tmp_path / "flat.actor", cached_track(clip)[0])
     wav = write_wav(tmp_path / "new.wav", 1.0)
     out, matte, take = tmp_path / "out.mkv", tmp_path / "matte.mkv", tmp_path / "take.json"
     vdub("dub", clip, "--dialogue", wav, "--actor", actor, "-o", out, "--matte", matte, "--performance", take)
@@ -194,7 +194,7 @@ def test_the_recorded_box_holds_the_watermark_of_every_frame(tmp_path: Path) -> 
     shift = np.column_stack([np.linspace(-20, 20, 20), np.linspace(12, -12, 20)])
     pictures = portrait_pictures(20, height=600, motion=replace(portrait_motion(20), shift=shift))
     clip = write_movie(tmp_path / "moving.mkv", pictures)
-    actor = write_flat_actor(tmp_path / "flat.actor", track_clip(clip))
+    actor = write_flat_actor(tmp_path / "flat.actor", cached_track(clip)[0])
     out, matte = tmp_path / "out.mkv", tmp_path / "matte.mkv"
     vdub("reenact", clip, "--actor", actor, "--frames", "0:20", "-o", out, "--matte", matte)
     touched = luma(matte).any(0)

@@ -9,22 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import write_movie
+from helpers import rgb_of, write_movie
 from numpy.typing import NDArray
 
 from visualdub.cli import run
-from visualdub.media.source import open_source
 from visualdub.media.transfer import transfer_function
-from visualdub.media.yuv import frame_rgb
 
 CURVE = transfer_function(1)
 SHARE, CODES = 0.3, 3.0  # how far the mouth's mean code may be from the face's
 AROUND = 25  # pixels around the mouth that count as face
-
-
-def pictures(path: Path) -> list[NDArray[np.uint8]]:
-    with open_source(path) as source:
-        return [frame_rgb(f) for f in source.frames()]
 
 
 def dub(clip: Path, dialogue: Path, actor: Path, out: Path) -> list[str]:
@@ -41,7 +34,7 @@ def mouth_and_face(clip: Path, out: Path) -> NDArray[np.float64]:
     """
     rows = []
     for plate, done, matte in zip(
-        pictures(clip), pictures(out), pictures(out.with_suffix(".matte.mkv")), strict=True
+        rgb_of(clip), rgb_of(out), rgb_of(out.with_suffix(".matte.mkv")), strict=True
     ):
         drawn = matte[..., 0] == 255
         if not drawn.any():
@@ -83,7 +76,7 @@ def test_a_face_under_a_gel(
     gain = np.array(gel, np.float32)
     lit = [
         np.rint(255 * CURVE.from_linear(CURVE.to_linear(p.astype(np.float32) / 255) * gain)).astype(np.uint8)
-        for p in pictures(demo_clip)[60:80]
+        for p in rgb_of(demo_clip)[60:80]
     ]
     clip, out = write_movie(tmp_path / "gel.mkv", lit), tmp_path / "out.mkv"
     dub(clip, case("fade_dark_gel") / "fr2.wav", demo_actor, out)

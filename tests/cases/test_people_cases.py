@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visualdub.cli import run
-from visualdub.face.tracker import track_clip
+from visualdub.face.tracker import cached_track
 from visualdub.media.source import open_source
 
 Case = Callable[[str], Path]
@@ -69,7 +69,7 @@ def test_no_jaw_swells_beside_a_punch_in(case: Case, demo_actor: Path) -> None:
         np.ptp(covered[CUT - 5 : CUT]) < 0.02 * covered[0]
         and np.ptp(covered[CUT : CUT + 5]) < 0.02 * covered[CUT]
     )
-    track = track_clip(folder / "p_punch.mp4")
+    track = cached_track(folder / "p_punch.mp4")[0]
     assert track.cuts == (CUT,)
     mesh = track.model.vertices(track.identity, track.jaw, track.expression) @ track.rotation.transpose(
         0, 2, 1

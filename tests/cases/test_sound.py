@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -34,9 +35,9 @@ WORDS = {  # 0.35 s of a recording that counts, from seconds on
 
 
 def dub(clip: Path, dialogue: Path, actor: Path, output: Path, *options: str) -> int:
-    """The exit status of a dub."""
-    args = ["dub", str(clip), "--dialogue", str(dialogue), "--actor", str(actor), "-o", str(output), *options]
-    return run(args)
+    """The exit status of a dub that draws a few frames and has all of the sound."""
+    named = ["--dialogue", str(dialogue), "--actor", str(actor), "-o", str(output)]
+    return run(["dub", str(clip), *named, "--only", "0:3", *options])
 
 
 def without_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,9 +203,14 @@ def test_samples_that_are_no_numbers_are_refused_before_tracking(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.35, 2.0, 20.0, 100.0])
-@pytest.mark.parametrize("noise", [0.0, 1e-3])
-@pytest.mark.parametrize("name", ["two", "un"])
+@pytest.mark.parametrize(
+    ("name", "noise", "seconds"),
+    [
+        *product(("two", "un"), (0.0, 1e-3), (0.35, 2.0, 20.0)),
+        ("two", 0.0, 100.0),
+        ("un", 1e-3, 100.0),
+    ],
+)
 def test_a_single_word_is_heard_in_any_length_of_silence(name: str, seconds: float, noise: float) -> None:
     recording, start_s = WORDS[name]
     first = round(start_s * AUDIO_RATE)

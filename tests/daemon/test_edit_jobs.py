@@ -8,16 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from daemon_helpers import client_of, running, short_folder
-from helpers import write_wav
+from helpers import lumas_of, write_wav
 from otio_text import clip, media, timeline, track, write
 
 from daemon.config import Config
 from visualdub.cli import run
 from visualdub.demo.run import FRENCH
-from visualdub.media.source import open_source
 from visualdub.wire import Client, Refused
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
@@ -56,11 +54,6 @@ def edit_of(path: Path, *shots: dict[str, Any], voice: Path) -> Path:
     return write(path, timeline(track(*shots), track(shot("new", voice, 0, 40), kind="Audio", name="new")))
 
 
-def pictures(path: Path) -> list[Any]:
-    with open_source(path) as source:
-        return [np.array(frame.planes[0]) for frame in source.frames()]
-
-
 def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.mkv"
     shutil.copyfile(suite.clip, elsewhere)
@@ -81,7 +74,7 @@ def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> 
     arguments = ["dub", str(edit), "-o", str(tmp_path / "direct"), "--actor", str(suite.actor)]
     assert run([*arguments, "--dialogue-track", "new"]) == 0
     (direct,) = (tmp_path / "direct" / "shots").glob("0001*.mkv")
-    for ours, theirs in zip(pictures(Path(first["movie"])), pictures(direct), strict=True):
+    for ours, theirs in zip(lumas_of(Path(first["movie"])), lumas_of(direct), strict=True):
         assert abs(ours.astype(int) - theirs).max() < 40 and (ours == theirs).mean() > 0.99  # another mark
     assert edit.read_bytes() == before
     stamp = Path(first["movie"]).stat().st_mtime_ns

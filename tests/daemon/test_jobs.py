@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from daemon_helpers import client_of, running, short_folder, workers_of
-from helpers import portrait_pictures, write_movie, write_wav
+from helpers import planes_of, portrait_pictures, write_movie, write_wav
 from numpy.typing import NDArray
 
 from daemon.config import Config
@@ -63,8 +63,7 @@ def first(studio: Studio) -> dict[str, Any]:
 
 
 def content(path: Path) -> list[NDArray[np.generic]]:
-    with open_source(path) as source:
-        return [plane.copy() for frame in source.frames() for plane in frame.planes]
+    return [plane for planes in planes_of(path) for plane in planes]
 
 
 def same(a: list[NDArray[np.generic]], b: list[NDArray[np.generic]]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import portrait_pictures, write_movie
+from helpers import planes_of, portrait_pictures, write_movie
 from otio_text import clip, gap, media, span, timeline, track, warp, write
 from scipy.io import wavfile
 
@@ -22,7 +22,6 @@ from visualdub.edit.plan import original_key
 from visualdub.edit.reading import read_edit
 from visualdub.edit.shot import DialogueCue, plan_shot
 from visualdub.media.audio import read_audio
-from visualdub.media.source import open_source
 from visualdub.records import read_provenance
 from visualdub.timing import FrameRange
 
@@ -55,11 +54,6 @@ def cut(folder: Path, *shots: dict[str, Any], clicks: list[int], until: int | No
     return write(folder / "cut.otio", timeline(track(*shots), track(sound, kind="Audio", name="new")))
 
 
-def pictures(path: Path, frames: FrameRange | None = None) -> list[list[np.ndarray[Any, Any]]]:
-    with open_source(path) as source:
-        return [[np.array(p) for p in f.planes] for f in source.frames(frames)]
-
-
 def test_an_edit_is_dubbed_in_place_and_resumes(
     talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +75,7 @@ def test_an_edit_is_dubbed_in_place_and_resumes(
         assert reference is not None and original_key(dubbed.clips[number]) == "DEFAULT_MEDIA"
         movie = Path(reference["url"])
         assert reference["avail"] == [first, count, RATE]
-        drawn, plate = pictures(movie), pictures(talking, FrameRange(first, first + count))
+        drawn, plate = planes_of(movie), planes_of(talking, FrameRange(first, first + count))
         assert len(drawn) == count and all((d[0] != p[0]).any() for d, p in zip(drawn, plate, strict=True))
         assert all((d[0][:40] == p[0][:40]).all() for d, p in zip(drawn, plate, strict=True))
         own = [c - at * 1920 for c in clicks if at * 1920 <= c < (at + count) * 1920]
@@ -112,8 +106,8 @@ def test_a_reverse_is_baked_on_a_track_above(talking: Path, flat_actor: Path, tm
     reference = baked.reference()
     assert reference is not None
     movie = Path(reference["url"])
-    plates = [pictures(talking, FrameRange(n, n + 1))[0] for n in (15, 14, 13, 12, 11, 10)]
-    for k, (drawn, plate) in enumerate(zip(pictures(movie), plates, strict=True)):
+    plates = [planes_of(talking, FrameRange(n, n + 1))[0] for n in (15, 14, 13, 12, 11, 10)]
+    for k, (drawn, plate) in enumerate(zip(planes_of(movie), plates, strict=True)):
         assert (drawn[0][:40] == plate[0][:40]).all()
         assert (drawn[0] != plate[0]).any() == (k not in (3, 4)), k  # source frames 12 and 11 are marked
     assert heard(movie) == [0, 6 * 1920 - 1]
@@ -153,7 +147,7 @@ def test_two_people_of_a_shot_speak_and_both_are_heard(
     assert run([*arguments, "--dialogue-track", "dub"]) == 0
     dubbed = out / "shots" / "0001_pair.mkv"
     assert heard(dubbed) == [1000, 9000]
-    for drawn, plate in zip(pictures(dubbed), pictures(movie), strict=True):
+    for drawn, plate in zip(planes_of(dubbed), planes_of(movie), strict=True):
         changed = drawn[0] != plate[0]
         assert changed[:, :320].any() and changed[:, 320:].any() and not changed[:40].any()
     people = read_provenance(dubbed).people

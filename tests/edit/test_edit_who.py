@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import portrait_pictures, write_flat_actor, write_movie
+from helpers import portrait_pictures, rgb_of, write_flat_actor, write_movie
 from numpy.typing import NDArray
 from otio_text import clip, media, timeline, track, write
 from PIL import Image
@@ -25,8 +25,6 @@ from visualdub.edit.who import Enrolled, People, Sound, Unclear, decide, looks_o
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.tracker import cached_track
-from visualdub.media.source import open_source
-from visualdub.media.yuv import frame_rgb
 from visualdub.timing import FrameRange
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
@@ -156,7 +154,7 @@ def test_the_sound_that_the_edit_plays_beside_a_mute_shot_tells_too(scene: Path,
     rate, words = wavfile.read(scene / "own.wav")
     late = np.concatenate([np.zeros(rate // 2, words.dtype), words])
     wavfile.write(tmp_path / "production.wav", rate, late)
-    pictures = write_movie(tmp_path / "silent.mkv", frames_of(scene / "both.mkv"))
+    pictures = write_movie(tmp_path / "silent.mkv", rgb_of(scene / "both.mkv", FrameRange(0, COUNT)))
     shot = clip("silent", 10, 60, RATE, reference=media(str(pictures), 0, COUNT, RATE))
     production = clip("p", 22.5, 60, RATE, reference=media(str(tmp_path / "production.wav"), 0, 100, RATE))
     new = clip("n", 0, 60, RATE, reference=media(str(scene / "other.wav"), 0, COUNT, RATE))
@@ -168,11 +166,6 @@ def test_the_sound_that_the_edit_plays_beside_a_mute_shot_tells_too(scene: Path,
     assert heard == Sound(tmp_path / "production.wav", 0.5)
     (found,) = decide(plan, enrolled).shots
     assert roles(found) == [("anna", None)] and "fits the original sound" in found.notes[-1]
-
-
-def frames_of(path: Path) -> Pictures:
-    with open_source(path) as source:
-        return [frame_rgb(f) for f in source.frames(FrameRange(0, COUNT))]
 
 
 def planned(scene: Path, folder: Path, cast: Cast, names: tuple[str, ...] = ("new",)) -> EditPlan:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import write_flat_actor, write_wav
+from helpers import lumas_of, write_flat_actor, write_wav
 from numpy.typing import NDArray
 from tiny_model import TINY, TINY_VERTICES, tiny_model
 
@@ -38,11 +38,6 @@ register_face_model(TINY, tiny_model)
 def tracks(talking: Path) -> tuple[Track, Track]:
     """The same clip tracked with the tiny model and with the built-in one."""
     return track_clip(talking, model=TINY), track_clip(talking)
-
-
-def first_planes(path: Path) -> list[NDArray[np.generic]]:
-    with open_source(path) as source:
-        return [f.planes[0] for f in source.frames()]
 
 
 def _opening(track: Track) -> NDArray[np.float64]:
@@ -132,7 +127,7 @@ def test_a_dub_with_it_draws_the_mouth_and_nothing_else(
     report = dub_shot(shot, write_wav(tmp_path / "new.wav", 1.2), actor, output)
     assert report.drawn == report.frames == 40
     assert read_provenance(output.path).actor == "tiny" and actor.record.face_model == TINY
-    source, dubbed, matte = (first_planes(p) for p in (talking, output.path, tmp_path / "matte.mkv"))
+    source, dubbed, matte = (lumas_of(p) for p in (talking, output.path, tmp_path / "matte.mkv"))
     for a, b, m in zip(source, dubbed, matte, strict=True):
         np.testing.assert_array_equal(a[m == 0], b[m == 0])
     lips = tiny.landmarks[12, [13, 14, 61, 291, 17, 152], :2].astype(int)

@@ -6,11 +6,9 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from helpers import write_wav
+from helpers import lumas_of, write_wav
 from resolve_double import LineObject, PoolObject, Program, ResolveObject, free_21_1
 from resolve_editing import add_clip, add_line
 from resolve_surface import methods_of
@@ -18,7 +16,6 @@ from resolve_surface import methods_of
 from visualdub.cli import run
 from visualdub.install import System, host_named
 from visualdub.install.files import install
-from visualdub.media.source import open_source
 
 PRELUDE = Path(__file__).with_name("resolve_prelude.lua")
 
@@ -69,11 +66,6 @@ def test_the_entry_of_lua_without_a_timeline_leaves_the_reason(luajit: str, tmp_
 # ---- export, command, import -------------------------------------------------------------------------------
 
 
-def pictures(path: str) -> list[Any]:
-    with open_source(Path(path)) as source:
-        return [np.array(frame.planes[0]) for frame in source.frames()]
-
-
 @pytest.mark.slow
 def test_a_timeline_goes_out_and_comes_back_dubbed(
     talking: Path, flat_actor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -101,7 +93,7 @@ def test_a_timeline_goes_out_and_comes_back_dubbed(
         movie = item.GetMediaPoolItem().GetClipProperty("File Path")
         assert (item.GetStart(False) - 90000, item.GetDuration(False)) == (start, length)
         assert Path(movie).parent == folder / "shots" and item.GetLeftOffset(False) == 0
-        assert len(pictures(movie)) == length
+        assert len(lumas_of(movie)) == length
     assert run(["edit", "undo", str(folder / "cut.otio")]) == 0
     assert (folder / "cut.otio").read_bytes() == original == exported.read_bytes()
     assert before != program.project.as_bytes()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from helpers import lumas_of
 from resolve_double import LineObject, Program, ResolveObject, free_21_0, free_21_1, studio
 from resolve_editing import add_clip, add_line
 from resolve_scene import (
@@ -29,7 +29,6 @@ from resolve_scene import (
 
 from plugin_resolve.session import run
 from visualdub.cli import run as vdub
-from visualdub.media.source import open_source
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 pytestmark = pytest.mark.slow
@@ -57,11 +56,6 @@ def new(edition: Callable[[], Program]) -> Program:
     return program
 
 
-def pictures(path: str) -> list[Any]:
-    with open_source(Path(path)) as source:
-        return [np.array(frame.planes[0]) for frame in source.frames()]
-
-
 @pytest.mark.parametrize("edition", [studio, free_21_0])
 def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) -> None:
     program = fill(new(edition), suite, (0, 5, 6), (8, 20, 5))
@@ -78,7 +72,7 @@ def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) 
     ]
     for clip in (first, second):
         media = program.project.media_of(clip.media)
-        assert media is not None and len(pictures(media.path)) == media.frames == clip.duration
+        assert media is not None and len(lumas_of(media.path)) == media.frames == clip.duration
         assert Path(media.path).suffix == ".mov"
     marks = program.line.markers
     assert sorted(marks) == ["0", "8"] and all(m["color"] == "Green" for m in marks.values())
@@ -211,7 +205,7 @@ def test_every_edition_and_the_command_give_the_same_frames(suite: Suite, tmp_pa
         assert window.said == ["2 dubbed. "]
         clips = program.line.of_kind("video")[0].clips
         shown = [program.project.media_of(c.media) for c in clips]
-        movies[program.project.name] = [p for m in shown if m is not None for p in pictures(m.path)]
+        movies[program.project.name] = [p for m in shown if m is not None for p in lumas_of(m.path)]
     program = fill(new(free_21_1), suite, *shots)  # its menu: File > Export
     resolve, exported = ResolveObject(program, ""), tmp_path / "cut.otio"
     assert LineObject(program, program.project.line).Export(
@@ -220,7 +214,7 @@ def test_every_edition_and_the_command_give_the_same_frames(suite: Suite, tmp_pa
     arguments = ["--for", "resolve", "--dialogue-track", DIALOGUE, "--actor", str(suite.actor)]
     assert vdub(["dub", str(exported), *arguments, "-o", str(tmp_path / "out")]) == 0
     found = sorted((tmp_path / "out" / "shots").glob("*.mov"))
-    movies["command"] = [p for path in found for p in pictures(str(path))]
+    movies["command"] = [p for path in found for p in lumas_of(str(path))]
     first, *others = movies.values()
     assert len(first) == 8
     for other in others:

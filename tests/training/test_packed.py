@@ -24,7 +24,7 @@ from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
-from visualdub.face.tracker import track_clip
+from visualdub.face.tracker import cached_track
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
 from visualdub.timing import FrameRange
@@ -41,7 +41,7 @@ def _source(clip: Path, name: str, listed_ms: float | None = None) -> Source:
 
 @pytest.fixture(scope="module")
 def track(talking: Path) -> Track:
-    return track_clip(talking)
+    return cached_track(talking)[0]
 
 
 @pytest.fixture(scope="module")

@@ -36,16 +36,16 @@ def test_the_perceptual_loss_of_some_windows_weighs_as_much_as_of_all() -> None:
     alone.
     """
 
-    def losses(share: float) -> list[float]:
+    def losses(share: float, steps: int) -> list[float]:
         trainer = tiny_trainer(
             losses=LossConfig(crop=32, perceptual_share=share), learning_rate=1e-9, texture_rate=1e-9
         )
-        return [trainer.step(0.0)["perceptual"] for _ in range(160)]
+        return [trainer.step(0.0)["perceptual"] for _ in range(steps)]
 
-    whole, some = losses(1.0), losses(0.25)
-    assert 0.12 < sum(x > 0 for x in some) / 160 < 0.4 and min(whole) > 0
+    whole, some = losses(1.0, 24), losses(0.25, 96)
+    assert 0.12 < sum(x > 0 for x in some) / 96 < 0.4 and min(whole) > 0
     assert max(some) == pytest.approx(4 * max(whole), rel=0.3)
-    assert sum(some) == pytest.approx(sum(whole), rel=0.4)
+    assert sum(some) / 96 == pytest.approx(sum(whole) / 24, rel=0.4)
 
 
 @pytest.mark.slow
