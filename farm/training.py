@@ -93,13 +93,14 @@ def _check(asked: TrainingBundle) -> None:
 def _fill(partial: Path, asked: TrainingBundle) -> Path:
     copies = Copies(partial / "inputs", asked.in_place)
     clips = [copies.clips(folder, CLIPS) for folder in asked.clips]
-    start = asked.training.prior and copies.file(asked.training.prior, TRAINING)
+    prior = asked.training.prior
+    start = None if prior is None else copies.file(prior, TRAINING)
     validation = asked.packing.validation
     listed = validation and Path(validation).is_file() and copies.file(Path(validation), TRAINING)
     roots = {INPUTS: partial / "inputs", **copies.roots}
     people = validation and (_parameter(listed, roots) if listed else validation)
     pack = _pack(asked.packing, [_parameter(c, roots) for c in clips], people)
-    train = _train(asked.training, start and _parameter(start, roots))
+    train = _train(asked.training, None if start is None else _parameter(start, roots))
     frames = len(_movies(asked.clips)) * asked.packing.frames
     steps = _steps(asked, pack, train, frames)
     title = f"Visual Dub prior of {', '.join(c.name for c in asked.clips)}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from farm_helpers import Run, Suite, bundle_of, frame_hashes
+from PIL import Image
 
 import farm.pieces
 from farm import tasks
@@ -189,6 +190,9 @@ def test_a_shot_without_a_face_is_kept_with_its_reason(run: Run, monkeypatch: py
         ("keep", "no face is usable"),
         ("dub", ""),
     ]
+    with Image.open(run.output / "pictures" / "0001_a.jpg") as picture:
+        shown = np.asarray(picture)[10:100, 20:110]
+    assert shown.std() > 10  # a frame of its media, which are in the bundle
 
 
 def test_a_job_of_another_version_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
