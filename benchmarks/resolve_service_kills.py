@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "hosts")]
@@ -73,6 +74,7 @@ def dub(material: Material, kill: Callable[[Any], None] | None) -> tuple[Any, An
 
     from plugin_resolve import service as plugin_service
     from plugin_resolve.session import run
+    from visualdub.wire import BridgeClient
 
     program = studio()
     add_line(program)
@@ -85,21 +87,17 @@ def dub(material: Material, kill: Callable[[Any], None] | None) -> tuple[Any, An
     plugin = material.folder / "plugin"
     plugin.mkdir(exist_ok=True)
     window = Answers(material.folder / "dubs", [(DUB, {"dialogue_track": DIALOGUE})], str(material.actor))
-    plain = plugin_service.BridgeClient
-    bridges: list[Any] = []
+    bridges: list[BridgeClient] = []
 
-    def connect(*given: Any, **more: Any) -> Any:
-        bridges.append(plain(*given, **more))
+    def connect(*given: Any, **more: Any) -> BridgeClient:
+        bridges.append(BridgeClient(*given, **more))
         if len(bridges) == 1 and kill is not None:
             kill(bridges)
         return bridges[-1]
 
-    plugin_service.BridgeClient = connect  # type: ignore[assignment,misc]
     started = time.monotonic()
-    try:
+    with patch.object(plugin_service, "BridgeClient", connect):
         run(program.scripting(), window, plugin, COMMAND)
-    finally:
-        plugin_service.BridgeClient = plain  # type: ignore[misc]
     seconds = time.monotonic() - started
     if list((plugin / "journals").glob("*.json")):
         return before, "a journal is left", window.said + window.problems, seconds

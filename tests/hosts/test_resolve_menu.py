@@ -138,6 +138,14 @@ def test_the_last_choices_come_back_as_far_as_the_timeline_has_them(tmp_path: Pa
     other = TimelineInfo("line-2", "B", "Show", 0, "25", ("Audio 1",), False)
     there = read_settings(tmp_path, other, ["cy"])
     assert (there.scope, there.dialogue_track, there.actor) == (PLAYHEAD, "Audio 1", "cy")
+    (tmp_path / "settings.json").write_text(
+        json.dumps({"dialogue_track": "Dialogue FR, Music", "actor": str(tmp_path), "ranges": "01:00:00:05"})
+    )
+    several = read_settings(tmp_path, INFO, [])
+    assert (several.dialogue_track, several.ranges) == ("Dialogue FR, Music", "01:00:00:05")
+    assert several.actor == str(tmp_path) and read_settings(tmp_path, other, []).dialogue_track == "Audio 1"
+    write_settings(tmp_path, several)
+    assert read_settings(tmp_path, INFO, []).ranges == ""  # they count once
     (tmp_path / "settings.json").write_text("[nonsense")
     assert read_settings(tmp_path, other, []).actor == ""
 
@@ -236,13 +244,13 @@ def press(name):
 def choose(**values):
     for name, value in values.items():
         window._values[name].set(value)
-window.root.after(100, lambda: (choose(scope="the whole timeline", actor="bob", language="de"), press("Dub")))
+chosen = {"scope": "the whole timeline", "actor": "bob", "language": "de", "ranges": " 01:00:00:05 "}
+window.root.after(100, lambda: (choose(track="Dialogue FR, Bob", **chosen), press("Dub")))
 told.append(window.ask(question)[1].__dict__)
+told.append(window.progress("drawing", 0, 10))
 window.root.after(100, lambda: press("Cancel"))
-frames = 0
-while window.progress("drawing", frames, 10):
-    frames += 1
-told.append(frames > 0)
+while window.progress("drawing", 1, 10):
+    pass
 window.root.after(100, lambda: (choose(actor=NEW_ACTOR, name="cy"), press("Dub")))
 consent = "Cy, today, this film"
 window.root.after(600, lambda: (choose(actor=NEW_ACTOR, name="cy", consent=consent), press("Dub")))
@@ -264,7 +272,8 @@ def test_the_window_asks_shows_progress_and_stops(display: str) -> None:
     told = json.loads(done.stdout)
     assert told[0] == "normal"
     assert (told[1]["scope"], told[1]["actor"], told[1]["language"]) == ("whole", "bob", "de")
-    assert told[2] == "normal" and told[3] is True
+    assert (told[1]["ranges"], told[1]["dialogue_track"]) == ("01:00:00:05", "Dialogue FR, Bob")
+    assert told[2] is True and told[3] == "normal"
     asked = next(t for t in told if isinstance(t, list))
     assert asked == [DUB, "cy", "Cy, today, this film", ""]
     assert told[-2] == "close" and "A new actor needs a name, and who consented" in told[-1]
