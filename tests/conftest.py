@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from common_files import made_once
 
 # Workers of pytest share the cores; a library reads how many threads it may start when it is imported.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -85,20 +86,6 @@ def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of this run that all of its workers share."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
-    """`folder`, which `make` fills for the first worker that asks for it; others wait for it meanwhile."""
-    from visualdub.locks import alone
-
-    mark = folder.with_name(f"{folder.name}.made")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder, None):
-        if not mark.is_file():
-            folder.mkdir(exist_ok=True)
-            make(folder)
-            mark.touch()
-    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,7 +28,7 @@ def case(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def demo_actor(demo_clip: Path, common_folder: Path, common_cache: Path) -> Path:
     """The actor of the demo's portrait, whom most cases show, with a renderer that paints flat skin."""
-    from conftest import made_once
+    from common_files import made_once
     from helpers import write_flat_actor
 
     from visualdub.face.tracker import cached_track

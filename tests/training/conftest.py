@@ -13,7 +13,7 @@ def few_people(common_folder: Path, common_cache: Path) -> Path:
     validate, in the folder of their clips.
     """
     import numpy as np
-    from conftest import made_once
+    from common_files import made_once
     from helpers import portrait_pictures, write_movie
 
     from training.data.prepare import Settings, prepare_dataset
