@@ -316,7 +316,10 @@ def _baked_numbers(planned: PlannedShot) -> list[int]:
 
 
 def bake(plan: EditPlan, planned: PlannedShot, path: Path, progress: Progress | None = None) -> Path:
-    """Write the frames that a retimed clip shows, one for each frame of the edit, as a movie without loss."""
+    """Write the frames that a retimed clip shows, one for each frame of the edit, as a movie without loss.
+
+    Its bytes are the same each time: the watermark names what was dubbed by the hash of its file.
+    """
     numbers, rate = _baked_numbers(planned), plan.edit.rate
     assert planned.media.path is not None
     with open_source(planned.media.path, progress) as source:
@@ -324,7 +327,7 @@ def bake(plan: EditPlan, planned: PlannedShot, path: Path, progress: Progress | 
         if plan.edit.start_frame is not None:
             at = plan.edit.start_frame + planned.timeline[0]
             info = replace(info, timecode=shift_timecode("00:00:00:00", at, rate))
-        with MovieWriter(path, info, "ffv1") as writer:
+        with MovieWriter(path, info, "ffv1", exact=True) as writer:
             held = None
             for index, number in enumerate(numbers):
                 if held is None or held.index != number:

@@ -76,7 +76,8 @@ class MovieWriter(FrameSink):
     elsewhere is moved there. "ffv1" keeps every sample in the source's own pixel format; "prores" is 422 HQ
     and "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 4:2:0 in 8 bit, in 10 bit where
     the source is PQ or HLG; "hevc" is 4:2:0 in 10 bit; odd sizes are padded in these two. codec: None is
-    `choose_codec`'s. audio: None writes no sound. carried: None writes no subtitles and no chapters.
+    `choose_codec`'s. audio: None writes no sound. carried: None writes no subtitles and no chapters. exact: the
+    same frames give the same bytes; otherwise a Matroska file has an identifier of its own.
 
     Raises `OutputError` where the file cannot be written (the temporary is removed), `InternalError`
     for frames that do not fit and where fewer or more frames came than promised. Any error in the `with`
@@ -91,13 +92,14 @@ class MovieWriter(FrameSink):
         audio: AudioSource | None = None,
         together: Together | None = None,
         carried: CompanionSource | None = None,
+        exact: bool = False,
     ) -> None:
         self.path = Path(path)
         self._info = info
         image = info.image
         self._codec = codec if isinstance(codec, Codec) else choose_codec(self.path, codec, image=image)
         choose_codec(self.path, self._codec.name)
-        self._audio, self._carried = audio, carried
+        self._audio, self._carried, self._exact = audio, carried, exact
         self._target = delivered(image, self._codec.name, self.path)
         self._coded = even_size(self._target, self._codec.name)
         self._hdr = carried_hdr(info, self._target)
@@ -117,6 +119,8 @@ class MovieWriter(FrameSink):
             anamorphic = self._target.sample_aspect != 1
             self._rewritten = muxer == "matroska" and (anamorphic or self._hdr is not None)
             options = {"write_crc32": "0"} if self._rewritten else {}
+            if self._exact:
+                options["fflags"] = "+bitexact"
             self._container = av.open(
                 self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options
             )
