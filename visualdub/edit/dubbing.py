@@ -320,7 +320,10 @@ def _baked_numbers(planned: PlannedShot) -> list[int]:
 
 
 def bake(plan: EditPlan, planned: PlannedShot, path: Path, progress: Progress | None = None) -> Path:
-    """Write the frames that a retimed clip shows, one for each frame of the edit, as a movie without loss."""
+    """Write the frames that a retimed clip shows, one for each frame of the edit, as a movie without loss.
+
+    Its bytes are the same each time: the watermark names what was dubbed by the hash of its file.
+    """
     numbers, rate = _baked_numbers(planned), plan.edit.rate
     assert planned.media.path is not None
     with open_source(planned.media.path, progress) as source:
