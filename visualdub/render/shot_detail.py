@@ -22,8 +22,9 @@ from visualdub.render.detail_frames import DetailFrames, lip_shapes, mouth_trian
 SIGMAS = 1.35, 2.7  # of the bands, in crop pixels
 LEAST_SIGMAS = 1.5, 3.0  # plate pixels, where the plate is coarser
 # Distances of the frames, as `DetailFrames.distances`: up to NEAR both bands are taken from them, at their
-# full contrast; from FAR on only the finest one as it is, and from FARTHEST on nothing.
-NEAR, FAR, FARTHEST = 1.5, 3.5, 9.0
+# full contrast; from FAR on only the finest one, from RESTORED on as soft as the mean of the frames is, and
+# from FARTHEST on nothing.
+NEAR, FAR, RESTORED, FARTHEST = 1.5, 3.5, 6.0, 9.0
 
 
 class ShotDetail:
@@ -87,7 +88,7 @@ class ShotDetail:
             mixture.add(total, seen, float(weights[r]))
         apart = float(self.distances(i) @ weights)
         near, at_all = _falling(apart, NEAR, FAR), _falling(apart, FAR, FARTHEST)
-        return mixture.detail(box, (at_all, near), near)
+        return mixture.detail(box, (at_all, near), _falling(apart, NEAR, RESTORED))
 
 
 def _falling(value: float, full: float, none: float) -> float:
