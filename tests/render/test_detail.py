@@ -191,13 +191,31 @@ def test_frames_that_do_not_fit_quite_are_no_softer_together_than_each() -> None
     box, drawn = Box(0, 0, 90, 60), np.full((60, 90, 3), 128 / 255, np.float32)
     plain, restored = (mixture.detail(box, (1.0, 1.0), r) for r in (0.0, 1.0))
     assert plain is not None and restored is not None
-    soft, sharp = (grey(d.over(drawn, box))[10:-10, 10:-10].std() * 255 for d in (plain, restored))
+    soft, sharp = (
+        grey(replace(d, shape=None).over(drawn, box))[10:-10, 10:-10].std() * 255 for d in (plain, restored)
+    )
     each = (wave - cv2.GaussianBlur(wave, (0, 0), 4.0))[10:-10, 10:-10].std()
     assert soft < 0.7 * each and sharp == pytest.approx(each, rel=0.03)  # 0.67 and 1.00 here
     finest = mixture.detail(box, (1.0, 0.0), 1.0)
     assert finest is not None
-    fine = grey(finest.over(drawn, box))[10:-10, 10:-10].std() * 255
+    fine = grey(replace(finest, shape=None).over(drawn, box))[10:-10, 10:-10].std() * 255
     assert fine == pytest.approx((wave - cv2.GaussianBlur(wave, (0, 0), 2.0))[10:-10, 10:-10].std(), rel=0.03)
+
+
+def test_bands_of_another_shape_are_not_taken() -> None:
+    """On the left both pictures have the same stripes, on the right the frame's are where there are gaps."""
+    x = np.tile(np.arange(160.0), (80, 1))
+    stripes = 0.5 + 0.2 * np.sin(2 * np.pi * x / 20)
+    other = np.where(x < 80, stripes, 1 - stripes)
+    noise = 0.03 * np.random.default_rng(1).standard_normal((80, 160))
+    ones, box = np.ones((80, 160), np.float32), Box(0, 0, 160, 80)
+    drawn = np.repeat(stripes[..., None], 3, -1).astype(np.float32)
+    detail = detail_of(np.repeat((other + noise)[..., None] * 255, 3, -1).astype(np.float32), ones, box)
+    assert detail is not None and detail.shape is not None
+    change = np.abs(detail.over(drawn, box) - drawn)[10:-10]
+    assert change[:, 10:60].mean() > 0.01 and change[:, 100:150].max() < 1e-3
+    anywhere = np.abs(replace(detail, shape=None).over(drawn, box) - drawn)[10:-10]
+    assert anywhere[:, 100:150].mean() > 0.01
 
 
 # ---- which frames ------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps 
 MOST_RESTORED = 2.0  # times that a band of the mean is raised to the contrast that the frames have
 WINDOW = 2.0  # times the coarsest band's width: over what neighbourhood contrasts are compared
 LEAST_ENERGY = 1e-7  # of R'G'B' 0..1, squared; below, there is nothing to restore
+COARSER_BAND = 3.0  # times the coarsest band's width: up to where shapes are compared
+ALIKE = 0.8, 0.98  # agreement of two shapes from which on bands are taken, and from which on wholly
+LEAST_SHAPE = np.float32(2e-5)  # of R'G'B' 0..1, squared; where there is less, there is nothing to compare
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
 
 
@@ -35,17 +38,56 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What is next coarser than the bands: whether two pictures show the same thing at the same place."""
+
+    picture: NDArray[np.float32]  # (h, w) brightness around 0
+    seen: NDArray[np.float32]  # (h, w) 0..1, how much of it is known
+    sigma: float  # plate pixels: it lies between Gaussians of this width and `COARSER_BAND` times it
+
+    def agreement(
+        self, drawn: NDArray[np.float32], where: tuple[slice, slice], gain: float
+    ) -> NDArray[np.float32]:
+        """(h, w) 1 where `drawn` (h, w, 3), the part `where` of this picture, has this shape; 0 where not.
+
+        gain: how much lighter it is. The measure is 2ab / (a² + b²), of both shapes and means around a place.
+        """
+        height, width = drawn.shape[:2]
+        half = max(1, width // 2), max(1, height // 2)
+
+        def smaller(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(cv2.resize(picture, half, interpolation=cv2.INTER_AREA), np.float32)
+
+        seen, sigma = smaller(np.ascontiguousarray(self.seen[where])), self.sigma / 2
+        a = smaller(np.ascontiguousarray(self.picture[where])) * np.float32(gain)
+        b = _shape(smaller(grey(drawn)), seen, sigma)
+        reach = COARSER_BAND * sigma
+        both, each = low_pass(2 * a * b, reach), low_pass(a * a + b * b, reach)
+        alike = (both + LEAST_SHAPE) / (each + LEAST_SHAPE)
+        share = smoothstep((alike - ALIKE[0]) / np.float32(ALIKE[1] - ALIKE[0]))
+        return np.asarray(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _shape(shown: NDArray[np.float32], seen: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """The `Shape.picture` of a brightness (h, w), of what is seen of it."""
+    return _bands(shown, seen, (sigma, COARSER_BAND * sigma))[1]
+
+
+@dataclass(frozen=True)
 class Detail:
     """The bands of detail that go over the drawn picture, the finest first, in plate pixels of `box`."""
 
     box: Box
     bands: tuple[Band, ...]
     level: NDArray[np.float32]  # (3,) mean R'G'B' of the pictures that the bands come from, by their weight
+    shape: Shape | None = None  # what the drawn picture must agree with, place by place; None: with nothing
 
     def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
         """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with these bands in place of its own.
 
-        Their contrast follows the light: it is scaled, channel by channel, by the ratio of the means.
+        Their contrast follows the light: it is scaled, channel by channel, by the ratio of the means. Where
+        the drawn picture has another shape than the frames that they come from, a gap where those have a
+        tooth, it keeps its own bands: theirs would belong elsewhere.
         """
         left, top = max(box.left, self.box.left), max(box.top, self.box.top)
         right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
@@ -59,9 +101,13 @@ class Detail:
         picture = np.ascontiguousarray(drawn[to])
         gain = light_gain(picture, self.bands[0].weight[of], self.level)
         changed, finer = picture.copy(), picture
+        agreed = (
+            np.float32(1) if self.shape is None else self.shape.agreement(picture, of, float(gain.mean()))
+        )
         for band in self.bands:
             low = low_pass(picture, band.sigma)
-            changed += band.weight[of][..., None] * (band.picture[of] * gain - (finer - low))
+            weight = (band.weight[of] * agreed)[..., None]
+            changed += weight * (band.picture[of] * gain - (finer - low))
             finer = low
         out = drawn.copy()
         out[to] = changed
@@ -142,7 +188,8 @@ class Mixture:
             gain = gain.clip(1, MOST_RESTORED) ** np.float32(restored)
             picture = np.where(known[..., None], gain[..., None] * band, np.float32(0))
             bands.append(Band(sigma, picture, weight * np.float32(share)))
-        return Detail(box, tuple(bands), np.asarray(level, np.float32))
+        shape = Shape(_shape(grey(mean), seen, width), seen, width)
+        return Detail(box, tuple(bands), np.asarray(level, np.float32), shape)
 
 
 def _bands(

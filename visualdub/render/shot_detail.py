@@ -21,10 +21,11 @@ from visualdub.render.detail_frames import DetailFrames, lip_shapes, mouth_trian
 
 SIGMAS = 1.35, 2.7  # of the bands, in crop pixels
 LEAST_SIGMAS = 1.5, 3.0  # plate pixels, where the plate is coarser
-# Distances of the frames, as `DetailFrames.distances`: up to NEAR both bands are taken from them, at their
-# full contrast; from FAR on only the finest one, from RESTORED on as soft as the mean of the frames is, and
-# from FARTHEST on nothing.
-NEAR, FAR, RESTORED, FARTHEST = 1.5, 3.5, 6.0, 9.0
+RESTORED = 0.5  # of the contrast that the mean of the frames lost, as a power: all of it costs 0.1 dB
+FAR, FARTHEST = (
+    4.5,
+    9.0,
+)  # `DetailFrames.distances` up to which frames lend all they can, and from which on none
 
 
 class ShotDetail:
@@ -87,13 +88,8 @@ class ShotDetail:
             add_carried(raster, triangles, wanted, found, sizes, total, seen)
             mixture.add(total, seen, float(weights[r]))
         apart = float(self.distances(i) @ weights)
-        near, at_all = _falling(apart, NEAR, FAR), _falling(apart, FAR, FARTHEST)
-        return mixture.detail(box, (at_all, near), _falling(apart, NEAR, RESTORED))
-
-
-def _falling(value: float, full: float, none: float) -> float:
-    """1 up to `full`, 0 from `none` on, and smooth in between."""
-    return float(smoothstep(np.array((none - value) / (none - full), np.float32)))
+        share = float(smoothstep(np.array((FARTHEST - apart) / (FARTHEST - FAR))))
+        return mixture.detail(box, (share, share), RESTORED)
 
 
 def _around(wanted: NDArray[np.bool_], margin: int) -> Box:
