@@ -24,6 +24,8 @@ from visualdub.storage import atomic_path
 OPSET = 17
 SCHEMA = 1  # of inputs, outputs and metadata of renderer.onnx
 PRECISIONS = (FP32, FP16, INT8)
+LEAST_HALVED = 65536  # bytes of a constant that is worth a node of its own
+HALF_RANGE = (-65504.0, 65504.0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def checked_graph(
         traced = _trace(renderer, file)
         model = simplify(file)
         nodes = len(model.graph.node)
-        if precision == FP16:
+        if precision == FP32:
+            keep_in_half(model)
+        elif precision == FP16:
             model = to_float16(model)
         elif precision == INT8:
             model = to_int8(model, windows, tensorrt)
@@ -116,6 +120,24 @@ def simplify(path: Path) -> onnx.ModelProto:
     model.opset_import.extend(kept)
     onnx.checker.check_model(model)
     return model
+
+
+def keep_in_half(model: onnx.ModelProto) -> None:
+    """Keep large constants whose values are whole in half precision, as an actor's texture is, in half
+    precision, in place; a `Cast` gives every runtime the same single precision values that were there.
+    """
+    for initializer in model.graph.initializer:
+        if initializer.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(initializer)
+        half = values.clip(*HALF_RANGE).astype(np.float16)
+        if values.nbytes < LEAST_HALVED or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = initializer.name
+        initializer.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
+        cast = onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(0, cast)
+    onnx.checker.check_model(model)
 
 
 def _trace(renderer: ActorRenderer, path: Path) -> int:

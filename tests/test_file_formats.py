@@ -20,12 +20,14 @@ from format_description import describe, drift, version
 from helpers import write_wav
 
 from visualdub.actor import load_actor
+from visualdub.actor.detail import read_detail, write_detail
 from visualdub.box import Box
 from visualdub.cli import run
 from visualdub.face.track import Track
 from visualdub.face.tracker import track_clip
 from visualdub.media.source import open_source
 from visualdub.records import read_provenance
+from visualdub.render.detail_frames import DetailFrames
 from visualdub.render.runtime import Renderer
 
 FORMATS = Path(__file__).parent / "data" / "formats"
@@ -209,6 +211,29 @@ def test_provenance_6() -> None:
     ]
     assert all(p.consent["who"] == "the test suite" for p in record.people) and record.dialogue == "both.wav"
     assert read_provenance(FORMATS / "dub-5.mkv").people == ()
+
+
+def detail_frames() -> DetailFrames:
+    """Two frames of nobody."""
+    return DetailFrames(
+        pictures=(b"first", b"second"),
+        mesh=np.arange(24, dtype=np.float32).reshape(2, 4, 3) / 16,
+        jaw=np.array([0.05, 0.1]),
+        expression=np.array([[0.5, -1.0, 2.0], [0.25, 0.0, 1.0]]),
+        rotation=np.tile(np.eye(3), (2, 1, 1)),
+        scale=np.array([200.0, 210.0]),
+        source_hash=("feed", "beef"),
+        number=np.array([3, 70]),
+    )
+
+
+def test_detail_1(tmp_path: Path) -> None:
+    """The numbers of an actor's detail frames; the pictures beside them are JPEG."""
+    write_detail(tmp_path, detail_frames())
+    assert_no_drift(tmp_path / "detail" / "frames.npz", "detail", "format", ".npz")
+    shutil.copy(FORMATS / "detail-1.npz", tmp_path / "detail" / "frames.npz")
+    found = read_detail(tmp_path)
+    assert found is not None and found.digest == detail_frames().digest
 
 
 def test_dataset_1() -> None:

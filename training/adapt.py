@@ -28,6 +28,8 @@ from training.data.windows import has_window, hold_out, pick_references, still_w
 from training.prior_file import Prior, check_fits, load_prior
 from training.renderer.sharpening import choose_sharpening_gain
 from training.speech.adapter import source_style
+from visualdub.actor.detail import write_detail
+from visualdub.actor.footage import DetailClip, detail_of
 from visualdub.actor.package import RENDERER, actor_folder, require_package_path, write_package
 from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
@@ -276,6 +278,9 @@ def _package(
     )
     with actor_folder(job.output) as folder:
         write_package(folder, record, track.identity, jaw, expression, _references(job, footage), style)
+        detail = detail_of([DetailClip(f.clip.path, f.track) for f in footage])
+        if detail is not None:
+            write_detail(folder, detail)
         save_network(folder, network)
         for name in (SHEET, LOSSES, CONFIG):
             if (run.folder / name).is_file():

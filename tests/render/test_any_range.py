@@ -14,6 +14,8 @@ from helpers import WINDOW
 from numpy.typing import NDArray
 from onnx import helper
 
+from visualdub.actor.detail import write_detail
+from visualdub.actor.footage import DetailClip, detail_of
 from visualdub.actor.package import RENDERER, Actor, load_actor, seal
 from visualdub.dub import TrackedShot, track_shot
 from visualdub.edit import plan_shot
@@ -102,6 +104,30 @@ def test_every_range_is_the_whole_runs(scene: tuple[TrackedShot, Performance, Ac
         part = list(renderer.frames(wanted))
         assert [f.frame.index for f in part] == list(wanted)
         assert all(same(f, whole[f.frame.index]) for f in part), wanted
+
+
+@pytest.mark.slow
+def test_fine_detail_does_not_depend_on_the_range(
+    scene: tuple[TrackedShot, Performance, Actor], tmp_path: Path
+) -> None:
+    tracked, performance, actor = scene
+    frames = detail_of([DetailClip(tracked.shot.source, tracked.track)])
+    assert frames is not None and len(frames) == 35  # all but the one without a face
+    folder = Path(shutil.copytree(actor.folder, tmp_path / "detailed.actor"))
+    write_detail(folder, replace(frames, source_hash=("another clip",) * len(frames)))
+    seal(folder)
+    detailed = load_actor(folder)
+    renderer = renderer_of((tracked, performance, detailed), UNMARKED)
+    whole = {f.frame.index: f for f in renderer.frames()}
+    for wanted in (FrameRange(14, 15), FrameRange(30, 38)):
+        again = renderer_of((tracked, performance, load_actor(folder)), UNMARKED)
+        assert all(same(f, whole[f.frame.index]) for f in again.frames(wanted)), wanted
+    without = renderer_of((tracked, performance, actor), UNMARKED)
+    turned_off = renderer_of((tracked, performance, detailed), replace(UNMARKED, detail=False))
+    (plain,), (off,) = without.frames(FrameRange(30, 31)), turned_off.frames(FrameRange(30, 31))
+    assert same(plain, off) and not same(plain, whole[30])
+    keys = {r.key(30).options for r in (renderer, without, turned_off)}
+    assert len(keys) == 3
 
 
 def test_source_frames_are_whole_windows_around_the_compositors_reach(

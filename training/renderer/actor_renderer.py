@@ -26,7 +26,10 @@ class ActorRenderer(nn.Module):
         super().__init__()
         self.sharpening_gain = sharpening_gain
         self.network = network
-        self.register_buffer("texture", network.with_uv_embedding(texture).detach().clone())
+        layers = network.with_uv_embedding(texture).detach()
+        if torch.equal(texture.half().float(), texture):  # of a package in half precision
+            layers = layers.half().float()
+        self.register_buffer("texture", layers.clone())
         self.register_buffer("references", view_of(references, network.config).detach().clone())
 
     def forward(self, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:

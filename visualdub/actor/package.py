@@ -29,6 +29,7 @@ from visualdub.storage import require_short_name, sync_below, write_json
 
 if TYPE_CHECKING:
     from visualdub.face.seen import Likeness
+    from visualdub.render.detail_frames import DetailFrames
     from visualdub.render.runtime import Renderer
     from visualdub.speech.style import SpeechStyle
 
@@ -90,6 +91,15 @@ class Actor:
         adaptation; NaN where it knows none. None where the package's texture holds no colours.
         """
         return _load_colours(self.folder / TEXTURE)
+
+    @cached_property
+    def detail_frames(self) -> DetailFrames | None:
+        """Frames of the footage that lend their fine detail, read on first use; None where the package has
+        none. Raises `ActorError` where they cannot be read.
+        """
+        from visualdub.actor.detail import read_detail
+
+        return read_detail(self.folder)
 
 
 # ---- writing -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from visualdub.console import Json, err, out, print_json
+from visualdub.console import Face, Json, err, out, print_json, shown_progress
 from visualdub.errors import BadInput
 
 command = typer.Typer(no_args_is_help=True, help="List, show and forget actors, or withdraw consent.")
@@ -78,6 +78,38 @@ def _plain(value: object) -> str:
     if isinstance(value, list | tuple):
         return "; ".join(_plain(v) for v in value)
     return str(value)
+
+
+@command.command()
+def detail(
+    name: Name,
+    clips: Annotated[
+        list[Path],
+        typer.Argument(metavar="CLIP...", help="Clips that it was adapted on.", show_default=False),
+    ],
+    face: Face = None,
+) -> None:
+    """Keep frames of the actor's footage in the package, whose fine detail the drawn mouth then shows.
+
+    vdub adapt does so by itself; this is for packages of earlier versions. Only frames that the actor was
+    adapted on are kept.
+    """
+    from visualdub.actor.footage import add_detail, footage_of
+    from visualdub.actor.library import find_actor
+    from visualdub.actor.record import load_record
+    from visualdub.face.tracker import cached_track
+
+    path = find_actor(name)
+    record = load_record(path)
+    with shown_progress() as progress:
+        footage = [
+            part
+            for clip in clips
+            for part in footage_of(record, clip, cached_track(clip, face=face, progress=progress)[0])
+        ]
+        frames = add_detail(path, footage, progress)
+    size = sum(len(p) for p in frames.pictures) / 2**20
+    out.print(f"{path}: {len(frames)} frames lend their detail, {size:.1f} MiB")
 
 
 @command.command()

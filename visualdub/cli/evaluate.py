@@ -39,6 +39,7 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.measure.evaluate import evaluate
+    from visualdub.measure.plate import FLOOR
     from visualdub.render.providers import RuntimeChoice
     from visualdub.storage import protect, require_writable, write_json
     from visualdub.timing import MARGIN, FrameRange
@@ -55,6 +56,13 @@ def command(
         table = evaluate(shot, span, person, segment, progress)
     if not table["unseen"]:
         err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")
+    soft = table["reenactment"]["plate"]["soft"]
+    if soft:
+        bands = ", ".join(soft)
+        err.print(
+            f"note: at the clip's own resolution frames {span} have less than {FLOOR:g} of its sharpness"
+            f" around the lips, in these bands: {bands}"
+        )
     if json is not None and str(json) == "-":
         print_json(table)
         return

@@ -31,31 +31,31 @@ class Raster:
         return self.face_index >= 0
 
 
-def _kernel(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
     """`function` as machine code, which is made when it is first called and kept beside this file. Where the
     installation is read-only it is kept in the cache's folder, and where that is too, nowhere.
     """
-    compiled = numba.njit(nogil=True)(function)
+    made = numba.njit(nogil=True)(function)
     config: Any = numba.config
     chosen = config.CACHE_DIR  # $NUMBA_CACHE_DIR
     if not chosen and not os.access(Path(__file__).parent, os.W_OK):
         config.CACHE_DIR = str(cache_folder() / KERNELS)
     try:
-        compiled.enable_caching()
+        made.enable_caching()
     except (AttributeError, RuntimeError):  # compilation is turned off, or no folder can be written to
         pass
     finally:
         config.CACHE_DIR = chosen
-    return compiled
+    return made
 
 
-@_kernel
+@compiled
 def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
     """First and last pixel whose centre a triangle with these coordinates can hold along one axis."""
     return max(0, int(np.ceil(min(a, b, c) - 0.5))), min(size - 1, int(np.floor(max(a, b, c) - 0.5)))
 
 
-@_kernel
+@compiled
 def _fill(
     points: NDArray[np.float64],
     triangles: NDArray[np.int32],
@@ -87,7 +87,7 @@ def _fill(
                     barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2] = wa, wb, wc
 
 
-@_kernel
+@compiled
 def _interpolate(
     face_index: NDArray[np.int32],
     barycentric: NDArray[np.float32],
@@ -108,7 +108,7 @@ def _interpolate(
                     )
 
 
-@_kernel
+@compiled
 def _cover(
     points: NDArray[np.float64],
     triangles: NDArray[np.int32],

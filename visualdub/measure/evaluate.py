@@ -21,8 +21,9 @@ from visualdub.face.mediapipe_models import landmark_box
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import lip_distances, yaw_degrees
+from visualdub.measure.plate import PlateFrame, PlateMeasures
 from visualdub.measure.reenact import segment_performance
-from visualdub.measure.shot import MeasuredFrame, OutputMouth, ShotMeasures, Table
+from visualdub.measure.shot import MeasuredFrame, OutputMouth, ShotMeasures, Table, plain
 from visualdub.media.square import square_pixels
 from visualdub.media.yuv import frame_rgb
 from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
@@ -122,6 +123,7 @@ class EvaluatedFrame:
 
     rgb: NDArray[np.uint8]  # (H, W, 3) the whole finished picture, in the clip's own pixels
     measured: MeasuredFrame | None
+    plate: PlateFrame | None = None  # the frame beside its source; None where it passed through
 
 
 def measure(
@@ -135,14 +137,18 @@ def measure(
 ) -> Table:
     """The measures of a shot that gives `performance`. Raises `NoFace` where no frame is rendered."""
     measures = ShotMeasures(actor.renderer.window, own_performance=own_performance)
+    on_plate = PlateMeasures(own_performance=own_performance)
     with OutputFaces(tracked.track) as faces:
         for frame in evaluated_frames(tracked, performance, actor, clock, progress):
             faces.add(frame.rgb)
             if frame.measured is not None:
                 measures.add(frame.measured)
+            if frame.plate is not None:
+                on_plate.add(frame.plate)
         if not len(measures):
             raise nothing_rendered(tracked)
-        return measures.table(faces.mouth(measures.numbers))
+        table = measures.table(faces.mouth(measures.numbers))
+        return table | {"plate": plain(on_plate.table())}
 
 
 def evaluated_frames(
@@ -168,7 +174,8 @@ def evaluated_frames(
     )
     for done, frame in enumerate(renderer.frames(progress=progress), 1):
         rgb = frame_rgb(frame.frame)
-        yield EvaluatedFrame(rgb, measured_frame(frame, rgb, renderer.crop, track, performance))
+        measured = measured_frame(frame, rgb, renderer.crop, track, performance)
+        yield EvaluatedFrame(rgb, measured, plate_frame(frame, rgb, renderer.crop, track))
         if progress is not None:
             progress.report("measuring", done, len(track))
 
@@ -198,6 +205,15 @@ def measured_frame(
         commanded=float(lip_opening(track.model.landmarks(mesh))),
         yaw=float(yaw_degrees(track.rotation[i])),
     )
+
+
+def plate_frame(frame: RenderedFrame, rgb: NDArray[np.uint8], crop: Crop, track: Track) -> PlateFrame | None:
+    """One rendered frame beside its source, in the clip's own pixels; None where it passed through."""
+    inputs, i = frame.inputs, frame.inputs.index
+    if frame.raw is None or inputs.mask is None:
+        return None
+    real = frame_rgb(inputs.frame)
+    return PlateFrame(i, real, rgb, inputs.mask, crop.stored_affine[i], crop.affine[i], track.landmarks[i])
 
 
 def nothing_rendered(tracked: TrackedShot) -> NoFace:

@@ -121,7 +121,7 @@ class ShotMeasures:
                 "psnr": by_yaw(np.array(psnr_crop), yaw),
                 "lmd": by_yaw(mouth.lip_distance, yaw),
             }
-        cleaned: Table = _plain(table)
+        cleaned: Table = plain(table)
         return cleaned
 
     def _of_mouth(self, mouth: OutputMouth) -> Table:
@@ -189,10 +189,10 @@ def _finite_mean(values: NDArray[np.float64]) -> float:
     return float(good.mean()) if len(good) else float("nan")
 
 
-def _plain(value: Any) -> Any:
-    """NaN and infinity to None, numpy numbers to Python's, all the way down."""
+def plain(value: Any) -> Any:
+    """A table as JSON can hold it: NaN and infinity to None, numpy numbers to Python's, all the way down."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

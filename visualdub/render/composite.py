@@ -20,6 +20,7 @@ from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
 from visualdub.media.yuv import planes_to_rgb, rgb_to_planes, to_samples, transfer_of
+from visualdub.render.detail import Detail
 from visualdub.render.holdout import Holdout, snap
 from visualdub.render.light import relit
 from visualdub.render.match import (
@@ -123,6 +124,19 @@ def find_region(
     x1, y1 = np.ceil((high + pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
     box = Box(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
     return box if box.width > 0 and box.height > 0 else None
+
+
+def frame_region(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> Box | None:
+    """`find_region` in `frame`, aligned to the chroma samples of its planes."""
+    steps = _steps(frame)
+    height, width = frame.planes[0].shape[:2]
+    return find_region(alpha, affine, width, height, max(x for x, _ in steps), max(y for _, y in steps))
+
+
+def region_rgb(frame: Frame, box: Box) -> NDArray[np.float32]:
+    """R'G'B' (h, w, 3) of the frame's pixels of `box`, which is one of `frame_region`."""
+    planes = (p[box.slices(*s)] for p, s in zip(frame.planes, _steps(frame), strict=False))
+    return planes_to_rgb(tuple(planes), frame.image)
 
 
 def into_region(
@@ -248,13 +262,11 @@ def _steps(frame: Frame) -> tuple[tuple[int, int], ...]:
 def _plate(
     frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]], holdout: Holdout | None
 ) -> Plate | None:
-    steps = _steps(frame)
-    height, width = frame.planes[0].shape[:2]
-    box = find_region(alpha, affine, width, height, max(x for x, _ in steps), max(y for _, y in steps))
+    box, steps = frame_region(frame, alpha, affine), _steps(frame)
     if box is None:
         return None
     planes = tuple(p[box.slices(*s)] for p, s in zip(frame.planes, steps, strict=False))
-    rgb = planes_to_rgb(planes, frame.image)
+    rgb = region_rgb(frame, box)
     cover = into_region(np.ascontiguousarray(alpha, np.float32), affine, box, smooth=True).clip(0.0, 1.0)
     hold = None if holdout is None else _held(holdout, affine, box)
     kept = cover if hold is None else cover * (1 - hold)
@@ -280,6 +292,7 @@ class Pending:
     patch: NDArray[np.float32]
     affine: NDArray[np.floating[Any]]
     match: Match | None
+    detail: Detail | None = None
 
 
 def _checked(
@@ -352,13 +365,17 @@ def prepare(
     alpha: NDArray[np.float32],
     affine: NDArray[np.floating[Any]],
     holdout: Holdout | None = None,
+    detail: Detail | None = None,
 ) -> Pending:
-    """The first half of `composite`: find the plate and measure what the patch lacks against it."""
+    """The first half of `composite`: find the plate and measure what the patch lacks against it.
+
+    detail: the fine band that replaces the patch's own; None: it keeps its own.
+    """
     _checked(patch, alpha, affine)
     plate = _plate(frame, alpha, affine, holdout)
     if plate is None or not plate.alpha.any():
         return Pending(frame, None, patch, affine, None)
-    return Pending(frame, plate, patch, affine, _measure(plate, patch, alpha, affine))
+    return Pending(frame, plate, patch, affine, _measure(plate, patch, alpha, affine), detail)
 
 
 def finish(
@@ -377,7 +394,10 @@ def finish(
         match.offset, patch.shape[0]
     )
     white = None if is_float(image.pix_fmt) else 1.0
-    values = _values(_blend(plate, into_region(matched, affine, plate.box).clip(0.0, white)), image)
+    drawn = into_region(matched, affine, plate.box)
+    if pending.detail is not None:
+        drawn = pending.detail.over(drawn, plate.box)
+    values = _values(_blend(plate, drawn.clip(0.0, white)), image)
     if with_grain:
         _add_grain(plate, values, match)
     if mark is not None and not is_rgb(image.pix_fmt):
@@ -488,6 +508,7 @@ class Layer:
     alpha: NDArray[np.float32] | None  # (S, S) 0..1
     affine: NDArray[np.floating[Any]] | None  # (2, 3) clip pixel -> crop pixel
     holdout: Holdout | None = field(default=None, kw_only=True)  # what of the plate stays in front of it
+    detail: Detail | None = field(default=None, kw_only=True)  # the fine band that replaces the patch's own
 
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
@@ -544,7 +565,7 @@ def _finished(
 def _pending(layer: Layer) -> Pending:
     if layer.patch is None or layer.alpha is None or layer.affine is None:
         return Pending(layer.frame, None, np.zeros((1, 1, 3), np.float32), np.eye(2, 3), None)
-    return prepare(layer.frame, layer.patch, layer.alpha, layer.affine, layer.holdout)
+    return prepare(layer.frame, layer.patch, layer.alpha, layer.affine, layer.holdout, layer.detail)
 
 
 def _smoothed(pending: list[Pending], i: int) -> Match | None:

@@ -30,11 +30,13 @@ from visualdub.media.transfer import TransferFunction
 from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
+from visualdub.render.detail import Detail
 from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.providers import FP32
 from visualdub.render.recent import Recent
+from visualdub.render.shot_detail import ShotDetail
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
 from visualdub.speech.performance import pass_through
@@ -56,6 +58,7 @@ class RenderOptions:
     watermark: bool = True  # an invisible mark inside the mask
     matting: bool = True  # keep the plate where picture and plate both show background
     light: bool = True  # draw in the light that the actor was adapted in, then in that of the frame
+    detail: bool = True  # take the fine band from frames of the actor's footage, where the package has them
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class FrameInputs:
     normalised: NDArray[np.float32] | None = None  # (256, 256, 3) codes in the actor's light, if it differs
     holdout: Holdout | None = None  # what of the frame stays in front of the drawn mouth; None: nothing
     under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
+    detail: Detail | None = None  # the fine band of the drawn mouth; None: the network's own
 
     @property
     def crop(self) -> Codes | None:
@@ -193,6 +197,12 @@ class ShotRenderer:
         return None if colours is None else ActorLight(colours, self._curve)
 
     @cached_property
+    def _detail(self) -> ShotDetail | None:
+        """Finds the fine detail; None where it is turned off or the package holds no frames for it."""
+        frames = self.actor.detail_frames if self.options.detail else None
+        return None if frames is None else ShotDetail(frames, self.track, self.performance, self.crop)
+
+    @cached_property
     def _key(self) -> FrameKey:
         """The key of the shot's first frame."""
         shot = digest(
@@ -205,7 +215,9 @@ class ShotRenderer:
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
         under = "" if self._under is None else f"over {self._under._key.job}"
-        parts = [p for p in (colours, self.holdouts.digest(), under) if p is not None and len(p)]
+        frames = self.actor.detail_frames if self.options.detail else None
+        kept = "" if frames is None else frames.digest
+        parts = [p for p in (colours, self.holdouts.digest(), under, kept) if p is not None and len(p)]
         options = digest(str(VERSION), repr(self.options), *self._runs_on(), *parts)
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
 
@@ -331,8 +343,13 @@ class ShotRenderer:
             return FrameInputs(i, frame, plate, geometry, geometry.silhouette, draw, light, normalised)
         filmed = filmed_mesh(self.track, self.crop, i)
         silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
-        holdout = self._holdout(i, plate, filmed, held)
-        return FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised, holdout)
+        holdout, detail = self._holdout(i, plate, filmed, held), None
+        if self._detail is not None:
+            with self.clock.stage("detail"):
+                detail = self._detail.of_frame(frame, i, geometry.mask)
+        return FrameInputs(
+            i, frame, plate, geometry, silhouette, draw, light, normalised, holdout, detail=detail
+        )
 
     def _normalised(
         self, plate: NDArray[np.uint8], geometry: Geometry
@@ -405,7 +422,9 @@ class ShotRenderer:
                 with self.clock.stage("light"):
                     rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
             affine = self.crop.stored_affine[inputs.index]
-            yield FrameLayer(inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout)
+            yield FrameLayer(
+                inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout, detail=inputs.detail
+            )
 
 
 def stacked(renderers: Sequence[ShotRenderer]) -> ShotRenderer:

@@ -1,0 +1,320 @@
+"""The detail of pictures: carried from frame to frame through the mesh, and put in place of another's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.arrays import smoothstep
+from visualdub.box import Box
+from visualdub.face.raster import Raster, compiled
+from visualdub.render.detail_frames import DetailFrame
+
+MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light of the drawn picture
+LIGHT_STRIDE = 4  # every fourth pixel of every fourth row tells how light a picture is
+FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture
+LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps its own band there
+MOST_RESTORED = 2.0  # times that a band of the mean is raised to the contrast that the frames have
+WINDOW = 2.0  # times the coarsest band's width: over what neighbourhood contrasts are compared
+LEAST_ENERGY = 1e-7  # of R'G'B' 0..1, squared; below, there is nothing to restore
+COARSER_BAND = 3.0  # times the coarsest band's width: up to where shapes are compared
+ALIKE = 0.8, 0.98  # agreement of two shapes from which on bands are taken, and from which on wholly
+LEAST_SHAPE = np.float32(2e-5)  # of R'G'B' 0..1, squared; where there is less, there is nothing to compare
+LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of detail, and how much of the drawn picture's own it replaces."""
+
+    sigma: float  # plate pixels: the band ends where a Gaussian of this width begins
+    picture: NDArray[np.float32]  # (h, w, 3) R'G'B' around 0
+    weight: NDArray[np.float32]  # (h, w) 0..1
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is next coarser than the bands: whether two pictures show the same thing at the same place."""
+
+    picture: NDArray[np.float32]  # (h, w) brightness around 0
+    seen: NDArray[np.float32]  # (h, w) 0..1, how much of it is known
+    sigma: float  # plate pixels: it lies between Gaussians of this width and `COARSER_BAND` times it
+
+    def agreement(
+        self, drawn: NDArray[np.float32], where: tuple[slice, slice], gain: float
+    ) -> NDArray[np.float32]:
+        """(h, w) 1 where `drawn` (h, w, 3), the part `where` of this picture, has this shape; 0 where not.
+
+        gain: how much lighter it is. The measure is 2ab / (a² + b²), of both shapes and means around a place.
+        """
+        height, width = drawn.shape[:2]
+        half = max(1, width // 2), max(1, height // 2)
+
+        def smaller(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(cv2.resize(picture, half, interpolation=cv2.INTER_AREA), np.float32)
+
+        seen, sigma = smaller(np.ascontiguousarray(self.seen[where])), self.sigma / 2
+        a = smaller(np.ascontiguousarray(self.picture[where])) * np.float32(gain)
+        b = _shape(smaller(grey(drawn)), seen, sigma)
+        reach = COARSER_BAND * sigma
+        both, each = low_pass(2 * a * b, reach), low_pass(a * a + b * b, reach)
+        alike = (both + LEAST_SHAPE) / (each + LEAST_SHAPE)
+        share = smoothstep((alike - ALIKE[0]) / np.float32(ALIKE[1] - ALIKE[0]))
+        return np.asarray(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _shape(shown: NDArray[np.float32], seen: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """The `Shape.picture` of a brightness (h, w), of what is seen of it."""
+    return _bands(shown, seen, (sigma, COARSER_BAND * sigma))[1]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The bands of detail that go over the drawn picture, the finest first, in plate pixels of `box`."""
+
+    box: Box
+    bands: tuple[Band, ...]
+    level: NDArray[np.float32]  # (3,) mean R'G'B' of the pictures that the bands come from, by their weight
+    shape: Shape | None = None  # what the drawn picture must agree with, place by place; None: with nothing
+
+    def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+        """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with these bands in place of its own.
+
+        Their contrast follows the light: it is scaled, channel by channel, by the ratio of the means. Where
+        the drawn picture has another shape than the frames that they come from, a gap where those have a
+        tooth, it keeps its own bands: theirs would belong elsewhere.
+        """
+        left, top = max(box.left, self.box.left), max(box.top, self.box.top)
+        right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
+        if left >= right or top >= bottom:
+            return drawn
+        to = slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
+        of = (
+            slice(top - self.box.top, bottom - self.box.top),
+            slice(left - self.box.left, right - self.box.left),
+        )
+        picture = np.ascontiguousarray(drawn[to])
+        gain = light_gain(picture, self.bands[0].weight[of], self.level)
+        changed, finer = picture.copy(), picture
+        agreed = (
+            np.float32(1) if self.shape is None else self.shape.agreement(picture, of, float(gain.mean()))
+        )
+        for band in self.bands:
+            low = low_pass(picture, band.sigma)
+            weight = (band.weight[of] * agreed)[..., None]
+            changed += weight * (band.picture[of] * gain - (finer - low))
+            finer = low
+        out = drawn.copy()
+        out[to] = changed
+        return out
+
+
+def light_gain(
+    picture: NDArray[np.float32], weight: NDArray[np.float32], level: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(3,) how much lighter `picture` (h, w, 3) is than `level` (3,), where `weight` (h, w) is above 0."""
+    part = (slice(None, None, LIGHT_STRIDE), slice(None, None, LIGHT_STRIDE))
+    w = weight[part].astype(np.float64)
+    total = float(w.sum())
+    if total <= 0:
+        return np.ones(3, np.float32)
+    mean = (w[..., None] * picture[part].clip(0, None)).sum((0, 1)) / total
+    ratio = mean / np.maximum(level, 1 / 255)
+    return np.asarray(ratio.clip(1 / MOST_GAIN, MOST_GAIN), np.float32)
+
+
+def grey(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The brightness (h, w) of R'G'B' (h, w, 3), on the same scale."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def low_pass(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A picture (h, w) or (h, w, c) without its fine band."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+class Mixture:
+    """Frames that were carried into one picture: their mean, and how much detail each of them had.
+
+    Frames never fit quite, so that their mean is softer than any. What it lost is known here, place by place,
+    and band by band, and `detail` restores it.
+    """
+
+    def __init__(self, height: int, width: int, sigmas: Sequence[float]) -> None:
+        self._sigmas = tuple(sigmas)
+        self._total = np.zeros((height, width, 3), np.float32)
+        self._seen = np.zeros((height, width), np.float32)
+        self._energies = [np.zeros((height, width), np.float32) for _ in sigmas]
+
+    def add(self, total: NDArray[np.float32], seen: NDArray[np.float32], share: float) -> None:
+        """Add a frame, whose share of the mixture is `share`.
+
+        total: (h, w, 3) its R'G'B' 0..255 times how much of each point it sees, seen: (h, w) 0..1. Where
+        nothing is seen it is not taken for black.
+        """
+        shown = grey(total) / (255 * np.maximum(seen, LEAST_SEEN))
+        for energy, band in zip(self._energies, _bands(shown, seen, self._sigmas), strict=True):
+            energy += np.float32(share) * seen * band * band
+        self._total += np.float32(share) * total
+        self._seen += np.float32(share) * seen
+
+    def detail(self, box: Box, shares: Sequence[float], restored: float) -> Detail | None:
+        """The bands of the mean; None where the frames see nothing of `box`, which is theirs.
+
+        shares: how much of the drawn picture's own each band replaces at most, the finest first. restored:
+        0..1, how much of what the mean lost is restored.
+        """
+        seen = self._seen
+        known = seen > LEAST_SEEN
+        mean = self._total / (255 * np.maximum(seen, LEAST_SEEN))[..., None]
+        width = self._sigmas[-1]
+        sure = seen * low_pass(seen, width)
+        weight = smoothstep((sure - LEAST_SHARE) / np.float32(1 - LEAST_SHARE))  # no step at the end
+        part = (slice(None, None, LIGHT_STRIDE), slice(None, None, LIGHT_STRIDE))
+        w = weight[part].astype(np.float64)
+        if w.sum() <= 0:
+            return None
+        level = (w[..., None] * mean[part]).sum((0, 1)) / w.sum()
+        bands = []
+        of_mean = _bands(mean, seen, self._sigmas)
+        for sigma, band, energy, share in zip(self._sigmas, of_mean, self._energies, shares, strict=True):
+            left = low_pass(seen * np.square(grey(band)), WINDOW * width)
+            gain = np.sqrt((low_pass(energy, WINDOW * width) + LEAST_ENERGY) / (left + LEAST_ENERGY))
+            gain = gain.clip(1, MOST_RESTORED) ** np.float32(restored)
+            picture = np.where(known[..., None], gain[..., None] * band, np.float32(0))
+            bands.append(Band(sigma, picture, weight * np.float32(share)))
+        shape = Shape(_shape(grey(mean), seen, width), seen, width)
+        return Detail(box, tuple(bands), np.asarray(level, np.float32), shape)
+
+
+def _bands(
+    picture: NDArray[np.float32], seen: NDArray[np.float32], sigmas: Sequence[float]
+) -> list[NDArray[np.float32]]:
+    """The bands of a picture (h, w) or (h, w, 3) that end at `sigmas`, of what is seen (h, w) of it."""
+    weight = seen if picture.ndim == 2 else seen[..., None]
+    found, finer = [], picture
+    for sigma in sigmas:
+        blurred = np.maximum(low_pass(seen, sigma), LEAST_SEEN)
+        low = low_pass(picture * weight, sigma) / (blurred if picture.ndim == 2 else blurred[..., None])
+        found.append(finer - low)
+        finer = low
+    return found
+
+
+# ---- through the mesh --------------------------------------------------------------------------------------
+
+
+def likeness_of_size(
+    to: NDArray[np.floating[Any]], of: NDArray[np.floating[Any]], triangles: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """(F,) 1 for triangles that are about as large in one picture as in the other, 0 from `MOST_STRETCH` on.
+
+    to, of: (P, 2 or more) the corners in pixels of both pictures. A triangle that is far smaller in one, such
+    as the mouth's inside between lips that nearly touch, holds no detail for the other.
+    """
+    a, b = (_areas(points, triangles) for points in (to, of))
+    stretch = np.maximum(a, b) / np.maximum(np.minimum(a, b), 1e-3)
+    return smoothstep(((MOST_STRETCH - stretch) / (MOST_STRETCH - FREE_STRETCH)).astype(np.float32))
+
+
+def _areas(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(F,) twice the area of each triangle."""
+    a, b, c = (np.asarray(points[triangles[:, k], :2], np.float64) for k in range(3))
+    across = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
+    return np.asarray(np.abs(across - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])))
+
+
+@compiled
+def _cubic(t: float) -> tuple[float, float, float, float]:
+    """Weights of Catmull-Rom's cubic for the samples at -1, 0, 1 and 2, at 0 <= t < 1."""
+    a = ((-0.5 * t + 1.0) * t - 0.5) * t
+    b = (1.5 * t - 2.5) * t * t + 1.0
+    c = ((-1.5 * t + 2.0) * t + 0.5) * t
+    return a, b, c, 1.0 - a - b - c
+
+
+@compiled
+def _add_carried(
+    face_index: NDArray[np.int32],
+    barycentric: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    wanted: NDArray[np.bool_],
+    mesh: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    tolerance: float,
+    rgb: NDArray[np.uint8],
+    shares: NDArray[np.float32],
+    total: NDArray[np.float32],
+    seen: NDArray[np.float32],
+) -> None:
+    height, width = face_index.shape
+    rows, columns = rgb.shape[0], rgb.shape[1]
+    for y in range(height):
+        for x in range(width):
+            f = face_index[y, x]
+            if f < 0 or not wanted[y, x] or shares[f] <= 0.0:
+                continue
+            i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+            a, b, c = barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
+            px = a * mesh[i, 0] + b * mesh[j, 0] + c * mesh[k, 0] - 0.5
+            py = a * mesh[i, 1] + b * mesh[j, 1] + c * mesh[k, 1] - 0.5
+            x0, y0 = int(np.floor(px)), int(np.floor(py))
+            if x0 < 1 or y0 < 1 or x0 + 2 >= columns or y0 + 2 >= rows:
+                continue
+            deeper = a * mesh[i, 2] + b * mesh[j, 2] + c * mesh[k, 2] - depth[int(py + 0.5), int(px + 0.5)]
+            weight = shares[f] * min(1.0, 2.0 - deeper / tolerance)
+            if weight <= 0.0:
+                continue
+            u0, u1, u2, u3 = _cubic(px - x0)
+            v = _cubic(py - y0)
+            red = green = blue = 0.0
+            for r in range(4):
+                row = rgb[y0 - 1 + r]
+                w = v[r]
+                red += w * (u0 * row[x0 - 1, 0] + u1 * row[x0, 0] + u2 * row[x0 + 1, 0] + u3 * row[x0 + 2, 0])
+                green += w * (
+                    u0 * row[x0 - 1, 1] + u1 * row[x0, 1] + u2 * row[x0 + 1, 1] + u3 * row[x0 + 2, 1]
+                )
+                blue += w * (
+                    u0 * row[x0 - 1, 2] + u1 * row[x0, 2] + u2 * row[x0 + 1, 2] + u3 * row[x0 + 2, 2]
+                )
+            total[y, x, 0] += weight * red
+            total[y, x, 1] += weight * green
+            total[y, x, 2] += weight * blue
+            seen[y, x] += weight
+
+
+def add_carried(
+    raster: Raster,
+    triangles: NDArray[np.int32],
+    wanted: NDArray[np.bool_],
+    frame: DetailFrame,
+    shares: NDArray[np.float32],
+    total: NDArray[np.float32],
+    seen: NDArray[np.float32],
+) -> None:
+    """Carry `frame` through the mesh to the pixels `wanted` (h, w) and add it to a mixture, in place.
+
+    raster: of the commanded mesh. A pixel shows the point of the same triangle and barycentrics in `frame`,
+    sampled with Catmull-Rom's cubic. shares: (F,) the weight of `frame` in every triangle. total: (h, w, 3)
+    R'G'B' 0..255, seen: (h, w); both grow by the share where `frame` sees the point, and by nothing where
+    something lies in front of it or it is outside the picture.
+    """
+    _add_carried(
+        raster.face_index,
+        raster.barycentric,
+        triangles,
+        wanted,
+        frame.mesh,
+        frame.depth,
+        frame.tolerance,
+        frame.rgb,
+        shares,
+        total,
+        seen,
+    )

@@ -1,0 +1,214 @@
+"""Frames of an actor's footage that lend their fine detail to the drawn picture, and how near each is to what
+a mouth is commanded to do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.errors import BadInput
+from visualdub.face.landmarks import LIPS_INNER, LIPS_OUTER, face_width
+from visualdub.face.models import FaceModel
+from visualdub.face.raster import rasterise
+from visualdub.records import digest
+from visualdub.timing import MARGIN
+
+LIPS = sorted({*LIPS_INNER, *LIPS_OUTER})
+MESH_GRID = 16.0  # steps to a pixel in which packages keep the meshes
+DEGREES = 12.0  # of head rotation that count as much as lips that are one hundredth of the face's width apart
+NEAREST = 4  # frames that are mixed, the further the less: about as much as the mean of three
+LEAST_SPREAD = 0.1  # of the model's own standard deviation; what hardly moved in the footage tells little
+RAMP = 4  # frames beyond `MARGIN` over which a frame of the same clip comes to count
+COARSER = 0.8  # pictures that would be shrunk below this are shrunk beforehand, so that they do not alias
+HELD_PICTURES = 24  # decoded at a time
+STRIP_DEPTH = 0.003  # of the mesh's height, by which the strip between the lips lies behind them
+DEPTH_TOLERANCE = 0.01  # of the mesh's height; a point that lies deeper behind what is seen is hidden
+
+
+@dataclass(frozen=True)
+class DetailFrame:
+    """One decoded frame, ready to be sampled."""
+
+    rgb: NDArray[np.uint8]  # (h, w, 3) R'G'B' of the lower face
+    mesh: NDArray[np.float32]  # (P, 3) `with_mouth`, pixels of `rgb`, first centre at (0.5, 0.5), and depth
+    depth: NDArray[np.float32]  # (h, w) of what is seen of the mesh, inf beside it; smaller is nearer
+    tolerance: float  # of depth; what lies this much deeper is hidden
+
+
+@dataclass(frozen=True)
+class DetailFrames:
+    """R frames of an actor's footage: pictures of the lower face at the plate's resolution, with what the
+    face did in them. V model vertices, S speech components.
+    """
+
+    pictures: tuple[bytes, ...]  # JPEG
+    mesh: NDArray[np.float32]  # (R, V, 3) x and y in pixels of the picture, and depth on the same scale
+    jaw: NDArray[np.float64]  # (R,) radians
+    expression: NDArray[np.float64]  # (R, S) the speech components
+    rotation: NDArray[np.float64]  # (R, 3, 3) of the head
+    scale: NDArray[np.float64]  # (R,) pixels of the picture per model unit
+    source_hash: tuple[str, ...]  # of the clip's bytes, as `Track.source_hash`
+    number: NDArray[np.int64]  # (R,) of the frame in its clip
+    _decoded: _Decoded = field(default_factory=lambda: _Decoded(), repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of everything that decides pixels."""
+        numbers = (self.mesh, self.jaw, self.expression, self.rotation, self.scale, self.number)
+        pictures = np.frombuffer(b"".join(self.pictures), np.uint8)
+        return digest(*self.source_hash, *numbers, pictures)
+
+    def distances(
+        self, lips: NDArray[np.float64], wanted: NDArray[np.float64], rotation: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(R,) how far each frame is from a commanded mouth: 1 is one hundredth of the face's width between
+        the lips, root mean square, or `DEGREES` of head rotation.
+
+        lips: (R, L, 3) the `lip_shapes` of these frames. wanted: (L, 3) that of the command. rotation:
+        (3, 3) of its head.
+        """
+        apart = np.square(lips - wanted).sum(-1).mean(-1)
+        turned = rotation_degrees(self.rotation, rotation) / DEGREES
+        return np.asarray(np.sqrt(apart + turned**2))
+
+    def weights(self, distances: NDArray[np.float64], source_hash: str, number: int) -> NDArray[np.float64]:
+        """(R,) shares of the nearest frames, which sum to 1; all 0 where no frame may be used.
+
+        A share falls to 0 where a frame comes to be as far as the nearest one that is not mixed, so that no
+        frame appears or goes at once. Frames of the clip `source_hash` less than `MARGIN` away from frame
+        `number` have no share: what is drawn must not be its own source.
+        """
+        away = np.abs(self.number - number)
+        same = np.array([h == source_hash for h in self.source_hash])
+        allowed = np.where(same, np.clip((away - MARGIN + 1) / (RAMP + 1), 0, 1), 1.0)
+        usable = np.flatnonzero(allowed > 0)
+        shares = np.zeros(len(self))
+        if not len(usable):
+            return shares
+        order = usable[np.argsort(distances[usable], kind="stable")]
+        limit = distances[order[NEAREST]] if len(order) > NEAREST else 2 * distances[order[-1]] + 1e-9
+        near = order[:NEAREST]
+        shares[near] = np.maximum(1 - distances[near] / max(limit, 1e-9), 1e-6) * allowed[near]
+        return np.asarray(shares / shares.sum())
+
+    def frame(self, index: int, model: FaceModel, reduction: float = 1.0) -> DetailFrame:
+        """Frame `index`, decoded; the last `HELD_PICTURES` are kept. reduction: what it will be shrunk by;
+        where that is much it is shrunk now. Raises `BadInput` where the picture cannot be decoded.
+        """
+        key = index, reduction
+        found = self._decoded.get(key)
+        if found is None:
+            found = self._decoded.put(key, self._decode(index, model, reduction))
+        return found
+
+    def _decode(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
+        data = np.frombuffer(self.pictures[index], np.uint8)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        if bgr is None:
+            raise BadInput(f"detail frame {index} of the actor is not a JPEG picture; adapt the actor again")
+        mesh = with_mouth(self.mesh[index], model).astype(np.float32)
+        if reduction < COARSER:
+            h, w = (max(8, round(n * reduction)) for n in bgr.shape[:2])
+            across, down = w / bgr.shape[1], h / bgr.shape[0]
+            mesh = mesh * np.array([across, down, np.sqrt(across * down)], np.float32)
+            bgr = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA)
+        depth = rasterise(mesh, mouth_triangles(model), bgr.shape[0], bgr.shape[1]).depth
+        tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
+        rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+        return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, tolerance)
+
+
+class _Decoded:
+    """The pictures that were decoded last, for several threads."""
+
+    def __init__(self) -> None:
+        self._frames: OrderedDict[tuple[int, float], DetailFrame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, float]) -> DetailFrame | None:
+        with self._lock:
+            if key in self._frames:
+                self._frames.move_to_end(key)
+            return self._frames.get(key)
+
+    def put(self, key: tuple[int, float], frame: DetailFrame) -> DetailFrame:
+        with self._lock:
+            self._frames[key] = frame
+            while len(self._frames) > HELD_PICTURES:
+                self._frames.popitem(last=False)
+        return frame
+
+
+# ---- what pictures are carried through ---------------------------------------------------------------------
+
+# Lips and what is seen between them are one surface here: the hole of the mouth is closed by a strip from the
+# lower to the upper lip. Teeth of their own would be sampled where another frame's lips hide them, and the
+# picture would jump where they meet the lips; frames whose mouths are alike show them at the same share of
+# the way between the lips.
+
+
+def with_mouth(mesh: NDArray[np.floating[Any]], model: FaceModel) -> NDArray[np.float64]:
+    """(V + 20, 3) a mesh (V, 3), in the picture, with the inner rim of its lips once more, a little deeper:
+    the corners of the strip between them. Depth grows away from the camera.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    rim = model.landmarks(mesh)[list(LIPS_INNER)]
+    rim[:, 2] += STRIP_DEPTH * float(np.ptp(mesh[:, 1]))
+    return np.concatenate([mesh, rim])
+
+
+def mouth_triangles(model: FaceModel) -> NDArray[np.int32]:
+    """(F, 3) the triangles of `with_mouth`: the skin and the strip."""
+    count = len(LIPS_INNER)
+    lower = model.vertex_count + np.arange(count // 2 + 1)  # from corner to corner
+    upper = model.vertex_count + (count - np.arange(count // 2 + 1)) % count
+    strip = [(lower[:-1], lower[1:], upper[:-1]), (upper[:-1], lower[1:], upper[1:])]
+    triangles = np.concatenate([model.skin_triangles, *(np.stack(t, 1) for t in strip)])
+    return np.ascontiguousarray(triangles, np.int32)
+
+
+# ---- what the faces did ------------------------------------------------------------------------------------
+
+
+def lip_shapes(
+    model: FaceModel,
+    identity: NDArray[np.float64],
+    jaw: NDArray[np.float64],
+    expression: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(n, L, 3) where the lips are, in hundredths of the face's width, for jaw (n,) in radians and speech
+    components (n, S or more). The components of another part of the face move no lip here.
+
+    Lips that look alike are near each other in this measure, whatever mixture of components moved them.
+    """
+    full = np.zeros((len(jaw), model.n_expression))
+    full[:, : model.n_speech] = expression[:, : model.n_speech]
+    meshes = np.stack([model.vertices(identity, a, e) for a, e in zip(jaw, full, strict=True)])
+    width = face_width(model.landmarks(identity))
+    return np.asarray(model.landmarks(meshes)[:, LIPS] * (100 / width))
+
+
+def spread_of(motion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(1 + S,) standard deviations of motion (n, 1 + S), jaw in radians and speech components, not below
+    `LEAST_SPREAD` of what people do.
+    """
+    usual = np.ones(motion.shape[1])
+    usual[0] = 0.06  # radians, of the jaw in speech
+    return np.asarray(np.maximum(motion.std(0), LEAST_SPREAD * usual))
+
+
+def rotation_degrees(rotations: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) angles between rotations (n, 3, 3) and another (3, 3)."""
+    traces = np.einsum("nij,ij->n", rotations, other)
+    return np.asarray(np.degrees(np.arccos(np.clip((traces - 1) / 2, -1, 1))))

@@ -1,0 +1,104 @@
+"""The fine detail of every frame of a shot, out of the nearest frames of the actor's footage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.arrays import smoothstep
+from visualdub.box import Box
+from visualdub.errors import BadInput
+from visualdub.face.crop import Crop
+from visualdub.face.geometry import to_crop
+from visualdub.face.raster import rasterise
+from visualdub.face.track import Performance, Track
+from visualdub.media.frame import Frame
+from visualdub.render.composite import frame_region, into_region, plate_scale
+from visualdub.render.detail import Detail, Mixture, add_carried, likeness_of_size
+from visualdub.render.detail_frames import DetailFrames, lip_shapes, mouth_triangles, with_mouth
+
+SIGMAS = 1.35, 2.7  # of the bands, in crop pixels
+LEAST_SIGMAS = 1.5, 3.0  # plate pixels, where the plate is coarser
+RESTORED = 0.5  # of the contrast that the mean of the frames lost, as a power: all of it costs 0.1 dB
+FAR, FARTHEST = (
+    4.5,
+    9.0,
+)  # `DetailFrames.distances` up to which frames lend all they can, and from which on none
+
+
+class ShotDetail:
+    """Finds, carries and mixes the nearest frames for any frame of a shot.
+
+    What it gives for a frame depends on the shot's track and performance and the frame's number alone. Raises
+    `BadInput` where the frames of the package belong to another face model.
+    """
+
+    def __init__(self, frames: DetailFrames, track: Track, performance: Performance, crop: Crop) -> None:
+        if frames.mesh.shape[1] != track.model.vertex_count:
+            raise BadInput(
+                f"the actor's detail frames have {frames.mesh.shape[1]} vertices; {track.source} is tracked"
+                f" with {track.model.vertex_count}; adapt the actor again"
+            )
+        self._frames, self._track, self._performance, self._crop = frames, track, performance, crop
+        self._lips = lip_shapes(track.model, track.identity, frames.jaw, frames.expression)
+        scale = crop.affine[:, 0, 0] / np.array([plate_scale(a) ** -1 for a in crop.stored_affine])
+        usual = float(np.median((track.scale * scale)[track.usable])) if track.usable.any() else 1.0
+        self._reduction = np.minimum(1.0, usual / frames.scale)  # of each frame's picture
+
+    def distances(self, i: int) -> NDArray[np.float64]:
+        """(R,) how far every frame of the footage is from frame `i` of the shot."""
+        track, acted = self._track, self._performance
+        jaw, expression = acted.jaw[i : i + 1], acted.expression[i : i + 1]
+        (wanted,) = lip_shapes(track.model, track.identity, jaw, expression)
+        return self._frames.distances(self._lips, wanted, track.rotation[i])
+
+    def weights(self, i: int) -> NDArray[np.float64]:
+        """(R,) the share of every frame of the footage in frame `i` of the shot."""
+        return self._frames.weights(self.distances(i), self._track.source_hash, self._track.start + i)
+
+    def of_frame(self, frame: Frame, i: int, mask: NDArray[np.float32]) -> Detail | None:
+        """The detail of frame `i` of the shot; None where no frame of the footage may be used or sees it.
+
+        mask: (S, S) crop pixels, the region that is drawn.
+        """
+        affine, model = self._crop.stored_affine[i], self._track.model
+        box, weights = frame_region(frame, mask, affine), self.weights(i)
+        if box is None or not weights.any() or not mask.any():
+            return None
+        scale = plate_scale(affine)
+        sigmas = [max(least, sigma * scale) for sigma, least in zip(SIGMAS, LEAST_SIGMAS, strict=True)]
+        wanted = into_region(mask, affine, box, smooth=True) > 0
+        inner = _around(wanted, math.ceil(2 * sigmas[-1]))
+        wanted = np.ascontiguousarray(wanted[inner.slices()])
+        box = Box(box.left + inner.left, box.top + inner.top, box.left + inner.right, box.top + inner.bottom)
+        acted = self._performance
+        mesh = model.vertices(self._track.identity, acted.jaw[i], acted.expression[i])
+        points = to_crop(mesh, self._track, self._crop, i)
+        points[:, :2] = (points[:, :2] - affine[:, 2]) / (affine[0, 0], affine[1, 1]) - (box.left, box.top)
+        triangles = mouth_triangles(model)
+        points = with_mouth(points, model)
+        raster = rasterise(points, triangles, box.height, box.width)
+        mixture = Mixture(box.height, box.width, sigmas)
+        for r in np.flatnonzero(weights).tolist():
+            found = self._frames.frame(r, model, float(self._reduction[r]))
+            total, seen = np.zeros((box.height, box.width, 3), np.float32), np.zeros_like(wanted, np.float32)
+            sizes = likeness_of_size(points, found.mesh, triangles)
+            add_carried(raster, triangles, wanted, found, sizes, total, seen)
+            mixture.add(total, seen, float(weights[r]))
+        apart = float(self.distances(i) @ weights)
+        share = float(smoothstep(np.array((FARTHEST - apart) / (FARTHEST - FAR))))
+        return mixture.detail(box, (share, share), RESTORED)
+
+
+def _around(wanted: NDArray[np.bool_], margin: int) -> Box:
+    """The box around the True of `wanted` (h, w), with a margin, cut at its edges; some are."""
+    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
+    height, width = wanted.shape
+    return Box(
+        max(0, int(columns[0]) - margin),
+        max(0, int(rows[0]) - margin),
+        min(width, int(columns[-1]) + 1 + margin),
+        min(height, int(rows[-1]) + 1 + margin),
+    )
