@@ -48,10 +48,10 @@ class Latest(Generic[Value]):
 
 @dataclass
 class Recent(Generic[Value]):
-    """Of one shot with one performance: 60 MiB of pictures and 120 MiB of inputs at most."""
+    """Of one shot with one performance: 60 MiB of pictures, and of inputs about 120 MiB in HD."""
 
     pictures: Latest[NDArray[np.float32]] = field(default_factory=lambda: Latest(16))  # by a window's start
-    inputs: Latest[Value] = field(default_factory=lambda: Latest(64))  # by frame, without its planes
+    inputs: Latest[Value] = field(default_factory=lambda: Latest(32))  # by frame, without its planes
 
     def clear(self) -> None:
         """Let go of all."""
