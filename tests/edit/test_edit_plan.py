@@ -204,7 +204,9 @@ def test_tracks_are_found_by_name_number_role_and_language(tmp_path: Path) -> No
     assert names("dub", "de") == names("D {lang}", "de") == ["2.wav"] and len(names("dub")) == 2
     assert names("D de, D fr,D de") == ["2.wav", "1.wav"]
     for wrong in ("x", "D fr, x"):
-        with pytest.raises(BadInput, match=r"no dialogue track 'x'; its sound tracks are: A1 'D fr', A2 'D de'"):
+        with pytest.raises(
+            BadInput, match=r"no dialogue track 'x'; its sound tracks are: A1 'D fr', A2 'D de'"
+        ):
             track_lines(edit, wrong)
 
 
