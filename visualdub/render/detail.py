@@ -25,6 +25,7 @@ LEAST_ENERGY = 1e-7  # of R'G'B' 0..1, squared; below, there is nothing to resto
 COARSER_BAND = 3.0  # times the coarsest band's width: up to where shapes are compared
 ALIKE = 0.8, 0.98  # agreement of two shapes from which on bands are taken, and from which on wholly
 LEAST_SHAPE = np.float32(2e-5)  # of R'G'B' 0..1, squared; where there is less, there is nothing to compare
+WIDE = 2.5  # pixels; a Gaussian of twice this width and more is taken of a smaller picture
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
 
 
@@ -106,12 +107,17 @@ class Detail:
         )
         for band in self.bands:
             low = low_pass(picture, band.sigma)
-            weight = (band.weight[of] * agreed)[..., None]
+            weight = _in_colour(band.weight[of] * agreed)
             changed += weight * (band.picture[of] * gain - (finer - low))
             finer = low
         out = drawn.copy()
         out[to] = changed
         return out
+
+
+def _in_colour(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w, 3) the same values (h, w) for all channels: products with it are faster than broadcast ones."""
+    return np.asarray(cv2.merge((values, values, values)), np.float32)
 
 
 def light_gain(
@@ -134,7 +140,17 @@ def grey(picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def low_pass(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """A picture (h, w) or (h, w, c) without its fine band."""
+    """A picture (h, w) or (h, w, c) without what a Gaussian of `sigma` pixels takes away.
+
+    A wide one is taken of a smaller picture, and then costs no more than a narrow one.
+    """
+    height, width = picture.shape[:2]
+    smaller = max(1, int(sigma / WIDE))
+    if smaller > 1:
+        size = max(1, width // smaller), max(1, height // smaller)
+        reduced = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        low = cv2.GaussianBlur(reduced, (0, 0), sigma / smaller, borderType=cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
@@ -171,7 +187,7 @@ class Mixture:
         """
         seen = self._seen
         known = seen > LEAST_SEEN
-        mean = self._total / (255 * np.maximum(seen, LEAST_SEEN))[..., None]
+        mean = self._total / _in_colour(255 * np.maximum(seen, LEAST_SEEN))
         width = self._sigmas[-1]
         sure = seen * low_pass(seen, width)
         weight = smoothstep((sure - LEAST_SHARE) / np.float32(1 - LEAST_SHARE))  # no step at the end
@@ -186,7 +202,7 @@ class Mixture:
             left = low_pass(seen * np.square(grey(band)), WINDOW * width)
             gain = np.sqrt((low_pass(energy, WINDOW * width) + LEAST_ENERGY) / (left + LEAST_ENERGY))
             gain = gain.clip(1, MOST_RESTORED) ** np.float32(restored)
-            picture = np.where(known[..., None], gain[..., None] * band, np.float32(0))
+            picture = band * _in_colour(np.where(known, gain, np.float32(0)))
             bands.append(Band(sigma, picture, weight * np.float32(share)))
         shape = Shape(_shape(grey(mean), seen, width), seen, width)
         return Detail(box, tuple(bands), np.asarray(level, np.float32), shape)
@@ -196,11 +212,12 @@ def _bands(
     picture: NDArray[np.float32], seen: NDArray[np.float32], sigmas: Sequence[float]
 ) -> list[NDArray[np.float32]]:
     """The bands of a picture (h, w) or (h, w, 3) that end at `sigmas`, of what is seen (h, w) of it."""
-    weight = seen if picture.ndim == 2 else seen[..., None]
+    grey_only = picture.ndim == 2
+    weighted = picture * (seen if grey_only else _in_colour(seen))
     found, finer = [], picture
     for sigma in sigmas:
         blurred = np.maximum(low_pass(seen, sigma), LEAST_SEEN)
-        low = low_pass(picture * weight, sigma) / (blurred if picture.ndim == 2 else blurred[..., None])
+        low = low_pass(weighted, sigma) / (blurred if grey_only else _in_colour(blurred))
         found.append(finer - low)
         finer = low
     return found
