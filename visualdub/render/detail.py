@@ -187,7 +187,7 @@ class Mixture:
         """
         seen = self._seen
         known = seen > LEAST_SEEN
-        mean = self._total / _in_colour(255 * np.maximum(seen, LEAST_SEEN))
+        mean = self._total / _in_colour(np.float32(255) * np.maximum(seen, LEAST_SEEN))
         width = self._sigmas[-1]
         sure = seen * low_pass(seen, width)
         weight = smoothstep((sure - LEAST_SHARE) / np.float32(1 - LEAST_SHARE))  # no step at the end
