@@ -54,9 +54,8 @@ def only_ranges(edit: dict[str, Any], ranges: Sequence[Range], rate: float) -> N
             _ours(clip)["skip"] = True
             continue
         speed = _speed(clip)
-        if speed:
-            markers = (_marker(clip, a - start, b - start, rate, speed) for a, b in away)
-            clip.setdefault("markers", []).extend(m for m in markers if m is not None)
+        markers = (_marker(clip, a - start, b - start, rate, speed) for a, b in away)
+        clip.setdefault("markers", []).extend(m for m in markers if m is not None)
 
 
 def media_of(edit: Any) -> list[str]:
@@ -117,7 +116,8 @@ def _speed(clip: dict[str, Any]) -> float:
 
 def _marker(clip: dict[str, Any], first: int, end: int, rate: float, speed: float) -> dict[str, Any] | None:
     """A marker that leaves frames of the timeline alone, counted from the clip's first; None for less than a
-    frame of the media. Its times are those of the media: a reversed clip begins with its last frame.
+    frame of the media, and without a speed. Its times are those of the media: a reversed clip begins with its
+    last frame.
     """
     times = clip["source_range"]
     media_rate = times["duration"]["rate"]
