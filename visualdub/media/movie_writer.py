@@ -76,8 +76,8 @@ class MovieWriter(FrameSink):
     elsewhere is moved there. "ffv1" keeps every sample in the source's own pixel format; "prores" is 422 HQ
     and "prores4444" 4444 (with alpha where there is some), 10 bit; "h264" is 4:2:0 in 8 bit, in 10 bit where
     the source is PQ or HLG; "hevc" is 4:2:0 in 10 bit; odd sizes are padded in these two. codec: None is
-    `choose_codec`'s. audio: None writes no sound. carried: None writes no subtitles and no chapters. exact: the
-    same frames give the same bytes; otherwise a Matroska file has an identifier of its own.
+    `choose_codec`'s. audio: None writes no sound. carried: None writes no subtitles and no chapters. exact:
+    the same frames give the same bytes; otherwise a Matroska file has an identifier of its own.
 
     Raises `OutputError` where the file cannot be written (the temporary is removed), `InternalError`
     for frames that do not fit and where fewer or more frames came than promised. Any error in the `with`
