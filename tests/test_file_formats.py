@@ -105,10 +105,12 @@ def test_actor_1(tmp_path: Path) -> None:
     assert (actor.renderer.window, actor.renderer.size) == (5, 256)
 
 
-def test_actor_2(tmp_path: Path) -> None:
-    actor = load_actor(unzipped("2", tmp_path / "new.actor"))
+@pytest.mark.parametrize("schema", [2, 3])
+def test_actor_2_and_3(schema: int, tmp_path: Path) -> None:
+    """Which differ in the precision of the network alone."""
+    actor = load_actor(unzipped(str(schema), tmp_path / "new.actor"))
     (frames,) = actor.record.frames
-    assert (actor.record.schema, frames.end_exclusive, frames.av_offset_ms) == (2, 6, None)
+    assert (actor.record.schema, frames.end_exclusive, frames.av_offset_ms) == (schema, 6, None)
     assert actor.rest_jaw == 0.01 and actor.rest_expression[-1] == 1
     means, deviations, seconds, *_ = dataclasses.astuple(actor.style)
     assert (means[3], deviations[3], seconds) == (0.06, 0.63, 3.5)
@@ -117,7 +119,11 @@ def test_actor_2(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "mean", "deviation"),
-    [("1", [0.55836, 0.42500, 0.36754], 0.20283), ("2", [0.52400, 0.45082, 0.40442], 0.16889)],
+    [
+        ("1", [0.55836, 0.42500, 0.36754], 0.20283),
+        ("2", [0.52400, 0.45082, 0.40442], 0.16889),
+        ("3", [0.52400, 0.45082, 0.40442], 0.16889),
+    ],
 )
 def test_the_network_of_an_actor_draws_what_it_drew(
     schema: str, mean: list[float], deviation: float, tmp_path: Path

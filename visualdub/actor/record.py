@@ -11,7 +11,9 @@ from typing import Any
 
 from visualdub.errors import ActorError, BadInput
 
-SCHEMA = 2  # in schema 1 the network and its texture have other names, see `training.core.formats`
+# In schema 1 the network and its texture have other names, see `training.core.formats`; up to 2 they are in
+# single precision.
+SCHEMA = 3
 RECORD = "actor.json"
 
 
