@@ -46,7 +46,8 @@ properties: .venv/.installed-dev  # docs/properties.md from small clips
 	touch $@ .venv/.installed
 
 .venv/.installed-opencue: constraints-opencue.txt | .venv/bin/python  # its protobuf does not fit beside MediaPipe's
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/opencue -r $<
+	rm -rf .venv/opencue  # pip --upgrade would put the scripts in place of its package `bin`
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/opencue -r $<
 	touch $@
 
 .venv/.installed-blender: .venv/.installed-dev

@@ -191,7 +191,7 @@ def test_a_shot_without_a_face_is_kept_with_its_reason(run: Run, monkeypatch: py
         ("dub", ""),
     ]
     with Image.open(run.output / "pictures" / "0001_a.jpg") as picture:
-        shown = np.asarray(picture)[10:100, 20:110]
+        shown = np.asarray(picture)[10:200, 130:300]
     assert shown.std() > 10  # a frame of its media, which are in the bundle
 
 
