@@ -117,8 +117,8 @@ class MovieWriter(FrameSink):
             anamorphic = self._target.sample_aspect != 1
             self._rewritten = muxer == "matroska" and (anamorphic or self._hdr is not None)
             options = {"write_crc32": "0"} if self._rewritten else {}
-            if muxer == "matroska":  # without random identifiers and a date: equal frames, equal bytes
-                options["fflags"] = "bitexact"
+            if muxer == "matroska":  # equal frames, equal bytes: no random identifiers, no date
+                options["fflags"] = "+bitexact"
             self._container = av.open(
                 self._file, "w", format=muxer, buffer_size=1 << 18, container_options=options
             )
