@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(
     p.stem
     for p in (ROOT / "benchmarks").glob("*.py")
-    if p.stem not in ("__init__", "results", "render_modes", "kills")
+    if p.stem not in ("__init__", "results", "render_modes", "host_ways", "kills")
 )
 
 
