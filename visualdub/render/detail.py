@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visualdub.arrays import smoothstep
 from visualdub.box import Box
-from visualdub.face.raster import Raster, compiled
+from visualdub.face.raster import Raster, compiled, interpolate
 from visualdub.render.detail_frames import DetailFrame
 
 MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light of the drawn picture
@@ -256,35 +256,27 @@ def _cubic(t: float) -> tuple[float, float, float, float]:
 
 
 @compiled
-def _add_carried(
-    face_index: NDArray[np.int32],
-    barycentric: NDArray[np.float32],
-    triangles: NDArray[np.int32],
-    wanted: NDArray[np.bool_],
-    mesh: NDArray[np.float32],
+def _add_sampled(
+    points: NDArray[np.float32],
+    shares: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
     depth: NDArray[np.float32],
     tolerance: float,
-    rgb: NDArray[np.uint8],
-    shares: NDArray[np.float32],
     total: NDArray[np.float32],
     seen: NDArray[np.float32],
 ) -> None:
-    height, width = face_index.shape
-    rows, columns = rgb.shape[0], rgb.shape[1]
+    height, width = shares.shape
+    rows, columns = depth.shape
     for y in range(height):
         for x in range(width):
-            f = face_index[y, x]
-            if f < 0 or not wanted[y, x] or shares[f] <= 0.0:
+            if shares[y, x] <= 0.0:
                 continue
-            i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-            a, b, c = barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
-            px = a * mesh[i, 0] + b * mesh[j, 0] + c * mesh[k, 0] - 0.5
-            py = a * mesh[i, 1] + b * mesh[j, 1] + c * mesh[k, 1] - 0.5
+            px, py = points[y, x, 0] - 0.5, points[y, x, 1] - 0.5
             x0, y0 = int(np.floor(px)), int(np.floor(py))
             if x0 < 1 or y0 < 1 or x0 + 2 >= columns or y0 + 2 >= rows:
                 continue
-            deeper = a * mesh[i, 2] + b * mesh[j, 2] + c * mesh[k, 2] - depth[int(py + 0.5), int(px + 0.5)]
-            weight = shares[f] * min(1.0, 2.0 - deeper / tolerance)
+            deeper = points[y, x, 2] - depth[int(py + 0.5), int(px + 0.5)]
+            weight = shares[y, x] * min(1.0, 2.0 - deeper / tolerance)
             if weight <= 0.0:
                 continue
             u0, u1, u2, u3 = _cubic(px - x0)
@@ -322,16 +314,6 @@ def add_carried(
     R'G'B' 0..255, seen: (h, w); both grow by the share where `frame` sees the point, and by nothing where
     something lies in front of it or it is outside the picture.
     """
-    _add_carried(
-        raster.face_index,
-        raster.barycentric,
-        triangles,
-        wanted,
-        frame.mesh,
-        frame.depth,
-        frame.tolerance,
-        frame.rgb,
-        shares,
-        total,
-        seen,
-    )
+    points = interpolate(raster, triangles, frame.mesh, 0.0)
+    here = np.where(raster.hit & wanted, shares[raster.face_index], np.float32(0))
+    _add_sampled(points, here, frame.rgb, frame.depth, frame.tolerance, total, seen)
