@@ -266,7 +266,7 @@ def _add_sampled(
     seen: NDArray[np.float32],
 ) -> None:
     height, width = shares.shape
-    rows, columns = depth.shape
+    rows, columns = rgb.shape[0], rgb.shape[1]
     for y in range(height):
         for x in range(width):
             if shares[y, x] <= 0.0:
