@@ -92,8 +92,6 @@ def main() -> None:
             counts[name, outcome] += 1
             print(f"{number + 1} {name}: {outcome}", flush=True)
     report(args, counts)
-    if any(outcome.startswith("between") for _, outcome in counts):
-        raise SystemExit("a timeline was left between two states")
 
 
 def report(args: argparse.Namespace, counts: Counter[tuple[str, str]]) -> None:
