@@ -90,7 +90,7 @@ def test_the_script_renders_without_the_service_and_without_the_plug_in(
     assert all(np.array_equal(a[..., :3], b[..., :3]) for a, b in zip(seen, dubbed, strict=True))
 
 
-def wait_for(app: Nuke, what: Callable[[], Any], seconds: float = 240.0) -> None:
+def wait_for(app: Nuke, what: Callable[[], Any], seconds: float = 60.0) -> None:
     """Run the main thread until something is so."""
     end = time.monotonic() + seconds
     while not what():
