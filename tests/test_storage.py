@@ -315,7 +315,7 @@ def same(a: Track, b: Track) -> bool:
 
 @pytest.mark.slow
 def test_every_damaged_entry_is_made_again(track: Track, caplog: pytest.LogCaptureFixture) -> None:
-    """150 entries of a real track: a byte changed, some changed, cut short, or with bytes added."""
+    """500 entries of a real track: a byte changed, some changed, cut short, or with bytes added."""
     path, rng = entry("tracks", HASH, "auto", ".npz"), random.Random(11)
     store_entry(path, track.write)
     whole = path.read_bytes()
@@ -327,7 +327,7 @@ def test_every_damaged_entry_is_made_again(track: Track, caplog: pytest.LogCaptu
         lambda d: d.__delitem__(slice(a := rng.randrange(len(d)), a + 1 + rng.randrange(512))),
     )
     caplog.set_level(logging.WARNING)
-    for i in range(150):
+    for i in range(500):
         damaged = bytearray(whole)
         while damaged == whole:
             faults[i % len(faults)](damaged)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import product
 from pathlib import Path
 
 import av
@@ -203,14 +202,9 @@ def test_samples_that_are_no_numbers_are_refused_before_tracking(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "noise", "seconds"),
-    [
-        *product(("two", "un"), (0.0, 1e-3), (0.35, 2.0, 20.0)),
-        ("two", 0.0, 100.0),
-        ("un", 1e-3, 100.0),
-    ],
-)
+@pytest.mark.parametrize("seconds", [0.35, 2.0, 20.0, 100.0])
+@pytest.mark.parametrize("noise", [0.0, 1e-3])
+@pytest.mark.parametrize("name", ["two", "un"])
 def test_a_single_word_is_heard_in_any_length_of_silence(name: str, seconds: float, noise: float) -> None:
     recording, start_s = WORDS[name]
     first = round(start_s * AUDIO_RATE)

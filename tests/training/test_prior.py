@@ -85,12 +85,12 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(
         alone.append(step(self, progress))
         return alone[-1]
 
-    step, same = Trainer.step, {"steps": 2, "uv_jitter": 0.0}
+    step, same = Trainer.step, {"steps": 3, "uv_jitter": 0.0}
     with monkeypatch.context() as patch:
         patch.setattr("training.prior.choose_dtype", lambda *_: torch.float32)
         patch.setattr(Trainer, "step", noted)
         train_prior(job(dataset, tmp_path / "one", batch=2, **same))
-    assert len(alone) == 2
+    assert len(alone) == 3
     script = tmp_path / "train.py"
     script.write_text(f"""
 import json, os, sys, torch
