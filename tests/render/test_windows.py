@@ -130,7 +130,7 @@ def test_windows_that_are_kept_are_not_run_again() -> None:
         seen.append(int(frames[0, 0, 0, 0]))
         return neighbours(frames, uv, mask)
 
-    kept: Latest[NDArray[np.float32]] = Latest(2)
+    kept: Latest[int, NDArray[np.float32]] = Latest(2)
     whole = [r.rgb for r in render_shot(neighbours, T, given(13), 13)]
     again = [[r.rgb for r in render_shot(record, T, given(13), 13, kept=kept)] for _ in range(2)]
     assert seen == [0, 4, 8] * 2, "two are kept, the third one pushes the first out"

@@ -51,8 +51,8 @@ def choose_frames(clips: Sequence[Track], most: int = MOST_FRAMES) -> list[tuple
     """(clip, frame of its track) of at most `most` frames with a usable face, the most informative first.
 
     The first is the most usual one; each further one is that which is furthest from all before it, in jaw,
-    speech components and head rotation. So the first of them hold all
-    that the footage shows, however few are kept.
+    speech components and head rotation. So the first of them hold all that the footage shows, however few are
+    kept.
     """
     places = [(c, int(i)) for c, track in enumerate(clips) for i in np.flatnonzero(track.usable)]
     if not places:

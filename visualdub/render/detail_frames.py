@@ -4,8 +4,6 @@ a mouth is commanded to do.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,6 +17,7 @@ from visualdub.face.landmarks import LIPS_INNER, LIPS_OUTER, face_width
 from visualdub.face.models import FaceModel
 from visualdub.face.raster import rasterise
 from visualdub.records import digest
+from visualdub.render.recent import Latest
 from visualdub.timing import MARGIN
 
 LIPS = sorted({*LIPS_INNER, *LIPS_OUTER})
@@ -57,7 +56,9 @@ class DetailFrames:
     scale: NDArray[np.float64]  # (R,) pixels of the picture per model unit
     source_hash: tuple[str, ...]  # of the clip's bytes, as `Track.source_hash`
     number: NDArray[np.int64]  # (R,) of the frame in its clip
-    _decoded: _Decoded = field(default_factory=lambda: _Decoded(), repr=False, compare=False)
+    _decoded: Latest[tuple[int, float], DetailFrame] = field(
+        default_factory=lambda: Latest(HELD_PICTURES), repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -109,7 +110,8 @@ class DetailFrames:
         key = index, reduction
         found = self._decoded.get(key)
         if found is None:
-            found = self._decoded.put(key, self._decode(index, model, reduction))
+            found = self._decode(index, model, reduction)
+            self._decoded.put(key, found)
         return found
 
     def _decode(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
@@ -127,27 +129,6 @@ class DetailFrames:
         tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
         rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
         return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, tolerance)
-
-
-class _Decoded:
-    """The pictures that were decoded last, for several threads."""
-
-    def __init__(self) -> None:
-        self._frames: OrderedDict[tuple[int, float], DetailFrame] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[int, float]) -> DetailFrame | None:
-        with self._lock:
-            if key in self._frames:
-                self._frames.move_to_end(key)
-            return self._frames.get(key)
-
-    def put(self, key: tuple[int, float], frame: DetailFrame) -> DetailFrame:
-        with self._lock:
-            self._frames[key] = frame
-            while len(self._frames) > HELD_PICTURES:
-                self._frames.popitem(last=False)
-        return frame
 
 
 # ---- what pictures are carried through ---------------------------------------------------------------------

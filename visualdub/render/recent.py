@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Latest(Generic[Value]):
-    """The `most` values that were put or got last, by number; may be used from several threads."""
+class Latest(Generic[Key, Value]):
+    """The `most` values that were put or got last, by key; may be used from several threads."""
 
     def __init__(self, most: int) -> None:
-        self.most, self._values = most, OrderedDict[int, Value]()
+        self.most, self._values = most, OrderedDict[Key, Value]()
         self._lock = threading.Lock()
 
-    def get(self, number: int) -> Value | None:
-        """The value of `number`; None where it is not kept."""
+    def get(self, key: Key) -> Value | None:
+        """The value of `key`; None where it is not kept."""
         with self._lock:
-            if number in self._values:
-                self._values.move_to_end(number)
-            return self._values.get(number)
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
 
-    def holds(self, number: int) -> bool:
-        """Whether the value of `number` is kept."""
+    def holds(self, key: Key) -> bool:
+        """Whether the value of `key` is kept."""
         with self._lock:
-            return number in self._values
+            return key in self._values
 
-    def put(self, number: int, value: Value) -> None:
-        """Keep the value of `number`, and let go of the one that nobody asked for the longest."""
+    def put(self, key: Key, value: Value) -> None:
+        """Keep the value of `key`, and let go of the one that nobody asked for the longest."""
         with self._lock:
-            self._values[number] = value
-            self._values.move_to_end(number)
+            self._values[key] = value
+            self._values.move_to_end(key)
             while len(self._values) > self.most:
                 self._values.popitem(last=False)
 
@@ -50,8 +52,10 @@ class Latest(Generic[Value]):
 class Recent(Generic[Value]):
     """Of one shot with one performance: 60 MiB of pictures, and of inputs about 120 MiB in HD."""
 
-    pictures: Latest[NDArray[np.float32]] = field(default_factory=lambda: Latest(16))  # by a window's start
-    inputs: Latest[Value] = field(default_factory=lambda: Latest(32))  # by frame, without its planes
+    pictures: Latest[int, NDArray[np.float32]] = field(
+        default_factory=lambda: Latest(16)
+    )  # by a window's start
+    inputs: Latest[int, Value] = field(default_factory=lambda: Latest(32))  # by frame, without its planes
 
     def clear(self) -> None:
         """Let go of all."""

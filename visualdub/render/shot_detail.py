@@ -54,17 +54,14 @@ class ShotDetail:
         (wanted,) = lip_shapes(track.model, track.identity, jaw, expression)
         return self._frames.distances(self._lips, wanted, track.rotation[i])
 
-    def weights(self, i: int) -> NDArray[np.float64]:
-        """(R,) the share of every frame of the footage in frame `i` of the shot."""
-        return self._frames.weights(self.distances(i), self._track.source_hash, self._track.start + i)
-
     def of_frame(self, frame: Frame, i: int, mask: NDArray[np.float32]) -> Detail | None:
         """The detail of frame `i` of the shot; None where no frame of the footage may be used or sees it.
 
         mask: (S, S) crop pixels, the region that is drawn.
         """
         affine, model = self._crop.stored_affine[i], self._track.model
-        box, weights = frame_region(frame, mask, affine), self.weights(i)
+        box, distances = frame_region(frame, mask, affine), self.distances(i)
+        weights = self._frames.weights(distances, self._track.source_hash, self._track.start + i)
         if box is None or not weights.any() or not mask.any():
             return None
         scale = plate_scale(affine)
@@ -87,7 +84,7 @@ class ShotDetail:
             sizes = likeness_of_size(points, found.mesh, triangles)
             add_carried(raster, triangles, wanted, found, sizes, total, seen)
             mixture.add(total, seen, float(weights[r]))
-        apart = float(self.distances(i) @ weights)
+        apart = float(distances @ weights)
         share = float(smoothstep(np.array((FARTHEST - apart) / (FARTHEST - FAR))))
         return mixture.detail(box, (share, share), RESTORED)
 

@@ -123,7 +123,7 @@ def render_shot(
     count: int,
     chunk: FrameRange | None = None,
     first: int = 0,
-    kept: Latest[NDArray[np.float32]] | None = None,
+    kept: Latest[int, NDArray[np.float32]] | None = None,
     at_once: int = 1,
 ) -> Iterator[Rendered[Input]]:
     """Render a shot of `count` frames, or the frames `chunk` of it, in order, `at_once` windows at a time.
