@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from visualdub import locks, stages, stops, storage, temporaries
 from visualdub.errors import Interrupted, OutputError
-from visualdub.stages import Progress, end_threads, prefetch
+from visualdub.stages import Progress, prefetch
 from visualdub.stops import cancel_on_signals, held
 from visualdub.storage import Together, atomic_path, write_text
 
@@ -125,21 +124,27 @@ def test_closing_ends_every_thread_of_a_chain() -> None:
 
 
 def test_threads_that_nobody_closed_end_with_the_program() -> None:
-    end_threads(60.0)  # those of tests before this one
-    items = prefetch(iter(int, 1), 2)
-    assert next(items) == 0 and stages._working
-    assert end_threads(5.0) and not stages._working
-    stuck = threading.Event()
+    """In a program of its own: threads of other tests are threads too."""
+    program = """
+import threading, time
+from visualdub.stages import _working, end_threads, prefetch
 
-    def slow() -> Iterator[int]:
-        yield 0
-        stuck.wait(20)
+items = prefetch(iter(int, 1), 2)
+assert next(items) == 0 and _working
+assert end_threads(30.0) and not _working
+stuck = threading.Event()
 
-    items = prefetch(slow(), 2)
-    assert next(items) == 0
-    begun = time.monotonic()
-    assert not end_threads(0.2) and time.monotonic() - begun < 5
-    stuck.set()
+def slow():
+    yield 0
+    stuck.wait(60)
+
+items = prefetch(slow(), 2)
+assert next(items) == 0
+begun = time.monotonic()
+assert not end_threads(0.2) and time.monotonic() - begun < 15
+stuck.set()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 # ---- files -------------------------------------------------------------------------------------------------

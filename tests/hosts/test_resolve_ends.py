@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,11 +139,15 @@ def test_a_bridge_or_service_that_is_killed_leaves_the_timeline_as_it_was_or_fin
     program = machine.program()
     before = program.project.as_bytes()
     killed: list[int] = []
+    workers: list[psutil.Process] = []  # of the service that is killed, not of one that is started later
 
     def kill(said: str) -> None:
         if killed or not said.startswith("shot"):
             return
         word = "bridge" if victim == "bridge" else "serve"
+        workers.extend(
+            p for p in bridges_and_services(machine.folder) if "daemon.worker" in (p.info["cmdline"] or ())
+        )
         for process in bridges_and_services(machine.folder):
             if word in (process.info["cmdline"] or ()):
                 process.send_signal(signal.SIGKILL)
@@ -163,9 +166,7 @@ def test_a_bridge_or_service_that_is_killed_leaves_the_timeline_as_it_was_or_fin
         assert window.said == ["1 dubbed. "], (window.said, window.problems)
         return
     assert "did not succeed within 2 s" in window.problems[0] and program.project.as_bytes() == before
-    end = time.monotonic() + 30
-    while any("daemon.worker" in (p.info["cmdline"] or ()) for p in bridges_and_services(machine.folder)):
-        assert time.monotonic() < end, "a worker outlives its service"
-        time.sleep(0.2)
+    assert workers
+    assert psutil.wait_procs(workers, timeout=30)[1] == [], "a worker outlives its service"
     window = machine.use(program)
     assert window.said == ["1 dubbed. "], (window.said, window.problems)
