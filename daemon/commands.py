@@ -42,6 +42,7 @@ from visualdub.console_edits import (
     require_fitting,
 )
 from visualdub.errors import BadInput
+from visualdub.render.quality import FINAL, require_quality
 
 if TYPE_CHECKING:
     from visualdub.wire.client import Client
@@ -165,9 +166,14 @@ def submit(
     codec: Codec = None,
     crf: Crf = 16,
     no_watermark: NoWatermark = False,
-    draft: Annotated[
-        bool, typer.Option("--draft", help="Quickly and roughly first; vdub jobs final JOB makes it good.")
-    ] = False,
+    quality: Annotated[
+        str,
+        typer.Option(
+            "--quality",
+            metavar="draft|final",
+            help="A draft is there soon; vdub jobs final JOB makes it good.",
+        ),
+    ] = FINAL,
     dialogue_track: DialogueTrack = None,
     dialogue_folder: DialogueFolder = None,
     cast: CastIn = None,
@@ -194,6 +200,7 @@ def submit(
         return
     if dialogue is None or actor is None:
         raise BadInput(f"{clip} needs both --dialogue and --actor")
+    require_quality(quality)
     asked = {
         "clip": str(clip.absolute()),
         "dialogue": str(dialogue.absolute()),
@@ -206,7 +213,7 @@ def submit(
         "watermark": not no_watermark,
     }
     with connected(endpoint, key, server_key) as client:
-        show_job(client, client.submit("draft" if draft else "final", priority, **asked), wait, json)
+        show_job(client, client.submit(quality, priority, **asked), wait, json)
 
 
 def show_job(client: Client, job: int, wait: bool, json: bool) -> None:

@@ -42,7 +42,6 @@ from visualdub.errors import ActorError, BadInput
 from visualdub.face.recognise import only_frames_of
 from visualdub.media.audio import read_audio
 from visualdub.media.kept_frames import KeptFrames
-from visualdub.render.shot_renderer import RenderOptions
 from visualdub.render.watermark import Watermark
 from visualdub.speech.alignment import Alignment, align_script
 from visualdub.speech.performance import PerformanceAdjustments
@@ -175,30 +174,20 @@ def prepare_dub(work: Work, setting: Setting, heard: HeardShot, progress: Progre
     """Make the performance of a dub, which is written to the job's folder, too, and what draws it."""
     asked, roots = work.request, setting.roots
     actor, tracked, audio = heard.actor, heard.tracked, heard.audio
-    output, (cue,) = output_of(asked, roots), tracked.shot.cues
+    output, (cue,) = replace(output_of(asked, roots), quality=work.quality), tracked.shot.cues
     mouth = mouth_of(work, roots, tracked.shot, progress)
     performance, notes = dialogue_performance(tracked, audio, actor, mouth, heard.script)
     notes += audio_notes(audio, tracked.shot, cue) + track_notes(tracked.shot, output.keep_audio)
     folder = Path(work.folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_performance(folder / PERFORMANCE, tracked, performance, heard.spoken, actor, mouth)
-    options = render_options(work.quality, output.watermark)
-    render = prepare_render(tracked, performance, actor, output, options=options, progress=progress)
+    render = prepare_render(tracked, performance, actor, output, progress=progress)
     render.notes, render.mouth = notes, mouth
     write_facts(folder, render)
     if work.mark is not None and render.renderer.watermark is not None:
         render.renderer.watermark = Watermark(np.array([int(c) for c in work.mark], np.uint8))
     frames = ShotFrames(render.renderer, setting.cache, heard.plates)
     return PreparedDub(render, output, frames, actor.folder)
-
-
-def render_options(quality: str, watermark: bool) -> RenderOptions:
-    """How a quality is drawn. A draft leaves out the grain, the look at the background and the frame's light,
-    and keeps the network's own picture: the mouth moves as it will, its edge and noise do not fit yet.
-    """
-    if quality == "draft":
-        return RenderOptions(grain=False, watermark=watermark, matting=False, light=False)
-    return RenderOptions(watermark=watermark)
 
 
 # ---- what a request says -----------------------------------------------------------------------------------

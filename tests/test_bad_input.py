@@ -247,6 +247,8 @@ REENACT = "reenact {clip} --actor {actor} --frames 0:5"
         (f"{DUB} -o {{out}}/a.mkv", "needs consent"),
         (f"{DUB} -o {{out}}/a.mkv --consent Ada", "who, when, scope"),
         (f"{OWN} --frames 9:3", "empty"),
+        (f"{DUB} -o {{out}}/a.mkv --quality draft", "needs consent"),
+        (f"{OWN} --quality rough", "--quality rough is not known; expected final or draft"),
         (OWN.replace("{clip}", "{taken}"), "taken.actor is there already"),
         (OWN.replace("{out}/a.mkv", "{out}/nowhere/a.mkv"), "nowhere is not a folder"),
         (OWN.replace("{wav}", "{out}/note.txt"), "note.txt"),

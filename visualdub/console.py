@@ -85,6 +85,14 @@ Matte = Annotated[
 NoWatermark = Annotated[
     bool, typer.Option("--no-watermark", help="Leave out the invisible watermark; the record says so.")
 ]
+Quality = Annotated[
+    str,
+    typer.Option(
+        "--quality",
+        metavar="draft|final",
+        help="A draft is rougher and there in a fraction of the time; it needs no --actor.",
+    ),
+]
 OccludedAs = Annotated[
     str,
     typer.Option(

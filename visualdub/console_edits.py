@@ -115,7 +115,7 @@ EDIT_ONLY |= {"as_default", "plan", "most"}
 CLIP_ONLY = {"dialogue", "script", "language", "driver", "driver_face", "frames", "skip", "only", "face"}
 CLIP_ONLY |= {"performance", "use_performance", "mouth_gain", "smooth", "offset_ms", "matte", "occluded"}
 CLIP_ONLY |= {"holdout", "keep_audio", "check_sync", "provider", "fast", "profile", "minutes", "consent"}
-CLIP_ONLY |= {"movie", "draft"}
+CLIP_ONLY |= {"movie", "quality"}
 _FLAGS = {"host": "--for"}
 
 

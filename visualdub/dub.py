@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.actor.draft import draft_notes
 from visualdub.actor.package import Actor
 from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.errors import BadInput
@@ -21,7 +22,7 @@ from visualdub.face.seen import Likeness
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import cached_track, require_face
 from visualdub.media.audio import read_audio
-from visualdub.media.delivery import viewer_notes
+from visualdub.media.delivery import DRAFT_PRESET, viewer_notes
 from visualdub.media.frame import ClipInfo
 from visualdub.media.holdout_matte import holdout_files, open_holdout_matte
 from visualdub.media.movie_writer import (
@@ -47,8 +48,9 @@ from visualdub.records import (
     write_report,
 )
 from visualdub.render.light import LightReport
-from visualdub.render.occluders import HOLD, find_occlusion, require_treatment, treat
-from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
+from visualdub.render.occluders import HOLD, find_occlusion, nothing_found, require_treatment, treat
+from visualdub.render.quality import DRAFT, FINAL, require_quality
+from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer, render_options
 from visualdub.render.watermark import SCHEME, payload_text
 from visualdub.speech.alignment import Alignment
 from visualdub.speech.performance import (
@@ -91,9 +93,11 @@ class Output:
     keep_audio: bool = False  # the clip's audio tracks but the main one, which the dialogue replaces
     occluded: str = HOLD  # HOLD, PASS or DRAW: what becomes of frames in which something covers the mouth
     holdout: Path | None = None  # an artist's matte, white where the plate stays, see `open_holdout_matte`
+    quality: str = FINAL  # or DRAFT: rougher, in a fraction of the time
 
     def __post_init__(self) -> None:
         require_treatment(self.occluded)
+        require_quality(self.quality)
 
     def files(self) -> list[Path]:
         """Everything that is written: the movie, its matte and performance, and the records beside it."""
@@ -223,7 +227,7 @@ def write_performance(
     """
     progress = progress or Progress()
     prepared = prepare_render(tracked, performance, actor, output, clock=clock, progress=progress)
-    prepared.notes = notes or []
+    prepared.notes = (notes or []) + draft_notes(actor, output.quality)
     prepared.mouth = mouth
     return write_frames(prepared, prepared.renderer.frames(progress=progress), output, progress)
 
@@ -251,15 +255,19 @@ def prepare_render(
     clock: StageClock | None = None,
     progress: Progress | None = None,
 ) -> PreparedRender:
-    """All that is done before the first frame of `tracked` is drawn: what covers the mouth is found, and what
-    of it stays. Of `output` only `occluded`, `holdout` and, without `options`, `watermark` count.
+    """All that is done before the first frame of `tracked` is drawn: what covers the mouth is found, unless
+    it is a draft, and what of it stays. Of `output` only `occluded`, `holdout`, `quality` and, without
+    `options`, `watermark` count.
     """
     clock, progress = clock or StageClock(), progress or Progress()
-    options = options or RenderOptions(watermark=output.watermark)
+    options = options or render_options(output.quality, output.watermark)
     shot, track = tracked.shot, tracked.track
     matte = open_holdout_matte(output.holdout, shot.info, progress) if output.holdout else None
-    with clock.stage("occluders", len(track)):
-        found = find_occlusion(shot, track, progress)
+    if output.quality == DRAFT:
+        found = nothing_found(track)
+    else:
+        with clock.stage("occluders", len(track)):
+            found = find_occlusion(shot, track, progress)
     performance, holdouts = treat(found, output.occluded, track, performance, matte)
     renderer = ShotRenderer(
         shot, actor, track=track, performance=performance, options=options, clock=clock, holdouts=holdouts
@@ -301,7 +309,7 @@ def write_frames(
             skipped=shot.skips(),
             occluded=prepared.occlusion.reasons(),
         )
-        report.renderer = renderer.actor.renderer.execution.as_dict()
+        report.renderer = renderer.runs_on
         report.people = prepared.people
         report.occluded = occluded_runs(track, prepared.occlusion.reasons(), output.occluded)
         viewer = output_notes(shot.info, output)
@@ -543,6 +551,8 @@ def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[
     carried = CompanionSource(shot.source, shot.start_s)
     with contextlib.ExitStack() as stack:
         sound = soundtrack(shot, output.keep_audio)
+        if output.quality == DRAFT:
+            codec = replace(codec, preset=DRAFT_PRESET)
         movie = stack.enter_context(MovieWriter(output.path, info, codec, sound, files, carried))
         matte_info = gray_info(info)
         matte = output.matte and stack.enter_context(

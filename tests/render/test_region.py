@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from visualdub.box import Box
 from visualdub.face.crop import warp_crop
-from visualdub.render.composite import into_region, restore_detail
+from visualdub.render.region import into_region, restore_detail
 
 
 def test_a_crop_that_went_to_the_plate_and_back_keeps_its_detail() -> None:

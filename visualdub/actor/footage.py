@@ -20,13 +20,13 @@ from visualdub.face.geometry import filmed_mesh, mask_of
 from visualdub.face.track import Track
 from visualdub.media.frame import Frame
 from visualdub.media.source import open_source
-from visualdub.render.composite import frame_region, region_rgb
 from visualdub.render.detail_frames import (
     MESH_GRID,
     DetailFrames,
     rotation_degrees,
     spread_of,
 )
+from visualdub.render.region import frame_region, region_rgb
 from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 

@@ -59,6 +59,11 @@ class Actor:
     runtime: RuntimeChoice = EXACT_HERE  # what the renderer runs on
 
     @property
+    def is_draft(self) -> bool:
+        """Whether the actor has no network yet, and is drawn out of `detail_frames` alone."""
+        return False
+
+    @property
     def renderer_path(self) -> Path:
         """The ONNX renderer's file."""
         return self.folder / RENDERER

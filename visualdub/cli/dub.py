@@ -26,6 +26,7 @@ from visualdub.console import (
     Only,
     Profile,
     ProviderName,
+    Quality,
     Skip,
     Smooth,
     err,
@@ -50,7 +51,7 @@ from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
     from visualdub.actor.package import Actor
-    from visualdub.dub import TrackedShot
+    from visualdub.dub import Output, TrackedShot
     from visualdub.records import DubReport
     from visualdub.render.providers import RuntimeChoice
     from visualdub.services import AdaptRequest
@@ -134,7 +135,8 @@ OptionalActor = Annotated[
     str | None,
     typer.Option(
         "--actor",
-        help="Actor package, a folder or its name. Without one, the clip's own actor is adapted first.",
+        help="Actor package, a folder or its name. Without one, a draft is written in seconds, and the clip's"
+        " own actor is adapted.",
     ),
 ]
 AdaptMinutes = Annotated[
@@ -203,6 +205,7 @@ def command(
     check_sync: CheckSync = False,
     provider: ProviderName = None,
     fast: Fast = False,
+    quality: Quality = "final",
     profile: Profile = False,
     daemon: Daemon = False,
     dialogue_track: DialogueTrack = None,
@@ -239,7 +242,9 @@ def command(
 
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
+    from visualdub.cli.draft import draft_consent, draft_output, drafted_person
     from visualdub.dub import Mouth, Output, check_output, dub_shot
+    from visualdub.render.quality import DRAFT
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
     from visualdub.speech.retarget import DrivenMouth
@@ -250,15 +255,17 @@ def command(
     span, choice = FrameRange.parse(frames) if frames else None, FrameChoice.parse(skip, only)
     folder = find_actor(actor) if actor else own_actor(clip, output)
     inputs = [clip, *dialogue, *(script or []), driver, use_performance, folder if actor else None]
+    how = keep_audio, occluded, holdout, quality
     jobs = [
-        (wav, Output(movie, codec, crf, grey, not no_watermark, curves, keep_audio, occluded, holdout))
+        (wav, Output(movie, codec, crf, grey, not no_watermark, curves, *how))
         for wav, (movie, grey, curves) in zip(
             dialogue, outputs_of(output, matte, performance, dialogue), strict=True
         )
     ]
-    written = [path for _, job in jobs for path in job.files()]
+    drafts = [] if actor or quality == DRAFT else [(wav, draft_output(job)) for wav, job in jobs]
+    written = [path for _, job in (*jobs, *drafts) for path in job.files()]
     protect([*inputs, holdout], written if actor else [*written, folder, folder.with_suffix(".run")])
-    for _, job in jobs:
+    for _, job in (*jobs, *drafts):
         check_output(job, clip, *inputs)
     adjustments = PerformanceAdjustments(mouth_gain, smooth, offset_ms)
     mouth: Mouth = mouth_of(use_performance, adjustments, performance, len(dialogue))
@@ -268,23 +275,31 @@ def command(
     for wav, job in jobs:
         check_dialogue(wav, job.path, clip if keep_audio else None)
     scripts = aligned_scripts(script, language, dialogue, use_performance)
-    adaptation = None if actor else plan_adaptation(clip, folder, minutes, consent, face)
+    adaptation = plan_adaptation(clip, folder, minutes, consent, face) if drafts else None
+    consented = adaptation.consent if adaptation else None if actor else draft_consent(clip, consent)
     if driver is not None:
         mouth = DrivenMouth(tracked_driver(driver, clip, span, driver_face), adjustments)
     shot = tracked_shot(clip, face, span, choice=choice, actor=person)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
+
+    def dubbed(jobs: list[tuple[Path, Output]], who: Actor) -> Iterator[DubReport]:
+        for (wav, job), said in zip(jobs, scripts, strict=True):
+            with shown_progress() as progress:
+                report = dub_shot(shot, wav, who, job, mouth=mouth, script=said, progress=progress)
+            if check_sync:
+                measure_sync(report, job.path, face)
+            if not json:
+                say(report, profile)
+            yield report
+
+    if consented is not None:
+        person = drafted_person(shot, consented)
+    reports = list(dubbed(drafts, person)) if drafts and person else []
     if adaptation is not None:
         adapt_first(adaptation)
-    person = person or load_actor(folder, runtime)
-    reports = []
-    for (wav, job), said in zip(jobs, scripts, strict=True):
-        with shown_progress() as progress:
-            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, script=said, progress=progress))
-        if check_sync:
-            measure_sync(reports[-1], job.path, face)
-        if not json:
-            say(reports[-1], profile)
+        person = load_actor(folder, runtime)
+    reports += dubbed(jobs, person or load_actor(folder, runtime))
     if json:
         print_json({"outputs": [r.as_dict() for r in reports]})
 

@@ -47,6 +47,7 @@ def dub_through_service(
     with Client(client="vdub dub") as client:
         jobs = [
             client.submit(
+                options["quality"],
                 **asked,
                 dialogue=_absolute(wav),
                 output=_absolute(movie),

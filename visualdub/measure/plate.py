@@ -23,7 +23,7 @@ from visualdub.measure.pictures import (
     mouth_box,
     psnr,
 )
-from visualdub.render.composite import find_region, into_region, plate_scale
+from visualdub.render.region import find_region, into_region, plate_scale
 
 # Bands of detail, by the standard deviations of the two Gaussians, in plate pixels, that they lie between.
 BANDS = {"fine": (0.0, 1.0), "middle": (1.0, 2.0), "coarse": (2.0, 4.0)}

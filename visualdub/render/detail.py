@@ -27,6 +27,7 @@ ALIKE = 0.8, 0.98  # agreement of two shapes from which on bands are taken, and 
 LEAST_SHAPE = np.float32(2e-5)  # of R'G'B' 0..1, squared; where there is less, there is nothing to compare
 WIDE = 2.5  # pixels; a Gaussian of twice this width and more is taken of a smaller picture
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
+FILL = 3.0, 12.0, 48.0  # pixels; a point that no frame sees is filled from what is seen this far around it
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,25 @@ class Detail:
         return out
 
 
+@dataclass(frozen=True)
+class PlatePicture:
+    """A drawn picture at the plate's resolution."""
+
+    box: Box  # plate pixels
+    rgb: NDArray[np.float32]  # (h, w, 3) R'G'B' 0..1
+
+    def within(self, box: Box) -> NDArray[np.float32]:
+        """(h, w, 3) the pixels of `box`; black where this picture does not reach."""
+        out = np.zeros((box.height, box.width, 3), np.float32)
+        left, top = max(box.left, self.box.left), max(box.top, self.box.top)
+        right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
+        if left < right and top < bottom:
+            out[top - box.top : bottom - box.top, left - box.left : right - box.left] = self.rgb[
+                top - self.box.top : bottom - self.box.top, left - self.box.left : right - self.box.left
+            ]
+        return out
+
+
 def _in_colour(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """(h, w, 3) the same values (h, w) for all channels: products with it are faster than broadcast ones."""
     return np.asarray(cv2.merge((values, values, values)), np.float32)
@@ -173,11 +193,23 @@ class Mixture:
         total: (h, w, 3) its R'G'B' 0..255 times how much of each point it sees, seen: (h, w) 0..1. Where
         nothing is seen it is not taken for black.
         """
-        shown = grey(total) / (255 * np.maximum(seen, LEAST_SEEN))
+        shown = grey(total) / (255 * np.maximum(seen, LEAST_SEEN)) if self._sigmas else seen
         for energy, band in zip(self._energies, _bands(shown, seen, self._sigmas), strict=True):
             energy += np.float32(share) * seen * band * band
         self._total += np.float32(share) * total
         self._seen += np.float32(share) * seen
+
+    def picture(self) -> NDArray[np.float32]:
+        """(h, w, 3) R'G'B' 0..1, the mean of the frames; where few see a point, what they see around it."""
+        shown, sure = self._total / np.float32(255), self._seen.clip(0, 1)
+        picture = shown.copy()
+        for sigma in FILL:
+            near = low_pass(self._seen, sigma)
+            around = low_pass(shown, sigma) / _in_colour(np.maximum(near, LEAST_SEEN))
+            share = (1 - sure) * near.clip(0, 1)
+            picture += around * _in_colour(share)
+            sure += share
+        return np.asarray(picture / _in_colour(np.maximum(sure, LEAST_SEEN)), np.float32)
 
     def detail(self, box: Box, shares: Sequence[float], restored: float) -> Detail | None:
         """The bands of the mean; None where the frames see nothing of `box`, which is theirs.

@@ -83,16 +83,18 @@ class DetailFrames:
         turned = rotation_degrees(self.rotation, rotation) / DEGREES
         return np.asarray(np.sqrt(apart + turned**2))
 
-    def weights(self, distances: NDArray[np.float64], source_hash: str, number: int) -> NDArray[np.float64]:
+    def weights(
+        self, distances: NDArray[np.float64], source_hash: str, number: int, margin: int = MARGIN
+    ) -> NDArray[np.float64]:
         """(R,) shares of the nearest frames, which sum to 1; all 0 where no frame may be used.
 
         A share falls to 0 where a frame comes to be as far as the nearest one that is not mixed, so that no
-        frame appears or goes at once. Frames of the clip `source_hash` less than `MARGIN` away from frame
+        frame appears or goes at once. Frames of the clip `source_hash` less than `margin` away from frame
         `number` have no share: what is drawn must not be its own source.
         """
         away = np.abs(self.number - number)
         same = np.array([h == source_hash for h in self.source_hash])
-        allowed = np.where(same, np.clip((away - MARGIN + 1) / (RAMP + 1), 0, 1), 1.0)
+        allowed = np.where(same, np.clip((away - margin + 1) / (RAMP + 1), 0, 1), 1.0)
         usable = np.flatnonzero(allowed > 0)
         shares = np.zeros(len(self))
         if not len(usable):

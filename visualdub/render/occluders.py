@@ -54,6 +54,14 @@ def find_occlusion(shot: Shot, track: Track, progress: Progress | None = None) -
     return found
 
 
+def nothing_found(track: Track) -> Occlusion:
+    """That nothing covers the mouth in any frame of `track`."""
+    none = np.zeros(0, np.int64)
+    triangles = len(track.model.face_triangles)
+    hands, covered = np.zeros((0, 21, 2), np.float32), np.zeros((0, triangles), np.bool_)
+    return Occlusion(np.zeros(len(track), np.uint8), none, hands, none, covered)
+
+
 def _write(occlusion: Occlusion, file: BinaryIO) -> None:
     occlusion.write(file)
 

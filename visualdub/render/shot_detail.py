@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from visualdub.face.geometry import to_crop
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
-from visualdub.render.composite import frame_region, into_region, plate_scale
-from visualdub.render.detail import Detail, Mixture, add_carried, likeness_of_size
+from visualdub.render.detail import Detail, Mixture, PlatePicture, add_carried, likeness_of_size
 from visualdub.render.detail_frames import DetailFrames, lip_shapes, mouth_triangles, with_mouth
+from visualdub.render.region import frame_region, into_region, out_of_region, plate_scale
+from visualdub.timing import MARGIN
 
 SIGMAS = 1.35, 2.7  # of the bands, in crop pixels
 LEAST_SIGMAS = 1.5, 3.0  # plate pixels, where the plate is coarser
@@ -28,6 +30,23 @@ FAR, FARTHEST = (
 )  # `DetailFrames.distances` up to which frames lend all they can, and from which on none
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A picture that comes out of frames of the footage alone, in their light."""
+
+    picture: PlatePicture
+    crop: NDArray[np.float32]  # (S, S, 3) R'G'B' 0..1, the same in crop pixels; right inside the mask alone
+
+
+@dataclass(frozen=True)
+class _Near:
+    """The nearest frames, carried into `box` of a frame and mixed."""
+
+    mixture: Mixture
+    box: Box  # plate pixels
+    apart: float  # how far they are, `DetailFrames.distances`
+
+
 class ShotDetail:
     """Finds, carries and mixes the nearest frames for any frame of a shot.
 
@@ -35,13 +54,22 @@ class ShotDetail:
     `BadInput` where the frames of the package belong to another face model.
     """
 
-    def __init__(self, frames: DetailFrames, track: Track, performance: Performance, crop: Crop) -> None:
+    def __init__(
+        self,
+        frames: DetailFrames,
+        track: Track,
+        performance: Performance,
+        crop: Crop,
+        margin: int = MARGIN,
+    ) -> None:
+        """margin: frames of the shot's own clip lend nothing to those that are less than this away."""
         if frames.mesh.shape[1] != track.model.vertex_count:
             raise BadInput(
                 f"the actor's detail frames have {frames.mesh.shape[1]} vertices; {track.source} is tracked"
                 f" with {track.model.vertex_count}; adapt the actor again"
             )
         self._frames, self._track, self._performance, self._crop = frames, track, performance, crop
+        self._margin = margin
         self._lips = lip_shapes(track.model, track.identity, frames.jaw, frames.expression)
         scale = crop.affine[:, 0, 0] / np.array([plate_scale(a) ** -1 for a in crop.stored_affine])
         usual = float(np.median((track.scale * scale)[track.usable])) if track.usable.any() else 1.0
@@ -59,9 +87,29 @@ class ShotDetail:
 
         mask: (S, S) crop pixels, the region that is drawn.
         """
+        near = self._near(frame, i, mask)
+        if near is None:
+            return None
+        share = float(smoothstep(np.array((FARTHEST - near.apart) / (FARTHEST - FAR))))
+        return near.mixture.detail(near.box, (share, share), RESTORED)
+
+    def carried(self, frame: Frame, i: int, mask: NDArray[np.float32]) -> Carried | None:
+        """The whole picture of frame `i` of the shot out of the nearest frames, with nothing else; as
+        `of_frame` has it.
+        """
+        near = self._near(frame, i, mask, with_bands=False)
+        if near is None:
+            return None
+        picture = PlatePicture(near.box, near.mixture.picture())
+        affine = self._crop.stored_affine[i]
+        return Carried(picture, out_of_region(picture.rgb, affine, near.box, self._crop.size))
+
+    def _near(self, frame: Frame, i: int, mask: NDArray[np.float32], with_bands: bool = True) -> _Near | None:
+        """The nearest frames, carried to frame `i` and mixed."""
         affine, model = self._crop.stored_affine[i], self._track.model
         box, distances = frame_region(frame, mask, affine), self.distances(i)
-        weights = self._frames.weights(distances, self._track.source_hash, self._track.start + i)
+        number = self._track.start + i
+        weights = self._frames.weights(distances, self._track.source_hash, number, self._margin)
         if box is None or not weights.any() or not mask.any():
             return None
         scale = plate_scale(affine)
@@ -77,16 +125,14 @@ class ShotDetail:
         triangles = mouth_triangles(model)
         points = with_mouth(points, model)
         raster = rasterise(points, triangles, box.height, box.width)
-        mixture = Mixture(box.height, box.width, sigmas)
+        mixture = Mixture(box.height, box.width, sigmas if with_bands else ())
         for r in np.flatnonzero(weights).tolist():
             found = self._frames.frame(r, model, float(self._reduction[r]))
             total, seen = np.zeros((box.height, box.width, 3), np.float32), np.zeros_like(wanted, np.float32)
             sizes = likeness_of_size(points, found.mesh, triangles)
             add_carried(raster, triangles, wanted, found, sizes, total, seen)
             mixture.add(total, seen, float(weights[r]))
-        apart = float(distances @ weights)
-        share = float(smoothstep(np.array((FARTHEST - apart) / (FARTHEST - FAR))))
-        return mixture.detail(box, (share, share), RESTORED)
+        return _Near(mixture, box, float(distances @ weights))
 
 
 def _around(wanted: NDArray[np.bool_], margin: int) -> Box:

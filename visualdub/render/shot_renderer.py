@@ -31,17 +31,19 @@ from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
 from visualdub.render.detail import Detail
+from visualdub.render.detail_frames import DetailFrames
 from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.providers import FP32
+from visualdub.render.quality import DRAFT
 from visualdub.render.recent import Recent
-from visualdub.render.shot_detail import ShotDetail
+from visualdub.render.shot_detail import Carried, ShotDetail
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
 from visualdub.speech.performance import pass_through
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
-from visualdub.timing import FrameRange
+from visualdub.timing import MARGIN, FrameRange
 
 VERSION = 2  # of the picture: raised whenever the same inputs give other pixels
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
@@ -61,6 +63,15 @@ class RenderOptions:
     detail: bool = True  # take the fine band from frames of the actor's footage, where the package has them
 
 
+def render_options(quality: str, watermark: bool = True) -> RenderOptions:
+    """How a quality is drawn. A draft leaves out the grain, the look at the background and the frame's light,
+    and keeps the network's own picture: the mouth moves as it will, its edge and noise do not fit yet.
+    """
+    if quality == DRAFT:
+        return RenderOptions(grain=False, watermark=watermark, matting=False, light=False, detail=False)
+    return RenderOptions(watermark=watermark)
+
+
 @dataclass(frozen=True)
 class FrameInputs:
     """One decoded frame with what the network and the blend need to know of it; crop and geometry are None
@@ -78,6 +89,7 @@ class FrameInputs:
     holdout: Holdout | None = None  # what of the frame stays in front of the drawn mouth; None: nothing
     under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
     detail: Detail | None = None  # the fine band of the drawn mouth; None: the network's own
+    carried: Carried | None = None  # the picture of a draft; None: the network's
 
     @property
     def crop(self) -> Codes | None:
@@ -171,9 +183,17 @@ class ShotRenderer:
         self.plates: FrameSource | None = None  # stays open; None: the clip is opened for each range
         self.recent: Recent[FrameInputs] | None = None  # what is kept for the next range; None: nothing
         self.crop: Crop = stable_crop(track)
-        self._network = actor.renderer
+        self._network = None if actor.is_draft else actor.renderer
+        self._window = 1 if self._network is None else self._network.window
         self._under: ShotRenderer | None = None  # of who is drawn before, farther away; see `stacked`
         self._top: ShotRenderer | None = None  # of who is drawn last, where that is somebody else
+
+    @property
+    def runs_on(self) -> dict[str, str]:
+        """What the network runs on, for the records: provider, precision, library and mode."""
+        if self._network is None:
+            return {"provider": "none", "mode": DRAFT}
+        return self._network.execution.as_dict()
 
     @property
     def people(self) -> tuple[ShotRenderer, ...]:
@@ -199,8 +219,17 @@ class ShotRenderer:
     @cached_property
     def _detail(self) -> ShotDetail | None:
         """Finds the fine detail; None where it is turned off or the package holds no frames for it."""
-        frames = self.actor.detail_frames if self.options.detail else None
-        return None if frames is None else ShotDetail(frames, self.track, self.performance, self.crop)
+        frames = self._detail_frames
+        if frames is None:
+            return None
+        # a short clip is drafted out of what little is away from the frame that is drawn
+        margin = min(MARGIN, len(self.track) // 3) if self.actor.is_draft else MARGIN
+        return ShotDetail(frames, self.track, self.performance, self.crop, margin)
+
+    @property
+    def _detail_frames(self) -> DetailFrames | None:
+        """The frames that lend their detail, or of which a draft is drawn."""
+        return self.actor.detail_frames if self.options.detail or self.actor.is_draft else None
 
     @cached_property
     def _key(self) -> FrameKey:
@@ -215,14 +244,16 @@ class ShotRenderer:
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
         under = "" if self._under is None else f"over {self._under._key.job}"
-        frames = self.actor.detail_frames if self.options.detail else None
+        frames = self._detail_frames
         kept = "" if frames is None else frames.digest
         parts = [p for p in (colours, self.holdouts.digest(), under, kept) if p is not None and len(p)]
-        options = digest(str(VERSION), repr(self.options), *self._runs_on(), *parts)
+        options = digest(str(VERSION), repr(self.options), *self._unusual_runtime(), *parts)
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
 
-    def _runs_on(self) -> tuple[str, ...]:
+    def _unusual_runtime(self) -> tuple[str, ...]:
         """What the network runs on, where that is not ONNX Runtime in fp32 on the CPU."""
+        if self._network is None:
+            return ()
         execution = self._network.execution
         usual = (execution.provider, execution.precision) == ("cpu", FP32)
         return () if usual else (execution.provider, execution.precision, execution.library)
@@ -275,8 +306,10 @@ class ShotRenderer:
     def _needed(self, frames: FrameRange, scene: FrameRange) -> FrameRange:
         """As `source_frames`, of frames that lie between two cuts, in `scene`."""
         composited = frames_to_composite(frames, scene)
+        if self._network is None:
+            return composited
         local = FrameRange(composited.start - scene.start, composited.end_exclusive - scene.start)
-        needed = frames_needed(local, len(scene), self._network.window)
+        needed = frames_needed(local, len(scene), self._window)
         return FrameRange(needed.start + scene.start, needed.end_exclusive + scene.start)
 
     def _drawn(
@@ -343,13 +376,14 @@ class ShotRenderer:
             return FrameInputs(i, frame, plate, geometry, geometry.silhouette, draw, light, normalised)
         filmed = filmed_mesh(self.track, self.crop, i)
         silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
-        holdout, detail = self._holdout(i, plate, filmed, held), None
-        if self._detail is not None:
-            with self.clock.stage("detail"):
-                detail = self._detail.of_frame(frame, i, geometry.mask)
-        return FrameInputs(
-            i, frame, plate, geometry, silhouette, draw, light, normalised, holdout, detail=detail
-        )
+        holdout = self._holdout(i, plate, filmed, held)
+        inputs = FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised, holdout)
+        if self._detail is None:
+            return inputs
+        with self.clock.stage("detail"):
+            if self._network is not None:
+                return replace(inputs, detail=self._detail.of_frame(frame, i, geometry.mask))
+            return replace(inputs, carried=self._detail.carried(frame, i, geometry.mask))
 
     def _normalised(
         self, plate: NDArray[np.uint8], geometry: Geometry
@@ -388,14 +422,16 @@ class ShotRenderer:
 
     def _in_drawn_window(self, i: int) -> bool:
         """Whether frame `i` may share a window with a drawn one."""
-        reach = self._network.window - 1
+        reach = self._window - 1
         return bool((self.performance.draw[max(0, i - reach) : i + reach + 1] > 0).any())
 
     def _rendered(
         self, inputs: Iterable[FrameInputs], frames: FrameRange, scene: FrameRange
     ) -> Iterator[Rendered[FrameInputs]]:
-        chunk = FrameRange(frames.start - scene.start, frames.end_exclusive - scene.start)
         waited = self.clock.each(WAIT, inputs)
+        if self._network is None:
+            return (Rendered(x, None if x.carried is None else x.carried.crop) for x in waited)
+        chunk = FrameRange(frames.start - scene.start, frames.end_exclusive - scene.start)
         first = scene.start - self.shot.frames.start
         kept, network = None if self.recent is None else self.recent.pictures, self._network
         render = self._timed_render
@@ -405,8 +441,8 @@ class ShotRenderer:
         self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         # a window finishes all its frames but the border that it shares with the next
-        with self.clock.stage("render", self._network.window - 1):
-            return self._network.render(frames, uv, mask)
+        with self.clock.stage("render", self._window - 1):
+            return self.actor.renderer.render(frames, uv, mask)
 
     def _layers(
         self, rendered: Iterable[Rendered[FrameInputs]], segmenter: Segmenter
@@ -423,7 +459,14 @@ class ShotRenderer:
                     rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
             affine = self.crop.stored_affine[inputs.index]
             yield FrameLayer(
-                inputs.frame, rgb, alpha, affine, inputs, holdout=inputs.holdout, detail=inputs.detail
+                inputs.frame,
+                rgb,
+                alpha,
+                affine,
+                inputs,
+                holdout=inputs.holdout,
+                detail=inputs.detail,
+                picture=None if inputs.carried is None else inputs.carried.picture,
             )
 
 

@@ -1,0 +1,105 @@
+"""A draft: the person of a clip drawn out of its own frames, before anything is adapted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import planes_of, write_wav
+
+from visualdub.actor.draft import draft_actor
+from visualdub.actor.record import Consent
+from visualdub.cli import run
+from visualdub.dub import TrackedShot, track_shot
+from visualdub.edit import plan_shot
+from visualdub.errors import NoFace
+from visualdub.face.track import Performance
+from visualdub.records import read_provenance
+from visualdub.render.quality import DRAFT
+from visualdub.render.shot_renderer import RenderedFrame, ShotRenderer, render_options
+from visualdub.timing import FrameRange
+
+CONSENT = Consent("Ada", "today", "tests")
+
+
+@pytest.fixture(scope="module")
+def tracked(talking: Path) -> TrackedShot:
+    return track_shot(plan_shot(talking))
+
+
+def drafted(
+    tracked: TrackedShot, performance: Performance, frames: FrameRange | None = None
+) -> list[RenderedFrame]:
+    actor = draft_actor(tracked.shot.source, tracked.track, CONSENT)
+    renderer = ShotRenderer(
+        tracked.shot,
+        actor,
+        track=tracked.track,
+        performance=performance,
+        options=render_options(DRAFT, watermark=False),
+    )
+    return list(renderer.frames(frames))
+
+
+def test_a_draft_of_what_was_filmed_looks_like_it(tracked: TrackedShot) -> None:
+    """Frames far enough away show about the same; the mask's own pixels are not their source."""
+    own = Performance.of_track(tracked.track)
+    for frame in drafted(tracked, own, FrameRange(4, 8)):
+        plate, matte = frame.inputs.frame.planes[0].astype(int), frame.matte == 255
+        difference = np.abs(frame.frame.planes[0].astype(int) - plate)
+        assert matte.sum() > 2000 and 0 < difference[matte].mean() < 4
+        assert (difference[frame.matte == 0] == 0).all()
+
+
+def test_the_mouth_does_what_it_is_commanded(tracked: TrackedShot) -> None:
+    """With the widest mouth of the clip in every frame, all frames come to look alike inside it."""
+    track = tracked.track
+    widest = int(np.argmax(track.jaw))
+    own = Performance.of_track(track)
+    still = replace(
+        own,
+        jaw=np.full_like(own.jaw, track.jaw[widest]),
+        expression=np.tile(track.expression[widest], (len(track), 1)),
+    )
+    opened, filmed = drafted(tracked, still), drafted(tracked, own)
+    closed = int(np.argmin(track.jaw))
+    apart = np.abs(opened[closed].frame.planes[0].astype(int) - filmed[closed].frame.planes[0])
+    inside = opened[closed].matte == 255
+    assert apart[inside].max() > 30  # teeth or the dark of the mouth where lips met
+    assert opened[closed].inputs.carried is not None and opened[closed].raw is not None
+
+
+def test_any_range_of_a_draft_is_the_whole_drafts(tracked: TrackedShot) -> None:
+    own = Performance.of_track(tracked.track)
+    whole = drafted(tracked, own)
+    for frames in (FrameRange(0, 3), FrameRange(17, 22), FrameRange(39, 40)):
+        for part, number in zip(drafted(tracked, own, frames), frames, strict=True):
+            for a, b in zip(part.frame.planes, whole[number].frame.planes, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_nobody_is_drafted_where_no_face_is_usable(tracked: TrackedShot) -> None:
+    track = replace(tracked.track, confidence=np.zeros(len(tracked.track)))
+    with pytest.raises(NoFace, match="for a draft"):
+        draft_actor(tracked.shot.source, track, CONSENT)
+
+
+@pytest.mark.slow
+def test_the_command_drafts_without_an_actor(
+    talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("visualdub.services.adapt_service", lambda: pytest.fail("a draft adapts nobody"))
+    wav, out = write_wav(tmp_path / "new.wav", 1.2), tmp_path / "out.mkv"
+    args = ["dub", str(talking), "--dialogue", str(wav), "-o", str(out), "--consent", "Ada, today, tests"]
+    assert run([*args, "--quality", "draft"]) == 0
+    assert "drawn out of" in capsys.readouterr().out
+    record = read_provenance(out)
+    assert record.consent["who"] == "Ada" and record.drawn == 40
+    assert record.renderer == {"provider": "none", "mode": "draft"}
+    names = ["new.wav", "out.mkv", "out.mkv.provenance.json", "out.mkv.report.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert "a draft" in json.loads((tmp_path / names[3]).read_text())["notes"][-1]
+    assert any((a != b).any() for a, b in zip(planes_of(talking)[9], planes_of(out)[9], strict=True))
