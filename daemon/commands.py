@@ -19,11 +19,13 @@ from rich.text import Text
 from visualdub.console import (
     Clip,
     Codec,
+    ConsentIn,
     Crf,
     Face,
     Frames,
     Json,
     NoWatermark,
+    draft_consent,
     err,
     follow,
     out,
@@ -42,7 +44,7 @@ from visualdub.console_edits import (
     require_fitting,
 )
 from visualdub.errors import BadInput
-from visualdub.render.quality import FINAL, require_quality
+from visualdub.render.quality import DRAFT, FINAL, require_quality
 
 if TYPE_CHECKING:
     from visualdub.wire.client import Client
@@ -174,6 +176,7 @@ def submit(
             help="A draft is there soon; vdub jobs final JOB makes it good.",
         ),
     ] = FINAL,
+    consent: ConsentIn = None,
     dialogue_track: DialogueTrack = None,
     dialogue_folder: DialogueFolder = None,
     cast: CastIn = None,
@@ -198,13 +201,15 @@ def submit(
         with connected(endpoint, key, server_key) as client:
             show_job(client, client.submit_edit(priority, **edit_request(options).fields()), wait, json)
         return
-    if dialogue is None or actor is None:
-        raise BadInput(f"{clip} needs both --dialogue and --actor")
     require_quality(quality)
+    if dialogue is None or (actor is None and quality != DRAFT):
+        raise BadInput(f"{clip} needs both --dialogue and --actor; a draft needs no actor")
+    consented = draft_consent(clip, consent).text if actor is None else None
     asked = {
         "clip": str(clip.absolute()),
         "dialogue": str(dialogue.absolute()),
-        "actor": str(Path(actor).absolute()) if Path(actor).exists() else actor,
+        "actor": str(Path(actor).absolute()) if actor and Path(actor).exists() else actor,
+        "consent": consented,
         "output": str(output.absolute()),
         "frames": frames,
         "face": face,

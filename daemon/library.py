@@ -10,8 +10,9 @@ from typing import Any
 from daemon.access import Roots
 from visualdub.actor.library import find_actor, forget, list_actors, withdraw
 from visualdub.actor.package import SUFFIX, load_actor
-from visualdub.actor.record import ActorRecord, load_record
+from visualdub.actor.record import ActorRecord, Consent, load_record
 from visualdub.errors import ActorError, BadInput
+from visualdub.render.quality import DRAFT
 from visualdub.wire import schema
 
 
@@ -68,3 +69,12 @@ def _shown(path: Path, record: ActorRecord | ActorError) -> dict[str, Any]:
     if isinstance(record, ActorRecord):
         return {"path": str(path), **record.to_json()}
     return {"path": str(path), "error": str(record)}
+
+
+def drafted_consent(asked: dict[str, Any], quality: str) -> Consent:
+    """The consent to a draft without an actor. Raises `BadInput` where there is none, and for a final."""
+    if quality != DRAFT:
+        raise BadInput("no actor is given; a final needs one (vdub adapt), a draft the person's consent")
+    if not asked.get("consent"):
+        raise BadInput('no actor is given; a draft needs consent, "who, when, scope"')
+    return Consent.parse(asked["consent"])

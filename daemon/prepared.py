@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from daemon.access import Roots
 from daemon.frame_cache import FrameCache
+from daemon.library import drafted_consent
 from daemon.messages import Work
 from daemon.page.facts import write_facts
 from daemon.shot_frames import ShotFrames, kept_frames
+from visualdub.actor.draft import draft_actor
 from visualdub.actor.library import find_actor
 from visualdub.actor.package import Actor, load_actor
 from visualdub.actor.record import load_record
@@ -83,7 +85,7 @@ class PreparedDub:
     render: PreparedRender
     output: Output
     frames: ShotFrames
-    actor: Path
+    actor: Path | None  # the package; None: a draft of nobody's
 
 
 class Preparer:
@@ -110,7 +112,8 @@ class Preparer:
         self._warm.move_to_end(key)
         while len(self._warm) > WARM:
             self._warm.popitem(last=False)[1].frames.rest()
-        require_consent(ready.actor)
+        if ready.actor is not None:
+            require_consent(ready.actor)
         return ready
 
     def is_ready(self, work: Work) -> bool:
@@ -152,17 +155,19 @@ def _key(work: Work) -> str:
 def hear(work: Work, setting: Setting, progress: Progress) -> HeardShot:
     """Plan and track the shot of a dub, and listen to its dialogue."""
     asked, roots = work.request, setting.roots
-    folder = actor_path(asked["actor"], setting)
-    actor = load_actor(folder)
     clip, output = roots.readable(asked["clip"]), output_of(asked, roots)
+    actor = load_actor(actor_path(asked["actor"], setting)) if asked.get("actor") else None
     driver = optional(asked.get("driver"), roots)
     dialogue = optional(asked.get("dialogue"), roots) or driver
     if dialogue is None:
         raise BadInput("nothing is said; expected a dialogue or a driver")
+    folder = None if actor is None else actor.folder
     check_output(output, clip, dialogue, driver, edited_mouth(work, roots), folder)
     shot = planned(asked, clip, progress)
-    who = actor.likeness if asked.get("face") is None else None
+    who = actor.likeness if actor is not None and asked.get("face") is None else None
     tracked = track_shot(shot, asked.get("face"), progress, who)
+    if actor is None:
+        actor = draft_actor(clip, tracked.track, drafted_consent(asked, work.quality), progress)
     track = only_frames_of(tracked.track, actor.likeness)
     tracked = replace(tracked, shot=shot.with_cue(DialogueCue(dialogue)), track=track)
     audio, script = shot_audio(tracked.shot), script_of(asked, dialogue, roots)
@@ -187,7 +192,7 @@ def prepare_dub(work: Work, setting: Setting, heard: HeardShot, progress: Progre
     if work.mark is not None and render.renderer.watermark is not None:
         render.renderer.watermark = Watermark(np.array([int(c) for c in work.mark], np.uint8))
     frames = ShotFrames(render.renderer, setting.cache, heard.plates)
-    return PreparedDub(render, output, frames, actor.folder)
+    return PreparedDub(render, output, frames, None if actor.is_draft else actor.folder)
 
 
 # ---- what a request says -----------------------------------------------------------------------------------

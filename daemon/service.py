@@ -26,7 +26,7 @@ from daemon.crew import Crew, see_dead
 from daemon.dispatch import Dispatch
 from daemon.frame_cache import FrameCache
 from daemon.front import Asker, Front
-from daemon.library import Library
+from daemon.library import Library, drafted_consent
 from daemon.schedule import QueueFull, Schedule
 from daemon.store import Job, Store
 from daemon.views import row
@@ -258,13 +258,19 @@ class Service:
     # ---- requests about jobs -------------------------------------------------------------------------------
 
     def _submit(self, asker: Asker, request: schema.Submit, bulk: list[bytes]) -> None:
-        self._accept(asker, "dub", msgspec.to_builtins(request.dub), request.quality, request.priority)
+        asked = msgspec.to_builtins(request.dub)
+        if not asked.get("actor"):
+            drafted_consent(asked, request.quality)
+        self._accept(asker, "dub", asked, request.quality, request.priority)
 
     def _submit_edit(self, asker: Asker, request: schema.SubmitEdit, bulk: list[bytes]) -> None:
         self._accept(asker, "edit", msgspec.to_builtins(request.edit), "final", request.priority)
 
     def _speech(self, asker: Asker, request: schema.Speech, bulk: list[bytes]) -> None:
-        self._accept(asker, "speech", msgspec.to_builtins(request.dub), "final", request.priority)
+        asked = msgspec.to_builtins(request.dub)
+        if not asked.get("actor"):
+            drafted_consent(asked, "final")
+        self._accept(asker, "speech", asked, "final", request.priority)
 
     def _adapt_or_track(self, asker: Asker, request: schema.Adapt | schema.Track, bulk: list[bytes]) -> None:
         values = msgspec.to_builtins(request)
@@ -327,6 +333,8 @@ class Service:
         if isinstance(request, schema.Final):
             if job.quality != "draft":
                 raise BadInput(f"job {job.id} is no draft")
+            if not job.request.get("actor"):
+                raise BadInput(f"job {job.id} has no actor; adapt one (vdub adapt) and submit it with that")
             self.schedule.again(job, quality="final", mark=None)
         else:
             self.schedule.again(job)

@@ -76,7 +76,7 @@ class ShotFrames:
         renderer = self.renderer
         whole, performance = renderer.key(number), renderer.performance
         looked_at = renderer.source_frames(FrameRange(number, number + 1))
-        first, reach = renderer.shot.frames.start, renderer.actor.renderer.window - 1
+        first, reach = renderer.shot.frames.start, renderer.window - 1
         near = slice(looked_at.start - first, looked_at.end_exclusive - first)
         wide = slice(max(0, near.start - reach), near.stop + reach)  # whether a window is run at all
         mark = "" if renderer.watermark is None else "".join(str(int(b)) for b in renderer.watermark.bits)

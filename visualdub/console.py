@@ -85,6 +85,14 @@ Matte = Annotated[
 NoWatermark = Annotated[
     bool, typer.Option("--no-watermark", help="Leave out the invisible watermark; the record says so.")
 ]
+ConsentIn = Annotated[
+    str | None,
+    typer.Option(
+        "--consent",
+        metavar='"WHO, WHEN, SCOPE"',
+        help="Consent of the person, where no actor is given: their package holds it.",
+    ),
+]
 Quality = Annotated[
     str,
     typer.Option(
@@ -171,6 +179,15 @@ def given_consent(text: str | None, actor: str, missing: str) -> Consent:
     if text is None:
         raise BadInput(missing)
     return Consent.parse(text)
+
+
+def draft_consent(clip: Path, consent: str | None) -> Consent:
+    """The consent in `consent`, which is asked for at a terminal. Raises `BadInput` where there is none."""
+    missing = (
+        'no --actor is given and drawing a draft of the person needs consent; give --consent "who, when,'
+        f' scope" for {clip.name}, or --actor'
+    )
+    return given_consent(consent or None, clip.stem, missing)
 
 
 # ---- output ------------------------------------------------------------------------------------------------

@@ -166,6 +166,21 @@ def test_a_draft_is_made_final_by_the_same_job(studio: Studio, first: dict[str, 
     assert not same(rough, final) and same(final, content(studio.folder / "first.mkv"))
 
 
+def test_a_draft_needs_no_actor_but_consent(studio: Studio) -> None:
+    asked = studio.dub("drafted.mkv")
+    asked.pop("actor")
+    for more, quality, said in (({}, "draft", "consent"), ({"consent": "a, b, c"}, "final", "vdub adapt")):
+        with pytest.raises(BadRequest, match=said):
+            studio.client.submit(quality, **asked, **more)
+    job = studio.client.submit("draft", **asked, consent="Ada, today, tests")
+    assert studio.done(job)["result"]["frames"] == 40
+    record = json.loads((studio.folder / "drafted.mkv.provenance.json").read_text())
+    assert record["consent"]["who"] == "Ada" and record["renderer"]["provider"] == "none"
+    assert studio.client.frame(job, 12).drawn and studio.client.frame(job, 12, "raw").planes
+    with pytest.raises(BadRequest, match="has no actor"):
+        studio.client.final(job)
+
+
 def test_a_track_and_a_performance_are_jobs(studio: Studio) -> None:
     from visualdub.face.track import Track
 

@@ -106,6 +106,24 @@ def test_a_clip_is_dubbed_through_the_service(
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
+def test_without_an_actor_the_draft_comes_first(
+    shell: Shell, served: subprocess.Popen[bytes], talking: Path
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed (the extra `training`)")
+    given = [talking, "--dialogue", "new.wav", "--frames", "0:6", "-o", "own.mkv", "--daemon"]
+    assert "needs consent" in shell.run("dub", *given, status=2)
+    shell.run("dub", *given, "--consent", "Ada, today, tests", "--minutes", "0.05")
+    rows = json.loads(shell.run("jobs", "--json"))["jobs"]
+    assert [(j["kind"], j["quality"], j["state"]) for j in rows[:3]] == [
+        ("dub", "final", "done"),
+        ("adapt", "final", "done"),
+        ("dub", "draft", "done"),
+    ]
+    assert (shell.folder / "own.mkv").is_file() and (shell.folder / "own-draft.mkv").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_an_edit_is_dubbed_through_the_service(
     shell: Shell, served: subprocess.Popen[bytes], talking: Path, flat_actor: Path
 ) -> None:

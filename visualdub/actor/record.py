@@ -36,6 +36,11 @@ class Consent:
             raise BadInput(f'consent {text!r} is not complete; expected "who, when, scope"')
         return cls(*parts)
 
+    @property
+    def text(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.who}, {self.when}, {self.scope}"
+
 
 @dataclass(frozen=True)
 class SourceFrames:

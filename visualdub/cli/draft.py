@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visualdub.console import err, given_consent, shown_progress
+from visualdub.console import err, shown_progress
 from visualdub.render.quality import DRAFT
 
 if TYPE_CHECKING:
@@ -17,18 +17,14 @@ if TYPE_CHECKING:
 SUFFIX = "-draft"  # of the name of the movie that is there while an actor is adapted
 
 
-def draft_consent(clip: Path, consent: str | None) -> Consent:
-    """The consent in `consent`, which is asked for at a terminal. Raises `BadInput` where there is none."""
-    missing = (
-        'no --actor is given and drawing a draft of the person needs consent; give --consent "who, when,'
-        f' scope" for {clip.name}, or --actor'
-    )
-    return given_consent(consent or None, clip.stem, missing)
+def draft_path(movie: Path) -> Path:
+    """Where the draft of `movie` is written while the actor is adapted."""
+    return movie.with_stem(movie.stem + SUFFIX)
 
 
 def draft_output(output: Output) -> Output:
     """How the draft of `output` is written while the actor is adapted: beside it, the movie alone."""
-    path = output.path.with_stem(output.path.stem + SUFFIX)
+    path = draft_path(output.path)
     return replace(output, path=path, matte=None, performance=None, quality=DRAFT)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from visualdub.console import (
     Codec,
+    ConsentIn,
     Crf,
     Face,
     Fast,
@@ -29,6 +30,7 @@ from visualdub.console import (
     Quality,
     Skip,
     Smooth,
+    draft_consent,
     err,
     given_consent,
     out,
@@ -142,14 +144,6 @@ OptionalActor = Annotated[
 AdaptMinutes = Annotated[
     float, typer.Option("--minutes", min=0.05, help="How long to adapt where no actor is given.")
 ]
-AdaptConsent = Annotated[
-    str | None,
-    typer.Option(
-        "--consent",
-        metavar='"WHO, WHEN, SCOPE"',
-        help="Consent of the person, for the actor adapted first.",
-    ),
-]
 PerformanceOut = Annotated[
     Path | None,
     typer.Option("--performance", metavar="JSON", help="Write what the mouth does in each frame, to edit."),
@@ -185,7 +179,7 @@ def command(
     driver_face: DriverFace = None,
     actor: OptionalActor = None,
     minutes: AdaptMinutes = MINUTES,
-    consent: AdaptConsent = None,
+    consent: ConsentIn = None,
     frames: Frames = None,
     skip: Skip = None,
     only: Only = None,
@@ -242,7 +236,7 @@ def command(
 
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
-    from visualdub.cli.draft import draft_consent, draft_output, drafted_person
+    from visualdub.cli.draft import draft_output, drafted_person
     from visualdub.dub import Mouth, Output, check_output, dub_shot
     from visualdub.render.quality import DRAFT
     from visualdub.speech.performance import PerformanceAdjustments

@@ -184,7 +184,7 @@ class ShotRenderer:
         self.recent: Recent[FrameInputs] | None = None  # what is kept for the next range; None: nothing
         self.crop: Crop = stable_crop(track)
         self._network = None if actor.is_draft else actor.renderer
-        self._window = 1 if self._network is None else self._network.window
+        self.window = 1 if self._network is None else self._network.window  # frames that are drawn together
         self._under: ShotRenderer | None = None  # of who is drawn before, farther away; see `stacked`
         self._top: ShotRenderer | None = None  # of who is drawn last, where that is somebody else
 
@@ -309,7 +309,7 @@ class ShotRenderer:
         if self._network is None:
             return composited
         local = FrameRange(composited.start - scene.start, composited.end_exclusive - scene.start)
-        needed = frames_needed(local, len(scene), self._window)
+        needed = frames_needed(local, len(scene), self.window)
         return FrameRange(needed.start + scene.start, needed.end_exclusive + scene.start)
 
     def _drawn(
@@ -422,7 +422,7 @@ class ShotRenderer:
 
     def _in_drawn_window(self, i: int) -> bool:
         """Whether frame `i` may share a window with a drawn one."""
-        reach = self._window - 1
+        reach = self.window - 1
         return bool((self.performance.draw[max(0, i - reach) : i + reach + 1] > 0).any())
 
     def _rendered(
@@ -441,7 +441,7 @@ class ShotRenderer:
         self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         # a window finishes all its frames but the border that it shares with the next
-        with self.clock.stage("render", self._window - 1):
+        with self.clock.stage("render", self.window - 1):
             return self.actor.renderer.render(frames, uv, mask)
 
     def _layers(

@@ -11,7 +11,7 @@ from typing import Any
 from visualdub.wire.errors import ServiceFault, Unreachable
 from visualdub.wire.picture import FramePicture, picture_of, read_planes, unpack_planes
 
-VERSION, EDITION = 1, 3  # of the schema that is spoken here; a test holds them against `schema`
+VERSION, EDITION = 1, 4  # of the schema that is spoken here; a test holds them against `schema`
 TIMEOUT_S = 10.0  # for an answer to anything but a frame
 FRAME_S = 120.0  # for a frame, whose shot may have to be tracked first
 SILENCE_S = 10.0  # without a sign of life while a longer answer is waited for

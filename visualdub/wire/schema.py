@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 VERSION = 1  # of the messages; a service speaks one
-EDITION = 3  # of this schema; raised whenever a field or a message is added
+EDITION = 4  # of this schema; raised whenever a field or a message is added
 MOST_BYTES = 64 << 10  # of a request without its bulk data
 MOST_REPLY_BYTES = 4 << 20  # of a reply without its bulk data
 MOST_DEPTH = 8  # of maps and lists inside each other
@@ -92,8 +92,9 @@ class DubOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Everything that decides a dub of one clip; the options of `vdub dub` by the same names."""
 
     clip: Text
-    actor: Text  # a name in the library, or the path of a package
     output: Text
+    actor: Text | None = None  # a name in the library, or the path of a package; None: a draft of nobody's
+    consent: Text | None = None  # "who, when, scope": of the person, where there is no actor
     dialogue: Text | None = None  # needed unless `driver` has sound
     driver: Text | None = None
     driver_face: Name | None = None
