@@ -14,8 +14,17 @@ import onnxruntime as ort
 import torch
 
 from exporters.crops import Window, held_out, random_windows
-from exporters.parity import INPUTS, OUTPUT, Parity, compare, eager_pictures, onnx_pictures, require_bound
-from exporters.precision import to_float16, to_int8
+from exporters.parity import (
+    INPUTS,
+    OUTPUT,
+    Parity,
+    compare,
+    eager_pictures,
+    most_error,
+    onnx_pictures,
+    require_bound,
+)
+from exporters.precision import most_int8, to_float16
 from training.renderer.actor_renderer import ActorRenderer
 from visualdub.errors import BadInput
 from visualdub.render.providers import BF16, FP16, FP32, INT8
@@ -88,16 +97,20 @@ def checked_graph(
         traced = _trace(renderer, file)
         model = simplify(file)
         nodes = len(model.graph.node)
+        checked = held_out(windows)
+        expected, masks = eager_pictures(renderer, checked), [w.feed["mask"] for w in checked]
+
+        def parity_of(graph: onnx.ModelProto) -> Parity:
+            onnx.save(graph, str(file))
+            return compare(expected, onnx_pictures(file, checked), masks)
+
         if precision == FP32:
             keep_in_half(model)
         elif precision == FP16:
             model = to_float16(model)
         elif precision == INT8:
-            model = to_int8(model, windows, tensorrt)
-        onnx.save(model, str(file))
-        checked = held_out(windows)
-        pictures = eager_pictures(renderer, checked), onnx_pictures(file, checked)
-    parity = compare(*pictures, [w.feed["mask"] for w in checked])
+            model = most_int8(model, windows, tensorrt, lambda g: parity_of(g).error, most_error())
+        parity = parity_of(model)
     require_bound(name, parity, precision)
     _describe(model, {**facts, **(about or {}), **_measured(parity)})
     return model, Export(parity, traced, nodes)

@@ -30,6 +30,11 @@ class Parity:
     psnr_mask: float  # dB inside the masks of all windows
     windows: int
 
+    @property
+    def error(self) -> float:
+        """Mean squared error inside the mask."""
+        return float(10 ** (-self.psnr_mask / 10))
+
     def describe(self) -> str:
         """In words."""
         inside = f"PSNR inside the mask {self.psnr_mask:.1f} dB"
@@ -71,6 +76,11 @@ def onnx_pictures(path: Path, windows: Sequence[Window]) -> list[Picture]:
         if picture.shape != expected:
             raise VisualDubError(f"{path.name}: ONNX Runtime gives {picture.shape}; expected {expected}")
     return pictures
+
+
+def most_error() -> float:
+    """The mean squared error inside the mask that a fast graph may have."""
+    return float(10 ** (-FAST_BOUND_DB / 10))
 
 
 def require_bound(name: str, parity: Parity, precision: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,15 +67,20 @@ class _Windows(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = False) -> onnx.ModelProto:
+def to_int8(
+    model: onnx.ModelProto,
+    windows: Sequence[Window],
+    tensorrt: bool = False,
+    convolutions: Sequence[str] | None = None,
+) -> onnx.ModelProto:
     """`model` with its wide convolutions in int8, weights per channel, activations as they are in
-    those of `windows` that are not held out.
+    those of `windows` that are not held out. convolutions: names of those alone; None: all.
 
     tensorrt: signed, symmetric activations and biases in fp32, which is all that TensorRT takes, and nothing
     but convolutions; it joins them with what follows by itself.
     """
     add_pre_process_metadata(model)  # it is simplified already
-    convolutions = wide_convolutions(model)
+    convolutions = wide_convolutions(model) if convolutions is None else convolutions
     behind = [] if tensorrt else following(model, convolutions)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
@@ -94,6 +99,34 @@ def to_int8(model: onnx.ModelProto, windows: Sequence[Window], tensorrt: bool = 
             extra_options={"ActivationSymmetric": tensorrt, "QuantizeBias": not tensorrt},
         )
         return onnx.load(str(target))
+
+
+def most_int8(
+    model: onnx.ModelProto,
+    windows: Sequence[Window],
+    tensorrt: bool,
+    error_of: Callable[[onnx.ModelProto], float],
+    bound: float,
+) -> onnx.ModelProto:
+    """`to_int8` with as many convolutions as keep the bound: where all of them break it, those that cost most
+    stay in fp32. Where more than half would have to, all are in int8, for whoever checks the bound.
+
+    error_of: mean squared error of a graph, which should be at most `bound`. Errors of single convolutions
+    add up, so that each is measured once.
+    """
+    whole = to_int8(model, windows, tensorrt)
+    if error_of(whole) <= bound:
+        return whole
+    names = wide_convolutions(model)
+    errors = {name: error_of(to_int8(model, windows, tensorrt, [name])) for name in names}
+    dearest = sorted(names, key=lambda name: -errors[name])
+    for left in range(1, len(names) // 2 + 1):
+        kept = [name for name in names if name not in dearest[:left]]
+        if sum(errors[name] for name in kept) <= bound:
+            tried = to_int8(model, windows, tensorrt, kept)
+            if error_of(tried) <= bound:
+                return tried
+    return whole
 
 
 def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ import exporters.parity as bounds
 from exporters.crops import random_windows
 from exporters.onnx import Export, export_renderer, simplify
 from exporters.parity import MOST_DB, Parity, compare, eager_pictures, onnx_pictures, require_bound
-from exporters.precision import following, wide_convolutions
+from exporters.precision import following, most_int8, wide_convolutions
 from training.core.config import GeneratorConfig
 from training.renderer.actor_renderer import ActorRenderer
 from training.renderer.generator import Generator
@@ -145,6 +145,30 @@ def test_beyond_its_bound_a_graph_is_refused_with_what_was_measured() -> None:
         require_bound("renderer.onnx", Parity(1.1e-3, 90.0, 1), "fp32")
     require_bound("renderer.int8.onnx", Parity(0.5, 60.0, 1), "int8")
     require_bound("renderer.onnx", Parity(1e-3, 90.0, 1), "fp32")
+
+
+def test_the_convolutions_that_cost_most_stay_in_fp32_where_the_bound_asks_for_it(tmp_path: Path) -> None:
+    """Every one costs 1, one of them 10; each graph really is in int8."""
+    config = renderer_of(0.0625)
+    export_renderer(config, tmp_path / "renderer.onnx")
+    model = simplify(tmp_path / "renderer.onnx")
+    names = wide_convolutions(model)
+    assert len(names) > 4
+
+    def error_of(graph: onnx.ModelProto) -> float:
+        return sum(10.0 if name == names[2] else 1.0 for name in in_int8(graph))
+
+    windows = list(random_windows(config.network.config.window, config.network.config.size, 2))
+    everything = len(names) + 9.0
+    for bound, left in ((everything, []), (everything - 1, [names[2]]), (len(names) / 4, [])):
+        kept = in_int8(most_int8(model, windows, False, error_of, bound))
+        assert kept == set(names) - set(left), bound  # beyond half, whoever asks has to refuse
+
+
+def in_int8(graph: onnx.ModelProto) -> set[str]:
+    """Names of the convolutions whose weights are whole numbers."""
+    scaled = {n.output[0] for n in graph.graph.node if n.op_type == "DequantizeLinear"}
+    return {n.name for n in graph.graph.node if n.op_type == "Conv" and n.input[1] in scaled}
 
 
 def test_what_follows_a_wide_convolution_stays_in_int8() -> None:
