@@ -264,8 +264,10 @@ def optional(text: str | None, roots: Roots) -> Path | None:
 
 
 def actor_path(text: str, setting: Setting) -> Path:
-    """The package that a request names: one of the library by its name, or a path."""
+    """The package that a request names: one of the library by its name or where it lies, or another path."""
     if os.path.isabs(text):
+        if os.path.realpath(os.path.dirname(text)) == os.path.realpath(setting.actors):
+            return find_actor(text, setting.actors)
         return setting.roots.readable(text)
     if text != os.path.basename(text) or text in (".", ".."):
         raise BadInput(f"{text!r} is neither the name of an actor nor an absolute path")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from daemon.access import Roots
 from daemon.messages import Work
 from daemon.page.facts import measured
 from daemon.prepared import PERFORMANCE, Preparer, actor_path, optional, output_of, require_consent
@@ -15,7 +16,11 @@ from visualdub.dub import (
     Output,
     write_frames,
 )
+from visualdub.edit.cast import Cast
 from visualdub.edit.dubbing import BAKING, DIALOGUE, SHOTS
+from visualdub.edit.footage import find_footage
+from visualdub.edit.media import MediaFinder
+from visualdub.edit.reading import is_edit, read_edit
 from visualdub.edit.request import EditRequest, EditWords, EditWritten, dub_plans, plan_request
 from visualdub.errors import ActorError, BadInput
 from visualdub.face.tracker import track_clip
@@ -155,25 +160,37 @@ def edit(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
 def adapt(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
     """Make an actor of clips, into the library."""
     asked, setting = work.request, preparer.setting
-    frames = FrameRange.parse(asked["frames"]) if asked.get("frames") else None
-    clips = tuple(AdaptClip(setting.roots.readable(c), frames, asked.get("face")) for c in asked["clips"])
     folder = setting.actors / f"{asked['name']}.actor"
     setting.actors.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         raise ActorError(
             f"{asked['name']} is an actor of the library already; give another name, or remove it"
         )
+    consent = Consent.parse(asked["consent"])
     request = AdaptRequest(
-        clips,
+        _clips(asked, setting.roots, progress),
         asked["name"],
         folder,
-        Consent.parse(asked["consent"]),
+        consent,
         minutes=asked.get("minutes"),
         steps=asked.get("steps"),
     )
     notes: list[str] = []
     record = adapt_service()(request, progress, notes.append)
     return {"actor": record.name, "package": str(folder), "steps": record.steps, "notes": notes}
+
+
+def _clips(asked: dict[str, Any], roots: Roots, progress: Progress) -> tuple[AdaptClip, ...]:
+    """What an actor is adapted to: the clips, or the most telling frames of the actor in an edit."""
+    paths = [roots.readable(c) for c in asked["clips"]]
+    if not any(is_edit(path) for path in paths):
+        frames = FrameRange.parse(asked["frames"]) if asked.get("frames") else None
+        return tuple(AdaptClip(path, frames, asked.get("face")) for path in paths)
+    path = paths[0]
+    if paths[1:] or asked.get("frames") or asked.get("face"):
+        raise BadInput(f"{path} is an edit, which says itself what of which clips is seen; expected it alone")
+    finder = MediaFinder(path, progress=progress, permit=lambda p: roots.readable(str(p.absolute())))
+    return tuple(find_footage(read_edit(path), finder, asked["name"], Cast(), progress=progress).clips)
 
 
 # ---- a track -----------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ LOOKS = (
 PLACES = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
 CROPS = ("min_x", "max_x", "min_y", "max_y")
 
+_file = ""  # that was open when the dialog was shown last
+
 # ---- strips ------------------------------------------------------------------------------------------------
 
 
@@ -51,9 +53,10 @@ def add_above(scene: Any, strip: Any, dubbed: Dubbed) -> Any:
     """Put the dubbed movie above a strip, as it is placed and looks; the new strip, which is then active."""
     editor = scene.sequence_editor
     span = strip.frame_final_start, strip.frame_final_end
-    channel = _free_channel(editor, strip.channel + 1, span)
+    strips = _beside(editor, strip)
+    channel = _free_channel(strips, strip.channel + 1, span)
     name = f"{strip.name} dubbed"
-    made = editor.strips.new_movie(
+    made = strips.new_movie(
         name, _as_written(dubbed.path), channel, strip.frame_final_start, fit_method="ORIGINAL"
     )
     made.frame_final_end = strip.frame_final_end
@@ -79,11 +82,15 @@ def _as_written(path: str) -> str:
     return path
 
 
-def _free_channel(editor: Any, lowest: int, span: tuple[int, int]) -> int:
+def _beside(editor: Any, strip: Any) -> Any:
+    """The strips among which a strip lies: the timeline's, or those of a meta strip."""
+    metas = [s for s in editor.strips_all if s.type == "META"]
+    return next((m.strips for m in metas if strip.name in m.strips), editor.strips)
+
+
+def _free_channel(strips: Any, lowest: int, span: tuple[int, int]) -> int:
     """The lowest channel from `lowest` on that is free between two frames of the scene."""
-    taken = {
-        s.channel for s in editor.strips if s.frame_final_start < span[1] and s.frame_final_end > span[0]
-    }
+    taken = {s.channel for s in strips if s.frame_final_start < span[1] and s.frame_final_end > span[0]}
     free = next((c for c in range(lowest, HIGHEST + 1) if c not in taken), None)
     if free is None:
         raise DubError("no channel is free above the strip; remove or move one")
@@ -96,7 +103,7 @@ def dubs_of(editor: Any, strip: Any) -> list[Any]:
         return [strip]
     return [
         s
-        for s in editor.strips
+        for s in _beside(editor, strip)
         if s.get(MARK) == strip.name
         and s.frame_final_start < strip.frame_final_end
         and s.frame_final_end > strip.frame_final_start
@@ -110,7 +117,7 @@ def default_folder() -> str:
 
 def dialogue_beside(editor: Any, strip: Any) -> str:
     """The recording of a selected strip of sound that begins with `strip`; empty where there is none."""
-    for other in editor.strips:
+    for other in _beside(editor, strip):
         at_start = (
             other.type == "SOUND" and other.select and other.frame_final_start == strip.frame_final_start
         )
@@ -137,7 +144,7 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
 
     bl_idname = "sequencer.visual_dub"
     bl_label = "Visual Dub"
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
+    bl_options: ClassVar = {"UNDO"}  # no panel that adjusts the last operation: each change would be a dub
 
     dialogue: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Dialogue",
@@ -151,6 +158,7 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
     leave: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Leave alone",
         description="Frames of the strip that stay as they are, as 27-32, 40, in the scene's frames",
+        options={"SKIP_SAVE"},  # those of one strip are not another's
     )
     folder: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Folder",
@@ -172,23 +180,32 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
         return strip is not None and strip.type == "MOVIE"
 
     def invoke(self, context: Any, event: Any) -> Any:
-        """Ask what to dub with, in a dialog; what was chosen last is offered again."""
+        """Ask what to dub with, in a dialog; what was chosen last is offered again, a folder in the same file
+        alone.
+        """
+        global _file
         editor = _scene(context).sequence_editor
         self.dialogue = dialogue_beside(editor, editor.active_strip) or self.dialogue
-        self.folder = self.folder or default_folder()
+        if bpy.data.filepath != _file or not self.folder:
+            self.folder = default_folder() or self.folder
+        _file = bpy.data.filepath
         return context.window_manager.invoke_props_dialog(self, width=500)
 
     def execute(self, context: Any) -> Any:
         """Dub: behind the window, or, without one, until it is done."""
+        if self.options.is_repeat or self.options.is_repeat_last:  # what is repeated cannot go on behind
+            self.report({"ERROR"}, "a dub is not repeated; choose Visual Dub... in the strip's menu")
+            return {"CANCELLED"}
+        scene = _scene(context)
         try:
-            strip = _scene(context).sequence_editor.active_strip
+            strip = scene.sequence_editor.active_strip
             facts = facts_of(strip)
             asked = self._read(facts)
             asked.fields()
         except DubError as e:
             self.report({"ERROR"}, str(e))
             return {"CANCELLED"}
-        self._strip, self._task = facts.name, Task(asked, self.service.strip())
+        self._scene, self._strip, self._task = scene.name, facts.name, Task(asked, self.service.strip())
         if bpy.app.background:
             self._task.run()
             return self._finish(context)
@@ -210,10 +227,18 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
             count = f" {done}/{total}" if total else ""
             context.workspace.status_text_set(f"Visual Dub: {stage}{count}   |   Esc: stop")
             return {"PASS_THROUGH"}
+        self._end_showing(context)
+        return self._finish(context)
+
+    def cancel(self, context: Any) -> None:
+        """What Blender calls where it ends the operator itself: another file is opened, a window closed."""
+        self._task.stop()
+        self._end_showing(context)
+
+    def _end_showing(self, context: Any) -> None:
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
         context.workspace.status_text_set(None)
-        return self._finish(context)
 
     def _read(self, facts: StripFacts) -> Asked:
         """What the properties ask for."""
@@ -230,11 +255,12 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
 
     def _finish(self, context: Any) -> Any:
         """In the main thread: put the result above the strip, or say why there is none."""
-        outcome, asked, scene = self._task.outcome, self._task.asked, _scene(context)
+        outcome, asked, scene = self._task.outcome, self._task.asked, bpy.data.scenes.get(self._scene)
         if not isinstance(outcome, Dubbed):
             self.report({"ERROR"} if outcome else {"INFO"}, outcome or "stopped; nothing has changed")
             return {"CANCELLED"}
-        strip = scene.sequence_editor.strips_all.get(self._strip)
+        editor = scene.sequence_editor if scene else None  # the artist may have gone on to another scene
+        strip = editor.strips_all.get(self._strip) if editor else None
         if strip is None or facts_of(strip).path != asked.clip:
             self.report({"ERROR"}, f"{self._strip} is gone or changed; the dub lies in {outcome.path}")
             return {"CANCELLED"}
@@ -268,7 +294,7 @@ class SEQUENCER_OT_visual_dub_remove(bpy.types.Operator):  # type: ignore[misc]
         editor = _scene(context).sequence_editor
         below = editor.strips_all.get(editor.active_strip.get(MARK, editor.active_strip.name))
         for strip in dubs_of(editor, editor.active_strip):
-            editor.strips.remove(strip)
+            _beside(editor, strip).remove(strip)
         if below is not None:
             below.select, editor.active_strip = True, below
         return {"FINISHED"}

@@ -178,9 +178,11 @@ class Service:
             raise Unreachable("there is no connection to the service")
         return self._client
 
-    def follow(self, job: int) -> Row:
+    def follow(self, job: int, before: str = "") -> Row:
         """The job's row once it has ended; cancelled where the artist stops it. A bridge or service that ends
         is waited for and started again. Raises `Unreachable` where it stays away.
+
+        before: what is said before each stage.
         """
         stopped = False
         while True:
@@ -188,7 +190,9 @@ class Service:
                 row = self.requests.job(job)
                 if row["state"] in ENDED:
                     return row
-                if not self._tick(str(row["stage"]), row) and not stopped:
+                waits = f"{row['state']} {row['reason']}".strip()
+                said = row["stage"] or "starting" if row["state"] == "running" else waits
+                if not self._tick(before + said, row) and not stopped:
                     self.requests.cancel(job)
                     stopped = True
             except Unreachable:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +46,7 @@ SETTINGS = "settings.json"  # the last choices, in the plug-in's folder
 EXPORTED, DUBBED_FOLDER = "timeline.otio", "dubbed"  # in the folder of one run
 CAST = ".toml"  # how the name of a cast file ends
 DUB, RESTORE, CLOSE = "dub", "restore", "close"
+NONE_CHOSEN = "no clip is chosen; select some, or put the playhead on one"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Session:
     ) -> None:
         self.host, self.edition, self.window, self.folder = host, edition, window, folder
         self._command = command
+        self._asked: tuple[str, Choices] | None = None  # in this use: of which timeline, and what
 
     def run(self) -> None:
         """Ask and do, until the window is closed."""
@@ -154,10 +157,10 @@ class Session:
         what, choices = self.window.ask(self._question(info, actors))
         if what == CLOSE:
             return False
+        self._asked = info.uid, choices
         try:
             if what == RESTORE:
-                uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
-                names = restore_originals(self.host, info, uids, self.folder)
+                names = restore_originals(self.host, info, self._chosen(choices), self.folder)
                 self.window.say(
                     f"Restored: {', '.join(names)}." if names else "None of these clips is dubbed."
                 )
@@ -172,9 +175,19 @@ class Session:
 
     def _question(self, info: TimelineInfo, actors: tuple[str, ...]) -> Question:
         scopes = (SELECTED, PLAYHEAD, WHOLE) if info.can_select else (PLAYHEAD, WHOLE)
-        last = read_settings(self.folder, info, actors)
+        if self._asked is not None and self._asked[0] == info.uid:
+            last = self._asked[1]  # nothing has to be typed again
+        else:
+            last = read_settings(self.folder, info, actors)
         dubbed = len({m.record.item for m in self.host.marks()})
         return Question(self.edition.sentence, info, actors, scopes, last, dubbed)
+
+    def _chosen(self, choices: Choices) -> list[str] | None:
+        """Identifiers of the chosen clips; None for all. Raises `HostError` where there is none."""
+        uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
+        if uids is not None and not uids:
+            raise HostError(NONE_CHOSEN)
+        return uids
 
     def _tick(self, said: str, row: Row) -> bool:
         return self.window.progress(said, int(row.get("done", 0)), int(row.get("total", 0)))
@@ -190,12 +203,14 @@ class Session:
         """Dub what was chosen; what became of it, in a sentence or two. Raises `Stopped` and the errors of
         its parts, after which the timeline is as it was.
         """
-        uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
-        if uids is not None and not uids:
-            raise HostError("no clip is chosen; select some, or put the playhead on one")
-        run, items, ours = self._exported(info, choices, uids)
+        minutes = minutes_of(choices.minutes)
+        run, items, ours = self._exported(info, choices, self._chosen(choices))
         service.touches([*run.media, str(run.folder), choices.actor])
-        actor = self._new_actor(service, choices, items, uids) if choices.new_actor else choices.actor
+        actor = choices.actor
+        if choices.new_actor:
+            actor = self._new_actor(service, run, choices, minutes)
+            self._asked = info.uid, replace(choices, actor=actor, new_actor="", consent="", minutes="")
+            self.window.say(f"The actor {actor} is made.")  # whatever becomes of the dub
         cast = actor.lower().endswith(CAST)
         job = service.requests.submit_edit(
             edit=str(run.folder / EXPORTED),
@@ -242,18 +257,16 @@ class Session:
                 exported.unlink()
         return Run(folder, tuple(media_of(edit))), items, ours
 
-    def _new_actor(
-        self, service: Service, choices: Choices, items: Sequence[Item], uids: Sequence[str] | None
-    ) -> str:
-        """Make an actor of the chosen clips' media; its name."""
-        chosen = [i for i in items if uids is None or i.uid in uids]
-        clips = list(dict.fromkeys(i.movie for i in chosen if i.movie))
-        row = service.follow(service.requests.adapt(clips, choices.new_actor, choices.consent))
+    def _new_actor(self, service: Service, run: Run, choices: Choices, minutes: float | None) -> str:
+        """Make an actor of what the chosen clips show of a person, with handles; its name."""
+        name, more = choices.new_actor, {} if minutes is None else {"minutes": minutes}
+        job = service.requests.adapt([str(run.folder / EXPORTED)], name, choices.consent, **more)
+        row = service.follow(job, f"the actor {name}: ")
         if row["state"] == "cancelled":
             raise Stopped
         if row["state"] != "done":
-            raise HostError(f"the actor {choices.new_actor} could not be made: {row['reason']}")
-        return choices.new_actor
+            raise HostError(f"the actor {name} could not be made: {row['reason']}")
+        return name
 
     def put_in(
         self,
@@ -292,6 +305,19 @@ def rate_of(text: str) -> float:
     return float(found.group(0))
 
 
+def minutes_of(text: str) -> float | None:
+    """The minutes that a text names; None for an empty one. Raises `ValueError` for anything else."""
+    if not text.strip():
+        return None
+    try:
+        found = float(text.replace(",", "."))
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise ValueError(f"{text!r} is no number of minutes; expected one like 5")
+    return found
+
+
 # ---- folders and settings ----------------------------------------------------------------------------------
 
 
@@ -308,12 +334,12 @@ def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Ch
     actor_there = os.path.exists(str(known.get("actor") or ""))
     likely = [t for t in tracks if re.search(r"dialog|dub|adr|voice", t, re.IGNORECASE)]
     track = str(known.get("dialogue_track") or "")
-    actor = known.get("actor")
+    actor = known.get("actor")  # "": whoever is recognised
     known_tracks = track in tracks or all(name.strip() in tracks for name in track.split(","))
     return Choices(
         scope=SELECTED if info.can_select else PLAYHEAD,
         dialogue_track=track if track and known_tracks else (likely or list(tracks) or [""])[-1],
-        actor=str(actor) if actor in actors or actor_there else (list(actors) or [""])[0],
+        actor=str(actor) if actor in ("", *actors) or actor_there else (list(actors) or [""])[0],
         language=str(known.get("language", "")),
         folder=str(known.get("folder") or default_folder()),
         ranges=str(known.get("ranges", "")),
@@ -322,9 +348,8 @@ def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Ch
 
 def write_settings(folder: Path, choices: Choices) -> None:
     """Keep the choices for the next time. In a folder that cannot be written to they are lost."""
-    kept = {
-        k: v for k, v in asdict(choices).items() if k in ("dialogue_track", "actor", "language", "folder")
-    }
+    values = asdict(replace(choices, actor=choices.new_actor or choices.actor))
+    kept = {k: v for k, v in values.items() if k in ("dialogue_track", "actor", "language", "folder")}
     with suppress(OSError):
         (folder / SETTINGS).write_text(json.dumps(kept, indent=1), encoding="utf-8")
 

@@ -64,6 +64,7 @@ class Choices:
     folder: str = ""  # where the dubbed movies go
     new_actor: str = ""  # the name of an actor that is made of these clips first
     consent: str = ""  # of that actor: "who, when, scope"
+    minutes: str = ""  # to make that actor in, as it is written; "": the service's own time
     ranges: str = ""  # of the timeline, in timecode, that alone are dubbed; "": all of the clips
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from dataclasses import replace
 from tkinter import filedialog, ttk
 from typing import Any
 
@@ -91,9 +92,12 @@ class TkWindow:
         self._field("track", "New dialogue on", last.dialogue_track, tracks, free=True)
         self._field("ranges", "Ranges, in timecode (may be empty)", last.ranges)
         actors = [*question.actors, BY_FACE, NEW_ACTOR]
-        self._field("actor", "Actor, a package or a cast file", last.actor or actors[0], actors, free=True)
-        self._field("name", "Name of a new actor", "")
-        self._field("consent", "Consent: who, when, scope", "")
+        nobody = last.new_actor or not question.actors
+        actor = last.actor or (NEW_ACTOR if nobody else BY_FACE)
+        self._field("actor", "Actor, a package or a cast file", actor, actors, browse=True, free=True)
+        self._field("name", "Name of a new actor", last.new_actor)
+        self._field("consent", "Consent: who, when, scope", last.consent)
+        self._field("minutes", "Minutes to make it in (empty: 5)", last.minutes)
         self._field("language", "Language (fr, de; may be empty)", last.language)
         self._field("folder", "Folder for the movies", last.folder, browse=True)
         self._bar.configure(value=0)
@@ -113,12 +117,13 @@ class TkWindow:
             folder=value["folder"],
             new_actor=value["name"] if new else "",
             consent=value["consent"] if new else "",
+            minutes=value["minutes"] if new else "",
             ranges=value["ranges"],
         )
         what = self._answer.get()
         if what == DUB and new and not (choices.new_actor and choices.consent):
             self.say("A new actor needs a name, and who consented, when and to what.", True)
-            return self.ask(question)
+            return self.ask(replace(question, last=choices))
         return what, choices
 
     def _field(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import msgpack
 import pytest
 import zmq
-from daemon_helpers import client_of
+from daemon_helpers import client_of, short_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.service import _HANDLERS, Service
 from visualdub.wire import BadRequest, Busy, Client, Refused, Unreachable, schema
+from visualdub.wire.client import LOOK_S
 
 Serve = Callable[..., Service]
 
@@ -273,6 +275,44 @@ def test_a_client_that_does_not_read_is_let_go(client: Client, tmp_path: Path) -
     assert time.monotonic() - begun < 10
     silent.close()
     context.term()
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[zmq.Socket[bytes], str]]:
+    """A service of a busy machine: its socket and its address."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    socket.linger = 0
+    with short_folder() as folder:
+        socket.bind(f"ipc://{folder}/slow")
+        yield socket, f"ipc://{folder}/slow"
+        socket.close(0)
+        context.term()
+
+
+def test_an_answer_is_waited_for_while_the_service_is_there_and_no_longer(
+    slow: tuple[zmq.Socket[bytes], str],
+) -> None:
+    socket, address = slow
+
+    def answer() -> None:
+        socket.recv_multipart()  # hello
+        identity, head = socket.recv_multipart()
+        time.sleep(1.3 * LOOK_S)
+        reply = {"re": "report", "v": 1, "id": msgpack.unpackb(head)["id"], "values": {"pid": 7}}
+        socket.send_multipart([identity, msgpack.packb(reply)])
+        socket.recv_multipart()
+        socket.close(0)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with Client(address, timeout_s=30.0) as client:
+        assert client.status() == {"pid": 7}
+        begun = time.monotonic()
+        with pytest.raises(Unreachable, match=f"the service at {address} has ended"):
+            client.status()
+        assert time.monotonic() - begun < 10
+    thread.join()
 
 
 def test_nobody_at_the_address(tmp_path: Path) -> None:

@@ -83,6 +83,21 @@ def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> 
     assert Path(first["movie"]).stat().st_mtime_ns == stamp  # what is done is not dubbed again
 
 
+@pytest.mark.parametrize("actor", ["flat", None])
+def test_an_actor_of_the_library_speaks_in_an_edit(suite: Suite, actor: str | None) -> None:
+    """By name, and recognised where nobody is named; the library lies outside the roots."""
+    if not suite.client.actors():
+        suite.client.add_actor(str(suite.actor))
+    edit = edit_of(suite.folder / "library.otio", shot("a", suite.clip, 5, 6), voice=suite.folder / "new.wav")
+    folder = suite.folder / f"by {actor}"
+    job = suite.client.submit_edit(
+        edit=str(edit), actor=actor, dialogue_track="new", output=str(folder), codec="ffv1"
+    )
+    row = suite.client.wait(job)
+    assert row["state"] == "done", row["reason"]
+    assert [s["action"] for s in row["result"]["shots"]] == ["dub"], row["result"]
+
+
 def test_paths_of_an_edit_outside_the_roots_are_refused(suite: Suite, tmp_path: Path) -> None:
     voice = tmp_path / "new.wav"
     write_wav(voice, 1.6)

@@ -121,12 +121,32 @@ def main() -> dict[str, Any]:
         bpy.ops.sequencer.visual_dub_remove("EXEC_DEFAULT")
         said["removed"] = state() == before
         said["can_remove"] = bpy.ops.sequencer.visual_dub_remove.poll()
+        said["in_meta"] = in_meta(options)
         strip = bpy.context.scene.sequence_editor.strips["plate"]
         strip.frame_final_end = 200
         said["refused"].append(refused(**options))
     host.unregister()
     said["alone"] = alone(said["movie"], len(said["frames"]))
     return said
+
+
+def in_meta(options: dict[str, Any]) -> list[Any]:
+    """The strips of a meta strip while a strip in it has a dub, and whether it goes again."""
+    editor = bpy.context.scene.sequence_editor
+    strip, before = editor.strips["plate"], state()
+    meta = editor.strips.new_meta("meta", 5, 111)
+    strip.move_to_meta(meta)
+    editor.active_strip = strip
+    alone = state()
+    bpy.ops.sequencer.visual_dub("EXEC_DEFAULT", **options)
+    found = sorted((s.name, s.channel, s.frame_final_start) for s in meta.strips)
+    editor.active_strip = strip
+    bpy.ops.sequencer.visual_dub_remove("EXEC_DEFAULT")
+    gone = state() == alone
+    strip.move_to_meta(None)
+    editor.strips.remove(meta)
+    editor.active_strip = strip
+    return [found, gone, state() == before]
 
 
 def alone(movie: str, count: int) -> list[str]:

@@ -46,6 +46,7 @@ class Answers:
     problems: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
     actors: tuple[str, ...] = ()  # that were offered last
+    offered: list[Choices] = field(default_factory=list)  # what the form showed at each question
     stages: list[str] = field(default_factory=list)
     on_progress: Callable[[str], None] = lambda said: None
     wants_page: bool = False
@@ -53,6 +54,7 @@ class Answers:
     def ask(self, question: Question) -> tuple[str, Choices]:
         self.sentences.append(question.sentence)
         self.actors = question.actors
+        self.offered.append(question.last)
         if not self.todo:
             return CLOSE, question.last
         what, more = self.todo.pop(0)

@@ -146,6 +146,10 @@ def test_the_last_choices_come_back_as_far_as_the_timeline_has_them(tmp_path: Pa
     assert several.actor == str(tmp_path) and read_settings(tmp_path, other, []).dialogue_track == "Audio 1"
     write_settings(tmp_path, several)
     assert read_settings(tmp_path, INFO, []).ranges == ""  # they count once
+    write_settings(tmp_path, Choices(PLAYHEAD, "Music", ""))
+    assert read_settings(tmp_path, INFO, ["ada", "bob"]).actor == ""  # whoever is recognised
+    write_settings(tmp_path, Choices(PLAYHEAD, "Music", "", new_actor="bob", consent="Bob"))
+    assert read_settings(tmp_path, INFO, ["ada", "bob"]).actor == "bob"
     (tmp_path / "settings.json").write_text("[nonsense")
     assert read_settings(tmp_path, other, []).actor == ""
 
@@ -253,9 +257,12 @@ while window.progress("drawing", 1, 10):
     pass
 window.root.after(100, lambda: (choose(actor=NEW_ACTOR, name="cy"), press("Dub")))
 consent = "Cy, today, this film"
-window.root.after(600, lambda: (choose(actor=NEW_ACTOR, name="cy", consent=consent), press("Dub")))
+kept = []
+window.root.after(600, lambda: (kept.append({k: v.get() for k, v in window._values.items()}),
+                                choose(consent=consent, minutes="2"), press("Dub")))
 what, choices = window.ask(question)
-told.append([what, choices.new_actor, choices.consent, choices.actor])
+told.append([what, choices.new_actor, choices.consent, choices.actor, choices.minutes])
+told.append([kept[0]["actor"] == NEW_ACTOR, kept[0]["name"]])
 window.root.after(100, window._on_close)
 told.append(window.ask(question)[0])
 told.append(window._text.get("1.0", "end").strip())
@@ -274,8 +281,8 @@ def test_the_window_asks_shows_progress_and_stops(display: str) -> None:
     assert (told[1]["scope"], told[1]["actor"], told[1]["language"]) == ("whole", "bob", "de")
     assert (told[1]["ranges"], told[1]["dialogue_track"]) == ("01:00:00:05", "Dialogue FR, Bob")
     assert told[2] is True and told[3] == "normal"
-    asked = next(t for t in told if isinstance(t, list))
-    assert asked == [DUB, "cy", "Cy, today, this film", ""]
+    asked, kept = (t for t in told if isinstance(t, list))
+    assert asked == [DUB, "cy", "Cy, today, this film", "", "2"] and kept == [True, "cy"]
     assert told[-2] == "close" and "A new actor needs a name, and who consented" in told[-1]
 
 
@@ -285,6 +292,7 @@ def test_the_page_for_artists_quotes_what_is_really_said() -> None:
     quoted = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     assert len(quoted) > 10
     sources = [*(ROOT / "plugin_resolve").glob("*.py"), ROOT / "daemon" / "access.py"]
+    sources.append(ROOT / "visualdub" / "wire" / "client.py")
     sources += (ROOT / "visualdub" / "edit").glob("*.py")
     text = " ".join(p.read_text(encoding="utf-8") for p in sources)
     text = re.sub(r'"\s+f?"', "", text)  # texts that go on in the next line

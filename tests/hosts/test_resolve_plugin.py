@@ -91,8 +91,8 @@ def test_the_selected_clip_alone_is_dubbed(suite: Suite) -> None:
     assert window.problems == [] and window.said == ["1 dubbed. "]
     assert [(len(c.takes), c.color) for c in clips] == [(0, ""), (2, "Teal")]
     program.project.selected = []
-    window = use(program, suite, (DUB, {"scope": "selected"}))
-    assert window.problems == ["no clip is chosen; select some, or put the playhead on one"]
+    window = use(program, suite, (DUB, {"scope": "selected"}), (RESTORE, {"scope": "selected"}))
+    assert window.problems == ["no clip is chosen; select some, or put the playhead on one"] * 2
 
 
 def test_the_clip_under_the_playhead_is_what_an_older_version_offers(suite: Suite) -> None:

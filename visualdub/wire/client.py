@@ -15,10 +15,22 @@ import zmq
 from visualdub.errors import BadInput
 from visualdub.wire.errors import BadRequest, ServiceFault, Unreachable, error_of
 from visualdub.wire.places import read_address
-from visualdub.wire.requests import EDITION, FRAME_S, SILENCE_S, SLOW, TIMEOUT_S, VERSION, Requests
+from visualdub.wire.requests import (
+    CONNECT_S,
+    EDITION,
+    FRAME_S,
+    SILENCE_S,
+    SLOW,
+    TIMEOUT_S,
+    VERSION,
+    Requests,
+)
 
 if TYPE_CHECKING:
     Answer = tuple[dict[str, Any], list[bytes]]
+
+
+LOOK_S = 1.0  # between two looks whether the service is still there
 
 
 class Client(Requests):
@@ -26,7 +38,9 @@ class Client(Requests):
 
     endpoint: as `vdub serve` prints it; None: the service of this user, as it left its address. key: a file
     of `vdub keys new`, for a service on another machine. server_key: the service's public key, with `key`.
-    client: the host application's name. Nothing is sent before the first request.
+    client: the host application's name. timeout_s: for an answer; a service that cannot be reached is given
+    up after `CONNECT_S` at the latest, and one that ends meanwhile at once. Nothing is sent before the first
+    request.
     """
 
     def __init__(
@@ -106,34 +120,37 @@ class Client(Requests):
                 return reply, data
 
     def _send(self, op: str, fields: dict[str, Any], bulk: tuple[bytes, ...]) -> int:
-        if self._next == 0 and op != "hello":
-            self._introduce()
-        self._next += 1
-        message = {"op": op, "v": VERSION, "id": self._next, **fields}
+        message = {"op": op, "v": VERSION, "id": self._next + 1, **fields}
         try:
             head = msgpack.packb(message)
         except (TypeError, ValueError, OverflowError) as e:
             raise BadRequest(f"{op} cannot be sent: {e}") from e
-        if not self._socket.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
+        if not self._is_reached(min(CONNECT_S, self._timeout_s)):
             raise Unreachable(f"nobody answers at {self.endpoint}; expected a service: vdub serve")
         try:
+            if self._next == 0 and op != "hello":  # say who asks; the answer is not waited for
+                hello = {"op": "hello", "v": VERSION, "id": 0, "client": self.name, "edition": EDITION}
+                self._socket.send(msgpack.packb(hello), zmq.NOBLOCK)
             self._socket.send_multipart([head, *bulk], zmq.NOBLOCK)
         except zmq.Again as e:
             raise Unreachable(f"nobody takes requests at {self.endpoint}") from e
+        self._next += 1
         return self._next
 
-    def _introduce(self) -> None:
-        """Say who asks, with the first request; the answer is not waited for."""
-        if self._socket.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
-            hello = {"op": "hello", "v": VERSION, "id": 0, "client": self.name, "edition": EDITION}
-            self._socket.send(msgpack.packb(hello), zmq.NOBLOCK)
+    def _is_reached(self, within_s: float) -> bool:
+        """Whether there is a connection to the service."""
+        return bool(self._socket.poll(int(within_s * 1000), zmq.POLLOUT))
 
     def _receive(self, number: int, end: float) -> tuple[dict[str, Any], list[bytes]]:
         """The next reply to request `number`; those to requests that were given up are dropped."""
         while True:
-            left_ms = int(max(0.0, end - time.monotonic()) * 1000)
-            if not self._socket.poll(left_ms, zmq.POLLIN):
-                raise Unreachable(f"the service at {self.endpoint} does not answer in time")
+            left_s = max(0.0, end - time.monotonic())
+            if not self._socket.poll(int(min(left_s, LOOK_S) * 1000), zmq.POLLIN):
+                if left_s <= LOOK_S:
+                    raise Unreachable(f"the service at {self.endpoint} does not answer in time")
+                if not self._is_reached(0.0):  # it will not answer what it was asked, even if it comes back
+                    raise Unreachable(f"the service at {self.endpoint} has ended")
+                continue
             head, *bulk = self._socket.recv_multipart(zmq.NOBLOCK)
             try:
                 reply = msgpack.unpackb(head)

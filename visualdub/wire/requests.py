@@ -12,9 +12,10 @@ from visualdub.wire.errors import ServiceFault, Unreachable
 from visualdub.wire.picture import FramePicture, picture_of, read_planes, unpack_planes
 
 VERSION, EDITION = 1, 4  # of the schema that is spoken here; a test holds them against `schema`
-TIMEOUT_S = 10.0  # for an answer to anything but a frame
+CONNECT_S = 10.0  # to reach a service
+TIMEOUT_S = 60.0  # for an answer to anything but a frame, of a service whose machine is busy with other work
 FRAME_S = 120.0  # for a frame, whose shot may have to be tracked first
-SILENCE_S = 10.0  # without a sign of life while a longer answer is waited for
+SILENCE_S = 60.0  # without a sign of life while a longer answer is waited for
 GONE = 3  # times that a frame is asked for whose file was evicted in between
 SLOW = ("frame", "performance_get")  # requests that may wait for a worker
 
@@ -65,7 +66,9 @@ class Requests:
         return int(self._ask("submit_edit", edit=edit, priority=priority)[0]["job"])
 
     def adapt(self, clips: Sequence[str], name: str, consent: str, **options: Any) -> int:
-        """Make an actor of clips of one person; the number of the job."""
+        """Make an actor of clips of one person, or of the frames of one edit that show them; the number of
+        the job. options: `minutes` or `steps`; for clips also `frames` and `face`.
+        """
         answer = self._ask("adapt", clips=list(clips), name=name, consent=consent, **options)
         return int(answer[0]["job"])
 

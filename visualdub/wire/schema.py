@@ -153,7 +153,9 @@ class Submit(Request, frozen=True, kw_only=True, tag="submit"):
 
 
 class Adapt(Request, frozen=True, kw_only=True, tag="adapt"):
-    """Make an actor of clips of one person, into the library; answered by `Accepted`."""
+    """Make an actor of clips of one person, or of one edit that shows them, into the library; answered by
+    `Accepted`. frames, face: of clips alone.
+    """
 
     clips: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=64)]
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,63}$")]
