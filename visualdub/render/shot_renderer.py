@@ -89,6 +89,7 @@ class FrameInputs:
     holdout: Holdout | None = None  # what of the frame stays in front of the drawn mouth; None: nothing
     under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
     detail: Detail | None = None  # the fine band of the drawn mouth; None: the network's own
+    has_detail: bool = False  # whether the frame's detail was looked for
     carried: Carried | None = None  # the picture of a draft; None: the network's
 
     @property
@@ -281,7 +282,7 @@ class ShotRenderer:
         wanted = self.shot.trim(frames).frames if frames else self.shot.frames
         needed = self.source_frames(wanted)
         progress = progress or Progress()
-        decoded = prefetch(self._inputs(needed, progress), AHEAD)
+        decoded = prefetch(self._inputs(needed, progress, wanted), AHEAD)
         with contextlib.closing(Segmenter()) as segmenter, contextlib.closing(decoded) as inputs:
             for scene in self.track.shots:
                 part = _common(wanted, scene)
@@ -290,7 +291,7 @@ class ShotRenderer:
 
     def inputs(self, frames: FrameRange) -> Generator[FrameInputs]:
         """What the network and the blend need to know of `frames`; with `recent`, it is kept there."""
-        yield from self._inputs(frames, Progress())
+        yield from self._inputs(frames, Progress(), frames)
 
     def source_frames(self, frames: FrameRange) -> FrameRange:
         """The frames of the clip that must be decoded to render `frames` of it: the compositor's reach around
@@ -326,7 +327,8 @@ class ShotRenderer:
 
     # ---- stages, each in its own thread but the last -------------------------------------------------------
 
-    def _inputs(self, frames: FrameRange, progress: Progress) -> Iterator[FrameInputs]:
+    def _inputs(self, frames: FrameRange, progress: Progress, wanted: FrameRange) -> Iterator[FrameInputs]:
+        """Of `frames`; their fine detail only of those that are finished, `wanted`."""
         matte = self.holdouts.matte
         mattes = matte.frames(frames) if matte else repeat(None)
         with contextlib.closing(self._drawn_on(frames, progress)) as plates:
@@ -334,7 +336,8 @@ class ShotRenderer:
                 progress.check()
                 held = next(mattes)
                 with self.clock.stage("prepare"):
-                    inputs = self._kept_inputs(frame, held)
+                    finished = wanted.start <= frame.index < wanted.end_exclusive
+                    inputs = self._kept_inputs(frame, held, finished)
                 yield inputs if under is None else replace(inputs, under=under)
 
     def _drawn_on(
@@ -351,15 +354,30 @@ class ShotRenderer:
             for done in self.clock.each(WAIT, finished):
                 yield done.frame, done
 
-    def _kept_inputs(self, frame: Frame, held: NDArray[np.uint8] | None) -> FrameInputs:
-        """As `_frame_inputs`, or what is kept of them, with the frame as it was decoded now."""
-        known = None if self.recent is None else self.recent.inputs.get(frame.index)
-        if known is not None:
-            return replace(known, frame=frame)
-        inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
+    def _kept_inputs(self, frame: Frame, held: NDArray[np.uint8] | None, finished: bool) -> FrameInputs:
+        """As `_frame_inputs`, or what is kept of them, with the frame as it was decoded now; with its fine
+        detail where it is `finished`.
+        """
+        inputs = None if self.recent is None else self.recent.inputs.get(frame.index)
+        if inputs is not None:
+            inputs = replace(inputs, frame=frame)
+            if inputs.has_detail or not finished:
+                return inputs
+        else:
+            inputs = self._frame_inputs(frame, frame.index - self.shot.frames.start, held)
+        if finished:
+            inputs = self._with_detail(inputs)
         if self.recent is not None:
             self.recent.inputs.put(frame.index, replace(inputs, frame=replace(frame, planes=())))
         return inputs
+
+    def _with_detail(self, inputs: FrameInputs) -> FrameInputs:
+        """The inputs with the fine detail of the frame, where it is drawn by a network."""
+        detail, mask = None, inputs.mask
+        if self._network is not None and self._detail is not None and inputs.drawn and mask is not None:
+            with self.clock.stage("detail"):
+                detail = self._detail.of_frame(inputs.frame, inputs.index, mask)
+        return replace(inputs, detail=detail, has_detail=True)
 
     def _frame_inputs(self, frame: Frame, i: int, held: NDArray[np.uint8] | None = None) -> FrameInputs:
         """Crop and geometry of frame `i` of the shot, also where a neighbour in its window only looks at it.
@@ -378,11 +396,9 @@ class ShotRenderer:
         silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
         holdout = self._holdout(i, plate, filmed, held)
         inputs = FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised, holdout)
-        if self._detail is None:
+        if self._detail is None or self._network is not None:
             return inputs
         with self.clock.stage("detail"):
-            if self._network is not None:
-                return replace(inputs, detail=self._detail.of_frame(frame, i, geometry.mask))
             return replace(inputs, carried=self._detail.carried(frame, i, geometry.mask))
 
     def _normalised(
