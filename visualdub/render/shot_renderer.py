@@ -42,10 +42,11 @@ from visualdub.render.shot_detail import Carried, ShotDetail
 from visualdub.render.watermark import Watermark, payload_bits
 from visualdub.render.windows import Codes, Rendered, frames_needed, render_shot
 from visualdub.speech.performance import pass_through
-from visualdub.stages import WAIT, Progress, StageClock, prefetch
+from visualdub.stages import WAIT, Progress, StageClock, mapped, prefetch
 from visualdub.timing import MARGIN, FrameRange
 
 VERSION = 2  # of the picture: raised whenever the same inputs give other pixels
+PREPARED_AT_ONCE = 2  # frames, in threads of their own
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
 
@@ -331,14 +332,19 @@ class ShotRenderer:
         """Of `frames`; their fine detail only of those that are finished, `wanted`."""
         matte = self.holdouts.matte
         mattes = matte.frames(frames) if matte else repeat(None)
+
+        def prepared(place: tuple[Frame, RenderedFrame | None, NDArray[np.uint8] | None]) -> FrameInputs:
+            frame, under, held = place
+            progress.check()
+            with self.clock.stage("prepare"):
+                finished = wanted.start <= frame.index < wanted.end_exclusive
+                inputs = self._kept_inputs(frame, held, finished)
+            return inputs if under is None else replace(inputs, under=under)
+
         with contextlib.closing(self._drawn_on(frames, progress)) as plates:
-            for frame, under in plates:
-                progress.check()
-                held = next(mattes)
-                with self.clock.stage("prepare"):
-                    finished = wanted.start <= frame.index < wanted.end_exclusive
-                    inputs = self._kept_inputs(frame, held, finished)
-                yield inputs if under is None else replace(inputs, under=under)
+            places = ((frame, under, next(mattes)) for frame, under in plates)
+            for _, inputs in mapped(prepared, places, PREPARED_AT_ONCE):
+                yield inputs
 
     def _drawn_on(
         self, frames: FrameRange, progress: Progress
