@@ -14,7 +14,7 @@ test: .venv/.installed-dev .venv/.installed-opencue
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	OPENCUE_SITE=$(CURDIR)/.venv/opencue $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	OPENCUE_SITE=$(CURDIR)/.venv/opencue $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --durations=20
 
 test-blender: .venv/.installed-blender  # the add-on in Blender itself, 967 MB; Python 3.11 alone
 	$(BIN)/python -m pytest -m blender -s tests/hosts
