@@ -19,13 +19,28 @@ from visualdub.render.composite import frame_region, into_region, plate_scale
 from visualdub.render.detail import Detail, Mixture, add_carried, likeness_of_size
 from visualdub.render.detail_frames import DetailFrames, lip_shapes, mouth_triangles, with_mouth
 
-SIGMAS = 1.35, 2.7  # of the bands, in crop pixels
-LEAST_SIGMAS = 1.5, 3.0  # plate pixels, where the plate is coarser
-RESTORED = 0.5  # of the contrast that the mean of the frames lost, as a power: all of it costs 0.1 dB
-FAR, FARTHEST = (
-    4.5,
-    9.0,
-)  # `DetailFrames.distances` up to which frames lend all they can, and from which on none
+SIGMAS = 0.7, 1.4, 2.8  # of the bands, in crop pixels
+LEAST_SIGMAS = 1.0, 2.0, 4.0  # plate pixels, where the plate is coarser
+SHARES = 0.5, 0.9, 1.3  # of each band of the frames beside the drawn picture's own, at a distance of 0
+RESTORED = 2.2, 2.2, 1.6  # of the contrast that the mixture lacks, as a power, at a distance of 0; 1 is all
+# `DetailFrames.distances` up to which frames lend all they can, and from which on none.
+FAR, FARTHEST = 4.5, 9.0
+
+
+def shares_at(distance: float) -> tuple[float, ...]:
+    """How much each band of frames at a distance counts beside the drawn picture's own, the finest first.
+
+    The coarser a band, the more it must be in its place: its share falls with the distance, that of the next
+    one with its square.
+    """
+    return tuple(min(1.0, share / (1 + distance) ** k) for k, share in enumerate(SHARES))
+
+
+def restored_at(distance: float) -> tuple[float, ...]:
+    """How far each band's contrast is raised to that of frames at a distance, the finest first: the farther
+    they are, the less they tell of it.
+    """
+    return tuple(min(1.0, power / (1 + distance)) for power in RESTORED)
 
 
 class ShotDetail:
@@ -86,7 +101,7 @@ class ShotDetail:
             mixture.add(total, seen, float(weights[r]))
         apart = float(distances @ weights)
         share = float(smoothstep(np.array((FARTHEST - apart) / (FARTHEST - FAR))))
-        return mixture.detail(box, (share, share), RESTORED)
+        return mixture.detail(box, shares_at(apart), restored_at(apart), share)
 
 
 def _around(wanted: NDArray[np.bool_], margin: int) -> Box:

@@ -43,7 +43,7 @@ from visualdub.speech.performance import pass_through
 from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.timing import FrameRange
 
-VERSION = 2  # of the picture: raised whenever the same inputs give other pixels
+VERSION = 3  # of the picture: raised whenever the same inputs give other pixels
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
 
