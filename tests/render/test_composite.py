@@ -291,6 +291,19 @@ def test_a_shot_is_the_same_in_chunks_that_bring_their_neighbours() -> None:
             )
 
 
+@pytest.mark.parametrize(("standing", "least", "most"), [(True, 0.0, 0.2), (False, 0.85, 1.1)])
+def test_grain_flickers_no_more_than_the_plates(standing: bool, least: float, most: float) -> None:
+    """The plates' noise is the same in all frames, or another in each; the patches have none."""
+    info, alpha, at = image_of(360, 300), feather(ellipse()), affine(1.0, 180, 150)
+    plates = [frame(picture(360, 300, 0.02, 0 if standing else i), info, i) for i in range(5)]
+    patch = picture(SIZE, SIZE, seed=9)
+    shot = list(composite_shot([Layer(p, patch, alpha, at) for p in plates]))
+    first, second = (shot[i][1].frame.planes[0].astype(np.float32) for i in (2, 3))
+    noise = noise_level(second - first, shot[3][1].matte == 255)[0] / np.sqrt(2)
+    own = noise_level(plates[3].planes[0].astype(np.float32), np.ones((300, 360), np.bool_))[0]
+    assert least <= noise / own <= most
+
+
 def brightened(shot: list[Layer], columns: slice) -> list[Layer]:
     """The shot with frame 3 brighter by 12 codes in some columns."""
     frame3 = shot[3].frame

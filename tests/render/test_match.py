@@ -8,7 +8,18 @@ from render_scene import SIZE, ellipse, picture
 
 from visualdub.media.transfer import HLG, LINEAR, PQ, transfer_function
 from visualdub.render.composite import feather
-from visualdub.render.match import LIMIT, grain, lacking, noise_level, offset_field, seeded, spread_field
+from visualdub.render.match import (
+    GRID,
+    LIMIT,
+    Match,
+    changing_noise,
+    grain,
+    lacking,
+    noise_level,
+    offset_field,
+    seeded,
+    spread_field,
+)
 
 
 def test_feather_rises_inside_the_mask_only() -> None:
@@ -111,3 +122,30 @@ def test_light_curves_by_hand() -> None:
     assert transfer_function(PQ).to_linear(np.array([0.508], np.float32))[0] == pytest.approx(
         0.01, rel=0.01
     )  # 100 of 10 000 cd/m2
+
+
+def test_noise_that_stays_from_frame_to_frame_is_not_counted_as_changing() -> None:
+    """Standing noise of 3 codes and fresh noise of 1.5, as after a codec that carries blocks on."""
+    random = np.random.default_rng(5)
+    standing = random.normal(0, 3, (300, 300))
+    first, second = ((standing + random.normal(0, 1.5, (300, 300))).astype(np.float32) for _ in range(2))
+    everywhere = np.ones((300, 300), np.bool_)
+    both = changing_noise([first], [second], [everywhere])
+    assert both is not None and both.shape == (1, 2)
+    assert both[0] == pytest.approx(noise_level(first, everywhere) * 1.5 / np.hypot(3, 1.5), rel=0.06)
+    few = np.zeros((300, 300), np.bool_)
+    few[:20, :40] = True
+    assert changing_noise([first], [second], [few]) is None
+
+
+def test_no_more_noise_counts_than_changes() -> None:
+    """The offset's pattern and the noise are means over the neighbours, the offset's level is the frame's."""
+    ramp = np.linspace(-0.02, 0.02, GRID, dtype=np.float32)[None, :, None] * np.ones((GRID, 1, 3), np.float32)
+    own, other = (Match(k * ramp + np.float32(k), np.full((3, 2), k, np.float32)) for k in (1, 3))
+    near = [(3.0, own), (1.0, other)]
+    free = own.averaged(near, [None, None])
+    np.testing.assert_allclose(free.noise, 1.5)
+    np.testing.assert_allclose(free.offset, 1.5 * ramp + 1, atol=1e-6)
+    limits = [np.array([[0.3, 9.0]] * 3, np.float32), None, np.array([[0.4, 9.0]] * 3, np.float32)]
+    limited = own.averaged(near, limits).noise
+    np.testing.assert_allclose(limited, [[np.sqrt(0.125), 1.5]] * 3, rtol=1e-5)

@@ -24,7 +24,9 @@ from visualdub.render.holdout import Holdout, snap
 from visualdub.render.light import relit
 from visualdub.render.match import (
     HALF_OF_FINE,
+    Match,
     border_light,
+    changing_noise,
     grain,
     lacking,
     noise_level,
@@ -73,15 +75,6 @@ LEAST_GRAIN = 0.15  # code values of 8 bit; less is lost in rounding
 # Variances that rounding to whole codes adds, in both octaves.
 ROUNDING = np.array([1 / 12, HALF_OF_FINE**2 / 12], np.float32)
 MARKED_FROM = 0.999  # blend weight above which a pixel may carry the watermark
-
-
-@dataclass(frozen=True)
-class Match:
-    """What one frame's patch lacks against its plate; `composite_shot` smooths it over neighbours."""
-
-    offset: NDArray[np.float32]  # (GRID, GRID, 3) R'G'B' to add, on the crop's area
-    noise: NDArray[np.float32]  # (planes, 2) around the mask, in units of `_values`, fine and coarse octave
-    light: NDArray[np.float32] | None = None  # (3,) stops of light to add before the offset; None: none
 
 
 @dataclass(frozen=True)
@@ -145,6 +138,7 @@ class Pending:
     match: Match | None
     detail: Detail | None = None
     picture: PlatePicture | None = None
+    changing: NDArray[np.float32] | None = None  # `changing_noise` since the frame before
 
 
 def _checked(
@@ -181,6 +175,24 @@ def _measure(
     values = _values(plate.rgb, plate.frame.image) if is_float(plate.frame.image.pix_fmt) else plate.planes
     noise = [noise_level(p.astype(np.float32), _at(plate.cover, p.shape) == 0) for p in values]
     return Match(field, np.stack(noise), stops)
+
+
+def _changing(before: Plate, plate: Plate) -> NDArray[np.float32] | None:
+    """`changing_noise` around the masks of two frames; None where they have too little in common."""
+    (a, b), parts = (before.box, plate.box), []
+    common = Box(max(a.left, b.left), max(a.top, b.top), min(a.right, b.right), min(a.bottom, b.bottom))
+    if common.width <= 0 or common.height <= 0:
+        return None
+    for of in (before, plate):
+        box = Box(*(n - (of.box.left, of.box.top)[i % 2] for i, n in enumerate(common)))
+        values = _values(of.rgb, of.frame.image) if is_float(of.frame.image.pix_fmt) else of.planes
+        steps = of.steps if len(of.steps) == len(values) else ((1, 1),) * len(values)
+        parts.append(
+            ([v[box.slices(*s)] for v, s in zip(values, steps, strict=True)], of.cover[box.slices()])
+        )
+    (first, cover), (second, other) = parts
+    outside = [_at(np.maximum(cover, other), v.shape) == 0 for v in second]
+    return changing_noise(first, second, outside)
 
 
 def _at(weight: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -407,7 +419,8 @@ def composite_shot(
     waiting: list[tuple[AnyLayer, Pending]] = []
     done = 0  # how many of `waiting` are finished
     for layer in layers:
-        waiting.append((layer, _pending(layer, with_grain)))
+        before = waiting[-1][1] if waiting and with_grain else None
+        waiting.append((layer, _pending(layer, with_grain, before)))
         if len(waiting) - done > REACH:
             if is_wanted(waiting[done]):
                 yield _finished(waiting, done, with_grain, mark)
@@ -434,10 +447,11 @@ def _finished(
     return layer, finish(pending, _smoothed([p for _, p in waiting], i), with_grain, mark)
 
 
-def _pending(layer: Layer, with_grain: bool) -> Pending:
+def _pending(layer: Layer, with_grain: bool, before: Pending | None) -> Pending:
+    """The first half of compositing a layer. before: of the frame before it, where there is one."""
     if layer.patch is None or layer.alpha is None or layer.affine is None:
         return Pending(layer.frame, None, np.zeros((1, 1, 3), np.float32), np.eye(2, 3), None)
-    return prepare(
+    pending = prepare(
         layer.frame,
         layer.patch,
         layer.alpha,
@@ -447,23 +461,16 @@ def _pending(layer: Layer, with_grain: bool) -> Pending:
         layer.picture,
         with_grain,
     )
+    if before is None or before.plate is None or pending.plate is None:
+        return pending
+    return replace(pending, changing=_changing(before.plate, pending.plate))
 
 
 def _smoothed(pending: list[Pending], i: int) -> Match | None:
-    """The match of `pending[i]`, averaged with its neighbours'; None where the frame passes through.
-
-    Only the pattern of the colour offset is averaged. Its mean and the light stay the frame's own, so that a
-    flash in the plate or a drift of the network is corrected where it happens.
-    """
+    """The match of `pending[i]`, averaged with its neighbours'; None where the frame passes through."""
     match = pending[i].match
     if match is None:
         return None
     near = [(REACH + 1 - abs(j - i), p.match) for j, p in enumerate(pending) if abs(j - i) <= REACH]
-    weighted = [(w, m) for w, m in near if m is not None]
-    total = np.float32(sum(w for w, _ in weighted))
-    level = match.offset.mean((0, 1))
-    pattern = (
-        sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in weighted), np.float32(0)) / total
-    )
-    noise = sum((np.float32(w) * m.noise for w, m in weighted), np.float32(0)) / total
-    return Match(np.asarray(pattern + level), np.asarray(noise), match.light)
+    pairs = pending[max(0, i - REACH) + 1 : i + REACH + 1]  # with the one before, which is a neighbour, too
+    return match.averaged([(w, m) for w, m in near if m is not None], [p.changing for p in pairs])

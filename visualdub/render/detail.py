@@ -19,24 +19,29 @@ MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light o
 LIGHT_STRIDE = 4  # every fourth pixel of every fourth row tells how light a picture is
 FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture
 LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps its own band there
-MOST_RESTORED = 2.0  # times that a band of the mean is raised to the contrast that the frames have
-WINDOW = 2.0  # times the coarsest band's width: over what neighbourhood contrasts are compared
-LEAST_ENERGY = 1e-7  # of R'G'B' 0..1, squared; below, there is nothing to restore
+MOST_RAISED = 2.0  # times that a band's contrast is raised to what the frames have
+CELL = 4  # pixels along a side of the cells in which contrasts are compared
+AROUND = 6.0  # pixels, of the Gaussian over which contrasts are compared
+LEAST_ENERGY = 1e-7  # of R'G'B' 0..1, squared; below, there is no contrast to raise
 COARSER_BAND = 3.0  # times the coarsest band's width: up to where shapes are compared
 ALIKE = 0.8, 0.98  # agreement of two shapes from which on bands are taken, and from which on wholly
 LEAST_SHAPE = np.float32(2e-5)  # of R'G'B' 0..1, squared; where there is less, there is nothing to compare
-WIDE = 2.5  # pixels; a Gaussian of twice this width and more is taken of a smaller picture
+WIDE = 1.9  # pixels; a Gaussian of twice this width and more is taken of a smaller picture
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
 FILL = 3.0, 12.0, 48.0  # pixels; a point that no frame sees is filled from what is seen this far around it
 
 
 @dataclass(frozen=True)
 class Band:
-    """One band of detail, and how much of the drawn picture's own it replaces."""
+    """One band of the brightness of detail, how much it counts beside the drawn picture's own, and how much
+    contrast there should be.
+    """
 
     sigma: float  # plate pixels: the band ends where a Gaussian of this width begins
-    picture: NDArray[np.float32]  # (h, w, 3) R'G'B' around 0
-    weight: NDArray[np.float32]  # (h, w) 0..1
+    picture: NDArray[np.float32]  # (h, w) brightness around 0
+    energy: NDArray[np.float32]  # (h, w) mean square of the band around a place, in single frames
+    share: float  # 0..1, of the mixture of this band and the drawn picture's own
+    raised: float  # 0..1, how far the mixture's contrast is raised to that of single frames, as a power
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Shape:
 
 def _shape(shown: NDArray[np.float32], seen: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """The `Shape.picture` of a brightness (h, w), of what is seen of it."""
-    return _bands(shown, seen, (sigma, COARSER_BAND * sigma))[1]
+    return _bands(shown * seen, seen, (sigma, COARSER_BAND * sigma))[1]
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,16 @@ class Detail:
 
     box: Box
     bands: tuple[Band, ...]
+    weight: NDArray[np.float32]  # (h, w) 0..1: how well the frames see a point, and how near they are
     level: NDArray[np.float32]  # (3,) mean R'G'B' of the pictures that the bands come from, by their weight
     shape: Shape | None = None  # what the drawn picture must agree with, place by place; None: with nothing
 
     def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
-        """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with these bands in place of its own.
+        """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with these bands mixed into its own.
 
-        Their contrast follows the light: it is scaled, channel by channel, by the ratio of the means. Where
-        the drawn picture has another shape than the frames that they come from, a gap where those have a
-        tooth, it keeps its own bands: theirs would belong elsewhere.
+        Only its brightness changes. The bands' contrast follows the light: it is scaled by the ratio of the
+        means. Where the drawn picture has another shape than the frames that they come from, a gap where
+        those have a tooth, it keeps its own bands: theirs would belong elsewhere.
         """
         left, top = max(box.left, self.box.left), max(box.top, self.box.top)
         right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
@@ -100,19 +106,18 @@ class Detail:
             slice(top - self.box.top, bottom - self.box.top),
             slice(left - self.box.left, right - self.box.left),
         )
-        picture = np.ascontiguousarray(drawn[to])
-        gain = light_gain(picture, self.bands[0].weight[of], self.level)
-        changed, finer = picture.copy(), picture
-        agreed = (
-            np.float32(1) if self.shape is None else self.shape.agreement(picture, of, float(gain.mean()))
-        )
+        picture, weight = np.ascontiguousarray(drawn[to]), self.weight[of]
+        gain = np.float32(light_gain(picture, weight, self.level).mean())
+        if self.shape is not None:
+            weight = weight * self.shape.agreement(picture, of, float(gain))
+        finer = grey(picture)
+        change = np.zeros_like(finer)
         for band in self.bands:
-            low = low_pass(picture, band.sigma)
-            weight = _in_colour(band.weight[of] * agreed)
-            changed += weight * (band.picture[of] * gain - (finer - low))
+            low = low_pass(finer, band.sigma)
+            change += _mixed(band, of, finer - low, weight, gain)
             finer = low
         out = drawn.copy()
-        out[to] = changed
+        out[to] += _in_colour(change)
         return out
 
 
@@ -133,6 +138,42 @@ class PlatePicture:
                 top - self.box.top : bottom - self.box.top, left - self.box.left : right - self.box.left
             ]
         return out
+
+
+def _mixed(
+    band: Band,
+    of: tuple[slice, slice],
+    own: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    gain: np.float32,
+) -> NDArray[np.float32]:
+    """(h, w) what mixing `band`, the part `of` it, into the drawn picture's `own` band changes.
+
+    weight: (h, w) how much the frames count at a place. gain: how much lighter the drawn picture is. The
+    mixture is nearer to what was filmed than either, and softer, as their errors differ.
+    """
+    share = weight * np.float32(band.share)
+    mixed = own + share * (band.picture[of] * gain - own)
+    has = _around(mixed * mixed)
+    wanted = cv2.resize(band.energy[of], has.shape[::-1], interpolation=cv2.INTER_AREA) * gain * gain
+    ratio = np.sqrt((wanted + LEAST_ENERGY) / (has + LEAST_ENERGY)).clip(1, MOST_RAISED)
+    raised = _full(ratio ** np.float32(band.raised) - 1, own.shape)
+    return np.asarray(mixed * (1 + raised * weight) - own, np.float32)
+
+
+def _around(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The means of values (h, w) around every cell of `CELL` x `CELL` pixels."""
+    height, width = values.shape
+    size = max(1, width // CELL), max(1, height // CELL)
+    cells = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    low = cv2.GaussianBlur(cells, (0, 0), AROUND / CELL, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(low, np.float32)
+
+
+def _full(cells: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """(h, w) the values of cells in pixels."""
+    size = (shape[1], shape[0])
+    return np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _in_colour(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -177,15 +218,15 @@ def low_pass(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 class Mixture:
     """Frames that were carried into one picture: their mean, and how much detail each of them had.
 
-    Frames never fit quite, so that their mean is softer than any. What it lost is known here, place by place,
-    and band by band, and `detail` restores it.
+    Frames never fit quite, so that their mean is softer than any. What contrast they have is known here,
+    place by place, and band by band.
     """
 
     def __init__(self, height: int, width: int, sigmas: Sequence[float]) -> None:
         self._sigmas = tuple(sigmas)
         self._total = np.zeros((height, width, 3), np.float32)
         self._seen = np.zeros((height, width), np.float32)
-        self._energies = [np.zeros((height, width), np.float32) for _ in sigmas]
+        self._energies: list[NDArray[np.float32]] = []  # of each band, in cells
 
     def add(self, total: NDArray[np.float32], seen: NDArray[np.float32], share: float) -> None:
         """Add a frame, whose share of the mixture is `share`.
@@ -193,11 +234,16 @@ class Mixture:
         total: (h, w, 3) its R'G'B' 0..255 times how much of each point it sees, seen: (h, w) 0..1. Where
         nothing is seen it is not taken for black.
         """
-        shown = grey(total) / (255 * np.maximum(seen, LEAST_SEEN)) if self._sigmas else seen
-        for energy, band in zip(self._energies, _bands(shown, seen, self._sigmas), strict=True):
-            energy += np.float32(share) * seen * band * band
         self._total += np.float32(share) * total
         self._seen += np.float32(share) * seen
+        if not self._sigmas:
+            return
+        weighted = grey(total) * np.float32(1 / 255)
+        found = [
+            np.float32(share) * _around(seen * band * band) for band in _bands(weighted, seen, self._sigmas)
+        ]
+        before = self._energies or [np.zeros_like(energy) for energy in found]
+        self._energies = [a + b for a, b in zip(before, found, strict=True)]
 
     def picture(self) -> NDArray[np.float32]:
         """(h, w, 3) R'G'B' 0..1, the mean of the frames; where few see a point, what they see around it."""
@@ -211,45 +257,48 @@ class Mixture:
             sure += share
         return np.asarray(picture / _in_colour(np.maximum(sure, LEAST_SEEN)), np.float32)
 
-    def detail(self, box: Box, shares: Sequence[float], restored: float) -> Detail | None:
+    def detail(
+        self, box: Box, shares: Sequence[float], restored: Sequence[float] | float, near: float = 1.0
+    ) -> Detail | None:
         """The bands of the mean; None where the frames see nothing of `box`, which is theirs.
 
-        shares: how much of the drawn picture's own each band replaces at most, the finest first. restored:
-        0..1, how much of what the mean lost is restored.
+        shares: of each band in what it is mixed to with the drawn picture's own, the finest first. restored:
+        0..1, for each band or all, how far the mixture's contrast is raised to that of single frames. near:
+        0..1, how much the frames count at all.
         """
         seen = self._seen
-        known = seen > LEAST_SEEN
-        mean = self._total / _in_colour(np.float32(255) * np.maximum(seen, LEAST_SEEN))
         width = self._sigmas[-1]
         sure = seen * low_pass(seen, width)
         weight = smoothstep((sure - LEAST_SHARE) / np.float32(1 - LEAST_SHARE))  # no step at the end
         part = (slice(None, None, LIGHT_STRIDE), slice(None, None, LIGHT_STRIDE))
         w = weight[part].astype(np.float64)
-        if w.sum() <= 0:
+        if w.sum() <= 0 or near <= 0:
             return None
-        level = (w[..., None] * mean[part]).sum((0, 1)) / w.sum()
-        bands = []
-        of_mean = _bands(mean, seen, self._sigmas)
-        for sigma, band, energy, share in zip(self._sigmas, of_mean, self._energies, shares, strict=True):
-            left = low_pass(seen * np.square(grey(band)), WINDOW * width)
-            gain = np.sqrt((low_pass(energy, WINDOW * width) + LEAST_ENERGY) / (left + LEAST_ENERGY))
-            gain = gain.clip(1, MOST_RESTORED) ** np.float32(restored)
-            picture = band * _in_colour(np.where(known, gain, np.float32(0)))
-            bands.append(Band(sigma, picture, weight * np.float32(share)))
-        shape = Shape(_shape(grey(mean), seen, width), seen, width)
-        return Detail(box, tuple(bands), np.asarray(level, np.float32), shape)
+        mean = self._total[part] / (255 * np.maximum(seen[part], LEAST_SEEN)[..., None])
+        level = (w[..., None] * mean).sum((0, 1)) / w.sum()
+        known = (seen > LEAST_SEEN).astype(np.float32)
+        weighted = grey(self._total) * np.float32(1 / 255)
+        of_mean = _bands(weighted, seen, (*self._sigmas, COARSER_BAND * width))
+        sighted = np.maximum(_around(seen), np.float32(LEAST_SEEN))
+        powers = (restored,) * len(self._sigmas) if isinstance(restored, float) else restored
+        bands = tuple(
+            Band(sigma, known * band, _full(energy / sighted, seen.shape), share, raised)
+            for sigma, band, energy, share, raised in zip(
+                self._sigmas, of_mean[:-1], self._energies, shares, powers, strict=True
+            )
+        )
+        shape = Shape(of_mean[-1], seen, width)
+        return Detail(box, bands, weight * np.float32(near), np.asarray(level, np.float32), shape)
 
 
 def _bands(
-    picture: NDArray[np.float32], seen: NDArray[np.float32], sigmas: Sequence[float]
+    weighted: NDArray[np.float32], seen: NDArray[np.float32], sigmas: Sequence[float]
 ) -> list[NDArray[np.float32]]:
-    """The bands of a picture (h, w) or (h, w, 3) that end at `sigmas`, of what is seen (h, w) of it."""
-    grey_only = picture.ndim == 2
-    weighted = picture * (seen if grey_only else _in_colour(seen))
-    found, finer = [], picture
+    """The bands (h, w) that end at `sigmas` of a brightness, given times what is seen of it (h, w)."""
+    found = []
+    finer = weighted / np.maximum(seen, np.float32(LEAST_SEEN))
     for sigma in sigmas:
-        blurred = np.maximum(low_pass(seen, sigma), LEAST_SEEN)
-        low = low_pass(weighted, sigma) / (blurred if grey_only else _in_colour(blurred))
+        low = low_pass(weighted, sigma) / np.maximum(low_pass(seen, sigma), np.float32(LEAST_SEEN))
         found.append(finer - low)
         finer = low
     return found

@@ -4,7 +4,10 @@ lacks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +15,37 @@ from numpy.typing import NDArray
 
 from visualdub.media.transfer import TransferFunction
 from visualdub.render.light import beyond_tolerance, light_ratio
+
+# ---- what a patch lacks ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Match:
+    """What one frame's patch lacks against its plate; `composite_shot` smooths it over neighbours."""
+
+    offset: NDArray[np.float32]  # (GRID, GRID, 3) R'G'B' to add, on the crop's area
+    noise: NDArray[np.float32]  # (planes, 2) around the mask, in units of the planes, fine and coarse octave
+    light: NDArray[np.float32] | None = None  # (3,) stops of light to add before the offset; None: none
+
+    def averaged(
+        self, near: Sequence[tuple[float, Match]], changing: Sequence[NDArray[np.float32] | None]
+    ) -> Match:
+        """This match with the pattern of its colour offset and its noise averaged over frames near it.
+
+        near: weights and matches, its own among them. The offset's mean and the light stay the frame's own,
+        so that a flash in the plate or a drift of the network is corrected where it happens. changing: what
+        is known of `changing_noise` from frame to frame; no more noise counts, as fresh grain in place of a
+        codec's standing pattern would flicker.
+        """
+        total = np.float32(sum(w for w, _ in near))
+        pattern = sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in near), np.float32(0))
+        noise = sum((np.float32(w) * m.noise for w, m in near), np.float32(0)) / total
+        known = [np.square(c) for c in changing if c is not None]
+        if known:
+            noise = np.minimum(noise, np.sqrt(sum(known, np.float32(0)) / np.float32(len(known))))
+        offset = pattern / total + self.offset.mean((0, 1))
+        return Match(np.asarray(offset, np.float32), np.asarray(noise, np.float32), self.light)
+
 
 # ---- colour ------------------------------------------------------------------------------------------------
 
@@ -92,6 +126,7 @@ def spread_field(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 BLOCK = 6  # samples along the side of the blocks noise is measured in
 QUIETEST = 30.0  # percentile of the blocks that is used, so that texture does not count as grain
 TILE, TILE_SEED = 1024, 2
+FEWEST_SAMPLES = 1000  # of a plane around the mask that two frames must share to compare their noise
 FEWEST_BLOCKS = 6  # with fewer the noise cannot be measured, and no grain is added
 # Immerkaer 1996.
 LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6 * np.float32(np.sqrt(np.pi / 2))
@@ -131,6 +166,22 @@ def _octave(plane: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
         return 0.0
     place = int(len(quiet) * QUIETEST / 100)
     return float(np.partition(quiet, place)[place]) / QUIET_BIAS
+
+
+def changing_noise(
+    before: Sequence[NDArray[Any]], planes: Sequence[NDArray[Any]], where: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.float32] | None:
+    """(planes, 2) the noise that is another in each of two frames, in the units and octaves of `noise_level`.
+
+    before, planes: (H, W) for each plane, the same pixels of both frames. where: (H, W), the samples to
+    measure on; None where they are too few. What a codec carries from frame to frame looks like noise in
+    either, and is none of it.
+    """
+    if any(w.sum() < FEWEST_SAMPLES for w in where):
+        return None
+    differences = (b.astype(np.float32) - a.astype(np.float32) for a, b in zip(before, planes, strict=True))
+    levels = [noise_level(d, w) for d, w in zip(differences, where, strict=True)]
+    return np.asarray(np.stack(levels) / np.sqrt(2), np.float32)
 
 
 def lacking(plate: NDArray[np.float32], patch: NDArray[np.float32]) -> tuple[float, float]:

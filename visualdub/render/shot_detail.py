@@ -21,13 +21,28 @@ from visualdub.render.detail_frames import DetailFrames, lip_shapes, mouth_trian
 from visualdub.render.region import frame_region, into_region, out_of_region, plate_scale
 from visualdub.timing import MARGIN
 
-SIGMAS = 1.35, 2.7  # of the bands, in crop pixels
-LEAST_SIGMAS = 1.5, 3.0  # plate pixels, where the plate is coarser
-RESTORED = 0.5  # of the contrast that the mean of the frames lost, as a power: all of it costs 0.1 dB
-FAR, FARTHEST = (
-    4.5,
-    9.0,
-)  # `DetailFrames.distances` up to which frames lend all they can, and from which on none
+SIGMAS = 0.7, 1.4, 2.8  # of the bands, in crop pixels
+LEAST_SIGMAS = 1.0, 2.0, 4.0  # plate pixels, where the plate is coarser
+SHARES = 0.5, 0.9, 1.3  # of each band of the frames beside the drawn picture's own, at a distance of 0
+RESTORED = 2.2, 2.2, 1.6  # of the contrast that the mixture lacks, as a power, at a distance of 0; 1 is all
+# `DetailFrames.distances` up to which frames lend all they can, and from which on none.
+FAR, FARTHEST = 4.5, 9.0
+
+
+def shares_at(distance: float) -> tuple[float, ...]:
+    """How much each band of frames at a distance counts beside the drawn picture's own, the finest first.
+
+    The coarser a band, the more it must be in its place: its share falls with the distance, that of the next
+    one with its square.
+    """
+    return tuple(min(1.0, share / (1 + distance) ** k) for k, share in enumerate(SHARES))
+
+
+def restored_at(distance: float) -> tuple[float, ...]:
+    """How far each band's contrast is raised to that of frames at a distance, the finest first: the farther
+    they are, the less they tell of it.
+    """
+    return tuple(min(1.0, power / (1 + distance)) for power in RESTORED)
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,7 @@ class ShotDetail:
         if near is None:
             return None
         share = float(smoothstep(np.array((FARTHEST - near.apart) / (FARTHEST - FAR))))
-        return near.mixture.detail(near.box, (share, share), RESTORED)
+        return near.mixture.detail(near.box, shares_at(near.apart), restored_at(near.apart), share)
 
     def carried(self, frame: Frame, i: int, mask: NDArray[np.float32]) -> Carried | None:
         """The whole picture of frame `i` of the shot out of the nearest frames, with nothing else; as
