@@ -5,7 +5,6 @@ from __future__ import annotations
 import tkinter as tk
 from dataclasses import replace
 from tkinter import filedialog, ttk
-from typing import Any
 
 from plugin_resolve.session import CLOSE, DUB, RESTORE, Question
 from plugin_resolve.values import PLAYHEAD, SELECTED, WHOLE, Choices
@@ -16,6 +15,7 @@ SCOPES = {
     WHOLE: "the whole timeline",
 }
 NEW_ACTOR, BY_FACE = "new, from these clips ...", "whoever is recognised"
+OF_A_NEW_ACTOR = ("name", "consent", "minutes")  # fields that count for one alone
 PAD = 6
 
 
@@ -47,6 +47,7 @@ class TkWindow:
         self._buttons.grid(sticky="e", padx=PAD, pady=PAD)
         self._button = {name: self._add_button(name) for name in ("Dub", "Restore", "Cancel", "Close")}
         self._values: dict[str, tk.StringVar] = {}
+        self._fields: dict[str, ttk.Entry] = {}
         self._enable(asking=False)
         self.root.update()
 
@@ -100,6 +101,8 @@ class TkWindow:
         self._field("minutes", "Minutes to make it in (empty: 5)", last.minutes)
         self._field("language", "Language (fr, de; may be empty)", last.language)
         self._field("folder", "Folder for the movies", last.folder, browse=True)
+        self._values["actor"].trace_add("write", self._on_actor)
+        self._on_actor()
         self._bar.configure(value=0)
         self._stage.configure(text="")
         self._enable(asking=True, dubbed=question.dubbed)
@@ -140,16 +143,23 @@ class TkWindow:
         row = self._form.grid_size()[1]
         variable = self._values[name] = tk.StringVar(self.root, value)
         ttk.Label(self._form, text=label).grid(row=row, column=0, sticky="w", pady=2)
-        field: Any
+        field: ttk.Entry
         if values is None:
             field = ttk.Entry(self._form, textvariable=variable)
         else:
             state = "normal" if free else "readonly"
             field = ttk.Combobox(self._form, textvariable=variable, values=values, state=state)
         field.grid(row=row, column=1, sticky="ew", pady=2)
+        self._fields[name] = field
         if browse:
             button = ttk.Button(self._form, text="...", width=3, command=lambda: self._browse(variable))
             button.grid(row=row, column=2)
+
+    def _on_actor(self, *changed: str) -> None:
+        """Only a new actor has a name, consent and minutes to be typed."""
+        state = "normal" if self._values["actor"].get() == NEW_ACTOR else "disabled"
+        for name in OF_A_NEW_ACTOR:
+            self._fields[name].configure(state=state)
 
     def _browse(self, variable: tk.StringVar) -> None:
         chosen = filedialog.askdirectory(parent=self.root, initialdir=variable.get())

@@ -133,20 +133,19 @@ def main() -> dict[str, Any]:
 def in_meta(options: dict[str, Any]) -> list[Any]:
     """The strips of a meta strip while a strip in it has a dub, and whether it goes again."""
     editor = bpy.context.scene.sequence_editor
-    strip, before = editor.strips["plate"], state()
+    strip = editor.strips["plate"]
     meta = editor.strips.new_meta("meta", 5, 111)
     strip.move_to_meta(meta)
-    editor.active_strip = strip
+    meta.select, editor.active_strip = False, strip
     alone = state()
     bpy.ops.sequencer.visual_dub("EXEC_DEFAULT", **options)
     found = sorted((s.name, s.channel, s.frame_final_start) for s in meta.strips)
     editor.active_strip = strip
     bpy.ops.sequencer.visual_dub_remove("EXEC_DEFAULT")
     gone = state() == alone
-    strip.move_to_meta(None)
-    editor.strips.remove(meta)
-    editor.active_strip = strip
-    return [found, gone, state() == before]
+    meta.separate()
+    editor.active_strip = editor.strips["plate"]
+    return [found, gone]
 
 
 def alone(movie: str, count: int) -> list[str]:

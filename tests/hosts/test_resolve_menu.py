@@ -248,6 +248,9 @@ def press(name):
 def choose(**values):
     for name, value in values.items():
         window._values[name].set(value)
+states = []
+look = lambda: states.append(str(window._fields["consent"]["state"]))
+window.root.after(50, look)
 chosen = {"scope": "the whole timeline", "actor": "bob", "language": "de", "ranges": " 01:00:00:05 "}
 window.root.after(100, lambda: (choose(track="Dialogue FR, Bob", **chosen), press("Dub")))
 told.append(window.ask(question)[1].__dict__)
@@ -259,10 +262,10 @@ window.root.after(100, lambda: (choose(actor=NEW_ACTOR, name="cy"), press("Dub")
 consent = "Cy, today, this film"
 kept = []
 window.root.after(600, lambda: (kept.append({k: v.get() for k, v in window._values.items()}),
-                                choose(consent=consent, minutes="2"), press("Dub")))
+                                look(), choose(consent=consent, minutes="2"), press("Dub")))
 what, choices = window.ask(question)
 told.append([what, choices.new_actor, choices.consent, choices.actor, choices.minutes])
-told.append([kept[0]["actor"] == NEW_ACTOR, kept[0]["name"]])
+told.append([kept[0]["actor"] == NEW_ACTOR, kept[0]["name"], *states])
 window.root.after(100, window._on_close)
 told.append(window.ask(question)[0])
 told.append(window._text.get("1.0", "end").strip())
@@ -282,7 +285,12 @@ def test_the_window_asks_shows_progress_and_stops(display: str) -> None:
     assert (told[1]["ranges"], told[1]["dialogue_track"]) == ("01:00:00:05", "Dialogue FR, Bob")
     assert told[2] is True and told[3] == "normal"
     asked, kept = (t for t in told if isinstance(t, list))
-    assert asked == [DUB, "cy", "Cy, today, this film", "", "2"] and kept == [True, "cy"]
+    assert asked == [DUB, "cy", "Cy, today, this film", "", "2"] and kept == [
+        True,
+        "cy",
+        "disabled",
+        "normal",
+    ]
     assert told[-2] == "close" and "A new actor needs a name, and who consented" in told[-1]
 
 
