@@ -6,11 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers import planes_of, write_wav
 
-from visualdub.actor.draft import draft_actor
+from visualdub.actor.draft import DraftActor, draft_actor
 from visualdub.actor.record import Consent
 from visualdub.cli import run
 from visualdub.dub import TrackedShot, track_shot
@@ -31,9 +32,12 @@ def tracked(talking: Path) -> TrackedShot:
 
 
 def drafted(
-    tracked: TrackedShot, performance: Performance, frames: FrameRange | None = None
+    tracked: TrackedShot,
+    performance: Performance,
+    frames: FrameRange | None = None,
+    actor: DraftActor | None = None,
 ) -> list[RenderedFrame]:
-    actor = draft_actor(tracked.shot.source, tracked.track, CONSENT)
+    actor = actor or draft_actor(tracked.shot.source, tracked.track, CONSENT)
     renderer = ShotRenderer(
         tracked.shot,
         actor,
@@ -47,6 +51,7 @@ def drafted(
 def test_a_draft_of_what_was_filmed_looks_like_it(tracked: TrackedShot) -> None:
     """Frames far enough away show about the same; the mask's own pixels are not their source."""
     own = Performance.of_track(tracked.track)
+    assert draft_actor(tracked.shot.source, tracked.track, CONSENT).style.seconds > 0.5
     for frame in drafted(tracked, own, FrameRange(4, 8)):
         plate, matte = frame.inputs.frame.planes[0].astype(int), frame.matte == 255
         difference = np.abs(frame.frame.planes[0].astype(int) - plate)
@@ -70,6 +75,38 @@ def test_the_mouth_does_what_it_is_commanded(tracked: TrackedShot) -> None:
     inside = opened[closed].matte == 255
     assert apart[inside].max() > 30  # teeth or the dark of the mouth where lips met
     assert opened[closed].inputs.carried is not None and opened[closed].raw is not None
+
+
+def test_a_frame_is_not_drawn_out_of_itself_and_its_neighbours(tracked: TrackedShot) -> None:
+    """Of 40 frames those less than 13 away lend nothing: any other picture in their place changes nothing."""
+    actor = draft_actor(tracked.shot.source, tracked.track, CONSENT)
+    own, one = Performance.of_track(tracked.track), FrameRange(20, 21)
+    (before,) = drafted(tracked, own, one, actor)
+    for reach, same in ((10, True), (39, False)):  # colour is matched over two neighbours on either side
+        near = [abs(n - 20) <= reach for n in actor.kept.number]
+        (after,) = drafted(tracked, own, one, times(0.0, actor, near))
+        assert (before.frame.planes[0] == after.frame.planes[0]).all() == same, reach
+
+
+def test_a_draft_has_the_light_of_its_frame(tracked: TrackedShot) -> None:
+    """Darker pictures are brought to the light around the mask."""
+    actor = draft_actor(tracked.shot.source, tracked.track, CONSENT)
+    dark = times(0.9, actor, [True] * len(actor.kept))
+    (frame,) = drafted(tracked, Performance.of_track(tracked.track), FrameRange(20, 21), dark)
+    plate = frame.inputs.frame.planes[0].astype(int)
+    apart = (frame.frame.planes[0] - plate)[frame.matte == 255]
+    assert abs(apart.mean()) < 4  # and 10 without it
+
+
+def times(gain: float, actor: DraftActor, where: list[bool]) -> DraftActor:
+    """The actor with some of the pictures darker."""
+    pictures = []
+    for picture, change in zip(actor.kept.pictures, where, strict=True):
+        shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        assert shown is not None
+        dark = np.rint(shown * gain).astype(np.uint8)
+        pictures.append(cv2.imencode(".jpg", dark)[1].tobytes() if change else picture)
+    return replace(actor, kept=replace(actor.kept, pictures=tuple(pictures)))
 
 
 def test_any_range_of_a_draft_is_the_whole_drafts(tracked: TrackedShot) -> None:

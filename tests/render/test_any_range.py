@@ -21,7 +21,8 @@ from visualdub.dub import TrackedShot, track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import BadInput, InternalError, Interrupted
 from visualdub.face.track import Performance
-from visualdub.render.shot_renderer import RenderedFrame, RenderOptions, ShotRenderer
+from visualdub.render.recent import Recent
+from visualdub.render.shot_renderer import FrameInputs, RenderedFrame, RenderOptions, ShotRenderer
 from visualdub.stages import Progress
 from visualdub.timing import FrameRange
 
@@ -122,6 +123,11 @@ def test_fine_detail_does_not_depend_on_the_range(
     for wanted in (FrameRange(14, 15), FrameRange(30, 38)):
         again = renderer_of((tracked, performance, load_actor(folder)), UNMARKED)
         assert all(same(f, whole[f.frame.index]) for f in again.frames(wanted)), wanted
+    kept = renderer_of((tracked, performance, load_actor(folder)), UNMARKED)
+    kept.recent = Recent[FrameInputs]()
+    for number in (14, 16, 15):  # each a neighbour of the one before, whose detail nobody saw yet
+        (one,) = kept.frames(FrameRange(number, number + 1))
+        assert same(one, whole[number]), number
     without = renderer_of((tracked, performance, actor), UNMARKED)
     turned_off = renderer_of((tracked, performance, detailed), replace(UNMARKED, detail=False))
     (plain,), (off,) = without.frames(FrameRange(30, 31)), turned_off.frames(FrameRange(30, 31))

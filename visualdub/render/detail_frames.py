@@ -57,7 +57,7 @@ class DetailFrames:
     source_hash: tuple[str, ...]  # of the clip's bytes, as `Track.source_hash`
     number: NDArray[np.int64]  # (R,) of the frame in its clip
     _decoded: Latest[tuple[int, float], DetailFrame] = field(
-        default_factory=lambda: Latest(HELD_PICTURES), repr=False, compare=False
+        default_factory=lambda: Latest(HELD_PICTURES), init=False, repr=False, compare=False
     )
 
     def __len__(self) -> int:
