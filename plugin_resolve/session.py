@@ -184,10 +184,19 @@ class Session:
 
     def _chosen(self, choices: Choices) -> list[str] | None:
         """Identifiers of the chosen clips; None for all. Raises `HostError` where there is none."""
-        uids = None if choices.scope == WHOLE else self.host.chosen(choices.scope)
-        if uids is not None and not uids:
+        if choices.scope == WHOLE:
+            return None
+        uids = self.host.chosen(choices.scope)
+        if not uids:
             raise HostError(NONE_CHOSEN)
-        return uids
+        ours = set(self.host.on_our_tracks())
+        if ours.isdisjoint(uids):
+            return uids
+        # a dub that lies above is what an artist sees and selects: its clip is meant
+        records = (mark.record for mark in self.host.marks())
+        below = {(r.at, r.movie): r.item for r in records if r.above}
+        clips = {i.uid: below.get((i.start, i.movie), i.uid) for i in self.host.items() if i.uid in ours}
+        return list(dict.fromkeys(clips.get(uid, uid) for uid in uids))
 
     def _tick(self, said: str, row: Row) -> bool:
         return self.window.progress(said, int(row.get("done", 0)), int(row.get("total", 0)))
@@ -246,8 +255,9 @@ class Session:
             with originals_shown(self.host, info, self.folder) as items:
                 self.host.export_otio(str(exported))
             edit = read_copy(exported)
-            places = None if uids is None else {(i.track, i.start) for i in items if i.uid in uids}
-            only_these(edit, places, rate)
+            if uids is not None or ours:  # no dub of ours is footage, not even of a new actor
+                chosen = [i for i in items if (uids is None or i.uid in uids) and i.uid not in ours]
+                only_these(edit, {(i.track, i.start) for i in chosen}, rate)
             only_ranges(edit, ranges, rate)
             write_copy(exported, edit)
             folder = next_run(timelines, exported.read_bytes(), choices)

@@ -27,7 +27,10 @@ from resolve_scene import (
     with_takes,
 )
 
-from plugin_resolve.session import run
+from plugin_resolve.edition import read_edition
+from plugin_resolve.host import ResolveHost
+from plugin_resolve.session import Session, run
+from plugin_resolve.values import Choices
 from visualdub.cli import run as vdub
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
@@ -116,6 +119,20 @@ def test_what_cannot_be_dubbed_says_why_and_what_is_retimed_lies_above(suite: Su
     low, high = program.line.of_kind("video")
     assert [c.color for c in low.clips] == ["Teal", "Teal", "Orange"]
     assert [(c.start, c.duration) for c in high.clips] == [(90008, 5)] and high.name == "Visual Dub"
+    host = ResolveHost(program.scripting())
+    session = Session(host, read_edition(*host.product()), window, tmp_path)
+    again, _, _ = session._exported(
+        host.timeline(), Choices("whole", DIALOGUE, "", folder=str(tmp_path)), None
+    )
+    tracks = json.loads((again.folder / "timeline.otio").read_text())["tracks"]["children"]
+    clips = [c for t in tracks[:2] for c in t["children"] if c["OTIO_SCHEMA"].startswith("Clip")]
+    skipped = [c.get("metadata", {}).get("visualdub", {}).get("skip", False) for c in clips]
+    assert skipped == [False, False, False, True]  # the dub that lies above
+    program.project.selected = [high.clips[0].uid]
+    window = use(program, suite, (RESTORE, {"scope": "selected"}))
+    assert window.said[0].startswith("Restored: ") and [c.color for c in low.clips] == ["Teal", "", "Orange"]
+    assert len(program.line.of_kind("video")) == 1
+    program.project.selected = []
     use(program, suite, (RESTORE, {}))
     assert program.project.as_bytes() == before
 
