@@ -24,7 +24,8 @@ CELL = 4  # pixels along a side of the cells in which contrasts are compared
 AROUND = 6.0  # pixels, of the Gaussian over which contrasts are compared
 LEAST_ENERGY = 1e-7  # of R'G'B' 0..1, squared; below, there is no contrast to raise
 COARSER_BAND = 3.0  # times the coarsest band's width: up to where shapes are compared
-ALIKE = 0.8, 0.98  # agreement of two shapes from which on bands are taken, and from which on wholly
+ALIKE = 0.88, 0.99  # agreement of two shapes from which on bands are taken, and from which on wholly
+CONTRAST = 0.5, 1.1  # times the frames' contrast that the drawn picture may have: least and most
 LEAST_SHAPE = np.float32(2e-5)  # of R'G'B' 0..1, squared; where there is less, there is nothing to compare
 WIDE = 1.9  # pixels; a Gaussian of twice this width and more is taken of a smaller picture
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
@@ -54,10 +55,12 @@ class Shape:
 
     def agreement(
         self, drawn: NDArray[np.float32], where: tuple[slice, slice], gain: float
-    ) -> NDArray[np.float32]:
-        """(h, w) 1 where `drawn` (h, w, 3), the part `where` of this picture, has this shape; 0 where not.
+    ) -> tuple[NDArray[np.float32], float]:
+        """(h, w) 1 where `drawn` (h, w, 3), the part `where` of this picture, has this shape, 0 where not;
+        and how many times the contrast of this picture it has on the whole, within `CONTRAST` times `gain`.
 
-        gain: how much lighter it is. The measure is 2ab / (a² + b²), of both shapes and means around a place.
+        gain: how much lighter it is. The measure is 2ab / (a² + b²), of both shapes at the same contrast, and
+        means around a place.
         """
         height, width = drawn.shape[:2]
         half = max(1, width // 2), max(1, height // 2)
@@ -68,11 +71,20 @@ class Shape:
         seen, sigma = smaller(np.ascontiguousarray(self.seen[where])), self.sigma / 2
         a = smaller(np.ascontiguousarray(self.picture[where])) * np.float32(gain)
         b = _shape(smaller(grey(drawn)), seen, sigma)
+        contrast = _contrast(a, b, seen)
+        a *= np.float32(contrast)
         reach = COARSER_BAND * sigma
         both, each = low_pass(2 * a * b, reach), low_pass(a * a + b * b, reach)
         alike = (both + LEAST_SHAPE) / (each + LEAST_SHAPE)
         share = smoothstep((alike - ALIKE[0]) / np.float32(ALIKE[1] - ALIKE[0]))
-        return np.asarray(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        share = np.asarray(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        return share, gain * contrast
+
+
+def _contrast(a: NDArray[np.float32], b: NDArray[np.float32], seen: NDArray[np.float32]) -> float:
+    """How many times the contrast of `a` (h, w) `b` has, where it is seen, within `CONTRAST`."""
+    one, other = (float((seen * x * x).mean(dtype=np.float64)) + float(LEAST_SHAPE) / 10 for x in (a, b))
+    return float(np.clip(np.sqrt(other / one), *CONTRAST))
 
 
 def _shape(shown: NDArray[np.float32], seen: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -93,9 +105,10 @@ class Detail:
     def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
         """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with these bands mixed into its own.
 
-        Only its brightness changes. The bands' contrast follows the light: it is scaled by the ratio of the
-        means. Where the drawn picture has another shape than the frames that they come from, a gap where
-        those have a tooth, it keeps its own bands: theirs would belong elsewhere.
+        Only its brightness changes. The bands' contrast follows that of the next coarser band, where there is
+        a shape, or else the light: it is scaled by the ratio of both pictures. Where the drawn picture has
+        another shape than the frames that they come from, a gap where those have a tooth, it keeps its own
+        bands: theirs would belong elsewhere.
         """
         left, top = max(box.left, self.box.left), max(box.top, self.box.top)
         right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
@@ -109,7 +122,8 @@ class Detail:
         picture, weight = np.ascontiguousarray(drawn[to]), self.weight[of]
         gain = np.float32(light_gain(picture, weight, self.level).mean())
         if self.shape is not None:
-            weight = weight * self.shape.agreement(picture, of, float(gain))
+            agreed, times = self.shape.agreement(picture, of, float(gain))
+            weight, gain = weight * agreed, np.float32(times)
         finer = grey(picture)
         change = np.zeros_like(finer)
         for band in self.bands:
