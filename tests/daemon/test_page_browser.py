@@ -22,6 +22,7 @@ from visualdub.wire import Client
 
 pytest.importorskip("starlette", reason="starlette is not installed; the page needs it")
 
+from daemon.page.flags import QUALITY
 from daemon.page.server import Running
 
 pytestmark = pytest.mark.slow
@@ -31,8 +32,9 @@ MOVIE = "new.mkv"
 class Open:
     """A finished dub of 40 frames on the page, in a browser."""
 
-    def __init__(self, visitor: Visitor, client: Client, job: int, folder: Path) -> None:
+    def __init__(self, visitor: Visitor, client: Client, job: int, folder: Path, state: Path) -> None:
         self.visitor, self.client, self.job, self.folder = visitor, client, job, folder
+        self.state = state  # the service's own files
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +66,18 @@ def shown(talking: Path, flat_actor: Path, tmp_path_factory: pytest.TempPathFact
         job = client.submit(**{k: str(v) for k, v in asked.items()})
         assert client.wait(job)["state"] == "done"
         guest.open(page.address)
-        yield Open(guest, client, job, folder)
+        yield Open(guest, client, job, folder, config.state)
         assert guest.complaints() == []
         hosts = {urlsplit(r).netloc for r in guest.requests if not r.startswith("blob:")}
         assert hosts == {urlsplit(page.address).netloc}  # no third party is asked for anything
+
+
+def soften(state: Path, start: int, end: int) -> None:
+    """Have the only job's picture measured as soft in some frames."""
+    (path,) = state.rglob(QUALITY)
+    quality = json.loads(path.read_text(encoding="utf-8"))
+    quality["sharpness"][start:end] = [0.1] * (end - start)
+    path.write_text(json.dumps(quality), encoding="utf-8")
 
 
 @pytest.fixture
@@ -263,10 +273,14 @@ def test_a_decision_and_a_note_are_kept(shown: Open, guest: Visitor) -> None:
     guest.tab.wait_for_selector(".job .mark.rejected")
 
 
-def test_a_flag_jumps_to_its_frame(guest: Visitor) -> None:
+def test_a_flag_jumps_to_its_frame(shown: Open, guest: Visitor) -> None:
+    soften(shown.state, 9, 14)
+    guest.tab.reload()
+    guest.tab.wait_for_selector(".flag")
     flags = guest.tab.locator(".flag")
-    assert flags.count() > 0, "a mouth of flat skin is soft"
+    assert [flags.nth(i).inner_text().split()[0] for i in range(flags.count())] == ["soft"]
     flags.first.click()
+    assert 9 <= guest.frame < 14
     assert guest.frame == int(flags.first.get_attribute("data-frame"))
     guest.press("End", "[")
     assert guest.frame in {int(flags.nth(i).get_attribute("data-frame")) for i in range(flags.count())}
