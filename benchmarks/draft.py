@@ -105,14 +105,15 @@ def main() -> None:
     firsts, rates = [], []
     for clip in args.clips:
         tracked = track_shot(plan_shot(clip))
+        shown = FrameRange(frames.start, min(frames.end_exclusive, tracked.track.frames.end_exclusive))
         with tempfile.TemporaryDirectory() as name:
             first, rate = soon(tracked, args.dialogue, Path(name))
         image = tracked.shot.info.image
         speed.append((clip.stem, f"{image.width} x {image.height}", f"{first:.2f}", f"{rate:.1f}"))
         firsts.append(first)
         rates.append(rate)
-        draft = drawn(tracked, draft_actor(clip, tracked.track.span(footage), CONSENT), frames, DRAFT)
-        final = drawn(tracked, load_actor(args.actors / f"{clip.stem}.actor"), frames, FINAL)
+        draft = drawn(tracked, draft_actor(clip, tracked.track.span(footage), CONSENT), shown, DRAFT)
+        final = drawn(tracked, load_actor(args.actors / f"{clip.stem}.actor"), shown, FINAL)
         for what, result in ((DRAFT, draft), (FINAL, final)):
             rows.append((clip.stem, what, *(f"{result.values[k]:.2f}" for k in MEASURES)))
             print("|".join(rows[-1]), flush=True)
