@@ -147,6 +147,7 @@ def test_beyond_its_bound_a_graph_is_refused_with_what_was_measured() -> None:
     require_bound("renderer.onnx", Parity(1e-3, 90.0, 1), "fp32")
 
 
+@pytest.mark.slow
 def test_the_convolutions_that_cost_most_stay_in_fp32_where_the_bound_asks_for_it(tmp_path: Path) -> None:
     """Every one costs 1, one of them 10; each graph really is in int8."""
     config = renderer_of(0.0625)
