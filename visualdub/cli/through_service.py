@@ -54,7 +54,8 @@ def dub_through_service(options: dict[str, Any], dialogue: list[Path], outputs: 
         if "consent" in asked and quality != DRAFT:
             drafts: list[Outputs] = [(draft_path(movie), None, None) for movie, *_ in outputs]
             _dub(client, DRAFT, asked, words, drafts, options["json"])
-            asked = {**asked, "actor": _adapted(client, options, asked.pop("consent"))}
+            consent = asked.pop("consent")  # the package holds it from now on
+            asked["actor"] = _adapted(client, options, consent)
         _dub(client, quality, asked, words, outputs, options["json"])
 
 
