@@ -144,7 +144,8 @@ begun = time.monotonic()
 assert not end_threads(0.2) and time.monotonic() - begun < 15
 stuck.set()
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---- files -------------------------------------------------------------------------------------------------
