@@ -109,6 +109,7 @@ def demo_clip(pytestconfig: pytest.Config, common_folder: Path) -> Path:
     demo = Path(visualdub.demo.__file__).parent
     parts = sorted(p for p in demo.rglob("*") if p.suffix in (".py", ".wav"))
     parts += sorted((demo.parent / "speech" / "data").glob("*.onnx"))  # they move the portrait's mouth
+    parts += [demo.parent / "media" / "delivery.py"]  # how it is encoded
     made_from = hashlib.sha256(b"".join(p.read_bytes() for p in parts)).hexdigest()[:16]
     cache = getattr(pytestconfig, "cache", None)  # none where pytest's plugin is switched off
     folder = cache.mkdir("demo_clip") if cache else common_folder / "demo_clip"

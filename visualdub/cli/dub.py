@@ -53,7 +53,7 @@ from visualdub.errors import ActorError, BadInput
 
 if TYPE_CHECKING:
     from visualdub.actor.package import Actor
-    from visualdub.dub import Output, TrackedShot
+    from visualdub.dub import Mouth, Output, TrackedShot
     from visualdub.records import DubReport
     from visualdub.render.providers import RuntimeChoice
     from visualdub.services import AdaptRequest
@@ -237,7 +237,7 @@ def command(
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.cli.draft import draft_output, drafted_person
-    from visualdub.dub import Mouth, Output, check_output, dub_shot
+    from visualdub.dub import check_output
     from visualdub.render.quality import DRAFT
     from visualdub.speech.performance import PerformanceAdjustments
     from visualdub.speech.performance_file import PerformanceFile
@@ -249,13 +249,7 @@ def command(
     span, choice = FrameRange.parse(frames) if frames else None, FrameChoice.parse(skip, only)
     folder = find_actor(actor) if actor else own_actor(clip, output)
     inputs = [clip, *dialogue, *(script or []), driver, use_performance, folder if actor else None]
-    how = keep_audio, occluded, holdout, quality
-    jobs = [
-        (wav, Output(movie, codec, crf, grey, not no_watermark, curves, *how))
-        for wav, (movie, grey, curves) in zip(
-            dialogue, outputs_of(output, matte, performance, dialogue), strict=True
-        )
-    ]
+    jobs = jobs_of(options, dialogue)
     drafts = [] if actor or quality == DRAFT else [(wav, draft_output(job)) for wav, job in jobs]
     written = [path for _, job in (*jobs, *drafts) for path in job.files()]
     protect([*inputs, holdout], written if actor else [*written, folder, folder.with_suffix(".run")])
@@ -276,26 +270,52 @@ def command(
     shot = tracked_shot(clip, face, span, choice=choice, actor=person)
     if isinstance(mouth, PerformanceFile):
         mouth.performance(shot.track)  # of another shot it ends here, not after adapting
-
-    def dubbed(jobs: list[tuple[Path, Output]], who: Actor) -> Iterator[DubReport]:
-        for (wav, job), said in zip(jobs, scripts, strict=True):
-            with shown_progress() as progress:
-                report = dub_shot(shot, wav, who, job, mouth=mouth, script=said, progress=progress)
-            if check_sync:
-                measure_sync(report, job.path, face)
-            if not json:
-                say(report, profile)
-            yield report
-
-    if consented is not None:
-        person = drafted_person(shot, consented)
-    reports = list(dubbed(drafts, person)) if drafts and person else []
+    drafted = None if consented is None else drafted_person(shot, consented)
+    reports = dub_each(options, shot, drafted, drafts, scripts, mouth) if drafted and drafts else []
     if adaptation is not None:
         adapt_first(adaptation)
-        person = load_actor(folder, runtime)
-    reports += dubbed(jobs, person or load_actor(folder, runtime))
+    person = person or (None if drafts else drafted) or load_actor(folder, runtime)
+    reports += dub_each(options, shot, person, jobs, scripts, mouth)
     if json:
         print_json({"outputs": [r.as_dict() for r in reports]})
+
+
+Job = tuple[Path, "Output"]  # a recording, and how its dub is written
+
+
+def jobs_of(options: dict[str, Any], dialogue: list[Path]) -> list[Job]:
+    """How the dub of each recording is written. options: those of the command, by name."""
+    from visualdub.dub import Output
+
+    names = ("keep_audio", "occluded", "holdout", "quality")
+    codec, how = (options["codec"], options["crf"]), [options[name] for name in names]
+    written = outputs_of(options["output"], options["matte"], options["performance"], dialogue)
+    return [
+        (wav, Output(movie, *codec, grey, not options["no_watermark"], curves, *how))
+        for wav, (movie, grey, curves) in zip(dialogue, written, strict=True)
+    ]
+
+
+def dub_each(
+    options: dict[str, Any],
+    shot: TrackedShot,
+    person: Actor,
+    jobs: list[Job],
+    scripts: list[Alignment | None],
+    mouth: Mouth,
+) -> list[DubReport]:
+    """Dub the shot for each recording, and say what became of it. options: those of the command, by name."""
+    from visualdub.dub import dub_shot
+
+    reports = []
+    for (wav, job), said in zip(jobs, scripts, strict=True):
+        with shown_progress() as progress:
+            reports.append(dub_shot(shot, wav, person, job, mouth=mouth, script=said, progress=progress))
+        if options["check_sync"]:
+            measure_sync(reports[-1], job.path, options["face"])
+        if not options["json"]:
+            say(reports[-1], options["profile"])
+    return reports
 
 
 def command_for_edit(options: dict[str, Any]) -> None:
