@@ -137,7 +137,7 @@ def test_a_frame_drawn_alone_is_drawn_with_its_neighbours_in_view(tmp_path: Path
     assert [i for i, m in enumerate(luma(matte)) if m.any()] == [6]
     inside = luma(matte)[6] == 255
     source, one, two = (luma(movie)[6][inside] for movie in (clip, alone, together))
-    assert np.abs(one - two).mean() < 5  # 3.1 measured; colour and grain are matched over the drawn frames
+    assert np.abs(one - two).mean() < 3  # 1.4 measured; colour is matched over the drawn frames
     assert np.abs(one - source).mean() > 10  # 23 measured
 
 

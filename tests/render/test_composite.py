@@ -304,6 +304,21 @@ def test_grain_flickers_no_more_than_the_plates(standing: bool, least: float, mo
     assert least <= noise / own <= most
 
 
+@pytest.mark.parametrize(("standing", "least", "most"), [(True, 0.0, 0.3), (False, 0.85, 1.1)])
+def test_a_frame_drawn_alone_knows_what_noise_changes(standing: bool, least: float, most: float) -> None:
+    """Its neighbours pass through; they show as well whether the noise is the same in all frames."""
+    info, alpha, at = image_of(360, 300), feather(ellipse()), affine(1.0, 180, 150)
+    plates = [frame(picture(360, 300, 0.02, 0 if standing else i), info, i) for i in range(5)]
+    patch = picture(SIZE, SIZE, seed=9)
+    layers = [
+        Layer(p, patch, alpha, at) if i == 2 else Layer(p, None, None, None) for i, p in enumerate(plates)
+    ]
+    done = list(composite_shot(layers))[2][1]
+    drawn = noise_level(done.frame.planes[0].astype(np.float32), done.matte == 255)[0]
+    own = noise_level(plates[2].planes[0].astype(np.float32), np.ones((300, 360), np.bool_))[0]
+    assert least <= drawn / own <= most
+
+
 def brightened(shot: list[Layer], columns: slice) -> list[Layer]:
     """The shot with frame 3 brighter by 12 codes in some columns."""
     frame3 = shot[3].frame

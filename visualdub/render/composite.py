@@ -177,8 +177,26 @@ def _measure(
     return Match(field, np.stack(noise), stops)
 
 
-def _changing(before: Plate, plate: Plate) -> NDArray[np.float32] | None:
-    """`changing_noise` around the masks of two frames; None where they have too little in common."""
+def _changing(before: Pending, after: Pending) -> NDArray[np.float32] | None:
+    """`changing_noise` around the masks of two frames, of which one may pass through; None where both do, and
+    where they have too little in common.
+    """
+    first, second = before.plate, after.plate
+    if first is None:
+        first = None if second is None else _beside(before.frame, second)
+    elif second is None:
+        second = _beside(after.frame, first)
+    return None if first is None or second is None else _changing_plates(first, second)
+
+
+def _beside(frame: Frame, plate: Plate) -> Plate:
+    """The same rectangle of a frame that passes through."""
+    planes = tuple(p[plate.box.slices(*s)] for p, s in zip(frame.planes, plate.steps, strict=False))
+    nothing = np.zeros_like(plate.cover)
+    return Plate(frame, plate.box, planes, plate.steps, region_rgb(frame, plate.box), nothing, nothing, None)
+
+
+def _changing_plates(before: Plate, plate: Plate) -> NDArray[np.float32] | None:
     (a, b), parts = (before.box, plate.box), []
     common = Box(max(a.left, b.left), max(a.top, b.top), min(a.right, b.right), min(a.bottom, b.bottom))
     if common.width <= 0 or common.height <= 0:
@@ -450,20 +468,19 @@ def _finished(
 def _pending(layer: Layer, with_grain: bool, before: Pending | None) -> Pending:
     """The first half of compositing a layer. before: of the frame before it, where there is one."""
     if layer.patch is None or layer.alpha is None or layer.affine is None:
-        return Pending(layer.frame, None, np.zeros((1, 1, 3), np.float32), np.eye(2, 3), None)
-    pending = prepare(
-        layer.frame,
-        layer.patch,
-        layer.alpha,
-        layer.affine,
-        layer.holdout,
-        layer.detail,
-        layer.picture,
-        with_grain,
-    )
-    if before is None or before.plate is None or pending.plate is None:
-        return pending
-    return replace(pending, changing=_changing(before.plate, pending.plate))
+        pending = Pending(layer.frame, None, np.zeros((1, 1, 3), np.float32), np.eye(2, 3), None)
+    else:
+        pending = prepare(
+            layer.frame,
+            layer.patch,
+            layer.alpha,
+            layer.affine,
+            layer.holdout,
+            layer.detail,
+            layer.picture,
+            with_grain,
+        )
+    return pending if before is None else replace(pending, changing=_changing(before, pending))
 
 
 def _smoothed(pending: list[Pending], i: int) -> Match | None:
