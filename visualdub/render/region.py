@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from visualdub.box import Box
 from visualdub.errors import InternalError
-from visualdub.face.raster import compiled
 from visualdub.media.frame import Frame
 from visualdub.media.yuv import planes_to_rgb
 
@@ -114,48 +113,17 @@ def into_region(
         )
     down = _kernel(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
     across = _kernel(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
-    first, last = int(across.samples.min()), int(across.samples.max())
-    deep = np.asarray(crop if crop.ndim == 3 else crop[..., None], np.float32)[:, first : last + 1]
-    rows = down.over(deep.reshape(crop.shape[0], -1)).reshape(box.height, last + 1 - first, -1)
-    turned = np.asarray(cv2.transpose(rows), np.float32).reshape(last + 1 - first, -1)
-    across = _Kernel(across.weights, across.samples - np.int32(first))
-    columns = across.over(turned).reshape(box.width, box.height, -1)
+    deep = crop if crop.ndim == 3 else crop[..., None]
+    rows = (down @ deep.reshape(crop.shape[0], -1)).reshape(box.height, crop.shape[1], -1)
+    turned = np.ascontiguousarray(cv2.transpose(rows)).reshape(crop.shape[1], -1)
+    columns = (across @ turned).reshape(box.width, box.height, -1)
     return np.asarray(cv2.transpose(columns), np.float32).reshape(box.height, box.width, *crop.shape[2:])
 
 
-@dataclass(frozen=True)
-class _Kernel:
-    """How plate pixels along one axis are made of the crop's samples."""
-
-    weights: NDArray[np.float32]  # (count, taps); rows sum to 1, or less beyond the crop
-    samples: NDArray[np.int32]  # (count, taps) of the crop
-
-    def over(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(count, n) of the crop's rows (S, n)."""
-        out = np.zeros((len(self.weights), rows.shape[1]), np.float32)
-        _weighted(np.ascontiguousarray(rows, np.float32), self.weights, self.samples, out)
-        return out
-
-
-@compiled
-def _weighted(
-    rows: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    samples: NDArray[np.int32],
-    out: NDArray[np.float32],
-) -> None:
-    for y in range(out.shape[0]):
-        for k in range(weights.shape[1]):
-            weight = weights[y, k]
-            if weight == 0.0:
-                continue
-            row = rows[samples[y, k]]
-            for x in range(out.shape[1]):
-                out[y, x] += weight * row[x]
-
-
-def _kernel(count: int, size: int, start: int, scale: float, shift: float, smooth: bool) -> _Kernel:
-    """The `_Kernel` of plate pixels start, start + 1, ... along one axis of a crop of `size` samples."""
+def _kernel(count: int, size: int, start: int, scale: float, shift: float, smooth: bool) -> csr_array:
+    """(count, size) weights of the crop's samples in plate pixels start, start + 1, ... along one axis; rows
+    sum to 1.
+    """
     place = (
         (start + np.arange(count) + 0.5) * scale + shift - 0.5
     )  # in crop samples, their centres at whole numbers
@@ -170,7 +138,9 @@ def _kernel(count: int, size: int, start: int, scale: float, shift: float, smoot
     weight /= weight.sum(1, keepdims=True)
     if smooth:
         weight[(taps < 0) | (taps >= size)] = 0
-    return _Kernel(weight.astype(np.float32), taps.clip(0, size - 1).astype(np.int32))
+    columns = taps.clip(0, size - 1).astype(np.int32)
+    ends = np.arange(0, columns.size + 1, columns.shape[1], dtype=np.int32)
+    return csr_array((weight.astype(np.float32).ravel(), columns.ravel(), ends), shape=(count, size))
 
 
 def out_of_region(
