@@ -85,12 +85,13 @@ def draft_actor(clip: Path, track: Track, consent: Consent, progress: Progress |
     )
     mine = [face.likeness for face in track.faces if face.person == track.person]
     shape = np.asarray(track.model.landmarks(track.identity), np.float32)
+    rest_jaw, rest_expression = rest_pose(track)
     return DraftActor(
         folder=clip,
         record=record,
         identity=track.identity,
-        rest_jaw=(rest := rest_pose(track))[0],
-        rest_expression=rest[1],
+        rest_jaw=rest_jaw,
+        rest_expression=rest_expression,
         references=np.zeros((0, 256, 256, 3), np.uint8),
         style=fit_style(track),
         who=joined_likeness(mine) if mine else Likeness(shape, None, 1),
