@@ -15,6 +15,7 @@ from training.actor_network import load_network
 from training.data.windows import picture_tensor
 from training.renderer.actor_renderer import ActorRenderer
 from training.renderer.generator import Generator
+from visualdub.actor.detail import read_detail
 from visualdub.actor.package import REFERENCES, RENDERER, TEXTURE, WEIGHTS, file_hash, seal
 from visualdub.actor.record import ActorRecord, load_record
 from visualdub.errors import ActorError
@@ -79,7 +80,14 @@ def load_trained(folder: Path) -> TrainedRenderer:
     references = picture_tensor(pictures)
     renderer = ActorRenderer(network, stored.texture, references[None], stored.sharpening_gain)
     record = load_record(folder)
-    windows = reference_windows(pictures, record.face_model, stored.config.window, WINDOWS)
+    windows = reference_windows(
+        pictures,
+        record.face_model,
+        stored.config.window,
+        WINDOWS,
+        read_detail(folder) if stored.config.aligned else None,
+        stored.config.aligned,
+    )
     about = {
         "actor": record.name,
         "prior_sha256": record.prior_hash or "none",

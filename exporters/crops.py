@@ -16,6 +16,8 @@ from visualdub.face.geometry import frame_geometry
 from visualdub.face.mediapipe_models import MeshTracker
 from visualdub.face.models import face_model
 from visualdub.face.track import Performance, Track
+from visualdub.render.aligned import CHANNELS, AlignedPictures
+from visualdub.render.detail_frames import DetailFrames
 
 # How far the mouth opens from frame to frame of a window, in the model's `jaw_limit`s; every fourth window,
 # which nothing is calibrated on, has openings of its own.
@@ -36,18 +38,33 @@ class Window:
     frames: NDArray[np.uint8]  # (T, S, S, 3) full-range R'G'B'
     uv: NDArray[np.float32]  # (T, S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32]  # (T, S, S) 0/1, the region to draw
+    # (T, S, S, 4) what other frames lend, see `visualdub.render.aligned`; None: the network sees none
+    aligned: NDArray[np.uint8] | None = None
 
     @property
     def feed(self) -> dict[str, NDArray[np.float32]]:
         """The inputs of `renderer.onnx`, with a batch of 1."""
-        frames = np.ascontiguousarray(self.frames.transpose(0, 3, 1, 2), dtype=np.float32)
-        return {"frame": frames[None] / np.float32(255), "uv": self.uv[None], "mask": self.mask[None]}
+        feed = {"frame": _channels_first(self.frames), "uv": self.uv[None], "mask": self.mask[None]}
+        return feed if self.aligned is None else {**feed, "aligned": _channels_first(self.aligned)}
 
 
-def reference_windows(references: NDArray[np.uint8], model: str, window: int, count: int) -> list[Window]:
+def _channels_first(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Codes (T, S, S, C) as values 0..1, (1, T, C, S, S)."""
+    return np.ascontiguousarray(codes.transpose(0, 3, 1, 2)[None], np.float32) / np.float32(255)
+
+
+def reference_windows(
+    references: NDArray[np.uint8],
+    model: str,
+    window: int,
+    count: int,
+    lending: DetailFrames | None = None,
+    aligned: bool = False,
+) -> list[Window]:
     """`count` windows of `window` frames of an actor's references (R, S, S, 3): in each, one reference in one
-    light opens and closes its mouth as in a shot. model: name of the face model. Empty where no face is found
-    in any of them.
+    light opens and closes its mouth as in a shot. model: name of the face model. lending: the actor's
+    footage, which is brought into the place of these frames where the network sees it (`aligned`). Empty
+    where no face is found in any of the references.
     """
     landmarks = _landmarks(references)
     found = [i for i, points in enumerate(landmarks) if points is not None]
@@ -59,15 +76,27 @@ def reference_windows(references: NDArray[np.uint8], model: str, window: int, co
     for k in range(count):
         i, openings = k % len(found), OPENINGS[k % len(OPENINGS)]
         lit = references[found[i]] * LIGHTS[k // len(OPENINGS) % len(LIGHTS)]
-        shapes = []
+        shapes, lent = [], []
         for t in range(window):
             jaw = np.full(len(found), openings[t % len(openings)] * track.model.jaw_limit)
             performance = Performance(jaw, track.expression, np.ones(len(found)))
             shapes.append(frame_geometry(track, crop, performance, i))
+            if aligned:
+                lent.append(_lent(lending, track, performance, crop, i))
         frames = np.tile(lit.clip(0, 255).astype(np.uint8), (window, 1, 1, 1))
         uv = np.stack([shape.uv for shape in shapes]).astype(np.float32)
-        windows.append(Window(frames, uv, np.stack([shape.mask for shape in shapes])))
+        mask = np.stack([shape.mask for shape in shapes])
+        windows.append(Window(frames, uv, mask, np.stack(lent) if aligned else None))
     return windows
+
+
+def _lent(
+    lending: DetailFrames | None, track: Track, performance: Performance, crop: Crop, i: int
+) -> NDArray[np.uint8]:
+    """(S, S, 4) what the footage lends to frame `i`: nothing where there is none."""
+    if lending is None:
+        return np.zeros((crop.size, crop.size, CHANNELS), np.uint8)
+    return AlignedPictures(lending, track, performance, crop).of_frame(i)
 
 
 def held_out(windows: Sequence[Window]) -> list[Window]:
@@ -115,9 +144,11 @@ def _track(references: NDArray[np.uint8], landmarks: NDArray[np.float32], model:
     )
 
 
-def random_windows(window: int, size: int, count: int, seed: int = 0) -> Iterator[Window]:
+def random_windows(
+    window: int, size: int, count: int, seed: int = 0, aligned: bool = False
+) -> Iterator[Window]:
     """`count` windows of random frames, a UV map with holes and a mask that both have an edge inside the
-    picture.
+    picture. aligned: whether other frames, as random, lend to them.
     """
     rng = np.random.default_rng(seed)
     line = (np.arange(size, dtype=np.float32) + 0.5) / size
@@ -129,4 +160,5 @@ def random_windows(window: int, size: int, count: int, seed: int = 0) -> Iterato
         uv[:, : size // 8] = -1
         mask = np.zeros((window, size, size), np.float32)
         mask[:, 2 * size // 5 : size - 4, size // 5 : size - size // 5] = 1
-        yield Window(frames, uv, mask)
+        lent = rng.integers(0, 256, (window, size, size, CHANNELS), np.uint8) if aligned else None
+        yield Window(frames, uv, mask, lent)

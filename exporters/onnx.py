@@ -15,7 +15,6 @@ import torch
 
 from exporters.crops import Window, held_out, random_windows
 from exporters.parity import (
-    INPUTS,
     OUTPUT,
     Parity,
     compare,
@@ -57,7 +56,8 @@ def export_renderer(
     about: Mapping[str, str] | None = None,
     precision: str = FP32,
 ) -> Export:
-    """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask`, output `rgb`, one window) and check it.
+    """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask` and, of a network that sees other frames,
+    `aligned`, output `rgb`, one window) and check it.
 
     windows: of the actor; int8 is calibrated on three of four, and every check is made on the others. Random
     ones where there are none. about: what else its metadata says. The file appears only when it keeps the
@@ -90,7 +90,7 @@ def checked_graph(
         raise BadInput(f"--precision {precision!r} is none; expected {', '.join(PRECISIONS)}")
     renderer = renderer.float().cpu().eval()
     config = renderer.network.config
-    windows = list(windows) or list(random_windows(config.window, config.size, 2))
+    windows = list(windows) or list(random_windows(config.window, config.size, 2, aligned=config.aligned))
     facts = {"window": config.window, "size": config.size, "width": config.width, "precision": precision}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
@@ -156,18 +156,18 @@ def keep_in_half(model: onnx.ModelProto) -> None:
 def _trace(renderer: ActorRenderer, path: Path) -> int:
     """Write the graph to `path` as PyTorch traces it; return how many nodes it has."""
     config = renderer.network.config
-    (probe,) = random_windows(config.window, config.size, 1)
-    inputs = tuple(torch.from_numpy(np.ascontiguousarray(probe.feed[name])) for name in INPUTS)
+    (probe,) = random_windows(config.window, config.size, 1, aligned=config.aligned)
+    inputs = {name: torch.from_numpy(values) for name, values in probe.feed.items()}
     with warnings.catch_warnings():
         # the tracing exporter announces its successor, which wants one more package
         warnings.simplefilter("ignore")
         torch.onnx.export(
             renderer,
-            inputs,
+            tuple(inputs.values()),
             str(path),
             dynamo=False,
             opset_version=OPSET,
-            input_names=list(INPUTS),
+            input_names=list(inputs),
             output_names=[OUTPUT],
             do_constant_folding=True,
         )

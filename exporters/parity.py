@@ -17,7 +17,7 @@ from visualdub.errors import VisualDubError
 from visualdub.render.providers import EXACT_BOUND, FAST_BOUND_DB, FP32
 from visualdub.storage import name_or_bytes
 
-INPUTS, OUTPUT = ("frame", "uv", "mask"), "rgb"
+OUTPUT = "rgb"
 MOST_DB = 200.0  # what is said of pictures that do not differ
 Picture = NDArray[np.float32]  # (1, T, 3, S, S) R'G'B' 0..1
 
@@ -58,7 +58,7 @@ def eager_pictures(renderer: nn.Module, windows: Sequence[Window]) -> list[Pictu
     """What PyTorch renders of each window in eager mode."""
     pictures = []
     for window in windows:
-        inputs: list[Tensor] = [torch.from_numpy(np.ascontiguousarray(window.feed[k])) for k in INPUTS]
+        inputs: list[Tensor] = [torch.from_numpy(values) for values in window.feed.values()]
         with torch.inference_mode():
             pictures.append(renderer(*inputs).numpy())
     return pictures

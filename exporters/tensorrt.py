@@ -21,7 +21,7 @@ import torch
 from exporters.actor import load_trained
 from exporters.crops import Window, held_out
 from exporters.onnx import checked_graph
-from exporters.parity import INPUTS, OUTPUT, Picture, compare, eager_pictures, require_bound
+from exporters.parity import OUTPUT, Picture, compare, eager_pictures, require_bound
 from visualdub.actor.package import RENDERER, seal
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.records import digest
@@ -198,7 +198,7 @@ def engine_pictures(trt: Any, engine: bytes, windows: Sequence[Window]) -> list[
         raise VisualDubError("TensorRT does not load the engine that it built")
     context, stream, pictures = loaded.create_execution_context(), torch.cuda.current_stream(), []
     for window in windows:
-        tensors = {name: torch.from_numpy(window.feed[name]).cuda().contiguous() for name in INPUTS}
+        tensors = {name: torch.from_numpy(values).cuda() for name, values in window.feed.items()}
         tensors[OUTPUT] = torch.empty_like(tensors["frame"])
         torch.cuda.synchronize()
         for name, tensor in tensors.items():

@@ -21,7 +21,7 @@ from training.actor_network import ActorNetwork, save_network
 from training.core.config import WIDTHS, AdaptConfig, run_folder
 from training.core.run import CONFIG, LOSSES, SHEET, OnStatus, Run, enough_memory
 from training.core.trainer import ValidationBatch, adaptation_trainer
-from training.data.frames import Frames, FrameSet, read_frame_set
+from training.data.frames import Frames, FrameSet, read_frame_set, with_lent
 from training.data.packed import Dataset
 from training.data.segments import Start
 from training.data.windows import has_window, hold_out, pick_references, still_windows
@@ -35,6 +35,7 @@ from visualdub.actor.record import ActorRecord, Consent, SourceFrames
 from visualdub.errors import BadInput, NoFace, OutputError
 from visualdub.face.track import Track
 from visualdub.locks import only_writer
+from visualdub.render.detail_frames import DetailFrames
 from visualdub.services import AdaptClip, ExportService, Note, export_service
 from visualdub.speech.style import rest_pose
 from visualdub.speech.sync import trusted_offset
@@ -84,8 +85,9 @@ def adapt(
 ) -> ActorRecord:
     """Track, train, export and package. Returns the record of the package, which is at `job.output`.
 
-    progress: gets the stages "tracking" and "reading", in frames, and "training", in steps. on_status: gets
-    the losses and the PSNR after every step. note: gets lines that the user should read.
+    progress: gets the stages "tracking", "detail", "reading" and "aligning", in frames, and "training", in
+    steps. on_status: gets the losses and the PSNR after every step. note: gets lines that the user should
+    read.
 
     Raises `NoFace` and `MediaError` for clips that cannot be used, `BadInput` for impossible ranges and other
     values, `OutputError` where the package cannot be written or another run is writing it, `Interrupted` once
@@ -108,7 +110,9 @@ def _adapt(
         Dataset(job.rehearsal)  # refused before the work, not after it
     tracks = [_track(clip, progress) for clip in job.clips]
     people = _rehearsal(job, tracks)
-    footage = _footage(job, tracks, progress, note)
+    clips = [DetailClip(clip.path, track) for clip, track in zip(job.clips, tracks, strict=True)]
+    detail = detail_of(clips, progress)
+    footage = _footage(job, tracks, detail, progress, note)
     with torch.random.fork_rng(devices=[]):
         with enough_memory(job.config):
             trainer = adaptation_trainer(job.config, [f.frames for f in footage], people, prior)
@@ -122,7 +126,7 @@ def _adapt(
             trainer.sharpening_gain = choose_sharpening_gain(trainer, validation[0], run.started)
             run.metrics = run.measure() | {"sharpening_gain": trainer.sharpening_gain}
     record = _record(job, run, footage, prior, len(people))
-    _package(job, run, record, footage, export, note)
+    _package(job, run, record, footage, detail, export, note)
     return record
 
 
@@ -208,8 +212,16 @@ def _track(clip: AdaptClip, progress: Progress) -> Track:
     return track
 
 
-def _footage(job: AdaptJob, tracks: Sequence[Track], progress: Progress, note: Note | None) -> list[Footage]:
-    """The frames of all clips, with the A/V offset of each."""
+def _footage(
+    job: AdaptJob,
+    tracks: Sequence[Track],
+    detail: DetailFrames | None,
+    progress: Progress,
+    note: Note | None,
+) -> list[Footage]:
+    """The frames of all clips, with the A/V offset of each. detail: the frames that lend their pictures to
+    others.
+    """
     whole = {replace(clip, frames=None): _whole_track(clip) for clip in job.clips}
     offsets = {clip: _av_offset_ms(clip.path, track, note) for clip, track in whole.items()}
     footage, view_box = [], job.config.generator.view_box
@@ -217,6 +229,7 @@ def _footage(job: AdaptJob, tracks: Sequence[Track], progress: Progress, note: N
         key = replace(clip, frames=None)
         offset_ms = offsets[key]
         frames = read_frame_set(clip.path, track, view_box, progress, (offset_ms or 0.0) / 1000)
+        frames = with_lent(frames, track, detail, progress)
         footage.append(Footage(clip, track, whole[key], offset_ms, frames))
     return footage
 
@@ -254,6 +267,7 @@ def _package(
     run: Run,
     record: ActorRecord,
     footage: Sequence[Footage],
+    detail: DetailFrames | None,
     export: ExportService,
     note: Note | None,
 ) -> None:
@@ -278,7 +292,6 @@ def _package(
     )
     with actor_folder(job.output) as folder:
         write_package(folder, record, track.identity, jaw, expression, _references(job, footage), style)
-        detail = detail_of([DetailClip(f.clip.path, f.track) for f in footage])
         if detail is not None:
             write_detail(folder, detail)
         save_network(folder, network)

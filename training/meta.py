@@ -143,7 +143,13 @@ class Adaptation:
         fast = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype, enabled=fast, cache_enabled=False):
             rgb = self.network(
-                batch.frames, sampled, uv_discontinuities(batch.uv), batch.mask, batch.references, audio
+                batch.frames,
+                sampled,
+                uv_discontinuities(batch.uv),
+                batch.mask,
+                batch.references,
+                audio,
+                batch.aligned,
             )
         rgb, losses = rgb.float(), self.config.losses
         weights = weight_map(batch.mask, batch.mouth, losses)

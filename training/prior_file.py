@@ -24,6 +24,7 @@ from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.storage import atomic_path
 
 SCHEMA = 1
+ALIGNED_LAYERS = "aligned_"  # what their names begin with
 SHIPPED = Path(__file__).parent / "weights" / "prior-small.safetensors"
 
 
@@ -101,7 +102,7 @@ def load_prior(path: Path, model: str = DEFAULT_FACE_MODEL) -> Prior:
 def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = None) -> None:
     """Load the prior's weights into the networks. Raises `BadInput` where they do not fit."""
     try:
-        network.load_state_dict(dict(prior.network))
+        network.load_state_dict({**_new_layers(prior, network), **prior.network})
         if critic is not None:
             critic.load_state_dict(dict(prior.critic))
     except RuntimeError as e:
@@ -111,9 +112,19 @@ def load_weights(prior: Prior, network: nn.Module, critic: nn.Module | None = No
         ) from e
 
 
+def _new_layers(prior: Prior, network: nn.Module) -> dict[str, Tensor]:
+    """The weights of the layers that a prior of an earlier network lacks, as they start."""
+    if prior.config.aligned:
+        return {}
+    return {k: v for k, v in network.state_dict().items() if k.startswith(ALIGNED_LAYERS)}
+
+
 def check_fits(prior: Prior, config: GeneratorConfig, losses: LossConfig, name: str) -> None:
     """Raise `BadInput` where a network of `config` cannot take the prior's weights."""
-    if prior.config != config:
+    if (
+        dataclasses.replace(prior.config, aligned=config.aligned) != config
+        or prior.config.aligned > config.aligned
+    ):
         wanted, has = dataclasses.asdict(config), dataclasses.asdict(prior.config)
         differing = ", ".join(f"{k} {has[k]} instead of {wanted[k]}" for k in wanted if wanted[k] != has[k])
         raise BadInput(

@@ -258,6 +258,7 @@ class Trainer:
                 batch.mask,
                 batch.references,
                 self._audio(batch),
+                batch.aligned,
             )
         return Rendered(rgb.float(), sampled)
 
@@ -358,7 +359,13 @@ class Trainer:
             sampled = sample_texture(texture, one.uv)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 rgb = self.averaged(
-                    one.frames, sampled, uv_discontinuities(one.uv), one.mask, one.references, audio
+                    one.frames,
+                    sampled,
+                    uv_discontinuities(one.uv),
+                    one.mask,
+                    one.references,
+                    audio,
+                    one.aligned,
                 )
             rgb = sharpen(rgb[0].float(), self.sharpening_gain * one.mask[0, :, None])[None]
             parts.append((rgb.clamp(0, 1).cpu(), sampled[:, :, :3].cpu()))

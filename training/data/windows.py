@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from training.core.config import GeneratorConfig, RunConfig
+from training.data.aligned import Lender, LendingFrames
 from training.data.augment import mirrored_uv, random_colouring, recolour
 from training.data.frames import Frames
 from training.data.segments import Segment, Start, choose_segments
@@ -39,6 +40,7 @@ class Window:
     silent: bool  # rendered with the null audio code
     segment: int = 0  # the one of the person's segments that makes the texture
     mirror: bool = False
+    lent: bool = True  # whether other frames lend it their pictures
     colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.data.augment`; None: as filmed
 
 
@@ -59,6 +61,8 @@ class Batch:
     segment: Tensor  # (N,) int64
     mirrored: Tensor  # (N,) bool
     colouring: Tensor  # (N, 3, 4) see `training.data.augment`
+    # (N, T, A, h, w) what other frames lend to these, 0..1; A is 0 for a network that sees none
+    aligned: Tensor
 
     def __len__(self) -> int:
         """The number of windows, N."""
@@ -90,6 +94,7 @@ def mirrored(batch: Batch) -> Batch:
         mouth=batch.mouth.flip(-1),
         boxes=torch.stack([width - x1, y0, width - x0, y1], -1),
         references=batch.references.flip(-1),
+        aligned=batch.aligned.flip(-1),
         mirrored=~batch.mirrored,
     )
 
@@ -100,8 +105,16 @@ def recoloured(batch: Batch, colouring: Tensor) -> Batch:
         batch,
         frames=recolour(batch.frames, colouring),
         references=recolour(batch.references, colouring),
+        aligned=recoloured_aligned(batch.aligned, colouring),
         colouring=colouring[None].expand(len(batch), -1, -1),
     )
+
+
+def recoloured_aligned(aligned: Tensor, colouring: Tensor) -> Tensor:
+    """Aligned pictures (..., A, h, w) in other colours; their trust stays."""
+    if not aligned.shape[-3]:
+        return aligned
+    return torch.cat([recolour(aligned[..., :3, :, :], colouring), aligned[..., 3:, :, :]], -3)
 
 
 class WindowSampler:
@@ -143,6 +156,7 @@ class WindowSampler:
                     f"the clips have no {self.window} consecutive frames with a usable face; "
                     f"expected at least {self.window}, better 25"
                 )
+        self._lending: dict[tuple[int, int], LendingFrames | None] = {}
         self.segments = [self._segments(p) for p in range(len(self.people))]
         share = np.sqrt([len(f) for f in self.frames])  # between all people alike and all frames alike
         share *= 1.0 if weights is None else np.asarray(weights)
@@ -207,7 +221,8 @@ class WindowSampler:
         shift = (rng.standard_normal((t, 2)) * config.uv_jitter).astype(np.float32)
         silent = bool(self.people[person][clip].mel is None or rng.random() < config.null_share)
         perceptual = int(rng.integers(t)) if rng.random() < config.losses.perceptual_share else -1
-        return Window(person, clip, rows, references, shift, perceptual, silent, segment)
+        lent = bool(rng.random() >= config.unlent)
+        return Window(person, clip, rows, references, shift, perceptual, silent, segment, lent=lent)
 
     def draw(self, numbers: Sequence[int]) -> Batch:
         """A batch of the windows `numbers`."""
@@ -216,12 +231,29 @@ class WindowSampler:
     def gather(self, window: Window) -> Batch:
         """One window as a batch of one."""
         clips = self.people[window.person]
+        references = [(clips[c], f) for c, f in window.references]
         batch = make_batch(
-            clips[window.clip], window, [(clips[c], f) for c, f in window.references], self.config.generator
+            clips[window.clip], window, references, self.config.generator, self._lending_to(window)
         )
         if window.mirror:
             batch = mirrored(batch)
         return batch if window.colouring is None else recoloured(batch, torch.from_numpy(window.colouring))
+
+    def _lending_to(self, window: Window) -> LendingFrames | None:
+        """The frames that lend their pictures to a window; None where it gets none."""
+        if not self.config.generator.aligned or not window.lent:
+            return None
+        key = window.person, window.segment
+        if key not in self._lending:
+            pool = self.segments[window.person][window.segment].reference_pool
+            self._lending[key] = lending_among(self.people[window.person], pool)
+        return self._lending[key]
+
+
+def lending_among(clips: Sequence[Frames], pool: Sequence[Start]) -> LendingFrames | None:
+    """The frames of `pool` as they lend their pictures; None for clips that hold what was lent to them."""
+    lenders = [clip for clip in clips if isinstance(clip, Lender)]
+    return LendingFrames(lenders, pool) if len(lenders) == len(clips) else None
 
 
 def _starts(clips: Sequence[Frames], window: int, excluded: set[Start]) -> list[Start]:
@@ -258,9 +290,15 @@ def hold_out(clips: Sequence[Frames], window: int, every: int) -> list[Start]:
 
 
 def make_batch(
-    clip: Frames, window: Window, references: Sequence[tuple[Frames, int]], config: GeneratorConfig
+    clip: Frames,
+    window: Window,
+    references: Sequence[tuple[Frames, int]],
+    config: GeneratorConfig,
+    lending: LendingFrames | None = None,
 ) -> Batch:
-    """One window as a batch of one; references: K clips with a frame each."""
+    """One window as a batch of one; references: K clips with a frame each. lending: the frames of packed
+    clips that lend their pictures to it.
+    """
     left, top, _, _ = config.view_box
     view, middle = clip.view(window.rows), window.rows[len(window.rows) // 2]
     uv = torch.from_numpy(unpack_uv(view.uv))
@@ -287,7 +325,15 @@ def make_batch(
         torch.tensor([window.segment]),
         torch.tensor([False]),
         torch.eye(3, 4)[None],
+        _aligned(clip, window, config, lending)[None],
     )
+
+
+def _aligned(clip: Frames, window: Window, config: GeneratorConfig, lending: LendingFrames | None) -> Tensor:
+    """(T, A, h, w) what other frames lend to the window."""
+    if not config.aligned or not window.lent:
+        return torch.zeros(len(window.rows), config.aligned_channels, *config.view_size)
+    return picture_tensor(clip.aligned(window.rows, lending))
 
 
 def still_windows(
@@ -301,12 +347,18 @@ def still_windows(
 
     reference_pool: frames that may serve as references; None: all.
     """
+    pool = reference_pool or all_usable(clips)
+    lending = lending_among(clips, pool) if config.aligned else None
     picks = [(clips[c], f) for c, f in pick_references(clips, config.references, reference_pool)]
     t, unshifted = config.window, np.zeros((config.window, 2), np.float32)
     return joined(
         [
             make_batch(
-                clips[c], Window(0, c, list(range(i, i + t)), [], unshifted, t // 2, True), picks, config
+                clips[c],
+                Window(0, c, list(range(i, i + t)), [], unshifted, t // 2, True),
+                picks,
+                config,
+                lending,
             )
             for c, i in starts
         ]
@@ -331,8 +383,13 @@ def pick_references(clips: Sequence[Frames], count: int, pool: Sequence[Start] |
 
     pool: frames to choose from; None: all usable frames.
     """
-    frames = pool or [(c, int(i)) for c, clip in enumerate(clips) for i in np.flatnonzero(clip.usable)]
+    frames = pool or all_usable(clips)
     return [frames[(2 * k + 1) * len(frames) // (2 * count)] for k in range(count)]
+
+
+def all_usable(clips: Sequence[Frames]) -> list[Start]:
+    """All frames of the clips that show a face."""
+    return [(c, int(i)) for c, clip in enumerate(clips) for i in np.flatnonzero(clip.usable)]
 
 
 # ---- feeding -----------------------------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def drawing(network: Generator) -> Draw:
             window.mask,
             window.references,
             network.null_audio[None],
+            window.aligned,
         )
         picture: Tensor = network(*args)[0]
         return picture.clamp(0, 1)

@@ -8,18 +8,21 @@ import csv
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from training.adapt import rehearsal_people
 from training.core.config import AdaptConfig
 from training.core.trainer import Trainer, ValidationBatch, adaptation_trainer
-from training.data.frames import FrameSet, read_frame_set
+from training.data.frames import FrameSet, read_frame_set, with_lent
 from training.data.windows import still_windows
 from training.prior_file import Prior
+from visualdub.actor.footage import DetailClip, detail_of
 from visualdub.errors import BadInput, NoFace
 from visualdub.face.track import Track
 from visualdub.face.tracker import cached_track
+from visualdub.render.detail_frames import DetailFrames
 from visualdub.timing import FrameRange
 
 CLIPS = {
@@ -51,7 +54,14 @@ class Subject:
 
     def frame_set(self, frames: FrameRange, config: AdaptConfig) -> FrameSet:
         """The clip's `frames`, ready to train on or to measure."""
-        return read_frame_set(self.clip, self.track(frames), config.generator.view_box)
+        track = self.track(frames)
+        read = read_frame_set(self.clip, track, config.generator.view_box)
+        return with_lent(read, track, self._lending) if config.generator.aligned else read
+
+    @cached_property
+    def _lending(self) -> DetailFrames | None:
+        """The frames that the person is known from, as a package keeps them."""
+        return detail_of([DetailClip(self.clip, self.track(FrameRange(0, self.learned)))])
 
 
 @dataclass(frozen=True)

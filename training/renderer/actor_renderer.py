@@ -32,10 +32,11 @@ class ActorRenderer(nn.Module):
         self.register_buffer("texture", layers.clone())
         self.register_buffer("references", view_of(references, network.config).detach().clone())
 
-    def forward(self, frame: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, frame: Tensor, uv: Tensor, mask: Tensor, aligned: Tensor | None = None) -> Tensor:
         """Render windows of whole crops.
 
-        frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1 -> rgb (N, T, 3, H, W) in 0..1.
+        frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1, aligned (N, T, 4, H, W) 0..1,
+        where the network sees other frames -> rgb (N, T, 3, H, W) in 0..1.
         Outside the view, which no mask reaches in any pose, the frame is returned unchanged.
         """
         config, n = self.network.config, frame.shape[0]
@@ -45,7 +46,13 @@ class ActorRenderer(nn.Module):
         sampled = sample_texture(self.texture.expand(n, -1, -1, -1), uv)
         references, audio = self.references.expand(n, -1, -1, -1, -1), self.network.null_audio.expand(n, -1)
         rendered = self.network(
-            view_of(frame, config), sampled, uv_discontinuities(uv), mask, references, audio
+            view_of(frame, config),
+            sampled,
+            uv_discontinuities(uv),
+            mask,
+            references,
+            audio,
+            None if aligned is None else view_of(aligned, config),
         )
         if self.sharpening_gain:
             gain = self.sharpening_gain * mask.flatten(0, 1)[:, None]

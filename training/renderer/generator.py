@@ -25,6 +25,7 @@ from training.renderer.layers import (
 SHARED = (
     4  # halvings of the crop down to which every frame passes alone, through weights shared by all frames
 )
+ALIGNED_SHARE = 0.5  # of the pictures of other frames in the picture, before the network has learned more
 PLAIN = 3  # finest resolutions, decoded without modulation
 SOFT = 2  # halvings of the crop at which light and the weights of the basis layers are computed
 
@@ -131,6 +132,9 @@ class Generator(nn.Module):
         self.null_audio = nn.Parameter(torch.zeros(s))
         self.uv_embedding = nn.Parameter(smooth_noise(config.uv_embedding_channels, config.texture_size // 2))
         self.stem = Conv(config.texture_channels + config.uv_embedding_channels + 1, fine[0], 1)
+        if config.aligned:
+            self.aligned_stem = Conv(config.aligned_channels, fine[0], 1, bias=False)
+            nn.init.zeros_(self.aligned_stem.weight)
         self.frame_encoder = Pyramid(fine)
         self.gather = Conv(config.window * fine[-1] + 3 * config.references, coarse[0], 1)
         self.face_encoder = Pyramid(coarse)
@@ -144,6 +148,10 @@ class Generator(nn.Module):
         )
         self.unstack = Conv(coarse[0], config.window * fine[-1], 1)
         self.basis_weights = ModulatedConv(fine[SOFT], config.basis_layers, 1, s, demodulate=False)
+        if config.aligned:
+            self.aligned_share = nn.Parameter(torch.tensor(ALIGNED_SHARE))
+            self.aligned_weights = ModulatedConv(fine[SOFT], 1, 1, s, demodulate=False)
+            nn.init.zeros_(self.aligned_weights.weight)
         befores = [2 * fine[-1], *fine[1:-1][::-1]]
         pairs = list(zip(befores, fine[:-1][::-1], strict=True))
         self.frame_stages = nn.ModuleList(
@@ -170,14 +178,16 @@ class Generator(nn.Module):
         mask: Tensor,
         references: Tensor,
         audio: Tensor,
+        aligned: Tensor | None = None,
     ) -> Tensor:
         """Render a window. All pictures are of the view, h x w pixels of the crop.
 
         frames: (N, T, 3, h, w) R'G'B' 0..1, of which nothing under the mask is used. sampled: (N, T, C + E,
         h, w) texture and UV embedding where the mesh is, 0 elsewhere. discontinuities: (N, T, h, w), see
         `uv_discontinuities`. mask: (N, T, h, w), 1 where the network renders. references: (N, K, 3, h, w)
-        0..1. audio: (N, style) code. Returns (N, T, 3, h, w), about 0..1; outside the mask these are the
-        frames. Raises `ValueError` where `sampled` does not fit the configuration.
+        0..1. audio: (N, style) code. aligned: (N, T, A, h, w) pictures of other frames in the place of these,
+        R'G'B' and trust in 0..1; None: nobody lends any. Returns (N, T, 3, h, w), about 0..1; outside the
+        mask these are the frames. Raises `ValueError` where `sampled` does not fit the configuration.
         """
         n, t, c, h, w = sampled.shape
         config = self.config
@@ -198,7 +208,11 @@ class Generator(nn.Module):
         initial = smooth_discontinuities(initial, discontinuities.reshape(n * t, 1, h, w) * mask)
         basis = basis * mask
         inputs = torch.cat([initial - 0.5, confidence * mask, basis, embedding * mask, mask], 1)
-        fine = self.frame_encoder(activate(self.stem(inputs)))
+        stem, lent = self.stem(inputs), None
+        if config.aligned and aligned is not None:
+            lent = self._lent(frames, initial, aligned.reshape(n * t, -1, h, w), mask)
+            stem = stem + self.aligned_stem(lent)
+        fine = self.frame_encoder(activate(stem))
         deepest = fine[-1]
         style, x, rgb = self._stacked(deepest, references, audio)
         x = torch.cat([activate(self.unstack(x)).reshape(deepest.shape), deepest], 1)
@@ -209,7 +223,20 @@ class Generator(nn.Module):
             rgb = blur_up(rgb) + added
             if level == SOFT:
                 rendered = initial + self._weighted(basis, self.basis_weights(x, frame_style))
+                if lent is not None:
+                    share = self.aligned_share + self.aligned_weights(x, frame_style)
+                    rendered = rendered + lent[:, :3] * enlarge(share, 1 << SOFT)
         return (rendered + rgb * mask).reshape(n, t, 3, h, w)
+
+    def _lent(self, frames: Tensor, initial: Tensor, aligned: Tensor, mask: Tensor) -> Tensor:
+        """(N, 4, h, w) by how much the pictures of other frames, in the light of these, differ from
+        `initial`, times their trust, and the trust; 0 outside the mask.
+        """
+        picture, trust = aligned[:, :3], aligned[:, 3:4]
+        outside = (1 - mask) * (trust > 0).to(mask.dtype)
+        with torch.no_grad():
+            light = carried_light(frames, picture, outside)
+        return torch.cat([(picture + light - initial) * trust, trust], 1) * mask
 
     def _stacked(self, deepest: Tensor, references: Tensor, audio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The part of the network that sees the whole window at once.
@@ -268,16 +295,29 @@ def initial_composite(frames: Tensor, colours: Tensor, logit: Tensor, mask: Tens
     outside = 1 - mask
     with torch.no_grad():
         on_mesh = (colours.abs().sum(1, keepdim=True) > 0).to(frames.dtype)
-        difference = (frames - colours) * (outside * on_mesh)
-        agreeing = (
-            outside * on_mesh * torch.exp(difference.square().mean(1, keepdim=True) * (-1 / OUTLIER**2))
-        )
+        difference, agreeing = _light_around(frames, colours, outside * on_mesh)
         light, around = carry_inwards(
             torch.cat([difference * agreeing, frames * outside], 1), torch.cat([agreeing, outside], 1)
         )
     confidence = torch.sigmoid(CONFIDENCE_GAIN * logit) * on_mesh
     inside = around + confidence * (colours + light - around)
     return frames * outside + inside * mask
+
+
+def carried_light(frames: Tensor, picture: Tensor, known: Tensor) -> Tensor:
+    """(N, 3, h, w) how much lighter the frames are than `picture`, from where both are `known` (N, 1, h, w),
+    carried smoothly to everywhere else.
+    """
+    difference, agreeing = _light_around(frames, picture, known)
+    return carry_inwards(difference * agreeing, agreeing)[0]
+
+
+def _light_around(frames: Tensor, picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """The difference (N, 3, h, w) of frames and picture where it is `known` (N, 1, h, w), and how much it
+    tells of the light there (N, 1, h, w).
+    """
+    difference = (frames - picture) * known
+    return difference, known * torch.exp(difference.square().mean(1, keepdim=True) * (-1 / OUTLIER**2))
 
 
 def smooth_discontinuities(picture: Tensor, discontinuities: Tensor) -> Tensor:
@@ -295,16 +335,16 @@ def sharpen(picture: Tensor, gain: Tensor) -> Tensor:
     return picture + gain * (picture - F.avg_pool2d(picture, 3, 1, 1, count_include_pad=False))
 
 
-def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Smooth extrapolation of two pictures at once by push-pull: known pixels are averaged down to coarser
+def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+    """Smooth extrapolation of K pictures at once by push-pull: known pixels are averaged down to coarser
     levels, unknown ones are filled from them.
 
-    values: (N, 6, h, w), already multiplied by their weights (N, 2, h, w). Returns two pictures (N, 3, h, w).
+    values: (N, 3K, h, w), already multiplied by their weights (N, K, h, w). Returns K pictures (N, 3, h, w).
     """
     step = 1 << SOFT
-    n, _, h, w = weights.shape
+    n, count, h, w = weights.shape
     value, weight = (
-        F.avg_pool2d(x, step).reshape(2 * n, -1, h // step, w // step) for x in (values, weights)
+        F.avg_pool2d(x, step).reshape(count * n, -1, h // step, w // step) for x in (values, weights)
     )
     levels = [(value, weight)]
     while levels[-1][0].shape[-1] % 2 == 0 and levels[-1][0].shape[-2] % 2 == 0:
@@ -314,8 +354,7 @@ def carry_inwards(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     for value, weight in levels[::-1]:
         coarse = filled if filled.shape[-1] == 1 else blur_up(filled)
         filled = (value + COARSER * coarse) / (weight + COARSER)
-    both = enlarge(filled, step).reshape(n, 6, h, w)
-    return both[:, :3], both[:, 3:]
+    return torch.split(enlarge(filled, step).reshape(n, 3 * count, h, w), 3, 1)
 
 
 # ---- the texture -------------------------------------------------------------------------------------------

@@ -112,15 +112,16 @@ class DetailFrames:
         key = index, reduction
         found = self._decoded.get(key)
         if found is None:
-            found = self._decode(index, model, reduction)
+            found = self.decoded(index, model, reduction)
             self._decoded.put(key, found)
         return found
 
-    def _decode(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
+    def decoded(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
+        """As `frame`, without keeping it."""
         data = np.frombuffer(self.pictures[index], np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if bgr is None:
-            raise BadInput(f"detail frame {index} of the actor is not a JPEG picture; adapt the actor again")
+            raise BadInput(f"detail frame {index} of the actor is not a picture; adapt the actor again")
         mesh = with_mouth(self.mesh[index], model).astype(np.float32)
         if reduction < COARSER:
             h, w = (max(8, round(n * reduction)) for n in bgr.shape[:2])
@@ -131,6 +132,13 @@ class DetailFrames:
         tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
         rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
         return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, tolerance)
+
+
+def margin_among(count: int) -> int:
+    """How far frames of the same clip must be away from the one that is drawn, where there are `count` to
+    lend: a second of footage has none that is `MARGIN` away.
+    """
+    return min(MARGIN, count // 3)
 
 
 # ---- what pictures are carried through ---------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import ActorError, BadInput, InternalError
+from visualdub.render.aligned import CHANNELS
 from visualdub.render.providers import (
     EXACT_HERE,
     Execution,
@@ -20,6 +21,7 @@ from visualdub.render.providers import (
 from visualdub.render.sessions import NotStarted, Session, open_session
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
+ALIGNED = "aligned"  # of a network that sees other frames of the actor, too; 5 axes
 OUTPUT = "rgb"
 log = logging.getLogger(__name__)
 
@@ -48,13 +50,15 @@ class Renderer:
         """Check the graph's inputs and output; return (T, crop size in pixels)."""
         inputs, outputs = self._session.inputs, self._session.outputs
         if (
-            set(inputs) != set(INPUTS)
+            set(inputs) - {ALIGNED} != set(INPUTS)
             or OUTPUT not in outputs
             or any(len(inputs[k]) != n for k, n in INPUTS.items())
+            or len(inputs.get(ALIGNED, (1,) * 5)) != 5
         ):
             raise ActorError(
                 f"{self.model_path} takes {inputs} and gives {sorted(outputs)}; "
-                f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S) and output {OUTPUT}"
+                f"expected inputs frame (N,T,3,S,S), uv (N,T,S,S,2), mask (N,T,S,S), perhaps {ALIGNED}"
+                f" (N,T,4,S,S), and output {OUTPUT}"
             )
         meta, shape = self._session.metadata, inputs["mask"]
         try:
@@ -72,6 +76,11 @@ class Renderer:
         return window, size
 
     @property
+    def sees_aligned(self) -> bool:
+        """Whether the network sees other frames of the actor, see `visualdub.render.aligned`."""
+        return ALIGNED in self._session.inputs
+
+    @property
     def at_once(self) -> int:
         """How many windows may be rendered at the same time, each in a thread of its own."""
         return self._session.at_once
@@ -86,26 +95,37 @@ class Renderer:
         frames: NDArray[np.uint8] | NDArray[np.float32],
         uv: NDArray[np.float32],
         mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.float32]:
         """Render one window.
 
         frames: (T, S, S, 3) full-range R'G'B' crops, code values 0..255, uint8 or float32. uv: (T, S, S, 2)
         texture coordinates 0..1, u right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw.
+        aligned: (T, S, S, 4) what other frames lend to these, codes 0..255; None: nothing.
         Returns (T, S, S, 3) float32 R'G'B' in 0..1. Raises `InternalError` on other shapes.
         """
         t, s = self.window, self.size
-        wanted = {"frames": (t, s, s, 3), "uv": (t, s, s, 2), "mask": (t, s, s)}
-        for (name, want), got in zip(wanted.items(), (frames.shape, uv.shape, mask.shape), strict=True):
+        if aligned is None:
+            aligned = np.zeros((t, s, s, CHANNELS), np.uint8)
+        wanted = {"frames": (t, s, s, 3), "uv": (t, s, s, 2), "mask": (t, s, s), ALIGNED: (t, s, s, CHANNELS)}
+        shapes = frames.shape, uv.shape, mask.shape, aligned.shape
+        for (name, want), got in zip(wanted.items(), shapes, strict=True):
             if got != want:
                 raise InternalError(f"{name} of a window is {got}; {self.model_path.name} expects {want}")
         feed = {
-            "frame": np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)[None]
-            / np.float32(255),
+            "frame": _channels_first(frames),
             "uv": np.ascontiguousarray(uv, dtype=np.float32)[None],
             "mask": np.ascontiguousarray(mask, dtype=np.float32)[None],
         }
+        if self.sees_aligned:
+            feed[ALIGNED] = _channels_first(aligned)
         rgb = self._session.run(feed, OUTPUT)[0]
         return np.ascontiguousarray(rgb.transpose(0, 2, 3, 1), dtype=np.float32).clip(0.0, 1.0)
+
+
+def _channels_first(codes: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Codes (T, S, S, C) 0..255 as values 0..1, (1, T, C, S, S)."""
+    return np.ascontiguousarray(codes.transpose(0, 3, 1, 2), dtype=np.float32)[None] / np.float32(255)
 
 
 def _open(renderer: Path, threads: int | None, choice: RuntimeChoice) -> tuple[Execution, Path, Session]:

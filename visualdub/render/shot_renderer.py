@@ -29,6 +29,7 @@ from visualdub.media.source import FrameSource, open_source
 from visualdub.media.transfer import TransferFunction
 from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
+from visualdub.render.aligned import AlignedPictures
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
 from visualdub.render.detail import Detail
 from visualdub.render.detail_frames import DetailFrames
@@ -45,7 +46,7 @@ from visualdub.speech.performance import pass_through
 from visualdub.stages import WAIT, Progress, StageClock, mapped, prefetch
 from visualdub.timing import MARGIN, FrameRange
 
-VERSION = 3  # of the picture: raised whenever the same inputs give other pixels
+VERSION = 4  # of the picture: raised whenever the same inputs give other pixels
 PREPARED_AT_ONCE = 2  # frames, in threads of their own
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
@@ -91,6 +92,7 @@ class FrameInputs:
     under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
     detail: Detail | None = None  # the fine band of the drawn mouth; None: the network's own
     has_detail: bool = False  # whether the frame's detail was looked for
+    aligned: NDArray[np.uint8] | None = None  # (256, 256, 4) what the network sees of other frames
     carried: Carried | None = None  # the picture of a draft; None: the network's
 
     @property
@@ -228,6 +230,14 @@ class ShotRenderer:
         margin = min(MARGIN, len(self.track) // 3) if self.actor.is_draft else MARGIN
         return ShotDetail(frames, self.track, self.performance, self.crop, margin)
 
+    @cached_property
+    def _aligned(self) -> AlignedPictures | None:
+        """Finds what the network sees of other frames; None for a network that sees none."""
+        frames = self.actor.detail_frames
+        if self._network is None or not self._network.sees_aligned or frames is None:
+            return None
+        return AlignedPictures(frames, self.track, self.performance, self.crop)
+
     @property
     def _detail_frames(self) -> DetailFrames | None:
         """The frames that lend their detail, or of which a draft is drawn."""
@@ -246,7 +256,7 @@ class ShotRenderer:
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
         under = "" if self._under is None else f"over {self._under._key.job}"
-        frames = self._detail_frames
+        frames = self._detail_frames if self._aligned is None else self.actor.detail_frames
         kept = "" if frames is None else frames.digest
         parts = [p for p in (colours, self.holdouts.digest(), under, kept) if p is not None and len(p)]
         options = digest(str(VERSION), repr(self.options), *self._unusual_runtime(), *parts)
@@ -396,12 +406,19 @@ class ShotRenderer:
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
         light, normalised = self._normalised(plate, geometry)
+        aligned = None
+        if self._aligned is not None:
+            with self.clock.stage("align"):
+                aligned = self._aligned.of_frame(i)
+        known = FrameInputs(
+            i, frame, plate, geometry, geometry.silhouette, draw, light, normalised, aligned=aligned
+        )
         if draw <= 0:
-            return FrameInputs(i, frame, plate, geometry, geometry.silhouette, draw, light, normalised)
+            return known
         filmed = filmed_mesh(self.track, self.crop, i)
         silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
         holdout = self._holdout(i, plate, filmed, held)
-        inputs = FrameInputs(i, frame, plate, geometry, silhouette, draw, light, normalised, holdout)
+        inputs = replace(known, source_silhouette=silhouette, holdout=holdout)
         if self._detail is None or self._network is not None:
             return inputs
         with self.clock.stage("detail"):
@@ -460,11 +477,15 @@ class ShotRenderer:
         return render_shot(render, network.window, waited, len(scene), chunk, first, kept, network.at_once)
 
     def _timed_render(
-        self, frames: Codes, uv: NDArray[np.float32], mask: NDArray[np.float32]
+        self,
+        frames: Codes,
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None,
     ) -> NDArray[np.float32]:
         # a window finishes all its frames but the border that it shares with the next
         with self.clock.stage("render", self.window - 1):
-            return self.actor.renderer.render(frames, uv, mask)
+            return self.actor.renderer.render(frames, uv, mask, aligned)
 
     def _layers(
         self, rendered: Iterable[Rendered[FrameInputs]], segmenter: Segmenter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,7 +15,10 @@ from visualdub.stages import mapped
 from visualdub.timing import FrameRange
 
 Codes = NDArray[Any]  # R'G'B', full range, 0..255: uint8, or float32, which may go further
-RenderWindow = Callable[[Codes, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+# crops, texture coordinates, masks and aligned pictures of a window, as `Renderer.render` takes them
+RenderWindow = Callable[
+    [Codes, NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8] | None], NDArray[np.float32]
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class RenderInput:
     crop: NDArray[np.uint8] | None  # (S, S, 3) full-range R'G'B'
     uv: NDArray[np.float32] | None  # (S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32] | None  # (S, S) 0/1
+    aligned: NDArray[np.uint8] | None = None  # (S, S, 4) see `render.aligned`; None: nothing is lent
     drawn: bool = True  # False: only neighbours in its window need it, its own picture is not needed
 
 
@@ -40,6 +44,8 @@ class WindowInput(Protocol):
     def uv(self) -> NDArray[np.float32] | None: ...
     @property
     def mask(self) -> NDArray[np.float32] | None: ...
+    @property
+    def aligned(self) -> NDArray[np.uint8] | None: ...
     @property
     def drawn(self) -> bool: ...
 
@@ -110,7 +116,16 @@ def _render_window(render: RenderWindow, inputs: list[Input], window: int) -> ND
         crops.append(x.crop)
         uvs.append(x.uv)
         masks.append(x.mask)
-    return render(np.stack(crops), np.stack(uvs), np.stack(masks))
+    return render(np.stack(crops), np.stack(uvs), np.stack(masks), _lent(filled))
+
+
+def _lent(inputs: Sequence[WindowInput]) -> NDArray[np.uint8] | None:
+    """(T, S, S, 4) what other frames lend to a window; None where they lend nothing to any of its frames."""
+    lent = [x.aligned for x in inputs]
+    given = next((x for x in lent if x is not None), None)
+    if given is None:
+        return None
+    return np.stack([np.zeros_like(given) if x is None else x for x in lent])
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,84 @@
+"""Pictures of the nearest other frames of a person, brought into the place of the frame that is trained on,
+see `visualdub.render.aligned`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.segments import Start
+from visualdub.face.crop import VIEW, Crop
+from visualdub.face.geometry import filmed_mesh
+from visualdub.face.track import Performance, Track
+from visualdub.render.aligned import AlignedPictures
+from visualdub.render.detail_frames import DetailFrames
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """A clip whose frames can lend their pictures."""
+
+    @property
+    def track(self) -> Track: ...
+    @property
+    def crop(self) -> Crop: ...
+    def picture(self, i: int) -> NDArray[np.uint8]: ...
+
+
+MOST_LENDING = 150  # frames of a pool that lend their pictures, as many as an actor's package keeps
+
+
+class LendingFrames:
+    """The frames from which a person is known, as those of an actor's package: they lend their pictures to
+    every frame that is far enough away from them.
+    """
+
+    def __init__(self, clips: Sequence[Lender], pool: Sequence[Start]) -> None:
+        """pool: (clip, frame) of the frames; at most `MOST_LENDING` of them are used, spread evenly."""
+        chosen = pool[:: -(-len(pool) // MOST_LENDING)]
+        self._frames = _detail_frames([(clips[c], f) for c, f in chosen])
+        self._aligned: dict[int, AlignedPictures] = {}
+
+    def pictures_for(self, clip: Lender) -> AlignedPictures:
+        """The pool's pictures in the place of the frames of `clip`."""
+        found = self._aligned.get(id(clip))
+        if found is None:
+            performance = Performance.of_track(clip.track)
+            found = AlignedPictures(self._frames, clip.track, performance, clip.crop)
+            self._aligned[id(clip)] = found
+        return found
+
+
+def _detail_frames(places: Sequence[tuple[Lender, int]]) -> DetailFrames:
+    """Frames of packed crops, as a package holds them: here the pictures are the crops' own."""
+    top, bottom, left, right = VIEW
+    speech = places[0][0].track.model.n_speech
+    pictures, meshes = [], []
+    for clip, i in places:
+        rgb = clip.picture(i)[top:bottom, left:right]
+        pictures.append(cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes())
+        mesh = filmed_mesh(clip.track, clip.crop, i)
+        mesh[:, :2] -= (left, top)
+        meshes.append(mesh.astype(np.float32))
+    tracks = [(clip.track, i) for clip, i in places]
+    scale: list[float] = [float(c.track.scale[i] * c.crop.affine[i, 0, 0]) for c, i in places]
+    return DetailFrames(
+        pictures=tuple(pictures),
+        mesh=np.stack(meshes),
+        jaw=np.array([t.jaw[i] for t, i in tracks], np.float64),
+        expression=np.stack([t.expression[i, :speech] for t, i in tracks]).astype(np.float64),
+        rotation=np.stack([t.rotation[i] for t, i in tracks]).astype(np.float64),
+        scale=np.array(scale),
+        source_hash=tuple(t.source_hash for t, _ in tracks),
+        number=np.array([t.start + i for t, i in tracks], np.int64),
+    )
+
+
+def no_pictures(count: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    """(count, height, width, channels) of frames that nobody lends to."""
+    return np.zeros((count, height, width, channels), np.uint8)
