@@ -50,6 +50,13 @@ def test_the_feed_is_what_the_graph_takes() -> None:
     assert {a.dtype for a in feed.values()} == {np.dtype(np.float32)}
 
 
+def test_the_feed_of_a_network_that_sees_other_frames() -> None:
+    (window,) = random_windows(5, 64, 1, aligned=True)
+    assert window.aligned is not None and list(window.feed)[-1] == "aligned"
+    assert window.feed["aligned"].shape == (1, 5, 4, 64, 64)
+    assert window.feed["aligned"][0, 2, 3, 5, 6] == np.float32(window.aligned[2, 5, 6, 3]) / np.float32(255)
+
+
 def test_what_is_checked_is_not_what_was_calibrated_on() -> None:
     windows = list(random_windows(5, 64, 8))
     checked, calibrated = held_out(windows), calibrated_on(windows)

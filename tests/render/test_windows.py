@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,10 @@ def given(
 
 
 def neighbours(
-    frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+    frames: NDArray[np.uint8],
+    uv: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    aligned: NDArray[np.uint8] | None,
 ) -> NDArray[np.float32]:
     """A made-up network whose output depends on the whole window: own value + 1000 * first of window + 0.001
     * sum of window.
@@ -55,7 +59,10 @@ def test_border_frame_is_the_mean_of_both_windows_and_the_tail_repeats_the_last_
     seen: list[list[int]] = []
 
     def record(
-        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+        frames: NDArray[np.uint8],
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None,
     ) -> NDArray[np.float32]:
         seen.append(frames[:, 0, 0, 0].tolist())
         return frames.astype(np.float32) + 100 * len(seen)
@@ -94,7 +101,10 @@ def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
     seen: list[list[int]] = []
 
     def record(
-        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+        frames: NDArray[np.uint8],
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None,
     ) -> NDArray[np.float32]:
         seen.append(frames[:, 0, 0, 0].tolist())
         return frames.astype(np.float32)
@@ -106,11 +116,31 @@ def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
     assert len(out) == 13
 
 
+def test_what_other_frames_lend_goes_with_its_frame() -> None:
+    seen: list[list[int] | None] = []
+
+    def record(
+        frames: NDArray[np.uint8],
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None,
+    ) -> NDArray[np.float32]:
+        seen.append(None if aligned is None else aligned[:, 0, 0, 0].tolist())
+        return frames.astype(np.float32)
+
+    lent = {i: np.full((2, 2, 4), 10 + i, np.uint8) for i in (1, 3, 4)}
+    list(render_shot(record, T, (replace(x, aligned=lent.get(x.index)) for x in given(13)), 13))
+    assert seen == [[0, 11, 0, 13, 14], [14, 0, 0, 0, 0], None]
+
+
 def test_windows_with_nothing_to_draw_are_not_run() -> None:
     runs = 0
 
     def counted(
-        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+        frames: NDArray[np.uint8],
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None,
     ) -> NDArray[np.float32]:
         nonlocal runs
         runs += 1
@@ -125,10 +155,13 @@ def test_windows_that_are_kept_are_not_run_again() -> None:
     seen: list[int] = []
 
     def record(
-        frames: NDArray[np.uint8], uv: NDArray[np.float32], mask: NDArray[np.float32]
+        frames: NDArray[np.uint8],
+        uv: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        aligned: NDArray[np.uint8] | None,
     ) -> NDArray[np.float32]:
         seen.append(int(frames[0, 0, 0, 0]))
-        return neighbours(frames, uv, mask)
+        return neighbours(frames, uv, mask, aligned)
 
     kept: Latest[int, NDArray[np.float32]] = Latest(2)
     whole = [r.rgb for r in render_shot(neighbours, T, given(13), 13)]

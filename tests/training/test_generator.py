@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from training_scene import TINY
 
 from training.core.config import GeneratorConfig
@@ -118,6 +119,52 @@ def test_the_initial_composite_without_confidence_shows_the_surroundings() -> No
     sampled = torch.full((1, 4, 48, 64), 0.9)
     sampled[:, 3] = -20.0
     assert (initial_composite(frames, sampled[:, :3], sampled[:, 3:4], mask) - 0.3).abs().max() < 0.01
+
+
+def test_a_frame_to_which_nobody_lends_is_drawn_as_without() -> None:
+    network = lending_network()
+    without = drawn_with(network, None)
+    lent = torch.rand(1, 5, 4, 48, 64)
+    untrusted = torch.cat([lent[:, :, :3], torch.zeros(1, 5, 1, 48, 64)], 2)
+    assert torch.equal(drawn_with(network, untrusted), without)
+    apart = (drawn_with(network, lent) - without).abs()
+    assert apart[..., 20:40, 20:44].mean() > 1e-3 and apart[..., :20, :].max() == 0
+
+
+def test_what_is_lent_takes_the_light_of_the_frame() -> None:
+    """The same picture a little darker all over is the same to the network."""
+    network = lending_network()
+    lent = torch.cat([torch.full((1, 5, 3, 48, 64), 0.5), torch.ones(1, 5, 1, 48, 64)], 2)
+    darker = torch.cat([lent[:, :, :3] - 0.06, lent[:, :, 3:]], 2)
+    first, second = drawn_with(network, lent), drawn_with(network, darker)
+    assert (first - second).abs().max() < 0.01 < (first - drawn_with(network, None)).abs().max()
+
+
+def lending_network() -> Generator:
+    """A network that sees other frames, its weights random."""
+    network = trained_like()
+    torch.nn.init.normal_(network.aligned_stem.weight)
+    return network
+
+
+def drawn_with(network: Generator, lent: Tensor | None) -> Tensor:
+    """A window (1, 5, 3, 48, 64) of grey frames, to which `lent` is lent."""
+    rng = torch.Generator().manual_seed(5)
+    mask = torch.zeros(1, 5, 48, 64)
+    mask[..., 20:40, 20:44] = 1
+    channels = network.config.texture_channels + network.config.uv_embedding_channels
+    sampled = 0.4 * torch.rand(1, 5, channels, 48, 64, generator=rng)
+    frames = torch.full((1, 5, 3, 48, 64), 0.6)
+    with torch.no_grad():
+        return network(  # type: ignore[no-any-return]
+            frames,
+            sampled,
+            torch.zeros(1, 5, 48, 64),
+            mask,
+            torch.zeros(1, 2, 3, 48, 64),
+            network.null_audio[None],
+            lent,
+        )
 
 
 def test_carry_inwards_keeps_what_is_known() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from safetensors.torch import save_file
 from training_scene import TINY, tiny_config, tiny_trainer
 
 from training.core.config import AdaptConfig, GeneratorConfig, LossConfig
-from training.prior_file import SHIPPED, Prior, check_fits, load_prior, save_prior
+from training.prior_file import SHIPPED, Prior, check_fits, load_prior, load_weights, save_prior
+from training.renderer.generator import Generator
 from visualdub.errors import BadInput, OutputError
 
 
-def tiny_prior() -> Prior:
-    trainer = tiny_trainer(seed=3)
+def tiny_prior(config: GeneratorConfig = TINY) -> Prior:
+    trainer = tiny_trainer(seed=3, generator=config)
     return Prior(TINY, trainer.network.state_dict(), trainer.critic.state_dict(), {"people": 2})
 
 
@@ -51,6 +53,20 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_a_prior_of_another_network_says_what_differs() -> None:
     with pytest.raises(BadInput, match=r"width 0.0625 instead of 0.25"):
         check_fits(tiny_prior(), GeneratorConfig(), LossConfig(), "mine")
+
+
+def test_a_prior_that_sees_no_other_frames_starts_a_network_that_does() -> None:
+    earlier = replace(TINY, aligned=False)
+    prior = replace(tiny_prior(earlier), config=earlier)
+    check_fits(prior, TINY, LossConfig(), "mine")
+    network = Generator(TINY)
+    fresh = {k: v.clone() for k, v in network.state_dict().items()}
+    load_weights(prior, network)
+    loaded = network.state_dict()
+    assert {k for k in loaded if torch.equal(loaded[k], fresh[k])} >= {"aligned_stem.weight", "aligned_share"}
+    assert all(torch.equal(loaded[k], v) for k, v in prior.network.items())
+    with pytest.raises(BadInput, match="aligned True instead of False"):
+        check_fits(tiny_prior(), earlier, LossConfig(), "mine")
 
 
 @pytest.mark.slow

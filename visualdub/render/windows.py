@@ -29,8 +29,8 @@ class RenderInput:
     crop: NDArray[np.uint8] | None  # (S, S, 3) full-range R'G'B'
     uv: NDArray[np.float32] | None  # (S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32] | None  # (S, S) 0/1
-    aligned: NDArray[np.uint8] | None = None  # (S, S, 4) see `render.aligned`; None: nothing is lent
     drawn: bool = True  # False: only neighbours in its window need it, its own picture is not needed
+    aligned: NDArray[np.uint8] | None = None  # (S, S, 4) see `render.aligned`; None: nothing is lent
 
 
 class WindowInput(Protocol):

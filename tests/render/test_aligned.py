@@ -1,0 +1,104 @@
+"""Other frames of the actor in the place of the frame that is drawn: which, and how far they are trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visualdub.actor.footage import DetailClip, detail_of
+from visualdub.dub import TrackedShot, track_shot
+from visualdub.edit import plan_shot
+from visualdub.errors import BadInput
+from visualdub.face.crop import VIEW, crop_of, stable_crop
+from visualdub.face.geometry import mask_of
+from visualdub.face.track import Performance
+from visualdub.media.source import open_source
+from visualdub.render.aligned import AlignedPictures
+from visualdub.render.detail_frames import DetailFrames, margin_among
+
+FRAME = 20  # of the 40 of the clip
+
+
+@pytest.fixture(scope="module")
+def tracked(talking: Path) -> TrackedShot:
+    return track_shot(plan_shot(talking))
+
+
+@pytest.fixture(scope="module")
+def footage(tracked: TrackedShot) -> DetailFrames:
+    found = detail_of([DetailClip(tracked.shot.source, tracked.track)])
+    assert found is not None and len(found) == 40
+    return found
+
+
+def aligned(shot: TrackedShot, frames: DetailFrames, i: int = FRAME) -> NDArray[np.uint8]:
+    track = shot.track
+    return AlignedPictures(frames, track, Performance.of_track(track), stable_crop(track)).of_frame(i)
+
+
+def painted(frames: DetailFrames, which: NDArray[np.bool_]) -> DetailFrames:
+    """The frames with another picture, a red one, in the place of some."""
+    pictures = list(frames.pictures)
+    for r in np.flatnonzero(which).tolist():
+        shape = cv2.imdecode(np.frombuffer(pictures[r], np.uint8), cv2.IMREAD_COLOR)
+        assert shape is not None
+        red = np.zeros_like(shape)
+        red[..., 2] = 255
+        pictures[r] = cv2.imencode(".png", red)[1].tobytes()
+    return replace(frames, pictures=tuple(pictures))
+
+
+def test_the_nearest_frames_look_like_the_frame(tracked: TrackedShot, footage: DetailFrames) -> None:
+    picture = aligned(tracked, footage)
+    crop, track = stable_crop(tracked.track), tracked.track
+    with open_source(tracked.shot.source) as source:
+        plates = list(source.frames(track.frames))
+    plate = crop_of(plates[FRAME], crop.stored_affine[FRAME])
+    inside = (mask_of(track, crop, FRAME) > 0) & (picture[..., 3] > 0)
+    assert inside.sum() > 0.9 * (mask_of(track, crop, FRAME) > 0).sum()
+    shown, filmed = (x[inside].astype(float).ravel() for x in (picture[..., :3], plate))
+    assert np.abs(shown - filmed).mean() < 8, "codes of 255"
+    assert np.corrcoef(shown, filmed)[0, 1] > 0.95
+    outside = np.ones(picture.shape[:2], np.bool_)
+    outside[VIEW[0] : VIEW[1], VIEW[2] : VIEW[3]] = False
+    assert not picture[outside].any()
+
+
+def test_a_frame_and_its_neighbours_lend_nothing_to_it(tracked: TrackedShot, footage: DetailFrames) -> None:
+    """Of 40 frames those less than 13 away: a red picture in their place is not seen, one of others is."""
+    before, away = aligned(tracked, footage), np.abs(footage.number - FRAME)
+    assert margin_among(len(footage)) == 13
+    assert np.array_equal(aligned(tracked, painted(footage, away < 13)), before)
+    assert not np.array_equal(aligned(tracked, painted(footage, away >= 13)), before)
+
+
+def test_frames_of_another_clip_may_be_near(tracked: TrackedShot, footage: DetailFrames) -> None:
+    other = replace(footage, source_hash=("other",) * len(footage))
+    near = np.abs(other.number - FRAME) < 13
+    assert not np.array_equal(aligned(tracked, painted(other, near)), aligned(tracked, other))
+
+
+def test_far_frames_are_trusted_less(tracked: TrackedShot, footage: DetailFrames) -> None:
+    turned, _ = cv2.Rodrigues(np.array([0.0, 0.4, 0.0]))
+    far = replace(footage, rotation=footage.rotation @ turned)
+    near, trusted = aligned(tracked, footage)[..., 3], aligned(tracked, far)[..., 3]
+    assert trusted.max() < near.max() - 20 and trusted.max() > 0
+
+
+def test_where_no_frame_may_lend_nothing_is_trusted(tracked: TrackedShot, footage: DetailFrames) -> None:
+    same = replace(footage, number=np.full(len(footage), FRAME))
+    assert not aligned(tracked, same).any()
+
+
+def test_the_margin_shrinks_with_the_footage() -> None:
+    assert [margin_among(n) for n in (2, 25, 60, 150)] == [0, 8, 20, 20]
+
+
+def test_footage_of_another_face_model_is_refused(tracked: TrackedShot, footage: DetailFrames) -> None:
+    with pytest.raises(BadInput, match="4 vertices"):
+        aligned(tracked, replace(footage, mesh=footage.mesh[:, :4]))
