@@ -14,17 +14,14 @@ from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.render.detail import add_carried, likeness_of_size
 from visualdub.render.detail_frames import (
-    DetailFrame,
     DetailFrames,
     lip_shapes,
     margin_among,
     mouth_triangles,
     with_mouth,
 )
-from visualdub.render.recent import Latest
 
 CHANNELS = 4  # R'G'B' and trust
-HELD = 160  # frames that are kept decoded, about 250 kB each
 HALF_TRUSTED = 4.0  # `DetailFrames.distances` of frames that are trusted half as much as those that fit
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
 
@@ -49,7 +46,6 @@ class AlignedPictures:
         usable = track.usable
         usual = float(np.median((track.scale * crop.affine[:, 0, 0])[usable])) if usable.any() else 1.0
         self._reduction = np.minimum(1.0, usual / frames.scale)  # of each frame's picture
-        self._decoded: Latest[int, DetailFrame] = Latest(HELD)
 
     def of_frame(self, i: int) -> NDArray[np.uint8]:
         """(S, S, 4) R'G'B' codes 0..255 of frame `i` of the shot out of the nearest frames, in their light,
@@ -97,10 +93,7 @@ class AlignedPictures:
         total, seen = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
         everywhere = np.ones((height, width), np.bool_)
         for r in np.flatnonzero(weights).tolist():
-            frame = self._decoded.get(r)
-            if frame is None:
-                frame = self._frames.decoded(r, track.model, float(self._reduction[r]))
-                self._decoded.put(r, frame)
+            frame = self._frames.small_frame(r, track.model, float(self._reduction[r]))
             shares = likeness_of_size(points, frame.mesh, self._triangles) * np.float32(weights[r])
             add_carried(raster, self._triangles, everywhere, frame, shares, total, seen)
         return total, seen

@@ -28,6 +28,7 @@ LEAST_SPREAD = 0.1  # of the model's own standard deviation; what hardly moved i
 RAMP = 4  # frames beyond `MARGIN` over which a frame of the same clip comes to count
 COARSER = 0.8  # pictures that would be shrunk below this are shrunk beforehand, so that they do not alias
 HELD_PICTURES = 24  # decoded at a time
+HELD_SMALL = 160  # of those that are shrunk to a crop, about 250 kB each
 STRIP_DEPTH = 0.003  # of the mesh's height, by which the strip between the lips lies behind them
 DEPTH_TOLERANCE = 0.01  # of the mesh's height; a point that lies deeper behind what is seen is hidden
 
@@ -58,6 +59,9 @@ class DetailFrames:
     number: NDArray[np.int64]  # (R,) of the frame in its clip
     _decoded: Latest[tuple[int, float], DetailFrame] = field(
         default_factory=lambda: Latest(HELD_PICTURES), init=False, repr=False, compare=False
+    )
+    _small: Latest[tuple[int, float], DetailFrame] = field(
+        default_factory=lambda: Latest(HELD_SMALL), init=False, repr=False, compare=False
     )
 
     def __len__(self) -> int:
@@ -109,15 +113,23 @@ class DetailFrames:
         """Frame `index`, decoded; the last `HELD_PICTURES` are kept. reduction: what it will be shrunk by;
         where that is much it is shrunk now. Raises `BadInput` where the picture cannot be decoded.
         """
+        return self._kept(self._decoded, index, model, reduction)
+
+    def small_frame(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
+        """As `frame`, for frames that are no larger than a crop: the last `HELD_SMALL` are kept."""
+        return self._kept(self._small, index, model, reduction)
+
+    def _kept(
+        self, held: Latest[tuple[int, float], DetailFrame], index: int, model: FaceModel, reduction: float
+    ) -> DetailFrame:
         key = index, reduction
-        found = self._decoded.get(key)
+        found = held.get(key)
         if found is None:
-            found = self.decoded(index, model, reduction)
-            self._decoded.put(key, found)
+            found = self._decode(index, model, reduction)
+            held.put(key, found)
         return found
 
-    def decoded(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
-        """As `frame`, without keeping it."""
+    def _decode(self, index: int, model: FaceModel, reduction: float) -> DetailFrame:
         data = np.frombuffer(self.pictures[index], np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if bgr is None:
