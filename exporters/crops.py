@@ -16,7 +16,7 @@ from visualdub.face.geometry import frame_geometry
 from visualdub.face.mediapipe_models import MeshTracker
 from visualdub.face.models import face_model
 from visualdub.face.track import Performance, Track
-from visualdub.render.aligned import CHANNELS, AlignedPictures
+from visualdub.render.aligned_references import CHANNELS, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
 
 # How far the mouth opens from frame to frame of a window, in the model's `jaw_limit`s; every fourth window,
@@ -38,7 +38,7 @@ class Window:
     frames: NDArray[np.uint8]  # (T, S, S, 3) full-range R'G'B'
     uv: NDArray[np.float32]  # (T, S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32]  # (T, S, S) 0/1, the region to draw
-    # (T, S, S, 4) what other frames lend, see `visualdub.render.aligned`; None: the network sees none
+    # (T, S, S, 4) aligned references, see `visualdub.render.aligned_references`; None: the network takes none
     aligned: NDArray[np.uint8] | None = None
 
     @property
@@ -58,13 +58,13 @@ def reference_windows(
     model: str,
     window: int,
     count: int,
-    lending: DetailFrames | None = None,
+    footage: DetailFrames | None = None,
     aligned: bool = False,
 ) -> list[Window]:
     """`count` windows of `window` frames of an actor's references (R, S, S, 3): in each, one reference in one
-    light opens and closes its mouth as in a shot. model: name of the face model. lending: the actor's
-    footage, which is brought into the place of these frames where the network sees it (`aligned`). Empty
-    where no face is found in any of the references.
+    light opens and closes its mouth as in a shot. model: name of the face model. footage: frames that the
+    package keeps, the source of aligned references where the network takes them (`aligned`). Empty where no
+    face is found in any of the references.
     """
     landmarks = _landmarks(references)
     found = [i for i, points in enumerate(landmarks) if points is not None]
@@ -76,27 +76,27 @@ def reference_windows(
     for k in range(count):
         i, openings = k % len(found), OPENINGS[k % len(OPENINGS)]
         lit = references[found[i]] * LIGHTS[k // len(OPENINGS) % len(LIGHTS)]
-        shapes, lent = [], []
+        shapes, references_of = [], []
         for t in range(window):
             jaw = np.full(len(found), openings[t % len(openings)] * track.model.jaw_limit)
             performance = Performance(jaw, track.expression, np.ones(len(found)))
             shapes.append(frame_geometry(track, crop, performance, i))
             if aligned:
-                lent.append(_lent(lending, track, performance, crop, i))
+                references_of.append(_references(footage, track, performance, crop, i))
         frames = np.tile(lit.clip(0, 255).astype(np.uint8), (window, 1, 1, 1))
         uv = np.stack([shape.uv for shape in shapes]).astype(np.float32)
         mask = np.stack([shape.mask for shape in shapes])
-        windows.append(Window(frames, uv, mask, np.stack(lent) if aligned else None))
+        windows.append(Window(frames, uv, mask, np.stack(references_of) if aligned else None))
     return windows
 
 
-def _lent(
-    lending: DetailFrames | None, track: Track, performance: Performance, crop: Crop, i: int
+def _references(
+    footage: DetailFrames | None, track: Track, performance: Performance, crop: Crop, i: int
 ) -> NDArray[np.uint8]:
-    """(S, S, 4) what the footage lends to frame `i`: nothing where there is none."""
-    if lending is None:
+    """(S, S, 4) the aligned references of frame `i`; 0 where there is no footage."""
+    if footage is None:
         return np.zeros((crop.size, crop.size, CHANNELS), np.uint8)
-    return AlignedPictures(lending, track, performance, crop).of_frame(i)
+    return AlignedReferences(footage, track, performance, crop).of_frame(i)
 
 
 def held_out(windows: Sequence[Window]) -> list[Window]:
@@ -148,7 +148,7 @@ def random_windows(
     window: int, size: int, count: int, seed: int = 0, aligned: bool = False
 ) -> Iterator[Window]:
     """`count` windows of random frames, a UV map with holes and a mask that both have an edge inside the
-    picture. aligned: whether other frames, as random, lend to them.
+    picture. aligned: whether they have aligned references, as random.
     """
     rng = np.random.default_rng(seed)
     line = (np.arange(size, dtype=np.float32) + 0.5) / size
@@ -160,5 +160,5 @@ def random_windows(
         uv[:, : size // 8] = -1
         mask = np.zeros((window, size, size), np.float32)
         mask[:, 2 * size // 5 : size - 4, size // 5 : size - size // 5] = 1
-        lent = rng.integers(0, 256, (window, size, size, CHANNELS), np.uint8) if aligned else None
-        yield Window(frames, uv, mask, lent)
+        drawn = rng.integers(0, 256, (window, size, size, CHANNELS), np.uint8) if aligned else None
+        yield Window(frames, uv, mask, drawn)

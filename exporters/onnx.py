@@ -56,7 +56,7 @@ def export_renderer(
     about: Mapping[str, str] | None = None,
     precision: str = FP32,
 ) -> Export:
-    """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask` and, of a network that sees other frames,
+    """Write `path` (DESIGN.md 2.3; inputs `frame`, `uv`, `mask` and, of a network with aligned references,
     `aligned`, output `rgb`, one window) and check it.
 
     windows: of the actor; int8 is calibrated on three of four, and every check is made on the others. Random

@@ -21,7 +21,7 @@ from training.actor_network import ActorNetwork, save_network
 from training.core.config import WIDTHS, AdaptConfig, run_folder
 from training.core.run import CONFIG, LOSSES, SHEET, OnStatus, Run, enough_memory
 from training.core.trainer import ValidationBatch, adaptation_trainer
-from training.data.frames import Frames, FrameSet, read_frame_set, with_lent
+from training.data.frames import Frames, FrameSet, read_frame_set, with_aligned_references
 from training.data.packed import Dataset
 from training.data.segments import Start
 from training.data.windows import has_window, hold_out, pick_references, still_windows
@@ -219,9 +219,7 @@ def _footage(
     progress: Progress,
     note: Note | None,
 ) -> list[Footage]:
-    """The frames of all clips, with the A/V offset of each. detail: the frames that lend their pictures to
-    others.
-    """
+    """The frames of all clips, with the A/V offset of each. detail: the source of aligned references."""
     whole = {replace(clip, frames=None): _whole_track(clip) for clip in job.clips}
     offsets = {clip: _av_offset_ms(clip.path, track, note) for clip, track in whole.items()}
     footage, view_box = [], job.config.generator.view_box
@@ -229,7 +227,7 @@ def _footage(
         key = replace(clip, frames=None)
         offset_ms = offsets[key]
         frames = read_frame_set(clip.path, track, view_box, progress, (offset_ms or 0.0) / 1000)
-        frames = with_lent(frames, track, detail, progress)
+        frames = with_aligned_references(frames, track, detail, progress)
         footage.append(Footage(clip, track, whole[key], offset_ms, frames))
     return footage
 

@@ -50,7 +50,7 @@ def test_the_feed_is_what_the_graph_takes() -> None:
     assert {a.dtype for a in feed.values()} == {np.dtype(np.float32)}
 
 
-def test_the_feed_of_a_network_that_sees_other_frames() -> None:
+def test_the_feed_of_a_network_with_aligned_references() -> None:
     (window,) = random_windows(5, 64, 1, aligned=True)
     assert window.aligned is not None and list(window.feed)[-1] == "aligned"
     assert window.feed["aligned"].shape == (1, 5, 4, 64, 64)

@@ -116,7 +116,7 @@ def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
     assert len(out) == 13
 
 
-def test_what_other_frames_lend_goes_with_its_frame() -> None:
+def test_aligned_references_go_with_their_frame() -> None:
     seen: list[list[int] | None] = []
 
     def record(
@@ -128,8 +128,8 @@ def test_what_other_frames_lend_goes_with_its_frame() -> None:
         seen.append(None if aligned is None else aligned[:, 0, 0, 0].tolist())
         return frames.astype(np.float32)
 
-    lent = {i: np.full((2, 2, 4), 10 + i, np.uint8) for i in (1, 3, 4)}
-    list(render_shot(record, T, (replace(x, aligned=lent.get(x.index)) for x in given(13)), 13))
+    references = {i: np.full((2, 2, 4), 10 + i, np.uint8) for i in (1, 3, 4)}
+    list(render_shot(record, T, (replace(x, aligned=references.get(x.index)) for x in given(13)), 13))
     assert seen == [[0, 11, 0, 13, 14], [14, 0, 0, 0, 0], None]
 
 

@@ -121,34 +121,34 @@ def test_the_initial_composite_without_confidence_shows_the_surroundings() -> No
     assert (initial_composite(frames, sampled[:, :3], sampled[:, 3:4], mask) - 0.3).abs().max() < 0.01
 
 
-def test_a_frame_to_which_nobody_lends_is_drawn_as_without() -> None:
-    network = lending_network()
+def test_references_without_confidence_change_nothing() -> None:
+    network = network_with_references()
     without = drawn_with(network, None)
-    lent = torch.rand(1, 5, 4, 48, 64)
-    untrusted = torch.cat([lent[:, :, :3], torch.zeros(1, 5, 1, 48, 64)], 2)
-    assert torch.equal(drawn_with(network, untrusted), without)
-    apart = (drawn_with(network, lent) - without).abs()
+    aligned = torch.rand(1, 5, 4, 48, 64)
+    unsure = torch.cat([aligned[:, :, :3], torch.zeros(1, 5, 1, 48, 64)], 2)
+    assert torch.equal(drawn_with(network, unsure), without)
+    apart = (drawn_with(network, aligned) - without).abs()
     assert apart[..., 20:40, 20:44].mean() > 1e-3 and apart[..., :20, :].max() == 0
 
 
-def test_what_is_lent_takes_the_light_of_the_frame() -> None:
+def test_aligned_references_take_the_light_of_the_frame() -> None:
     """The same picture a little darker all over is the same to the network."""
-    network = lending_network()
-    lent = torch.cat([torch.full((1, 5, 3, 48, 64), 0.5), torch.ones(1, 5, 1, 48, 64)], 2)
-    darker = torch.cat([lent[:, :, :3] - 0.06, lent[:, :, 3:]], 2)
-    first, second = drawn_with(network, lent), drawn_with(network, darker)
+    network = network_with_references()
+    aligned = torch.cat([torch.full((1, 5, 3, 48, 64), 0.5), torch.ones(1, 5, 1, 48, 64)], 2)
+    darker = torch.cat([aligned[:, :, :3] - 0.06, aligned[:, :, 3:]], 2)
+    first, second = drawn_with(network, aligned), drawn_with(network, darker)
     assert (first - second).abs().max() < 0.01 < (first - drawn_with(network, None)).abs().max()
 
 
-def lending_network() -> Generator:
-    """A network that sees other frames, its weights random."""
+def network_with_references() -> Generator:
+    """A network that takes aligned references, its weights random."""
     network = trained_like()
     torch.nn.init.normal_(network.aligned_stem.weight)
     return network
 
 
-def drawn_with(network: Generator, lent: Tensor | None) -> Tensor:
-    """A window (1, 5, 3, 48, 64) of grey frames, to which `lent` is lent."""
+def drawn_with(network: Generator, aligned: Tensor | None) -> Tensor:
+    """A window (1, 5, 3, 48, 64) of grey frames, with aligned references."""
     rng = torch.Generator().manual_seed(5)
     mask = torch.zeros(1, 5, 48, 64)
     mask[..., 20:40, 20:44] = 1
@@ -163,7 +163,7 @@ def drawn_with(network: Generator, lent: Tensor | None) -> Tensor:
             mask,
             torch.zeros(1, 2, 3, 48, 64),
             network.null_audio[None],
-            lent,
+            aligned,
         )
 
 

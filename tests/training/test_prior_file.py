@@ -55,7 +55,7 @@ def test_a_prior_of_another_network_says_what_differs() -> None:
         check_fits(tiny_prior(), GeneratorConfig(), LossConfig(), "mine")
 
 
-def test_a_prior_that_sees_no_other_frames_starts_a_network_that_does() -> None:
+def test_a_prior_without_aligned_references_starts_a_network_with_them() -> None:
     earlier = replace(TINY, aligned=False)
     prior = replace(tiny_prior(earlier), config=earlier)
     check_fits(prior, TINY, LossConfig(), "mine")

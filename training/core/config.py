@@ -11,7 +11,7 @@ from typing import Any
 from training.core.formats import current_names
 from visualdub.box import Box
 from visualdub.errors import BadInput
-from visualdub.render.aligned import CHANNELS as ALIGNED_CHANNELS
+from visualdub.render.aligned_references import CHANNELS as ALIGNED_CHANNELS
 from visualdub.storage import write_text
 
 WIDTHS = {"small": 0.25, "full": 1.0}  # names of DESIGN.md 2.3
@@ -33,7 +33,7 @@ class GeneratorConfig:
     view_box: Box = VIEW  # the part of the crop that the network works on, in crop pixels
     window: int = 5  # T, frames that one pass renders
     references: int = 3  # K, other frames of the same person in the network's input
-    aligned: bool = True  # whether it sees the nearest of them in the place of each frame, too
+    aligned: bool = True  # whether it takes aligned references, too
     texture_size: int = 256  # texels, side of the neural texture
     texture_channels: int = 16  # colour (3), confidence (1), basis layers (3 each)
     # of the UV embedding, a texture that all actors share: it tells which part of a face a pixel shows
@@ -76,7 +76,7 @@ class GeneratorConfig:
 
     @property
     def aligned_channels(self) -> int:
-        """Channels of the aligned pictures, R'G'B' and trust; 0 where the network sees none."""
+        """Channels of the aligned references, R'G'B' and confidence; 0 where the network takes none."""
         return ALIGNED_CHANNELS if self.aligned else 0
 
     @property
@@ -141,7 +141,7 @@ class RunConfig:
     # starting textures of each person, each made of a segment of a few seconds; 0: one, made of all frames
     segments: int = 0
     mirrored: float = 0.0  # share of windows that are mirrored
-    unlent: float = 0.0  # share of windows to which no other frame lends its picture
+    aligned_dropout: float = 0.0  # share of windows without aligned references
     recoloured: float = 0.0  # strength of random changes of light and skin
     # L2-SP: the share of the way back to the starting weights that a step of rate 1 would go
     anchor: float = 0.0
@@ -226,7 +226,7 @@ class PriorConfig(RunConfig):
     texture_frames: int = 40  # most frames of a segment that make its starting texture
     segments: int = 3
     mirrored: float = 0.5
-    unlent: float = 0.1
+    aligned_dropout: float = 0.1
     recoloured: float = 1.0
 
 

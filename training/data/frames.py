@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.core.config import GeneratorConfig
-from training.data.aligned import LendingFrames, no_pictures
+from training.data.aligned_references import ReferencePool, no_references
 from training.data.mel import RATE, frame_mels
 from training.data.uvmap import NO_MESH, pack_uv
 from visualdub.box import Box
@@ -20,7 +20,7 @@ from visualdub.face.crop import stable_crop, warp_crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.landmarks import LIPS_OUTER, landmarks_to_crop
 from visualdub.face.track import Performance, Track
-from visualdub.render.aligned import CHANNELS, AlignedPictures
+from visualdub.render.aligned_references import CHANNELS, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
 from visualdub.stages import Progress
 
@@ -56,9 +56,10 @@ class Frames(Protocol):
     def view(self, rows: Sequence[int]) -> View:
         """The frames `rows`, cut to the view."""
 
-    def aligned(self, rows: Sequence[int], lending: LendingFrames | None) -> NDArray[np.uint8]:
-        """(t, h, w, 4) what other frames lend to the frames `rows`, cut to the view, see
-        `visualdub.render.aligned`; 0 where nobody does. lending: the frames that may.
+    def aligned(self, rows: Sequence[int], pool: ReferencePool | None) -> NDArray[np.uint8]:
+        """(t, h, w, 4) the aligned references of the frames `rows`, cut to the view, see
+        `visualdub.render.aligned_references`; 0 where there are none. pool: of packed clips, where they come
+        from.
         """
 
 
@@ -73,7 +74,7 @@ class FrameSet:
     usable: NDArray[np.bool_]  # (n,)
     mel: NDArray[np.float32] | None  # (n, 80, 16)
     view_box: Box = GeneratorConfig.view_box  # the part of the crop that `view` returns
-    lent: NDArray[np.uint8] | None = None  # (n, S, S, 4) what other frames lend to these; None: nothing
+    aligned_references: NDArray[np.uint8] | None = None  # (n, S, S, 4); None: there are none
 
     def __len__(self) -> int:
         return len(self.usable)
@@ -83,11 +84,13 @@ class FrameSet:
         part = (list(rows), *self.view_box.slices())
         return View(self.crops[part], self.uv[part], self.mask[part])
 
-    def aligned(self, rows: Sequence[int], lending: LendingFrames | None = None) -> NDArray[np.uint8]:
-        """(t, h, w, 4) what was lent to the frames `rows`."""
-        if self.lent is None:
-            return no_pictures(len(rows), self.view_box.height, self.view_box.width, CHANNELS)
-        return self.lent[(list(rows), *self.view_box.slices())]
+    def aligned(self, rows: Sequence[int], pool: ReferencePool | None = None) -> NDArray[np.uint8]:
+        """(t, h, w, 4) the aligned references of the frames `rows`; they were made from an actor's
+        footage.
+        """
+        if self.aligned_references is None:
+            return no_references(len(rows), self.view_box.height, self.view_box.width, CHANNELS)
+        return self.aligned_references[(list(rows), *self.view_box.slices())]
 
 
 def read_frame_set(
@@ -128,25 +131,24 @@ def read_frame_set(
     return FrameSet(crops, uv, mask, mouth, track.usable.copy(), clip_mels(path, track, offset), view_box)
 
 
-def with_lent(
-    frames: FrameSet, track: Track, lending: DetailFrames | None, progress: Progress | None = None
+def with_aligned_references(
+    frames: FrameSet, track: Track, footage: DetailFrames | None, progress: Progress | None = None
 ) -> FrameSet:
-    """The frames with what `lending`, the frames that an actor's package keeps, lends to each of them.
+    """The frames with their aligned references out of `footage`, the frames that an actor's package keeps.
 
-    track: of `frames`. progress: gets the stage "aligning", in frames. Frames of the same clip that lie near
-    to each other lend nothing to each other.
+    track: of `frames`. progress: gets the stage "aligning", in frames.
     """
-    if lending is None:
+    if footage is None:
         return frames
     crop, n = stable_crop(track), len(track)
-    aligned = AlignedPictures(lending, track, Performance.of_track(track), crop)
-    lent = np.zeros((n, crop.size, crop.size, CHANNELS), np.uint8)
+    aligned = AlignedReferences(footage, track, Performance.of_track(track), crop)
+    references = np.zeros((n, crop.size, crop.size, CHANNELS), np.uint8)
     for i in range(n):
         if track.usable[i]:
-            lent[i] = aligned.of_frame(i)
+            references[i] = aligned.of_frame(i)
         if progress is not None:
             progress.report("aligning", i + 1, n)
-    return replace(frames, lent=lent)
+    return replace(frames, aligned_references=references)
 
 
 def lips_box(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from training.data.aligned import LendingFrames, no_pictures
+from training.data.aligned_references import ReferencePool, no_references
 from training.data.frames import View
 from training.data.uvmap import pack_uv
 from visualdub.box import Box
@@ -31,7 +31,7 @@ from visualdub.face.crop import Crop
 from visualdub.face.geometry import frame_geometry
 from visualdub.face.models import DEFAULT_FACE_MODEL
 from visualdub.face.track import Performance, Track
-from visualdub.render.aligned import CHANNELS
+from visualdub.render.aligned_references import CHANNELS
 from visualdub.storage import atomic_path
 
 SCHEMA = 1
@@ -261,12 +261,12 @@ class PackedClip:
             frames.crops[i], frames.uv[i], frames.mask[i] = made
         return made
 
-    def aligned(self, rows: Sequence[int], lending: LendingFrames | None) -> NDArray[np.uint8]:
-        """(t, h, w, 4) what `lending` lends to the frames `rows`."""
-        if lending is None:
-            return no_pictures(len(rows), self.view_box.height, self.view_box.width, CHANNELS)
-        pictures, part = lending.pictures_for(self), self.view_box.slices()
-        return np.stack([pictures.of_frame(int(i))[part] for i in rows])
+    def aligned(self, rows: Sequence[int], pool: ReferencePool | None) -> NDArray[np.uint8]:
+        """(t, h, w, 4) the aligned references of the frames `rows`, out of `pool`."""
+        if pool is None:
+            return no_references(len(rows), self.view_box.height, self.view_box.width, CHANNELS)
+        references, part = pool.aligned_to(self), self.view_box.slices()
+        return np.stack([references.of_frame(int(i))[part] for i in rows])
 
     def picture(self, i: int) -> NDArray[np.uint8]:
         """Crop `i`, (S, S, 3) R'G'B'. Raises `BadInput` where it is damaged."""

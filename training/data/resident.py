@@ -18,16 +18,23 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from training.core.config import RunConfig
-from training.data.aligned import LendingFrames
+from training.data.aligned_references import ReferencePool
 from training.data.augment import mirrored_uv, recolour
 from training.data.frames import Frames, View
 from training.data.segments import Start
 from training.data.uvmap import NO_MESH, UV_SCALE
-from training.data.windows import Batch, Window, WindowSampler, box_mask, lending_among, recoloured_aligned
+from training.data.windows import (
+    Batch,
+    Window,
+    WindowSampler,
+    box_mask,
+    recoloured_aligned,
+    reference_pool_of,
+)
 from training.data.workers import Workers
 from visualdub.stages import Progress
 
-BYTES_PER_PIXEL = 8  # 3 of colour, 4 of the UV map and one of the mask; 4 more for what each segment lends
+BYTES_PER_PIXEL = 8  # 3 of colour, 4 of the UV map and one of the mask; 4 more for each segment's references
 ROOM = 0.5  # share of the device's free memory that frames may take
 
 
@@ -37,8 +44,8 @@ def fits_on_device(people: Sequence[Sequence[Frames]], config: RunConfig, device
         return False
     height, width = config.generator.view_size
     frames = sum(len(clip) for clips in people for clip in clips)
-    lent = config.generator.aligned_channels * max(1, config.segments)
-    return frames * height * width * (BYTES_PER_PIXEL + lent) < ROOM * torch.cuda.mem_get_info(device)[0]
+    aligned = config.generator.aligned_channels * max(1, config.segments)
+    return frames * height * width * (BYTES_PER_PIXEL + aligned) < ROOM * torch.cuda.mem_get_info(device)[0]
 
 
 class ResidentSampler(WindowSampler):
@@ -56,8 +63,8 @@ class ResidentSampler(WindowSampler):
         self.device = device
         self._crops = self._uv = self._mask = torch.empty(0)
         self._aligned = torch.empty(0)
-        # of each person's segments: where what they lend to the frames of each clip begins
-        self._lent_first: list[list[list[int]]] = []
+        # of each person's segments: where the references of each clip's frames begin
+        self._aligned_first: list[list[list[int]]] = []
         self._first: list[list[int]] = []  # of each person's clips: where its frames begin
 
     def load(self, progress: Progress, pool: Workers | None = None) -> None:
@@ -79,22 +86,22 @@ class ResidentSampler(WindowSampler):
         self._uv = torch.cat([torch.from_numpy(v.uv.view(np.int16)) for v in parts]).to(self.device)
         self._mask = torch.cat([torch.from_numpy(v.mask) for v in parts]).to(self.device)
         if self.config.generator.aligned:
-            self._load_lent(progress, pool)
+            self._load_aligned(progress, pool)
 
-    def _load_lent(self, progress: Progress, pool: Workers | None) -> None:
+    def _load_aligned(self, progress: Progress, pool: Workers | None) -> None:
         """Carry the frames of every segment to all frames of their person."""
         work = [
-            LendingSegment((p, k), clips, segment.reference_pool)
+            SegmentReferences((p, k), clips, segment.reference_pool)
             for p, clips in enumerate(self.people)
             for k, segment in enumerate(self.segments[p])
         ]
-        made = pool.run(lent_by, work, progress) if pool else ((w, lent_by(w)) for w in work)
+        made = pool.run(aligned_by, work, progress) if pool else ((w, aligned_by(w)) for w in work)
         parts: dict[tuple[int, int], list[Tensor]] = {}
         for done, (segment, views) in enumerate(made, 1):
             parts[segment.place] = [torch.from_numpy(view).to(self.device) for view in views]
-            progress.report("lending", done, len(work))
+            progress.report("aligning", done, len(work))
         ends = itertools.accumulate((len(x) for w in work for x in parts[w.place]), initial=0)
-        self._lent_first = [
+        self._aligned_first = [
             [[next(ends) for _ in clips] for _ in self.segments[p]] for p, clips in enumerate(self.people)
         ]
         self._aligned = torch.cat([x for w in work for x in parts[w.place]])
@@ -129,19 +136,19 @@ class ResidentSampler(WindowSampler):
             torch.tensor([w.segment for w in windows]),
             torch.tensor([w.mirror for w in windows], device=device),
             torch.from_numpy(np.stack([_colouring(w) for w in windows])).to(device),
-            self._lent(windows),
+            self._aligned_batch(windows),
         )
         return _augmented(batch)
 
-    def _lent(self, windows: Sequence[Window]) -> Tensor:
-        """(N, T, A, h, w) what other frames lend to the windows."""
+    def _aligned_batch(self, windows: Sequence[Window]) -> Tensor:
+        """(N, T, A, h, w) the aligned references of the windows."""
         config = self.config.generator
         if not config.aligned:
             return torch.zeros(len(windows), config.window, 0, *config.view_size, device=self.device)
-        rows = [[self._lent_first[w.person][w.segment][w.clip] + f for f in w.rows] for w in windows]
-        lent = torch.tensor([w.lent for w in windows], device=self.device)
+        rows = [[self._aligned_first[w.person][w.segment][w.clip] + f for f in w.rows] for w in windows]
+        kept = torch.tensor([w.sees_aligned for w in windows], device=self.device)
         pictures = self._aligned[torch.tensor(rows, device=self.device)].movedim(-1, -3).float() / 255
-        return pictures * lent[:, None, None, None, None]
+        return pictures * kept[:, None, None, None, None]
 
     def _mel(self, clip: Frames, window: Window) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         """The spectrogram of the window's middle frame; zeros where it is silent."""
@@ -230,26 +237,26 @@ def _decoded(clips: Sequence[Frames], progress: Progress, pool: Workers | None) 
 
 
 @dataclass(frozen=True)
-class LendingSegment:
-    """A person's segment, whose frames lend their pictures to all frames of the person."""
+class SegmentReferences:
+    """A person's segment, whose frames are references for all frames of the person."""
 
     place: tuple[int, int]  # numbers of person and segment
     clips: Sequence[Frames]
     pool: Sequence[Start]
 
 
-def lent_by(segment: LendingSegment) -> list[NDArray[np.uint8]]:
-    """(n, h, w, 4) for each clip: what the segment lends to its frames; 0 where they show no face."""
-    lending = lending_among(segment.clips, segment.pool)
-    return [_lent_to(clip, lending) for clip in segment.clips]
+def aligned_by(segment: SegmentReferences) -> list[NDArray[np.uint8]]:
+    """(n, h, w, 4) for each clip: its aligned references out of the segment; 0 where it shows no face."""
+    pool = reference_pool_of(segment.clips, segment.pool)
+    return [_aligned_clip(clip, pool) for clip in segment.clips]
 
 
-def _lent_to(clip: Frames, lending: LendingFrames | None) -> NDArray[np.uint8]:
+def _aligned_clip(clip: Frames, pool: ReferencePool | None) -> NDArray[np.uint8]:
     usable = np.flatnonzero(clip.usable)
-    view = clip.aligned(usable.tolist(), lending)
-    lent = np.zeros((len(clip), *view.shape[1:]), np.uint8)
-    lent[usable] = view
-    return lent
+    view = clip.aligned(usable.tolist(), pool)
+    references = np.zeros((len(clip), *view.shape[1:]), np.uint8)
+    references[usable] = view
+    return references
 
 
 def whole_view(clip: Frames) -> View:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from training.core.config import GeneratorConfig, RunConfig
-from training.data.aligned import Lender, LendingFrames
+from training.data.aligned_references import ReferenceClip, ReferencePool
 from training.data.augment import mirrored_uv, random_colouring, recolour
 from training.data.frames import Frames
 from training.data.segments import Segment, Start, choose_segments
@@ -40,7 +40,7 @@ class Window:
     silent: bool  # rendered with the null audio code
     segment: int = 0  # the one of the person's segments that makes the texture
     mirror: bool = False
-    lent: bool = True  # whether other frames lend it their pictures
+    sees_aligned: bool = True  # whether it has aligned references
     colouring: NDArray[np.float32] | None = None  # (3, 4) see `training.data.augment`; None: as filmed
 
 
@@ -61,7 +61,7 @@ class Batch:
     segment: Tensor  # (N,) int64
     mirrored: Tensor  # (N,) bool
     colouring: Tensor  # (N, 3, 4) see `training.data.augment`
-    # (N, T, A, h, w) what other frames lend to these, 0..1; A is 0 for a network that sees none
+    # (N, T, A, h, w) aligned references, 0..1; A is 0 for a network that takes none
     aligned: Tensor
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ def recoloured(batch: Batch, colouring: Tensor) -> Batch:
 
 
 def recoloured_aligned(aligned: Tensor, colouring: Tensor) -> Tensor:
-    """Aligned pictures (..., A, h, w) in other colours; their trust stays."""
+    """Aligned references (..., A, h, w) in other colours; their confidence stays."""
     if not aligned.shape[-3]:
         return aligned
     return torch.cat([recolour(aligned[..., :3, :, :], colouring), aligned[..., 3:, :, :]], -3)
@@ -156,7 +156,7 @@ class WindowSampler:
                     f"the clips have no {self.window} consecutive frames with a usable face; "
                     f"expected at least {self.window}, better 25"
                 )
-        self._lending: dict[tuple[int, int], LendingFrames | None] = {}
+        self._pools: dict[tuple[int, int], ReferencePool | None] = {}
         self.segments = [self._segments(p) for p in range(len(self.people))]
         share = np.sqrt([len(f) for f in self.frames])  # between all people alike and all frames alike
         share *= 1.0 if weights is None else np.asarray(weights)
@@ -221,8 +221,10 @@ class WindowSampler:
         shift = (rng.standard_normal((t, 2)) * config.uv_jitter).astype(np.float32)
         silent = bool(self.people[person][clip].mel is None or rng.random() < config.null_share)
         perceptual = int(rng.integers(t)) if rng.random() < config.losses.perceptual_share else -1
-        lent = bool(rng.random() >= config.unlent)
-        return Window(person, clip, rows, references, shift, perceptual, silent, segment, lent=lent)
+        sees_aligned = bool(rng.random() >= config.aligned_dropout)
+        return Window(
+            person, clip, rows, references, shift, perceptual, silent, segment, sees_aligned=sees_aligned
+        )
 
     def draw(self, numbers: Sequence[int]) -> Batch:
         """A batch of the windows `numbers`."""
@@ -233,27 +235,27 @@ class WindowSampler:
         clips = self.people[window.person]
         references = [(clips[c], f) for c, f in window.references]
         batch = make_batch(
-            clips[window.clip], window, references, self.config.generator, self._lending_to(window)
+            clips[window.clip], window, references, self.config.generator, self._pool_of(window)
         )
         if window.mirror:
             batch = mirrored(batch)
         return batch if window.colouring is None else recoloured(batch, torch.from_numpy(window.colouring))
 
-    def _lending_to(self, window: Window) -> LendingFrames | None:
-        """The frames that lend their pictures to a window; None where it gets none."""
-        if not self.config.generator.aligned or not window.lent:
+    def _pool_of(self, window: Window) -> ReferencePool | None:
+        """Where a window's aligned references come from; None where it gets none."""
+        if not self.config.generator.aligned or not window.sees_aligned:
             return None
         key = window.person, window.segment
-        if key not in self._lending:
+        if key not in self._pools:
             pool = self.segments[window.person][window.segment].reference_pool
-            self._lending[key] = lending_among(self.people[window.person], pool)
-        return self._lending[key]
+            self._pools[key] = reference_pool_of(self.people[window.person], pool)
+        return self._pools[key]
 
 
-def lending_among(clips: Sequence[Frames], pool: Sequence[Start]) -> LendingFrames | None:
-    """The frames of `pool` as they lend their pictures; None for clips that hold what was lent to them."""
-    lenders = [clip for clip in clips if isinstance(clip, Lender)]
-    return LendingFrames(lenders, pool) if len(lenders) == len(clips) else None
+def reference_pool_of(clips: Sequence[Frames], pool: Sequence[Start]) -> ReferencePool | None:
+    """The frames of `pool` as references; None for clips that hold their aligned references."""
+    with_pictures = [clip for clip in clips if isinstance(clip, ReferenceClip)]
+    return ReferencePool(with_pictures, pool) if len(with_pictures) == len(clips) else None
 
 
 def _starts(clips: Sequence[Frames], window: int, excluded: set[Start]) -> list[Start]:
@@ -294,10 +296,10 @@ def make_batch(
     window: Window,
     references: Sequence[tuple[Frames, int]],
     config: GeneratorConfig,
-    lending: LendingFrames | None = None,
+    pool: ReferencePool | None = None,
 ) -> Batch:
-    """One window as a batch of one; references: K clips with a frame each. lending: the frames of packed
-    clips that lend their pictures to it.
+    """One window as a batch of one; references: K clips with a frame each. pool: of packed clips, where
+    aligned references come from.
     """
     left, top, _, _ = config.view_box
     view, middle = clip.view(window.rows), window.rows[len(window.rows) // 2]
@@ -325,15 +327,15 @@ def make_batch(
         torch.tensor([window.segment]),
         torch.tensor([False]),
         torch.eye(3, 4)[None],
-        _aligned(clip, window, config, lending)[None],
+        _aligned(clip, window, config, pool)[None],
     )
 
 
-def _aligned(clip: Frames, window: Window, config: GeneratorConfig, lending: LendingFrames | None) -> Tensor:
-    """(T, A, h, w) what other frames lend to the window."""
-    if not config.aligned or not window.lent:
+def _aligned(clip: Frames, window: Window, config: GeneratorConfig, pool: ReferencePool | None) -> Tensor:
+    """(T, A, h, w) the aligned references of the window."""
+    if not config.aligned or not window.sees_aligned:
         return torch.zeros(len(window.rows), config.aligned_channels, *config.view_size)
-    return picture_tensor(clip.aligned(window.rows, lending))
+    return picture_tensor(clip.aligned(window.rows, pool))
 
 
 def still_windows(
@@ -348,7 +350,7 @@ def still_windows(
     reference_pool: frames that may serve as references; None: all.
     """
     pool = reference_pool or all_usable(clips)
-    lending = lending_among(clips, pool) if config.aligned else None
+    references = reference_pool_of(clips, pool) if config.aligned else None
     picks = [(clips[c], f) for c, f in pick_references(clips, config.references, reference_pool)]
     t, unshifted = config.window, np.zeros((config.window, 2), np.float32)
     return joined(
@@ -358,7 +360,7 @@ def still_windows(
                 Window(0, c, list(range(i, i + t)), [], unshifted, t // 2, True),
                 picks,
                 config,
-                lending,
+                references,
             )
             for c, i in starts
         ]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from training.adapt import rehearsal_people
 from training.core.config import AdaptConfig
 from training.core.trainer import Trainer, ValidationBatch, adaptation_trainer
-from training.data.frames import FrameSet, read_frame_set, with_lent
+from training.data.frames import FrameSet, read_frame_set, with_aligned_references
 from training.data.windows import still_windows
 from training.prior_file import Prior
 from visualdub.actor.footage import DetailClip, detail_of
@@ -56,10 +56,10 @@ class Subject:
         """The clip's `frames`, ready to train on or to measure."""
         track = self.track(frames)
         read = read_frame_set(self.clip, track, config.generator.view_box)
-        return with_lent(read, track, self._lending) if config.generator.aligned else read
+        return with_aligned_references(read, track, self._footage) if config.generator.aligned else read
 
     @cached_property
-    def _lending(self) -> DetailFrames | None:
+    def _footage(self) -> DetailFrames | None:
         """The frames that the person is known from, as a package keeps them."""
         return detail_of([DetailClip(self.clip, self.track(FrameRange(0, self.learned)))])
 

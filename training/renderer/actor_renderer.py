@@ -36,7 +36,8 @@ class ActorRenderer(nn.Module):
         """Render windows of whole crops.
 
         frame (N, T, 3, H, W) 0..1, uv (N, T, H, W, 2), mask (N, T, H, W) 0/1, aligned (N, T, 4, H, W) 0..1,
-        where the network sees other frames -> rgb (N, T, 3, H, W) in 0..1.
+        where
+        the network takes aligned references -> rgb (N, T, 3, H, W) in 0..1.
         Outside the view, which no mask reaches in any pose, the frame is returned unchanged.
         """
         config, n = self.network.config, frame.shape[0]

@@ -25,7 +25,7 @@ from training.renderer.layers import (
 SHARED = (
     4  # halvings of the crop down to which every frame passes alone, through weights shared by all frames
 )
-ALIGNED_SHARE = 0.5  # of the pictures of other frames in the picture, before the network has learned more
+ALIGNED_SHARE = 0.5  # of the aligned references in the picture, before the network has learned better
 PLAIN = 3  # finest resolutions, decoded without modulation
 SOFT = 2  # halvings of the crop at which light and the weights of the basis layers are computed
 
@@ -185,9 +185,9 @@ class Generator(nn.Module):
         frames: (N, T, 3, h, w) R'G'B' 0..1, of which nothing under the mask is used. sampled: (N, T, C + E,
         h, w) texture and UV embedding where the mesh is, 0 elsewhere. discontinuities: (N, T, h, w), see
         `uv_discontinuities`. mask: (N, T, h, w), 1 where the network renders. references: (N, K, 3, h, w)
-        0..1. audio: (N, style) code. aligned: (N, T, A, h, w) pictures of other frames in the place of these,
-        R'G'B' and trust in 0..1; None: nobody lends any. Returns (N, T, 3, h, w), about 0..1; outside the
-        mask these are the frames. Raises `ValueError` where `sampled` does not fit the configuration.
+        0..1. audio: (N, style) code. aligned: (N, T, A, h, w) aligned references, R'G'B' and
+        confidence in 0..1; None: there are none. Returns (N, T, 3, h, w), about 0..1; outside the mask these
+        are the frames. Raises `ValueError` where `sampled` does not fit the configuration.
         """
         n, t, c, h, w = sampled.shape
         config = self.config
@@ -208,10 +208,10 @@ class Generator(nn.Module):
         initial = smooth_discontinuities(initial, discontinuities.reshape(n * t, 1, h, w) * mask)
         basis = basis * mask
         inputs = torch.cat([initial - 0.5, confidence * mask, basis, embedding * mask, mask], 1)
-        stem, lent = self.stem(inputs), None
+        stem, layer = self.stem(inputs), None
         if config.aligned and aligned is not None:
-            lent = self._lent(frames, initial, aligned.reshape(n * t, -1, h, w), mask)
-            stem = stem + self.aligned_stem(lent)
+            layer = self._aligned_layer(frames, initial, aligned.reshape(n * t, -1, h, w), mask)
+            stem = stem + self.aligned_stem(layer)
         fine = self.frame_encoder(activate(stem))
         deepest = fine[-1]
         style, x, rgb = self._stacked(deepest, references, audio)
@@ -223,20 +223,20 @@ class Generator(nn.Module):
             rgb = blur_up(rgb) + added
             if level == SOFT:
                 rendered = initial + self._weighted(basis, self.basis_weights(x, frame_style))
-                if lent is not None:
+                if layer is not None:
                     share = self.aligned_share + self.aligned_weights(x, frame_style)
-                    rendered = rendered + lent[:, :3] * enlarge(share, 1 << SOFT)
+                    rendered = rendered + layer[:, :3] * enlarge(share, 1 << SOFT)
         return (rendered + rgb * mask).reshape(n, t, 3, h, w)
 
-    def _lent(self, frames: Tensor, initial: Tensor, aligned: Tensor, mask: Tensor) -> Tensor:
-        """(N, 4, h, w) by how much the pictures of other frames, in the light of these, differ from
-        `initial`, times their trust, and the trust; 0 outside the mask.
+    def _aligned_layer(self, frames: Tensor, initial: Tensor, aligned: Tensor, mask: Tensor) -> Tensor:
+        """(N, 4, h, w) by how much the aligned references, in the light of these frames, differ from
+        `initial`, times their confidence, and the confidence; 0 outside the mask.
         """
-        picture, trust = aligned[:, :3], aligned[:, 3:4]
-        outside = (1 - mask) * (trust > 0).to(mask.dtype)
+        picture, confidence = aligned[:, :3], aligned[:, 3:4]
+        outside = (1 - mask) * (confidence > 0).to(mask.dtype)
         with torch.no_grad():
             light = carried_light(frames, picture, outside)
-        return torch.cat([(picture + light - initial) * trust, trust], 1) * mask
+        return torch.cat([(picture + light - initial) * confidence, confidence], 1) * mask
 
     def _stacked(self, deepest: Tensor, references: Tensor, audio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The part of the network that sees the whole window at once.

@@ -147,8 +147,8 @@ class DetailFrames:
 
 
 def margin_among(count: int) -> int:
-    """How far frames of the same clip must be away from the one that is drawn, where there are `count` to
-    lend: a second of footage has none that is `MARGIN` away.
+    """How far frames of the same clip must be away from the one that is drawn, of `count`: a
+    second of footage has none that is `MARGIN` away.
     """
     return min(MARGIN, count // 3)
 

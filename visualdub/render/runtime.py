@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.errors import ActorError, BadInput, InternalError
-from visualdub.render.aligned import CHANNELS
+from visualdub.render.aligned_references import CHANNELS
 from visualdub.render.providers import (
     EXACT_HERE,
     Execution,
@@ -21,7 +21,7 @@ from visualdub.render.providers import (
 from visualdub.render.sessions import NotStarted, Session, open_session
 
 INPUTS = {"frame": 5, "uv": 5, "mask": 4}  # name -> number of axes
-ALIGNED = "aligned"  # of a network that sees other frames of the actor, too; 5 axes
+ALIGNED = "aligned"  # of a network that takes aligned references; 5 axes
 OUTPUT = "rgb"
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ class Renderer:
         return window, size
 
     @property
-    def sees_aligned(self) -> bool:
-        """Whether the network sees other frames of the actor, see `visualdub.render.aligned`."""
+    def takes_aligned(self) -> bool:
+        """Whether the network takes aligned references, see `visualdub.render.aligned_references`."""
         return ALIGNED in self._session.inputs
 
     @property
@@ -101,7 +101,7 @@ class Renderer:
 
         frames: (T, S, S, 3) full-range R'G'B' crops, code values 0..255, uint8 or float32. uv: (T, S, S, 2)
         texture coordinates 0..1, u right, v down, -1 off the mesh. mask: (T, S, S) 0/1, the region to draw.
-        aligned: (T, S, S, 4) what other frames lend to these, codes 0..255; None: nothing.
+        aligned: (T, S, S, 4) aligned references, codes 0..255; None: none.
         Returns (T, S, S, 3) float32 R'G'B' in 0..1. Raises `InternalError` on other shapes.
         """
         t, s = self.window, self.size
@@ -117,7 +117,7 @@ class Renderer:
             "uv": np.ascontiguousarray(uv, dtype=np.float32)[None],
             "mask": np.ascontiguousarray(mask, dtype=np.float32)[None],
         }
-        if self.sees_aligned:
+        if self.takes_aligned:
             feed[ALIGNED] = _channels_first(aligned)
         rgb = self._session.run(feed, OUTPUT)[0]
         return np.ascontiguousarray(rgb.transpose(0, 2, 3, 1), dtype=np.float32).clip(0.0, 1.0)

@@ -29,7 +29,7 @@ from visualdub.media.source import FrameSource, open_source
 from visualdub.media.transfer import TransferFunction
 from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
-from visualdub.render.aligned import AlignedPictures
+from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
 from visualdub.render.detail import Detail
 from visualdub.render.detail_frames import DetailFrames
@@ -92,7 +92,7 @@ class FrameInputs:
     under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
     detail: Detail | None = None  # the fine band of the drawn mouth; None: the network's own
     has_detail: bool = False  # whether the frame's detail was looked for
-    aligned: NDArray[np.uint8] | None = None  # (256, 256, 4) what the network sees of other frames
+    aligned: NDArray[np.uint8] | None = None  # (256, 256, 4) aligned references
     carried: Carried | None = None  # the picture of a draft; None: the network's
 
     @property
@@ -231,12 +231,12 @@ class ShotRenderer:
         return ShotDetail(frames, self.track, self.performance, self.crop, margin)
 
     @cached_property
-    def _aligned(self) -> AlignedPictures | None:
-        """Finds what the network sees of other frames; None for a network that sees none."""
+    def _aligned(self) -> AlignedReferences | None:
+        """Finds aligned references; None for a network that takes none."""
         frames = self.actor.detail_frames
-        if self._network is None or not self._network.sees_aligned or frames is None:
+        if self._network is None or not self._network.takes_aligned or frames is None:
             return None
-        return AlignedPictures(frames, self.track, self.performance, self.crop)
+        return AlignedReferences(frames, self.track, self.performance, self.crop)
 
     @property
     def _detail_frames(self) -> DetailFrames | None:

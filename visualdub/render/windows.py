@@ -15,7 +15,7 @@ from visualdub.stages import mapped
 from visualdub.timing import FrameRange
 
 Codes = NDArray[Any]  # R'G'B', full range, 0..255: uint8, or float32, which may go further
-# crops, texture coordinates, masks and aligned pictures of a window, as `Renderer.render` takes them
+# crops, texture coordinates, masks and aligned references of a window, as `Renderer.render` takes them
 RenderWindow = Callable[
     [Codes, NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8] | None], NDArray[np.float32]
 ]
@@ -30,7 +30,7 @@ class RenderInput:
     uv: NDArray[np.float32] | None  # (S, S, 2) texture coordinates, -1 off the mesh
     mask: NDArray[np.float32] | None  # (S, S) 0/1
     drawn: bool = True  # False: only neighbours in its window need it, its own picture is not needed
-    aligned: NDArray[np.uint8] | None = None  # (S, S, 4) see `render.aligned`; None: nothing is lent
+    aligned: NDArray[np.uint8] | None = None  # (S, S, 4) see `render.aligned_references`; None: none
 
 
 class WindowInput(Protocol):
@@ -116,16 +116,16 @@ def _render_window(render: RenderWindow, inputs: list[Input], window: int) -> ND
         crops.append(x.crop)
         uvs.append(x.uv)
         masks.append(x.mask)
-    return render(np.stack(crops), np.stack(uvs), np.stack(masks), _lent(filled))
+    return render(np.stack(crops), np.stack(uvs), np.stack(masks), _aligned(filled))
 
 
-def _lent(inputs: Sequence[WindowInput]) -> NDArray[np.uint8] | None:
-    """(T, S, S, 4) what other frames lend to a window; None where they lend nothing to any of its frames."""
-    lent = [x.aligned for x in inputs]
-    given = next((x for x in lent if x is not None), None)
+def _aligned(inputs: Sequence[WindowInput]) -> NDArray[np.uint8] | None:
+    """(T, S, S, 4) the aligned references of a window; None where no frame has any."""
+    aligned = [x.aligned for x in inputs]
+    given = next((x for x in aligned if x is not None), None)
     if given is None:
         return None
-    return np.stack([np.zeros_like(given) if x is None else x for x in lent])
+    return np.stack([np.zeros_like(given) if x is None else x for x in aligned])
 
 
 # ------------------------------------------------------------------------------------------------------------

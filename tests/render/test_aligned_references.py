@@ -1,4 +1,4 @@
-"""Other frames of the actor in the place of the frame that is drawn: which, and how far they are trusted."""
+"""Aligned references: which frames, how they look, and how confident they are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from visualdub.face.crop import VIEW, crop_of, stable_crop
 from visualdub.face.geometry import mask_of
 from visualdub.face.track import Performance
 from visualdub.media.source import open_source
-from visualdub.render.aligned import AlignedPictures
+from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.detail_frames import DetailFrames, margin_among
 
 FRAME = 20  # of the 40 of the clip
@@ -38,7 +38,7 @@ def footage(tracked: TrackedShot) -> DetailFrames:
 
 def aligned(shot: TrackedShot, frames: DetailFrames, i: int = FRAME) -> NDArray[np.uint8]:
     track = shot.track
-    return AlignedPictures(frames, track, Performance.of_track(track), stable_crop(track)).of_frame(i)
+    return AlignedReferences(frames, track, Performance.of_track(track), stable_crop(track)).of_frame(i)
 
 
 def painted(frames: DetailFrames, which: NDArray[np.bool_]) -> DetailFrames:
@@ -69,7 +69,7 @@ def test_the_nearest_frames_look_like_the_frame(tracked: TrackedShot, footage: D
     assert not picture[outside].any()
 
 
-def test_a_frame_and_its_neighbours_lend_nothing_to_it(tracked: TrackedShot, footage: DetailFrames) -> None:
+def test_a_frame_is_never_its_own_reference(tracked: TrackedShot, footage: DetailFrames) -> None:
     """Of 40 frames those less than 13 away: a red picture in their place is not seen, one of others is."""
     before, away = aligned(tracked, footage), np.abs(footage.number - FRAME)
     assert margin_among(len(footage)) == 13
@@ -83,14 +83,14 @@ def test_frames_of_another_clip_may_be_near(tracked: TrackedShot, footage: Detai
     assert not np.array_equal(aligned(tracked, painted(other, near)), aligned(tracked, other))
 
 
-def test_far_frames_are_trusted_less(tracked: TrackedShot, footage: DetailFrames) -> None:
+def test_far_frames_have_less_confidence(tracked: TrackedShot, footage: DetailFrames) -> None:
     turned, _ = cv2.Rodrigues(np.array([0.0, 0.4, 0.0]))
     far = replace(footage, rotation=footage.rotation @ turned)
-    near, trusted = aligned(tracked, footage)[..., 3], aligned(tracked, far)[..., 3]
-    assert trusted.max() < near.max() - 20 and trusted.max() > 0
+    near, distant = aligned(tracked, footage)[..., 3], aligned(tracked, far)[..., 3]
+    assert distant.max() < near.max() - 20 and distant.max() > 0
 
 
-def test_where_no_frame_may_lend_nothing_is_trusted(tracked: TrackedShot, footage: DetailFrames) -> None:
+def test_without_a_reference_the_confidence_is_zero(tracked: TrackedShot, footage: DetailFrames) -> None:
     same = replace(footage, number=np.full(len(footage), FRAME))
     assert not aligned(tracked, same).any()
 

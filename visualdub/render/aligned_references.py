@@ -1,5 +1,5 @@
-"""Pictures of the actor's footage brought into the place of every frame: what the network sees beside
-texture and plate.
+"""Aligned references: the nearest frames of the actor's footage, warped through the mesh into the place of
+the frame that is drawn. The network takes them beside texture and plate.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from visualdub.render.detail_frames import (
     with_mouth,
 )
 
-CHANNELS = 4  # R'G'B' and trust
-HALF_TRUSTED = 4.0  # `DetailFrames.distances` of frames that are trusted half as much as those that fit
+CHANNELS = 4  # R'G'B' and confidence
+HALF_CONFIDENCE = 4.0  # `DetailFrames.distances` at which the confidence is half that of frames that fit
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
 
 
-class AlignedPictures:
+class AlignedReferences:
     """Finds, carries and mixes the nearest frames for any frame of a shot, at the crop's resolution.
 
     What it gives for a frame depends on the shot's track and performance and the frame's number alone. It
@@ -49,9 +49,9 @@ class AlignedPictures:
 
     def of_frame(self, i: int) -> NDArray[np.uint8]:
         """(S, S, 4) R'G'B' codes 0..255 of frame `i` of the shot out of the nearest frames, in their light,
-        and how much they are to be trusted: 0 where none of them sees a point, the less the farther they are.
+        and their confidence, 0..255: 0 where none of them sees a point, the lower the farther they are.
 
-        Frames of the same clip that lie too near to this one lend nothing, see `margin_among`.
+        Frames of the same clip that lie too near to this one are left out, see `margin_among`.
         """
         size = self._crop.size
         picture = np.zeros((size, size, CHANNELS), np.uint8)
@@ -61,7 +61,7 @@ class AlignedPictures:
         if not weights.any():
             return picture
         total, seen = self._carried(i, weights)
-        near = np.float32(1 / (1 + float(distances @ weights) / HALF_TRUSTED))
+        near = np.float32(1 / (1 + float(distances @ weights) / HALF_CONFIDENCE))
         known = seen > LEAST_SEEN
         part = picture[VIEW[0] : VIEW[1], VIEW[2] : VIEW[3]]
         rgb = total / np.maximum(seen, LEAST_SEEN)[..., None]

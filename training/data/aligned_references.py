@@ -1,6 +1,4 @@
-"""Pictures of the nearest other frames of a person, brought into the place of the frame that is trained on,
-see `visualdub.render.aligned`.
-"""
+"""Aligned references for training: `visualdub.render.aligned_references` of frames in memory or in shards."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ from training.data.segments import Start
 from visualdub.face.crop import VIEW, Crop
 from visualdub.face.geometry import filmed_mesh
 from visualdub.face.track import Performance, Track
-from visualdub.render.aligned import AlignedPictures
+from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
 
 
 @runtime_checkable
-class Lender(Protocol):
-    """A clip whose frames can lend their pictures."""
+class ReferenceClip(Protocol):
+    """A clip whose frames can be references."""
 
     @property
     def track(self) -> Track: ...
@@ -30,31 +28,31 @@ class Lender(Protocol):
     def picture(self, i: int) -> NDArray[np.uint8]: ...
 
 
-MOST_LENDING = 150  # frames of a pool that lend their pictures, as many as an actor's package keeps
+MOST_REFERENCES = 150  # frames of a pool that are used, as many as an actor's package keeps
 
 
-class LendingFrames:
-    """The frames from which a person is known, as those of an actor's package: they lend their pictures to
-    every frame that is far enough away from them.
+class ReferencePool:
+    """The frames from which a person is known, as those of an actor's package: the references of all others
+    that are far enough away from them.
     """
 
-    def __init__(self, clips: Sequence[Lender], pool: Sequence[Start]) -> None:
-        """pool: (clip, frame) of the frames; at most `MOST_LENDING` of them are used, spread evenly."""
-        chosen = pool[:: -(-len(pool) // MOST_LENDING)]
+    def __init__(self, clips: Sequence[ReferenceClip], pool: Sequence[Start]) -> None:
+        """pool: (clip, frame) of the frames; at most `MOST_REFERENCES` of them are used, spread evenly."""
+        chosen = pool[:: -(-len(pool) // MOST_REFERENCES)]
         self._frames = _detail_frames([(clips[c], f) for c, f in chosen])
-        self._aligned: dict[int, AlignedPictures] = {}
+        self._aligned: dict[int, AlignedReferences] = {}
 
-    def pictures_for(self, clip: Lender) -> AlignedPictures:
+    def aligned_to(self, clip: ReferenceClip) -> AlignedReferences:
         """The pool's pictures in the place of the frames of `clip`."""
         found = self._aligned.get(id(clip))
         if found is None:
             performance = Performance.of_track(clip.track)
-            found = AlignedPictures(self._frames, clip.track, performance, clip.crop)
+            found = AlignedReferences(self._frames, clip.track, performance, clip.crop)
             self._aligned[id(clip)] = found
         return found
 
 
-def _detail_frames(places: Sequence[tuple[Lender, int]]) -> DetailFrames:
+def _detail_frames(places: Sequence[tuple[ReferenceClip, int]]) -> DetailFrames:
     """Frames of packed crops, as a package holds them: here the pictures are the crops' own."""
     top, bottom, left, right = VIEW
     speech = places[0][0].track.model.n_speech
@@ -79,6 +77,6 @@ def _detail_frames(places: Sequence[tuple[Lender, int]]) -> DetailFrames:
     )
 
 
-def no_pictures(count: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    """(count, height, width, channels) of frames that nobody lends to."""
+def no_references(count: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    """(count, height, width, channels) for frames without aligned references."""
     return np.zeros((count, height, width, channels), np.uint8)
