@@ -7,12 +7,12 @@
 # python -m training.data.thin people -o DATASET, which makes a copy of under 60 MB.
 #
 # OUT gets first.safetensors (all people at once), prior.safetensors (after the last stage, which trains
-# adaptation itself), margin-*.json (what each is worth on validation people, and a start from nothing) and
-the # logs; every file has less than 16 MB. PRIOR, META and MARGIN may hold further options of the three
-steps, such as # PRIOR="--prior training/weights/prior-small.safetensors" to go on from the shipped prior,
-and SHARES holds the share # of the minutes that each of them gets; a second share of 0 leaves the last stage
-out. The same command goes on where # it was stopped, as long as RUNS (by default OUT/runs) still holds the
-checkpoints. set -eu
+# adaptation itself), margin-*.json (what each is worth on validation people, and a start from nothing) and the
+# logs; every file has less than 16 MB. PRIOR, META and MARGIN may hold further options of the three steps, such
+# as PRIOR="--prior training/weights/prior-small.safetensors" to go on from the shipped prior. SHARES holds the
+# share of the minutes that each step gets; a second share of 0 leaves the last stage out. The same command goes
+# on where it was stopped, as long as RUNS (by default OUT/runs) still holds the checkpoints.
+set -eu
 dataset=$1 out=$2 minutes=$3 batch=${4:-32}
 python=${PYTHON:-python3}
 runs=${RUNS:-$out/runs}
@@ -47,12 +47,11 @@ if [ ! -f "$out/prior.safetensors" ] && [ "$last_share" != 0 ]; then
     $python -m training.meta "$dataset" --prior "$out/first.safetensors" -o "$out/prior.safetensors" \
         --minutes "$(share "$last_share")" --workers "$workers" ${META:-} 2>&1 | log meta.log
 fi
-for prior in none "$out/first.safetensors" "$out/prior.safetensors"; do  # at once: a step of one waits on
-the CPU
+for prior in none "$out/first.safetensors" "$out/prior.safetensors"; do  # at once: a step waits on the CPU
     [ "$prior" = none ] || [ -f "$prior" ] || continue
     name=$(basename "$prior" .safetensors)
-    $python -m training.experiments.margin "$dataset" --minutes "$(share "$margin_share")" -o
-    "$out/margin-$name.json" \
+    $python -m training.experiments.margin "$dataset" --minutes "$(share "$margin_share")" \
+        -o "$out/margin-$name.json" \
         --priors "$prior" ${MARGIN:-} > "$out/margin-$name.log" 2>&1 &
 done
 wait
