@@ -105,9 +105,9 @@ def test_actor_1(tmp_path: Path) -> None:
     assert (actor.renderer.window, actor.renderer.size) == (5, 256)
 
 
-@pytest.mark.parametrize("schema", [2, 3])
-def test_actor_2_and_3(schema: int, tmp_path: Path) -> None:
-    """Which differ in the precision of the network alone."""
+@pytest.mark.parametrize("schema", [2, 3, 4])
+def test_actor_2_to_4(schema: int, tmp_path: Path) -> None:
+    """Which differ in the network alone: its precision, and whether it takes aligned references."""
     actor = load_actor(unzipped(str(schema), tmp_path / "new.actor"))
     (frames,) = actor.record.frames
     assert (actor.record.schema, frames.end_exclusive, frames.av_offset_ms) == (schema, 6, None)
@@ -123,6 +123,7 @@ def test_actor_2_and_3(schema: int, tmp_path: Path) -> None:
         ("1", [0.55836, 0.42500, 0.36754], 0.20283),
         ("2", [0.52400, 0.45082, 0.40442], 0.16889),
         ("3", [0.52400, 0.45082, 0.40442], 0.16889),
+        ("4", [0.52400, 0.45082, 0.40442], 0.16889),
     ],
 )
 def test_the_network_of_an_actor_draws_what_it_drew(
@@ -133,6 +134,7 @@ def test_the_network_of_an_actor_draws_what_it_drew(
     folder = unzipped(schema, tmp_path / "old.actor")
     vdub("export", folder, "--to", "onnx")
     renderer = Renderer(folder / "renderer.onnx")
+    assert renderer.takes_aligned == (schema == "4")
     y, x = np.mgrid[:256, :256].astype(np.float32) / 256
     frames = np.tile(load_actor(folder).references[:1], (5, 1, 1, 1))
     uv, mask = np.tile(np.stack([x, y], -1), (5, 1, 1, 1)), np.tile((y > 0.5).astype(np.float32), (5, 1, 1))

@@ -12,8 +12,8 @@ from typing import Any
 from visualdub.errors import ActorError, BadInput
 
 # In schema 1 the network and its texture have other names, see `training.core.formats`; up to 2 they are in
-# single precision.
-SCHEMA = 3
+# single precision; up to 3 the network takes no aligned references.
+SCHEMA = 4
 RECORD = "actor.json"
 
 

@@ -133,7 +133,7 @@ class DetailFrames:
         data = np.frombuffer(self.pictures[index], np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if bgr is None:
-            raise BadInput(f"detail frame {index} of the actor is not a picture; adapt the actor again")
+            raise BadInput(f"detail frame {index} of the actor is not a JPEG picture; adapt the actor again")
         mesh = with_mouth(self.mesh[index], model).astype(np.float32)
         if reduction < COARSER:
             h, w = (max(8, round(n * reduction)) for n in bgr.shape[:2])

@@ -24,7 +24,7 @@ from visualdub.timing import MARGIN
 SIGMAS = 0.7, 1.4, 2.8  # of the bands, in crop pixels
 LEAST_SIGMAS = 1.0, 2.0, 4.0  # plate pixels, where the plate is coarser
 SHARES = 0.4, 0.45, 0.65  # of each band of the frames beside the drawn picture's own, at a distance of 0
-RESTORED = 3.6, 3.9, 2.0  # of the contrast that the mixture lacks, as a power, at a distance of 0; 1 is all
+RESTORED = 2.9, 2.9, 2.0  # of the contrast that the mixture lacks, as a power, at a distance of 0; 1 is all
 # `DetailFrames.distances` up to which frames lend all they can, and from which on none.
 FAR, FARTHEST = 4.5, 9.0
 
