@@ -198,6 +198,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "apt-get install espeak-ng" in MISSING and "\n" not in MISSING
 
 
+@espeak
 def test_a_speaker_that_dies_leaves_the_caller_alive() -> None:
     with pytest.raises(VisualDubError, match=r"ended with status 1 at 5: .*Error"):
         _run({"text": 5, "voice": "en", "variant": "", "pitch": 50, "rate": "fast"})
