@@ -74,21 +74,45 @@ def write_mean_renderer(path: Path) -> None:
     save_renderer(path, "mean", nodes, {"zero": np.array(0, np.float32)})
 
 
+def write_reference_renderer(path: Path) -> None:
+    """A renderer that shows the aligned references of every frame."""
+    nodes = [
+        helper.make_node("Slice", ["aligned", "zero1", "three1", "two1"], ["rgb_of"]),
+        helper.make_node("Mul", ["frame", "zero"], ["blank"]),
+        helper.make_node("Add", ["rgb_of", "blank"], ["rgb"]),
+    ]
+    constants = {
+        "zero": np.array(0, np.float32),
+        "zero1": np.array([0], np.int64),
+        "three1": np.array([3], np.int64),
+        "two1": np.array([2], np.int64),
+    }
+    save_renderer(path, "references", nodes, constants, aligned=True)
+
+
 def save_renderer(
-    path: Path, name: str, nodes: list[onnx.NodeProto], constants: dict[str, NDArray[np.generic]]
+    path: Path,
+    name: str,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, NDArray[np.generic]],
+    aligned: bool = False,
 ) -> None:
-    """Write a graph from `frame`, `uv` and `mask` to `rgb` as the `renderer.onnx` of an actor package."""
-    shapes = {
+    """Write a graph from `frame`, `uv`, `mask` and perhaps `aligned` to `rgb` as the `renderer.onnx` of an
+    actor package.
+    """
+    inputs = {
         "frame": ["N", WINDOW, 3, SIZE, SIZE],
         "uv": ["N", WINDOW, SIZE, SIZE, 2],
         "mask": ["N", WINDOW, SIZE, SIZE],
-        "rgb": ["N", WINDOW, 3, SIZE, SIZE],
     }
+    if aligned:
+        inputs["aligned"] = ["N", WINDOW, 4, SIZE, SIZE]
+    shapes = {**inputs, "rgb": inputs["frame"]}
     values = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()}
     graph = helper.make_graph(
         nodes,
         name,
-        [values[k] for k in ("frame", "uv", "mask")],
+        [values[k] for k in inputs],
         [values["rgb"]],
         [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()],
     )

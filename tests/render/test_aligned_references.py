@@ -8,9 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers import write_flat_actor, write_reference_renderer
 from numpy.typing import NDArray
 
-from visualdub.actor.footage import DetailClip, detail_of
+from visualdub.actor.footage import DetailClip, add_detail, detail_of
+from visualdub.actor.package import load_actor
 from visualdub.dub import TrackedShot, track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import BadInput
@@ -20,6 +22,8 @@ from visualdub.face.track import Performance
 from visualdub.media.source import open_source
 from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.detail_frames import DetailFrames, margin_among
+from visualdub.render.shot_renderer import RenderOptions, ShotRenderer
+from visualdub.timing import FrameRange
 
 FRAME = 20  # of the 40 of the clip
 
@@ -93,6 +97,27 @@ def test_far_frames_have_less_confidence(tracked: TrackedShot, footage: DetailFr
 def test_without_a_reference_the_confidence_is_zero(tracked: TrackedShot, footage: DetailFrames) -> None:
     same = replace(footage, number=np.full(len(footage), FRAME))
     assert not aligned(tracked, same).any()
+
+
+def test_the_network_is_given_them(tracked: TrackedShot, tmp_path: Path) -> None:
+    """Of a network that shows its references the picture is made of them, and the frame's key knows them."""
+    source, keys = tracked.shot.source, []
+    for count in (40, 30):
+        folder = write_flat_actor(tmp_path / f"a{count}.actor", tracked.track, write_reference_renderer)
+        kept = add_detail(folder, [DetailClip(source, tracked.track.span(FrameRange(0, count)))])
+        renderer = ShotRenderer(
+            tracked.shot,
+            load_actor(folder),
+            track=tracked.track,
+            performance=Performance.of_track(tracked.track),
+            options=RenderOptions(detail=False, light=False),
+        )
+        (frame,) = renderer.frames(FrameRange(FRAME, FRAME + 1))
+        assert frame.raw is not None
+        expected = aligned(tracked, kept)[..., :3] / 255
+        assert np.abs(frame.raw - expected).max() < 1e-6 and expected.any()
+        keys.append(renderer.key(FRAME))
+    assert keys[0] != keys[1]
 
 
 def test_the_margin_shrinks_with_the_footage() -> None:

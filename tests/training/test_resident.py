@@ -92,7 +92,10 @@ def test_processes_load_what_one_process_loads(packed: Path) -> None:
     alone.load(Progress())
     with Workers(1) as pool:
         together.load(Progress(), pool)
-    assert_same(alone.draw(range(4)), together.draw(range(4)))
+    batch = alone.draw(range(4))
+    assert_same(batch, together.draw(range(4)))
+    assert_same(batch, WindowSampler(clips, config).draw(range(4)), exact=False)
+    assert batch.aligned[:, :, 3].amax() > 0.5, "the confidence of other frames of the clip"
 
 
 def test_frames_without_a_face_are_off_the_mesh() -> None:
