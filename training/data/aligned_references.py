@@ -40,15 +40,15 @@ class ReferencePool:
         """pool: (clip, frame) of the frames; at most `MOST_REFERENCES` of them are used, spread evenly."""
         chosen = pool[:: -(-len(pool) // MOST_REFERENCES)]
         self._frames = _detail_frames([(clips[c], f) for c, f in chosen])
-        self._aligned: dict[int, AlignedReferences] = {}
+        self._aligned: dict[ReferenceClip, AlignedReferences] = {}
 
     def aligned_to(self, clip: ReferenceClip) -> AlignedReferences:
         """The pool's pictures in the place of the frames of `clip`."""
-        found = self._aligned.get(id(clip))
+        found = self._aligned.get(clip)
         if found is None:
             performance = Performance.of_track(clip.track)
             found = AlignedReferences(self._frames, clip.track, performance, clip.crop)
-            self._aligned[id(clip)] = found
+            self._aligned[clip] = found
         return found
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +22,11 @@ from training.data.frames import Frames
 from training.data.segments import Segment, Start, choose_segments
 from training.data.uvmap import unpack_uv
 from visualdub.errors import BadInput, NoFace
+from visualdub.render.recent import Latest
 
 FEWEST_BLOCKS = 4  # one second of 25 frames has five, four where a frame shows no face
 OUTSIDE_SHARE = 0.75  # share of windows that show only frames outside the segment they are rendered from
+MOST_POOLS = 32  # of aligned references that are kept, about 25 MB each
 SEGMENT_STREAM = 77  # tells the random numbers that choose segments from all others
 
 
@@ -156,12 +159,18 @@ class WindowSampler:
                     f"the clips have no {self.window} consecutive frames with a usable face; "
                     f"expected at least {self.window}, better 25"
                 )
-        self._pools: dict[tuple[int, int], ReferencePool | None] = {}
+        self._pools: Latest[tuple[int, int], ReferencePool] = Latest(MOST_POOLS)
         self.segments = [self._segments(p) for p in range(len(self.people))]
         share = np.sqrt([len(f) for f in self.frames])  # between all people alike and all frames alike
         share *= 1.0 if weights is None else np.asarray(weights)
         share[0] *= not mixed
         self.shares = share / share.sum()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_pools"}  # a process makes its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _pools=Latest(MOST_POOLS))
 
     def _segments(self, person: int) -> list[Segment]:
         """The segments of a person, each of which makes a starting texture; a single one of all frames where
@@ -246,10 +255,13 @@ class WindowSampler:
         if not self.config.generator.aligned or not window.sees_aligned:
             return None
         key = window.person, window.segment
-        if key not in self._pools:
+        found = self._pools.get(key)
+        if found is None:
             pool = self.segments[window.person][window.segment].reference_pool
-            self._pools[key] = reference_pool_of(self.people[window.person], pool)
-        return self._pools[key]
+            found = reference_pool_of(self.people[window.person], pool)
+            if found is not None:
+                self._pools.put(key, found)
+        return found
 
 
 def reference_pool_of(clips: Sequence[Frames], pool: Sequence[Start]) -> ReferencePool | None:
