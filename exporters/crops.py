@@ -18,6 +18,7 @@ from visualdub.face.models import face_model
 from visualdub.face.track import Performance, Track
 from visualdub.render.aligned_references import CHANNELS, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.runtime import channels_first
 
 # How far the mouth opens from frame to frame of a window, in the model's `jaw_limit`s; every fourth window,
 # which nothing is calibrated on, has openings of its own.
@@ -44,13 +45,8 @@ class Window:
     @property
     def feed(self) -> dict[str, NDArray[np.float32]]:
         """The inputs of `renderer.onnx`, with a batch of 1."""
-        feed = {"frame": _channels_first(self.frames), "uv": self.uv[None], "mask": self.mask[None]}
-        return feed if self.aligned is None else {**feed, "aligned": _channels_first(self.aligned)}
-
-
-def _channels_first(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Codes (T, S, S, C) as values 0..1, (1, T, C, S, S)."""
-    return np.ascontiguousarray(codes.transpose(0, 3, 1, 2)[None], np.float32) / np.float32(255)
+        feed = {"frame": channels_first(self.frames), "uv": self.uv[None], "mask": self.mask[None]}
+        return feed if self.aligned is None else {**feed, "aligned": channels_first(self.aligned)}
 
 
 def reference_windows(

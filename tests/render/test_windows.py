@@ -31,12 +31,7 @@ def given(
         )
 
 
-def neighbours(
-    frames: NDArray[np.uint8],
-    uv: NDArray[np.float32],
-    mask: NDArray[np.float32],
-    aligned: NDArray[np.uint8] | None,
-) -> NDArray[np.float32]:
+def neighbours(frames: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
     """A made-up network whose output depends on the whole window: own value + 1000 * first of window + 0.001
     * sum of window.
     """
@@ -58,12 +53,7 @@ def test_grid_is_worked_out_by_hand() -> None:
 def test_border_frame_is_the_mean_of_both_windows_and_the_tail_repeats_the_last_frame() -> None:
     seen: list[list[int]] = []
 
-    def record(
-        frames: NDArray[np.uint8],
-        uv: NDArray[np.float32],
-        mask: NDArray[np.float32],
-        aligned: NDArray[np.uint8] | None,
-    ) -> NDArray[np.float32]:
+    def record(frames: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
         seen.append(frames[:, 0, 0, 0].tolist())
         return frames.astype(np.float32) + 100 * len(seen)
 
@@ -100,12 +90,7 @@ def test_bits_of_a_frame_do_not_depend_on_the_chunk() -> None:
 def test_frames_without_a_face_stay_in_place_and_lend_their_neighbour() -> None:
     seen: list[list[int]] = []
 
-    def record(
-        frames: NDArray[np.uint8],
-        uv: NDArray[np.float32],
-        mask: NDArray[np.float32],
-        aligned: NDArray[np.uint8] | None,
-    ) -> NDArray[np.float32]:
+    def record(frames: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
         seen.append(frames[:, 0, 0, 0].tolist())
         return frames.astype(np.float32)
 
@@ -120,10 +105,7 @@ def test_aligned_references_go_with_their_frame() -> None:
     seen: list[list[int] | None] = []
 
     def record(
-        frames: NDArray[np.uint8],
-        uv: NDArray[np.float32],
-        mask: NDArray[np.float32],
-        aligned: NDArray[np.uint8] | None,
+        frames: NDArray[np.uint8], uv: object, mask: object, aligned: NDArray[np.uint8] | None
     ) -> NDArray[np.float32]:
         seen.append(None if aligned is None else aligned[:, 0, 0, 0].tolist())
         return frames.astype(np.float32)
@@ -136,12 +118,7 @@ def test_aligned_references_go_with_their_frame() -> None:
 def test_windows_with_nothing_to_draw_are_not_run() -> None:
     runs = 0
 
-    def counted(
-        frames: NDArray[np.uint8],
-        uv: NDArray[np.float32],
-        mask: NDArray[np.float32],
-        aligned: NDArray[np.uint8] | None,
-    ) -> NDArray[np.float32]:
+    def counted(frames: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
         nonlocal runs
         runs += 1
         return frames.astype(np.float32)
@@ -154,14 +131,9 @@ def test_windows_with_nothing_to_draw_are_not_run() -> None:
 def test_windows_that_are_kept_are_not_run_again() -> None:
     seen: list[int] = []
 
-    def record(
-        frames: NDArray[np.uint8],
-        uv: NDArray[np.float32],
-        mask: NDArray[np.float32],
-        aligned: NDArray[np.uint8] | None,
-    ) -> NDArray[np.float32]:
+    def record(frames: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
         seen.append(int(frames[0, 0, 0, 0]))
-        return neighbours(frames, uv, mask, aligned)
+        return neighbours(frames)
 
     kept: Latest[int, NDArray[np.float32]] = Latest(2)
     whole = [r.rgb for r in render_shot(neighbours, T, given(13), 13)]

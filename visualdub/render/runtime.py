@@ -113,17 +113,17 @@ class Renderer:
             if got != want:
                 raise InternalError(f"{name} of a window is {got}; {self.model_path.name} expects {want}")
         feed = {
-            "frame": _channels_first(frames),
+            "frame": channels_first(frames),
             "uv": np.ascontiguousarray(uv, dtype=np.float32)[None],
             "mask": np.ascontiguousarray(mask, dtype=np.float32)[None],
         }
         if self.takes_aligned:
-            feed[ALIGNED] = _channels_first(aligned)
+            feed[ALIGNED] = channels_first(aligned)
         rgb = self._session.run(feed, OUTPUT)[0]
         return np.ascontiguousarray(rgb.transpose(0, 2, 3, 1), dtype=np.float32).clip(0.0, 1.0)
 
 
-def _channels_first(codes: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+def channels_first(codes: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Codes (T, S, S, C) 0..255 as values 0..1, (1, T, C, S, S)."""
     return np.ascontiguousarray(codes.transpose(0, 3, 1, 2), dtype=np.float32)[None] / np.float32(255)
 
