@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.errors import BadInput
 from visualdub.face.crop import VIEW, Crop
 from visualdub.face.geometry import to_crop
 from visualdub.face.raster import rasterise
@@ -34,11 +33,7 @@ class AlignedReferences:
     """
 
     def __init__(self, frames: DetailFrames, track: Track, performance: Performance, crop: Crop) -> None:
-        if frames.mesh.shape[1] != track.model.vertex_count:
-            raise BadInput(
-                f"the actor's detail frames have {frames.mesh.shape[1]} vertices; {track.source} is tracked"
-                f" with {track.model.vertex_count}; adapt the actor again"
-            )
+        frames.require_model_of(track)
         self._frames, self._track, self._performance, self._crop = frames, track, performance, crop
         self._margin = margin_among(len(frames))
         self._lips = lip_shapes(track.model, track.identity, frames.jaw, frames.expression)
@@ -71,10 +66,7 @@ class AlignedReferences:
 
     def _distances(self, i: int) -> NDArray[np.float64]:
         """(R,) how far every frame of the footage is from frame `i` of the shot."""
-        track, acted = self._track, self._performance
-        jaw, expression = acted.jaw[i : i + 1], acted.expression[i : i + 1]
-        (wanted,) = lip_shapes(track.model, track.identity, jaw, expression)
-        return self._frames.distances(self._lips, wanted, track.rotation[i])
+        return self._frames.distances_to(self._lips, self._track, self._performance, i)
 
     def _carried(
         self, i: int, weights: NDArray[np.float64]

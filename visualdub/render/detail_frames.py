@@ -16,6 +16,7 @@ from visualdub.errors import BadInput
 from visualdub.face.landmarks import LIPS_INNER, LIPS_OUTER, face_width
 from visualdub.face.models import FaceModel
 from visualdub.face.raster import rasterise
+from visualdub.face.track import Performance, Track
 from visualdub.records import digest
 from visualdub.render.recent import Latest
 from visualdub.timing import MARGIN
@@ -73,6 +74,24 @@ class DetailFrames:
         numbers = (self.mesh, self.jaw, self.expression, self.rotation, self.scale, self.number)
         pictures = np.frombuffer(b"".join(self.pictures), np.uint8)
         return digest(*self.source_hash, *numbers, pictures)
+
+    def require_model_of(self, track: Track) -> None:
+        """Raise `BadInput` where the frames belong to another face model than `track`."""
+        if self.mesh.shape[1] != track.model.vertex_count:
+            raise BadInput(
+                f"the actor's detail frames have {self.mesh.shape[1]} vertices; {track.source} is tracked"
+                f" with {track.model.vertex_count}; adapt the actor again"
+            )
+
+    def distances_to(
+        self, lips: NDArray[np.float64], track: Track, performance: Performance, i: int
+    ) -> NDArray[np.float64]:
+        """(R,) how far each frame is from frame `i` of a track that plays `performance`; lips as in
+        `distances`.
+        """
+        jaw, expression = performance.jaw[i : i + 1], performance.expression[i : i + 1]
+        (wanted,) = lip_shapes(track.model, track.identity, jaw, expression)
+        return self.distances(lips, wanted, track.rotation[i])
 
     def distances(
         self, lips: NDArray[np.float64], wanted: NDArray[np.float64], rotation: NDArray[np.float64]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from visualdub.arrays import smoothstep
 from visualdub.box import Box
-from visualdub.errors import BadInput
 from visualdub.face.crop import Crop
 from visualdub.face.geometry import to_crop
 from visualdub.face.raster import rasterise
@@ -78,11 +77,7 @@ class ShotDetail:
         margin: int = MARGIN,
     ) -> None:
         """margin: frames of the shot's own clip lend nothing to those that are less than this away."""
-        if frames.mesh.shape[1] != track.model.vertex_count:
-            raise BadInput(
-                f"the actor's detail frames have {frames.mesh.shape[1]} vertices; {track.source} is tracked"
-                f" with {track.model.vertex_count}; adapt the actor again"
-            )
+        frames.require_model_of(track)
         self._frames, self._track, self._performance, self._crop = frames, track, performance, crop
         self._margin = margin
         self._lips = lip_shapes(track.model, track.identity, frames.jaw, frames.expression)
@@ -92,10 +87,7 @@ class ShotDetail:
 
     def distances(self, i: int) -> NDArray[np.float64]:
         """(R,) how far every frame of the footage is from frame `i` of the shot."""
-        track, acted = self._track, self._performance
-        jaw, expression = acted.jaw[i : i + 1], acted.expression[i : i + 1]
-        (wanted,) = lip_shapes(track.model, track.identity, jaw, expression)
-        return self._frames.distances(self._lips, wanted, track.rotation[i])
+        return self._frames.distances_to(self._lips, self._track, self._performance, i)
 
     def of_frame(self, frame: Frame, i: int, mask: NDArray[np.float32]) -> Detail | None:
         """The detail of frame `i` of the shot; None where no frame of the footage may be used or sees it.
