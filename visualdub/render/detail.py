@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visualdub.arrays import smoothstep
 from visualdub.box import Box
-from visualdub.face.raster import Raster, compiled, interpolate
+from visualdub.face.raster import Raster, compiled
 from visualdub.render.detail_frames import DetailFrame
 
 MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light of the drawn picture
@@ -352,26 +352,33 @@ def _cubic(t: float) -> tuple[float, float, float, float]:
 
 @compiled
 def _add_sampled(
-    points: NDArray[np.float32],
+    face_index: NDArray[np.int32],
+    barycentric: NDArray[np.float32],
+    corners: NDArray[np.float32],
     shares: NDArray[np.float32],
+    wanted: NDArray[np.bool_],
     rgb: NDArray[np.uint8],
     depth: NDArray[np.float32],
     tolerance: float,
     total: NDArray[np.float32],
     seen: NDArray[np.float32],
 ) -> None:
-    height, width = shares.shape
+    """Loops of `add_carried`; corners: (F, 3, 3) of every triangle, its points in the frame."""
+    height, width = face_index.shape
     rows, columns = rgb.shape[0], rgb.shape[1]
     for y in range(height):
         for x in range(width):
-            if shares[y, x] <= 0.0:
+            f = face_index[y, x]
+            if f < 0 or not wanted[y, x] or shares[f] <= 0.0:
                 continue
-            px, py = points[y, x, 0] - 0.5, points[y, x, 1] - 0.5
+            of, a, b, c = corners[f], barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
+            px = a * of[0, 0] + b * of[1, 0] + c * of[2, 0] - 0.5
+            py = a * of[0, 1] + b * of[1, 1] + c * of[2, 1] - 0.5
             x0, y0 = int(np.floor(px)), int(np.floor(py))
             if x0 < 1 or y0 < 1 or x0 + 2 >= columns or y0 + 2 >= rows:
                 continue
-            deeper = points[y, x, 2] - depth[int(py + 0.5), int(px + 0.5)]
-            weight = shares[y, x] * min(1.0, 2.0 - deeper / tolerance)
+            deeper = a * of[0, 2] + b * of[1, 2] + c * of[2, 2] - depth[int(py + 0.5), int(px + 0.5)]
+            weight = shares[f] * min(1.0, 2.0 - deeper / tolerance)
             if weight <= 0.0:
                 continue
             u0, u1, u2, u3 = _cubic(px - x0)
@@ -409,6 +416,16 @@ def add_carried(
     R'G'B' 0..255, seen: (h, w); both grow by the share where `frame` sees the point, and by nothing where
     something lies in front of it or it is outside the picture.
     """
-    points = interpolate(raster, triangles, frame.mesh, 0.0)
-    here = np.where(raster.hit & wanted, shares[raster.face_index], np.float32(0))
-    _add_sampled(points, here, frame.rgb, frame.depth, frame.tolerance, total, seen)
+    corners = np.ascontiguousarray(frame.mesh[triangles])
+    _add_sampled(
+        raster.face_index,
+        raster.barycentric,
+        corners,
+        shares,
+        wanted,
+        frame.rgb,
+        frame.depth,
+        frame.tolerance,
+        total,
+        seen,
+    )
