@@ -268,6 +268,11 @@ REENACT = "reenact {clip} --actor {actor} --frames 0:5"
         (f"{REENACT} -o {{out}}/nowhere/a.mkv", "nowhere is not a folder"),
         (f"{REENACT} -o {{out}}/{LONG}.mkv", "the name has 226 bytes"),
         ("evaluate {clip} --actor {actor} --frames 0:5 --json {out}/no/a.json", "no is not a folder"),
+        (
+            "evaluate {clip} --actor {actor} --frames 0:5 --lpips {wav}",
+            "new.wav is not a network of LPIPS",
+        ),
+        ("evaluate {clip} --actor {actor} --frames 0:5 --fid {wav} --json {wav}", "new.wav, which is read"),
         ("track {clip} -o {out}/a.npz --overlay {out}/a.gif", "a.gif ends in '.gif'"),
         ("track {clip} -o {out}/no/a.npz", "no is not a folder"),
         ("sync {clip} --plot {out}/no/a.png", "no is not a folder"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,11 +35,27 @@ def command(
     face: Face = None,
     provider: ProviderName = None,
     fast: Fast = False,
+    lpips: Annotated[
+        Path | None,
+        typer.Option(
+            "--lpips", metavar="ONNX", help="Network of LPIPS, see docs/evaluate.md.", show_default=False
+        ),
+    ] = None,
+    fid: Annotated[
+        Path | None,
+        typer.Option(
+            "--fid",
+            metavar="ONNX",
+            help="Network of features for FID, see docs/evaluate.md.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Measure self re-enactment, control, leak and silence on frames of a clip."""
     from visualdub.actor.library import find_actor
     from visualdub.actor.package import load_actor
     from visualdub.measure.evaluate import evaluate
+    from visualdub.measure.perceptual import PerceptualNetworks
     from visualdub.measure.plate import FLOOR
     from visualdub.render.providers import RuntimeChoice
     from visualdub.storage import protect, require_writable, write_json
@@ -48,12 +65,13 @@ def command(
     segment = FrameRange.parse(performance_from) if performance_from else None
     folder = find_actor(actor)
     if json is not None and str(json) != "-":
-        protect([clip, folder], [json])
+        protect([clip, folder, *(n for n in (lpips, fid) if n is not None)], [json])
         require_writable(json)
+    networks = PerceptualNetworks.open(lpips, fid) if lpips or fid else None
     person = load_actor(folder, RuntimeChoice(provider, fast))
     shot = tracked_shot(clip, face, None, actor=person)
     with shown_progress() as progress:
-        table = evaluate(shot, span, person, segment, progress)
+        table = evaluate(shot, span, person, segment, progress, networks)
     if not table["unseen"]:
         err.print(f"note: frames {span} lie within {MARGIN} frames of those the actor was adapted on")
     soft = table["reenactment"]["plate"]["soft"]

@@ -21,6 +21,7 @@ from visualdub.face.mediapipe_models import landmark_box
 from visualdub.face.track import Performance, Track
 from visualdub.face.tracker import require_face
 from visualdub.measure.mouth import lip_distances, yaw_degrees
+from visualdub.measure.perceptual import PerceptualMeasures, PerceptualNetworks
 from visualdub.measure.plate import PlateFrame, PlateMeasures
 from visualdub.measure.reenact import segment_performance
 from visualdub.measure.shot import MeasuredFrame, OutputMouth, ShotMeasures, Table, plain
@@ -39,11 +40,13 @@ def evaluate(
     actor: Actor,
     segment: FrameRange | None = None,
     progress: Progress | None = None,
+    networks: PerceptualNetworks | None = None,
 ) -> Table:
-    """Every measure of DESIGN.md 5 that needs no download, on `frames` of a clip.
+    """Every measure of DESIGN.md 5 on `frames` of a clip.
 
     tracked: the whole clip. segment: the frames whose performance drives the measured ones, for control and
     leak; by default the first segment of the same length that does not overlap them, where the clip has one.
+    networks: for LPIPS and FID of the re-enacted crops, which are left out without them.
     Frames are measured as they are rendered: memory grows by some numbers for each frame. Raises `NoFace`
     where no frame has a usable face, `BadInput` for frames outside the clip.
     """
@@ -62,7 +65,9 @@ def evaluate(
         "adapted_on": adapted_on(actor, whole),
         "unseen": is_unseen(actor, whole, frames),
     }
-    table["reenactment"] = measure(shot, tracked_performance, actor, clock, progress, own_performance=True)
+    table["reenactment"] = measure(
+        shot, tracked_performance, actor, clock, progress, own_performance=True, networks=networks
+    )
     if segment is not None:
         _, borrowed = segment_performance(whole, frames, segment)
         driven = measure(shot, borrowed, actor, clock, progress, own_performance=False)
@@ -134,21 +139,26 @@ def measure(
     progress: Progress | None = None,
     *,
     own_performance: bool,
+    networks: PerceptualNetworks | None = None,
 ) -> Table:
     """The measures of a shot that gives `performance`. Raises `NoFace` where no frame is rendered."""
     measures = ShotMeasures(actor.renderer.window, own_performance=own_performance)
     on_plate = PlateMeasures(own_performance=own_performance)
+    perceptual = None if networks is None else PerceptualMeasures(networks)
     with OutputFaces(tracked.track) as faces:
         for frame in evaluated_frames(tracked, performance, actor, clock, progress):
             faces.add(frame.rgb)
             if frame.measured is not None:
                 measures.add(frame.measured)
+                if perceptual is not None:
+                    perceptual.add(frame.measured.composite, frame.measured.real)
             if frame.plate is not None:
                 on_plate.add(frame.plate)
         if not len(measures):
             raise nothing_rendered(tracked)
         table = measures.table(faces.mouth(measures.numbers))
-        return table | {"plate": plain(on_plate.table())}
+        given = {} if perceptual is None else {"perceptual": plain(perceptual.table())}
+        return table | {"plate": plain(on_plate.table())} | given
 
 
 def evaluated_frames(
