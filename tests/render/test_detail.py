@@ -17,12 +17,14 @@ from visualdub.face.raster import rasterise
 from visualdub.render.detail import Band, Detail, Mixture, add_carried, grey, likeness_of_size, low_pass
 from visualdub.render.detail_frames import (
     DEGREES,
+    EDGE,
     LIPS,
     NEAREST,
     DetailFrame,
     DetailFrames,
     lip_shapes,
     mouth_triangles,
+    seen_depth,
     with_mouth,
 )
 from visualdub.render.shot_detail import restored_at, shares_at
@@ -199,9 +201,10 @@ def test_frames_that_do_not_fit_quite_are_no_softer_together_than_each() -> None
     box, drawn = Box(0, 0, 90, 60), np.full((60, 90, 3), 128 / 255, np.float32)
     plain, restored = (mixture.detail(box, (1.0, 1.0), r) for r in (0.0, 1.0))
     assert plain is not None and restored is not None
-    soft, sharp = (
-        grey(replace(d, shape=None).over(drawn, box))[10:-10, 10:-10].std() * 255 for d in (plain, restored)
+    means = (
+        replace(d, shape=None, bands=tuple(replace(b, rest=None) for b in d.bands)) for d in (plain, restored)
     )
+    soft, sharp = (grey(d.over(drawn, box))[10:-10, 10:-10].std() * 255 for d in means)
     each = (wave - cv2.GaussianBlur(wave, (0, 0), 4.0))[10:-10, 10:-10].std()
     assert soft < 0.7 * each and sharp == pytest.approx(each, rel=0.03)  # 0.67 and 1.00 here
     finest = mixture.detail(box, (1.0, 0.0), 1.0)
@@ -214,6 +217,52 @@ def noisy(seed: int, wave: NDArray[np.float64]) -> NDArray[np.float32]:
     """A wave (h, w) as R'G'B', with smooth errors of its own."""
     error = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 0.12, wave.shape), (0, 0), 1.0)
     return np.repeat((wave + error)[..., None], 3, -1).astype(np.float32)
+
+
+def test_the_finest_band_is_filled_with_what_the_nearest_frame_has_beside_the_mean() -> None:
+    """Four frames of the same skin, each with other pores: their mean has a quarter of the pores' energy."""
+    ones, box = np.ones((60, 80), np.float32), Box(0, 0, 80, 60)
+    mixture = Mixture(60, 80, sigmas=(1.0, 2.0))
+    frames = [grainy(80, 60, noise=0.03, seed=k) for k in range(4)]
+    for frame, share in zip(frames, (0.4, 0.2, 0.2, 0.2), strict=True):
+        mixture.add(frame * 255, ones, share)
+    drawn = picture(80, 60)
+    detail = mixture.detail(box, (0.5, 0.5), 0.0)
+    assert detail is not None and detail.bands[0].rest is not None and detail.bands[1].rest is None
+
+    def pores(shown: NDArray[np.float32]) -> float:
+        light = grey(shown)
+        return float((light - low_pass(light, 1.0))[8:-8, 8:-8].std())
+
+    empty = replace(detail, bands=(replace(detail.bands[0], rest=None), detail.bands[1]))
+    each = pores(frames[0])
+    assert pores(empty.over(drawn, box)) < 0.4 * each
+    assert 0.6 * each < pores(detail.over(drawn, box)) < 1.1 * each  # 0.69 times here
+    sharp = detail.over(frames[1], box)  # has them, and gets none
+    assert pores(sharp) < 1.1 * each
+
+
+def test_near_the_outline_and_the_jaws_nothing_is_seen() -> None:
+    """A head turned by 40 degrees: its jaw hides the neck on one side."""
+    model, size = face_model("face468-1"), 300
+    c, s = np.cos(np.radians(40)), np.sin(np.radians(40))
+    turned = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    mesh = model.vertices(model.template, np.array(0.0), np.zeros(model.n_expression)) @ turned.T
+    mesh = with_mouth(mesh * 220 + [size / 2, size / 2, 0], model).astype(np.float32)
+    depth = seen_depth(mesh, model, size, size)
+    raster = rasterise(mesh, mouth_triangles(model), size, size)
+    hidden, tall = np.isneginf(depth), float(np.ptp(mesh[:, 1]))
+    from_outline = cv2.distanceTransform(raster.hit.astype(np.uint8), cv2.DIST_L2, 5)
+    assert hidden[raster.hit & (from_outline < 0.8 * EDGE * tall)].mean() > 0.99
+    inner = raster.hit & (from_outline > 2 * EDGE * tall)
+    triangles = mouth_triangles(model)
+    of_neck = (triangles < model.vertex_count).all(1) & ~np.isin(triangles, model.face_triangles).all(1)
+    neck = raster.hit & of_neck[raster.face_index]
+    from_neck = cv2.distanceTransform((~neck).astype(np.uint8), cv2.DIST_L2, 5)
+    beside = inner & ~neck & (from_neck < 0.8 * EDGE * tall)
+    assert 0 < hidden[beside].mean() < 0.9  # where the jaw hides it, and not where it joins it
+    assert not hidden[inner & (from_neck > 2 * EDGE * tall)].any()
+    np.testing.assert_array_equal(depth[~hidden], raster.depth[~hidden])
 
 
 def test_a_mixture_is_nearer_to_what_was_filmed_than_either() -> None:

@@ -123,7 +123,9 @@ def test_one_watermark_names_them_all(pair: Pair) -> None:
             matte[:, columns] = frame.matte[:, columns]
             reader.add(luma(frame), matte=matte)
     wanted = payload_from_text(payloads[2])
-    assert all((reader.bits == wanted).mean() > 0.8 for reader in readers)  # some bits have no block
+    for reader in readers:
+        voted = reader.certainty > 0  # some bits have no block
+        assert voted.mean() > 0.7 and (reader.bits == wanted)[voted].mean() > 0.9
 
 
 def moved(track: Track, right: float, down: float, scale: float) -> Track:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -19,6 +19,8 @@ MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light o
 LIGHT_STRIDE = 4  # every fourth pixel of every fourth row tells how light a picture is
 FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture
 LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps its own band there
+FILLED = 1.2  # times the finest band's energy in the frames, up to which one frame's own detail fills it
+MOST_FILLED = 1.5  # times that this detail is raised
 MOST_RAISED = 2.0  # times that a band's contrast is raised to what the frames have
 CELL = 4  # pixels along a side of the cells in which contrasts are compared
 AROUND = 6.0  # pixels, of the Gaussian over which contrasts are compared
@@ -43,6 +45,9 @@ class Band:
     energy: NDArray[np.float32]  # (h, w) mean square of the band around a place, in single frames
     share: float  # 0..1, of the mixture of this band and the drawn picture's own
     raised: float  # 0..1, how far the mixture's contrast is raised to that of single frames, as a power
+    rest: NDArray[np.float32] | None = (
+        None  # (h, w) what the nearest frame has beside their mean; None: nothing
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,9 @@ class Detail:
         change = np.zeros_like(finer)
         for band in self.bands:
             low = low_pass(finer, band.sigma)
-            change += _mixed(band, of, finer - low, weight, gain)
+            own = finer - low
+            mixed = _mixed(band, of, own, weight, gain)
+            change += _filled(band, of, mixed, self.weight[of], gain) - own
             finer = low
         out = drawn.copy()
         out[to] += _in_colour(change)
@@ -161,7 +168,7 @@ def _mixed(
     weight: NDArray[np.float32],
     gain: np.float32,
 ) -> NDArray[np.float32]:
-    """(h, w) what mixing `band`, the part `of` it, into the drawn picture's `own` band changes.
+    """(h, w) the mixture of `band`, the part `of` it, and the drawn picture's `own` band.
 
     weight: (h, w) how much the frames count at a place. gain: how much lighter the drawn picture is. The
     mixture is nearer to what was filmed than either, and softer, as their errors differ.
@@ -169,10 +176,40 @@ def _mixed(
     share = weight * np.float32(band.share)
     mixed = own + share * (band.picture[of] * gain - own)
     has = _around(mixed * mixed)
-    wanted = cv2.resize(band.energy[of], has.shape[::-1], interpolation=cv2.INTER_AREA) * gain * gain
-    ratio = np.sqrt((wanted + LEAST_ENERGY) / (has + LEAST_ENERGY)).clip(1, MOST_RAISED)
+    ratio = np.sqrt((_energy(band, of, has, gain) + LEAST_ENERGY) / (has + LEAST_ENERGY)).clip(1, MOST_RAISED)
     raised = _full(ratio ** np.float32(band.raised) - 1, own.shape)
-    return np.asarray(mixed * (1 + raised * weight) - own, np.float32)
+    return np.asarray(mixed * (1 + raised * weight), np.float32)
+
+
+def _filled(
+    band: Band,
+    of: tuple[slice, slice],
+    mixed: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    gain: np.float32,
+) -> NDArray[np.float32]:
+    """(h, w) `mixed` with as much of `band.rest` as it lacks of the energy that single frames have.
+
+    The finest band is mostly pores, grain and a codec's errors. No other frame foretells them, so that a mean
+    has few, and a mouth without them looks smooth beside its face.
+    """
+    if band.rest is None:
+        return mixed
+    rest = np.asarray(band.rest[of] * (gain * weight), np.float32)
+    has = _around(mixed * mixed)
+    lacks = np.maximum(np.float32(FILLED) * _energy(band, of, has, gain) - has, 0)
+    times = np.sqrt(lacks / (_around(rest * rest) + LEAST_ENERGY)).clip(0, MOST_FILLED)
+    return np.asarray(mixed + rest * _full(times, mixed.shape), np.float32)
+
+
+def _energy(
+    band: Band, of: tuple[slice, slice], cells: NDArray[np.float32], gain: np.float32
+) -> NDArray[np.float32]:
+    """The energy of `band` in single frames, in cells as `cells` has them, for a picture `gain` lighter."""
+    size = cells.shape[::-1]
+    return np.asarray(
+        cv2.resize(band.energy[of], size, interpolation=cv2.INTER_AREA) * gain * gain, np.float32
+    )
 
 
 def _around(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -241,6 +278,7 @@ class Mixture:
         self._total = np.zeros((height, width, 3), np.float32)
         self._seen = np.zeros((height, width), np.float32)
         self._energies: list[NDArray[np.float32]] = []  # of each band, in cells
+        self._finest = 0.0, self._seen  # the share of the nearest frame, and its finest band
 
     def add(self, total: NDArray[np.float32], seen: NDArray[np.float32], share: float) -> None:
         """Add a frame, whose share of the mixture is `share`.
@@ -253,9 +291,10 @@ class Mixture:
         if not self._sigmas:
             return
         weighted = grey(total) * np.float32(1 / 255)
-        found = [
-            np.float32(share) * _around(seen * band * band) for band in _bands(weighted, seen, self._sigmas)
-        ]
+        bands = [seen * band for band in _bands(weighted, seen, self._sigmas)]
+        if share > self._finest[0]:
+            self._finest = share, bands[0]
+        found = [np.float32(share) * _around(band * band) for band in bands]
         before = self._energies or [np.zeros_like(energy) for energy in found]
         self._energies = [a + b for a, b in zip(before, found, strict=True)]
 
@@ -295,14 +334,16 @@ class Mixture:
         of_mean = _bands(weighted, seen, (*self._sigmas, COARSER_BAND * width))
         sighted = np.maximum(_around(seen), np.float32(LEAST_SEEN))
         powers = (restored,) * len(self._sigmas) if isinstance(restored, float) else restored
-        bands = tuple(
-            Band(sigma, known * band, _full(energy / sighted, seen.shape), share, raised)
+        means = [known * band for band in of_mean[:-1]]
+        bands = [
+            Band(sigma, band, _full(energy / sighted, seen.shape), share, raised)
             for sigma, band, energy, share, raised in zip(
-                self._sigmas, of_mean[:-1], self._energies, shares, powers, strict=True
+                self._sigmas, means, self._energies, shares, powers, strict=True
             )
-        )
+        ]
+        bands[0] = replace(bands[0], rest=self._finest[1] - means[0])
         shape = Shape(of_mean[-1], seen, width)
-        return Detail(box, bands, weight * np.float32(near), np.asarray(level, np.float32), shape)
+        return Detail(box, tuple(bands), weight * np.float32(near), np.asarray(level, np.float32), shape)
 
 
 def _bands(

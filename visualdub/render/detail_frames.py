@@ -30,6 +30,8 @@ RAMP = 4  # frames beyond `MARGIN` over which a frame of the same clip comes to 
 COARSER = 0.8  # pictures that would be shrunk below this are shrunk beforehand, so that they do not alias
 HELD_PICTURES = 24  # decoded at a time
 HELD_SMALL = 160  # of those that are shrunk to a crop, about 250 kB each
+EDGE = 0.01  # of the mesh's height: this near to its outline and to the jaw's a frame may show what is behind
+JUMP = 0.02  # of the mesh's height, between neighbouring pixels, that makes an outline
 STRIP_DEPTH = 0.003  # of the mesh's height, by which the strip between the lips lies behind them
 DEPTH_TOLERANCE = 0.01  # of the mesh's height; a point that lies deeper behind what is seen is hidden
 
@@ -159,10 +161,32 @@ class DetailFrames:
             across, down = w / bgr.shape[1], h / bgr.shape[0]
             mesh = mesh * np.array([across, down, np.sqrt(across * down)], np.float32)
             bgr = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA)
-        depth = rasterise(mesh, mouth_triangles(model), bgr.shape[0], bgr.shape[1]).depth
+        depth = seen_depth(mesh, model, bgr.shape[0], bgr.shape[1])
         tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
         rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
         return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, tolerance)
+
+
+def seen_depth(
+    mesh: NDArray[np.floating[Any]], model: FaceModel, height: int, width: int
+) -> NDArray[np.float32]:
+    """(h, w) the depth of what a picture shows of a mesh `with_mouth`, inf beside it.
+
+    It is -inf, in front of everything, near the outline and where the jaw hides the neck: a mesh fits a
+    picture to a pixel or two, and there the picture may show what lies behind.
+    """
+    triangles, tall = mouth_triangles(model), float(np.ptp(mesh[:, 1]))
+    raster = rasterise(mesh, triangles, height, width)
+    on_face = np.isin(triangles, model.face_triangles).all(1) | (triangles >= model.vertex_count).any(1)
+    what = np.where(raster.hit, 1 + on_face[raster.face_index], 0).astype(
+        np.float32
+    )  # 1 the neck, 2 the face
+    across = np.ones((3, 3), np.uint8)
+    known = np.where(raster.hit, raster.depth, np.float32(1e6))
+    jump = cv2.dilate(known, across) - cv2.erode(known, across)
+    edge = (cv2.dilate(what, across) != cv2.erode(what, across)) & (jump > JUMP * tall)
+    inside = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.where(inside < EDGE * tall, np.float32(-np.inf), raster.depth)
 
 
 def margin_among(count: int) -> int:
