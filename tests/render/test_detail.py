@@ -24,7 +24,7 @@ from visualdub.render.detail_frames import (
     DetailFrames,
     lip_shapes,
     mouth_triangles,
-    seen_depth,
+    seen_depths,
     with_mouth,
 )
 from visualdub.render.shot_detail import restored_at, shares_at
@@ -39,6 +39,11 @@ def waves(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]
     """R'G'B' 0..255 at places; the shortest wave is 12 pixels long."""
     red = 128 + 60 * np.sin(2 * np.pi * x / 14) * np.cos(2 * np.pi * y / 12)
     return np.stack([red, 60 + 1.5 * x, 200 - 1.2 * y], -1)
+
+
+def frame_of(filmed: NDArray[np.uint8], mesh: NDArray[np.float32], depth: NDArray[np.float32]) -> DetailFrame:
+    """A frame that is trusted to its edges."""
+    return DetailFrame(filmed, mesh, depth, depth, 1.0)
 
 
 def carried(
@@ -90,7 +95,7 @@ def test_an_affine_motion_is_carried_exactly() -> None:
     y, x = np.mgrid[:100, :110] + 0.5
     filmed = np.rint(waves(x, y)).astype(np.uint8)
     mesh = np.column_stack([SQUARE[:, :2] @ matrix.T + shift, np.zeros(4)]).astype(np.float32)
-    total, seen = carried(DetailFrame(filmed, mesh, FLAT, 1.0))
+    total, seen = carried(frame_of(filmed, mesh, FLAT))
     inside = seen > 0
     assert inside[4:44, 4:60].all() and inside.sum() == 40 * 56
     row, column = np.nonzero(inside)
@@ -104,12 +109,12 @@ def test_hidden_points_and_those_outside_the_picture_have_no_weight() -> None:
     mesh = SQUARE.astype(np.float32)
     depth = FLAT[:48, :64].copy()
     depth[:, 30:] = -10  # something lies in front of it
-    _, seen = carried(DetailFrame(filmed, mesh, depth, 1.0), shares=(0.5, 0.25))
+    _, seen = carried(frame_of(filmed, mesh, depth), shares=(0.5, 0.25))
     assert (seen[6:42, 31:58] == 0).all() and seen[6, 6] == 0.5 and seen[42, 29] == 0.25
-    _, seen = carried(DetailFrame(filmed, mesh, FLAT - np.float32(1.5), 1.0))
+    _, seen = carried(frame_of(filmed, mesh, FLAT - np.float32(1.5)))
     assert seen[24, 24] == pytest.approx(0.5)  # half as deep again as is tolerated
     shifted = mesh + np.array([30, 30, 0], np.float32)
-    _, seen = carried(DetailFrame(filmed, shifted, FLAT, 1.0))
+    _, seen = carried(frame_of(filmed, shifted, FLAT))
     assert seen[5, 5] > 0 and seen[40, 50] == 0  # at (80, 70) of the picture, which is 64 x 48
 
 
@@ -249,9 +254,9 @@ def test_near_the_outline_and_the_jaws_nothing_is_seen() -> None:
     turned = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
     mesh = model.vertices(model.template, np.array(0.0), np.zeros(model.n_expression)) @ turned.T
     mesh = with_mouth(mesh * 220 + [size / 2, size / 2, 0], model).astype(np.float32)
-    depth = seen_depth(mesh, model, size, size)
+    depth, trusted = seen_depths(mesh, model, size, size)
     raster = rasterise(mesh, mouth_triangles(model), size, size)
-    hidden, tall = np.isneginf(depth), float(np.ptp(mesh[:, 1]))
+    hidden, tall = np.isneginf(trusted), float(np.ptp(mesh[:, 1]))
     from_outline = cv2.distanceTransform(raster.hit.astype(np.uint8), cv2.DIST_L2, 5)
     assert hidden[raster.hit & (from_outline < 0.8 * EDGE * tall)].mean() > 0.99
     inner = raster.hit & (from_outline > 2 * EDGE * tall)
@@ -262,7 +267,8 @@ def test_near_the_outline_and_the_jaws_nothing_is_seen() -> None:
     beside = inner & ~neck & (from_neck < 0.8 * EDGE * tall)
     assert 0 < hidden[beside].mean() < 0.9  # where the jaw hides it, and not where it joins it
     assert not hidden[inner & (from_neck > 2 * EDGE * tall)].any()
-    np.testing.assert_array_equal(depth[~hidden], raster.depth[~hidden])
+    np.testing.assert_array_equal(trusted[~hidden], depth[~hidden])
+    np.testing.assert_array_equal(depth, raster.depth)
 
 
 def test_a_mixture_is_nearer_to_what_was_filmed_than_either() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visualdub.face.camera import project
 from visualdub.face.fit import smooth_parts
-from visualdub.face.models import BLOCK, FaceModel
+from visualdub.face.models import BLOCK
 from visualdub.face.track import Track
 from visualdub.media.frame import SQUARE, Frame
 from visualdub.media.square import square_scale
@@ -24,7 +24,6 @@ VIEW = (112, 256, 32, 224)
 MARGIN = 0.03  # of the box's side, on every side
 BOX_SMOOTHING = 60.0
 ALIGN = 8  # pixels; whole chroma samples of every format
-JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,6 @@ class Crop:
         return np.asarray(self.affine * (*square_scale(self.pixel_aspect), 1.0))
 
 
-def extreme_meshes(model: FaceModel, identity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, V, 3): neutral expression with the jaw fully closed, and fully open."""
-    return model.vertices(
-        identity, np.array([0.0, JAW_OPEN * model.jaw_limit]), np.zeros((2, model.n_expression))
-    )
-
-
 def stable_crop(track: Track) -> Crop:
     """The crop by the box around the projected closed and open mesh, with a margin, smoothed in time within
     every shot.
@@ -76,7 +68,7 @@ def stable_crop(track: Track) -> Crop:
 def _extents(track: Track) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Left top and right bottom (n, 2) of the closed and open mesh in square pixels; in blocks of frames."""
     model, pose = track.model, track.pose
-    meshes = extreme_meshes(model, track.identity)[:, model.crop_vertices]
+    meshes = track.extreme_meshes[:, model.crop_vertices]
     low, high = np.zeros((len(track), 2)), np.zeros((len(track), 2))
     for first in range(0, len(track), BLOCK):
         rows = slice(first, first + BLOCK)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.camera import WEAK_PERSPECTIVE
-from visualdub.face.crop import VIEW, Crop, extreme_meshes
+from visualdub.face.crop import VIEW, Crop
 from visualdub.face.raster import cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
 
@@ -51,7 +51,7 @@ def mask_of(track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
     See DESIGN.md 2.2.
     """
     model, mask = track.model, np.zeros((crop.size, crop.size), np.uint8)
-    for mesh in to_crop(extreme_meshes(model, track.identity), track, crop, i):
+    for mesh in to_crop(track.extreme_meshes, track, crop, i):
         mask |= cover(mesh, model.triangles, model.mask_weight, crop.size, crop.size)
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (MASK_GROW, MASK_GROW))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, element, iterations=2)

@@ -28,6 +28,7 @@ FORMAT = 4
 
 
 LIES_FROM = 60.0  # degrees by which a face is tilted in the picture that lies, or stands on its head
+JAW_OPEN = 1.4  # widest jaw of the box and mask, in the model's `jaw_limit`s
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ class Track:
     def parts(self) -> tuple[slice, ...]:
         """The shots as slices of this track's arrays."""
         return tuple(slice(s.start - self.start, s.end_exclusive - self.start) for s in self.shots)
+
+    @cached_property
+    def extreme_meshes(self) -> NDArray[np.float64]:
+        """(2, V, 3): neutral expression with the jaw fully closed, and fully open."""
+        jaw = np.array([0.0, JAW_OPEN * self.model.jaw_limit])
+        return self.model.vertices(self.identity, jaw, np.zeros((2, self.model.n_expression)))
 
     @cached_property
     def seen(self) -> NDArray[np.bool_]:

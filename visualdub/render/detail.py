@@ -449,13 +449,15 @@ def add_carried(
     shares: NDArray[np.float32],
     total: NDArray[np.float32],
     seen: NDArray[np.float32],
+    to_the_edge: bool = False,
 ) -> None:
     """Carry `frame` through the mesh to the pixels `wanted` (h, w) and add it to a mixture, in place.
 
     raster: of the commanded mesh. A pixel shows the point of the same triangle and barycentrics in `frame`,
     sampled with Catmull-Rom's cubic. shares: (F,) the weight of `frame` in every triangle. total: (h, w, 3)
     R'G'B' 0..255, seen: (h, w); both grow by the share where `frame` sees the point, and by nothing where
-    something lies in front of it or it is outside the picture.
+    something lies in front of it or it is outside the picture. to_the_edge: also take what lies so near to
+    the face's outline that the picture may show what is behind.
     """
     corners = np.ascontiguousarray(frame.mesh[triangles])
     _add_sampled(
@@ -465,7 +467,7 @@ def add_carried(
         shares,
         wanted,
         frame.rgb,
-        frame.depth,
+        frame.depth if to_the_edge else frame.trusted,
         frame.tolerance,
         total,
         seen,

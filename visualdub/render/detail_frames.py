@@ -43,6 +43,7 @@ class DetailFrame:
     rgb: NDArray[np.uint8]  # (h, w, 3) R'G'B' of the lower face
     mesh: NDArray[np.float32]  # (P, 3) `with_mouth`, pixels of `rgb`, first centre at (0.5, 0.5), and depth
     depth: NDArray[np.float32]  # (h, w) of what is seen of the mesh, inf beside it; smaller is nearer
+    trusted: NDArray[np.float32]  # (h, w) the same, and -inf where the picture may show what lies behind
     tolerance: float  # of depth; what lies this much deeper is hidden
 
 
@@ -161,32 +162,30 @@ class DetailFrames:
             across, down = w / bgr.shape[1], h / bgr.shape[0]
             mesh = mesh * np.array([across, down, np.sqrt(across * down)], np.float32)
             bgr = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA)
-        depth = seen_depth(mesh, model, bgr.shape[0], bgr.shape[1])
+        depth, trusted = seen_depths(mesh, model, bgr.shape[0], bgr.shape[1])
         tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
         rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
-        return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, tolerance)
+        return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, trusted, tolerance)
 
 
-def seen_depth(
+def seen_depths(
     mesh: NDArray[np.floating[Any]], model: FaceModel, height: int, width: int
-) -> NDArray[np.float32]:
-    """(h, w) the depth of what a picture shows of a mesh `with_mouth`, inf beside it.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`DetailFrame.depth` and `DetailFrame.trusted` (h, w) of a mesh `with_mouth` in a picture.
 
-    It is -inf, in front of everything, near the outline and where the jaw hides the neck: a mesh fits a
-    picture to a pixel or two, and there the picture may show what lies behind.
+    A mesh fits a picture to a pixel or two: near its outline, and where the jaw hides the neck, the picture
+    may show what lies behind.
     """
     triangles, tall = mouth_triangles(model), float(np.ptp(mesh[:, 1]))
     raster = rasterise(mesh, triangles, height, width)
     on_face = np.isin(triangles, model.face_triangles).all(1) | (triangles >= model.vertex_count).any(1)
-    what = np.where(raster.hit, 1 + on_face[raster.face_index], 0).astype(
-        np.float32
-    )  # 1 the neck, 2 the face
+    neck_or_face = np.where(raster.hit, 1 + on_face[raster.face_index], 0).astype(np.float32)
     across = np.ones((3, 3), np.uint8)
     known = np.where(raster.hit, raster.depth, np.float32(1e6))
     jump = cv2.dilate(known, across) - cv2.erode(known, across)
-    edge = (cv2.dilate(what, across) != cv2.erode(what, across)) & (jump > JUMP * tall)
+    edge = (cv2.dilate(neck_or_face, across) != cv2.erode(neck_or_face, across)) & (jump > JUMP * tall)
     inside = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3)
-    return np.where(inside < EDGE * tall, np.float32(-np.inf), raster.depth)
+    return raster.depth, np.where(inside < EDGE * tall, np.float32(-np.inf), raster.depth)
 
 
 def margin_among(count: int) -> int:

@@ -137,7 +137,8 @@ class ShotDetail:
             found = self._frames.frame(r, model, float(self._reduction[r]))
             total, seen = np.zeros((box.height, box.width, 3), np.float32), np.zeros_like(wanted, np.float32)
             sizes = likeness_of_size(points, found.mesh, triangles)
-            add_carried(raster, triangles, wanted, found, sizes, total, seen)
+            # a draft has nothing else to show at the outline
+            add_carried(raster, triangles, wanted, found, sizes, total, seen, to_the_edge=not with_bands)
             mixture.add(total, seen, float(weights[r]))
         return _Near(mixture, box, float(distances @ weights))
 

@@ -84,7 +84,7 @@ class FrameInputs:
     frame: Frame
     plate: NDArray[np.uint8] | None  # (256, 256, 3) the crop as it was filmed, full-range R'G'B'
     geometry: Geometry | None  # of the commanded performance
-    source_silhouette: NDArray[np.bool_] | None  # (256, 256) of the performance that was filmed
+    source_silhouette: NDArray[np.bool_] | None  # (256, 256) of the performance that was filmed; for matting
     draw: float  # 0 = passes through
     light: NDArray[np.float32] | None = None  # (3,) stops from the actor's light to this frame's, if known
     normalised: NDArray[np.float32] | None = None  # (256, 256, 3) codes in the actor's light, if it differs
@@ -416,7 +416,9 @@ class ShotRenderer:
         if draw <= 0:
             return known
         filmed = filmed_mesh(self.track, self.crop, i)
-        silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
+        silhouette = None
+        if self.options.matting:
+            silhouette = rasterise(filmed, self.track.model.triangles, self.crop.size, self.crop.size).hit
         holdout = self._holdout(i, plate, filmed, held)
         inputs = replace(known, source_silhouette=silhouette, holdout=holdout)
         if self._detail is None or self._network is not None:
@@ -546,11 +548,11 @@ def blend_weight(
 
     rgb: the network's picture, in the light of `inputs.crop`; a plate that is too dark shows no person.
     """
-    if inputs.crop is None or inputs.geometry is None or inputs.source_silhouette is None:
+    if inputs.crop is None or inputs.geometry is None:
         raise InternalError(f"frame {inputs.frame.index} was drawn without its crop and geometry")
     mask, silhouette = inputs.geometry.mask, inputs.geometry.silhouette
     alpha = feather(mask)
-    if segmenter is not None:
+    if segmenter is not None and inputs.source_silhouette is not None:
         shown = inputs.crop  # of whole codes, unless it was brought to another light
         if shown.dtype != np.uint8:
             shown = np.asarray(np.rint(shown.clip(0, 255)), np.uint8)
