@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--actors", type=Path, required=True, help="folder of CLIP's name .actor packages")
     parser.add_argument("--frames", type=FrameRange.parse, default=FrameRange(120, 136), metavar="A:B")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     found = []
     with tempfile.TemporaryDirectory() as folder:

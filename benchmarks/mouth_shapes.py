@@ -106,7 +106,7 @@ def main() -> None:
         "--actors", type=Path, help="folder of CLIP's name .actor packages; without: the mesh alone"
     )
     parser.add_argument("--frames", type=FrameRange.parse, default=FrameRange(120, 200), metavar="A:B")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
     columns = ["clip", "narrowest mouth, of the usual", "widest opening, of the face's width"]
     columns += ["narrow", "wide", "open"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visualdub.actor.package import Actor
 from visualdub.dub import AUDIO_RATE, TrackedShot
 from visualdub.errors import InternalError, NoFace
-from visualdub.face.crop import Crop, warp_crop
+from visualdub.face.crop import Crop, crop_of, warp_crop
 from visualdub.face.detect import FaceFinder, iou
 from visualdub.face.landmarks import lip_opening
 from visualdub.face.mediapipe_models import landmark_box
@@ -201,12 +201,13 @@ def measured_frame(
     if frame.raw is None:
         return None
     inputs, i = frame.inputs, frame.inputs.index
-    if inputs.plate is None or inputs.mask is None:
-        raise InternalError(f"frame {frame.frame.index} was rendered without its crop and mask")
+    if inputs.mask is None:
+        raise InternalError(f"frame {frame.frame.index} was rendered without its mask")
+    real = crop_of(inputs.frame, crop.stored_affine[i]) if inputs.plate is None else inputs.plate
     mesh = track.model.vertices(track.identity, performance.jaw[i], performance.expression[i])
     return MeasuredFrame(
         number=i,
-        real=inputs.plate,
+        real=real,
         raw=np.rint(frame.raw * 255).astype(np.uint8),
         composite=warp_crop(rgb, crop.stored_affine[i]),
         mask=inputs.mask,

@@ -77,7 +77,7 @@ def render_options(quality: str, watermark: bool = True) -> RenderOptions:
 @dataclass(frozen=True)
 class FrameInputs:
     """One decoded frame with what the network and the blend need to know of it; crop and geometry are None
-    where the frame has no usable face or no window looks at it.
+    where the frame has no usable face or no window looks at it. A draft looks at no crop.
     """
 
     index: int  # in the shot, from 0
@@ -402,9 +402,10 @@ class ShotRenderer:
         """
         if not self.track.usable[i] or not self._in_drawn_window(i):
             return FrameInputs(i, frame, None, None, None, 0.0)
-        plate = crop_of(frame, self.crop.stored_affine[i])
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
+        looked_at = self._network is not None or self.options.matting or self.holdouts.occlusion is not None
+        plate = crop_of(frame, self.crop.stored_affine[i]) if looked_at else None
         light, normalised = self._normalised(plate, geometry)
         aligned = None
         if self._aligned is not None:
@@ -427,10 +428,10 @@ class ShotRenderer:
             return replace(inputs, carried=self._detail.carried(frame, i, geometry.mask))
 
     def _normalised(
-        self, plate: NDArray[np.uint8], geometry: Geometry
+        self, plate: NDArray[np.uint8] | None, geometry: Geometry
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
         """The light of a frame, and its crop in the actor's light where the two differ."""
-        if self._light is None:
+        if self._light is None or plate is None:
             return None, None
         light = self._light.measure(plate, geometry.uv, geometry.mask)
         if light is None or not _gain(light).any():
@@ -440,7 +441,7 @@ class ShotRenderer:
     def _holdout(
         self,
         i: int,
-        crop: NDArray[np.uint8],
+        crop: NDArray[np.uint8] | None,
         filmed: NDArray[np.float64],
         held: NDArray[np.uint8] | None,
     ) -> Holdout | None:
@@ -451,7 +452,7 @@ class ShotRenderer:
             hands = [hand * affine[0, 0] + affine[:, 2] for hand in occlusion.hands_at(i)]
             mattes += [hand_matte(hands, self.crop.size)] if hands else []
             covered = occlusion.covered_at(i)
-            if covered is not None:
+            if covered is not None and crop is not None:
                 mattes.append(object_matte(crop, filmed, self.track.model.face_triangles, covered))
         others = (face_matte(other, self.crop, i) for other in self.holdouts.in_front)
         mattes += [matte for matte in others if matte is not None]
@@ -548,11 +549,11 @@ def blend_weight(
 
     rgb: the network's picture, in the light of `inputs.crop`; a plate that is too dark shows no person.
     """
-    if inputs.crop is None or inputs.geometry is None:
-        raise InternalError(f"frame {inputs.frame.index} was drawn without its crop and geometry")
+    if inputs.geometry is None:
+        raise InternalError(f"frame {inputs.frame.index} was drawn without its geometry")
     mask, silhouette = inputs.geometry.mask, inputs.geometry.silhouette
     alpha = feather(mask)
-    if segmenter is not None and inputs.source_silhouette is not None:
+    if segmenter is not None and inputs.source_silhouette is not None and inputs.crop is not None:
         shown = inputs.crop  # of whole codes, unless it was brought to another light
         if shown.dtype != np.uint8:
             shown = np.asarray(np.rint(shown.clip(0, 255)), np.uint8)
