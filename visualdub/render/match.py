@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.media.transfer import TransferFunction
+from visualdub.render.detail import low_pass
 from visualdub.render.light import beyond_tolerance, light_ratio
 
 # ---- what a patch lacks ------------------------------------------------------------------------------------
@@ -49,11 +50,12 @@ class Match:
 
 # ---- colour ------------------------------------------------------------------------------------------------
 
-GRID = 32  # cells of the offset field along each side of the crop
-# Standard deviations, in cells, of the two kernels that carry the difference on the border inwards.
-NEAR, FAR = 2.5, 10.0
-FAR_WEIGHT = 0.02  # weight of the far kernel, which decides where the near one does not reach
-OUTLIER = 0.06  # R'G'B' from the border's median at which a difference counts half: a hair, a collar, a chin
+GRID = 64  # cells of the offset field along each side of the crop
+# Standard deviations in cells and weights of the kernels that carry the difference on the border inwards: the
+# first makes the picture meet the plate cell by cell, a wider one decides where a narrower does not reach.
+KERNELS = ((1.0, 1.0), (4.0, 0.1), (20.0, 0.003))
+# R'G'B' from the border's median at which a difference counts a quarter, and soon nothing: a hair, a collar.
+OUTLIER = 0.08
 LIMIT = 0.25  # R'G'B': no offset is larger
 LIGHT_TOLERANCE = 0.5  # stops between plate and picture on the border that the offset takes care of alone
 
@@ -99,21 +101,17 @@ def offset_field(
         return field
     difference = plate[ys, xs] - patch[ys, xs]
     middle = np.median(difference, axis=0)
-    weight = 1.0 / (1.0 + (((difference - middle) / OUTLIER) ** 2).sum(-1))
+    weight = (1.0 + (((difference - middle) / OUTLIER) ** 2).sum(-1)) ** -2
     cell = (ys * GRID // alpha.shape[0]) * GRID + xs * GRID // alpha.shape[1]
     weights = np.bincount(cell, weight, GRID * GRID).reshape(GRID, GRID)
     moments = [weights] + [
         np.bincount(cell, weight * difference[:, c], GRID * GRID).reshape(GRID, GRID) for c in range(3)
     ]
-    stack = np.stack(moments, axis=-1)
-    spread = _blur(stack, NEAR) + FAR_WEIGHT * _blur(stack, FAR)
+    stack = np.stack(moments, axis=-1).astype(np.float32)
+    spread = np.sum([np.float32(share) * low_pass(stack, sigma) for sigma, share in KERNELS], 0)
     total = spread[..., :1]
     field[:] = np.where(total > 1e-9, spread[..., 1:] / np.maximum(total, 1e-9), middle)
     return field.clip(-LIMIT, LIMIT)
-
-
-def _blur(cells: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT), np.float64)
 
 
 def spread_field(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:
