@@ -59,6 +59,19 @@ def test_offset_follows_a_slope_and_ignores_outliers_and_the_middle() -> None:
     assert np.abs(offset_field(dirty, patch, alpha) - clean).max() < 0.02
 
 
+def test_a_cheek_in_a_light_of_its_own_is_met_where_it_is() -> None:
+    """The left border is lighter along 24 of its pixels, as beside the edge of a highlight."""
+    patch, alpha = picture(SIZE, SIZE), feather(ellipse())
+    plate, lit = patch.copy(), slice(150, 174)
+    plate[lit, :90] += 0.05
+    field = spread_field(offset_field(plate, patch, alpha), SIZE)[..., 0]
+    row = 162
+    (left, *_, right) = np.flatnonzero((alpha[row] > 0.02) & (alpha[row] < 0.9))
+    assert field[row, left] > 0.04 and abs(field[row, right]) < 0.01
+    above = np.flatnonzero((alpha[lit.start - 16] > 0.02) & (alpha[lit.start - 16] < 0.9))[0]
+    assert field[lit.start - 16, above] < 0.01  # 16 pixels on, the border has the light of the rest
+
+
 def test_offset_is_limited_and_empty_without_a_feather() -> None:
     patch = picture(SIZE, SIZE)
     assert np.abs(offset_field(patch + 0.9, patch, feather(ellipse()))).max() == pytest.approx(LIMIT)
