@@ -42,6 +42,7 @@ def test_paths_from_the_folder_of_the_edit_are_named(tmp_path: Path) -> None:
         ("--keep-audio",),
         ("--check-sync",),
         ("--minutes", "2"),
+        ("--consent", "Ada, today, tests"),
     ],
 )
 def test_an_option_that_would_do_nothing_for_an_edit_is_refused(
@@ -51,6 +52,18 @@ def test_an_option_that_would_do_nothing_for_an_edit_is_refused(
     edit.write_text("{}")
     assert run(["dub", str(edit), "-o", str(tmp_path / "out"), *given]) == 2
     assert f"is an edit, which {given[0]} is not for" in capsys.readouterr().err
+
+
+def test_a_quality_that_is_none_is_refused_for_an_edit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit = tmp_path / "cut.otio"
+    edit.write_text("{}")
+    assert run(["dub", str(edit), "-o", str(tmp_path / "out"), "--quality", "rough"]) == 2
+    assert "--quality rough is not known; expected final or draft" in capsys.readouterr().err
+    wrong = ["--quality", "draft", "--consent", "Ada"]
+    assert run(["dub", str(edit), "-o", str(tmp_path / "out"), *wrong]) == 2
+    assert "consent 'Ada' is not complete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [("--cast", "x.toml"), ("--longer", "cut"), ("--for", "nuke"), ("--plan",)])
