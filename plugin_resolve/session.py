@@ -29,7 +29,9 @@ from plugin_resolve.runs import (
 from plugin_resolve.service import Row, Service, Stopped, launch_command
 from plugin_resolve.takes import apply_changes, originals_shown, recover, restore_originals
 from plugin_resolve.values import (
+    DRAFT,
     DUBBED,
+    FINAL,
     PARTLY,
     PLAYHEAD,
     REFUSED,
@@ -229,6 +231,8 @@ class Session:
             dialogue_track=choices.dialogue_track,
             languages=choices.language or None,
             host="resolve",
+            quality=choices.quality,
+            consent=None if choices.new_actor else choices.consent or None,
         )
         row = service.follow(job)
         if row["state"] == "cancelled":
@@ -240,7 +244,7 @@ class Session:
         timelines = run.folder.parent
         if len(runs_of(timelines)) > NEWEST:  # to look through a project takes a while
             drop_old_runs(timelines, info.project_uid, self.host.movies_kept())
-        return said
+        return f"As a draft: {said}" if choices.quality == DRAFT else said
 
     def _exported(
         self, info: TimelineInfo, choices: Choices, uids: Sequence[str] | None
@@ -353,13 +357,15 @@ def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Ch
         language=str(known.get("language", "")),
         folder=str(known.get("folder") or default_folder()),
         ranges=str(known.get("ranges", "")),
+        consent=str(known.get("consent", "")),
+        quality=DRAFT if known.get("quality") == DRAFT else FINAL,
     )
 
 
 def write_settings(folder: Path, choices: Choices) -> None:
     """Keep the choices for the next time. In a folder that cannot be written to they are lost."""
     values = asdict(replace(choices, actor=choices.new_actor or choices.actor))
-    kept = {k: v for k, v in values.items() if k in ("dialogue_track", "actor", "language", "folder")}
+    kept = {k: values[k] for k in ("dialogue_track", "actor", "language", "folder", "quality")}
     with suppress(OSError):
         (folder / SETTINGS).write_text(json.dumps(kept, indent=1), encoding="utf-8")
 

@@ -14,6 +14,7 @@ CLIP_COLOURS = {DUBBED: "Teal", PARTLY: "Yellow", REFUSED: "Orange"}  # of the 1
 MARKER_COLOURS = {DUBBED: "Green", PARTLY: "Yellow", REFUSED: "Red"}  # a palette of its own
 OURS = "Visual Dub"  # the name of our bin in the media pool, of our track, and of our markers
 SELECTED, PLAYHEAD, WHOLE = "selected", "playhead", "whole"
+FINAL, DRAFT = "final", "draft"  # qualities, as the service calls them
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class Choices:
     language: str = ""
     folder: str = ""  # where the dubbed movies go
     new_actor: str = ""  # the name of an actor that is made of these clips first
-    consent: str = ""  # of that actor: "who, when, scope"
+    consent: str = ""  # of that actor, or to a draft of whoever has none: "who, when, scope"
     minutes: str = ""  # to make that actor in, as it is written; "": the service's own time
     ranges: str = ""  # of the timeline, in timecode, that alone are dubbed; "": all of the clips
+    quality: str = FINAL  # or DRAFT
 
 
 @dataclass(frozen=True)

@@ -212,8 +212,8 @@ def dub_plans(
     drafted = [shot for plan in plans for shot in plan.drafted]
     if drafted and request.consent is None:
         raise BadInput(
-            f"{drafted[0].clip.name}: whoever speaks in it has no actor, and a draft of them needs consent;"
-            ' give --consent "who, when, scope", or --actor'
+            f"{drafted[0].clip.name}: whoever speaks in it has no actor, and a draft of them needs consent:"
+            ' "who, when, scope" (--consent), or an actor'
         )
     names = {who.role.actor for plan in plans for s in plan.dubbed for who in s.speaking}
     actors = {name: load_actor(find(name)) for name in sorted(n for n in names if n is not None)}
