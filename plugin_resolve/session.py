@@ -29,9 +29,7 @@ from plugin_resolve.runs import (
 from plugin_resolve.service import Row, Service, Stopped, launch_command
 from plugin_resolve.takes import apply_changes, originals_shown, recover, restore_originals
 from plugin_resolve.values import (
-    DRAFT,
     DUBBED,
-    FINAL,
     PARTLY,
     PLAYHEAD,
     REFUSED,
@@ -43,6 +41,7 @@ from plugin_resolve.values import (
     TimelineInfo,
 )
 from visualdub.wire import Unreachable, WireError
+from visualdub.wire.requests import DRAFT, FINAL
 
 SETTINGS = "settings.json"  # the last choices, in the plug-in's folder
 EXPORTED, DUBBED_FOLDER = "timeline.otio", "dubbed"  # in the folder of one run

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from visualdub.wire.requests import FINAL
+
 DUBBED, PARTLY, REFUSED = "dubbed", "partly dubbed", "refused"
 CLIP_COLOURS = {DUBBED: "Teal", PARTLY: "Yellow", REFUSED: "Orange"}  # of the 16 that Resolve knows
 MARKER_COLOURS = {DUBBED: "Green", PARTLY: "Yellow", REFUSED: "Red"}  # a palette of its own
 OURS = "Visual Dub"  # the name of our bin in the media pool, of our track, and of our markers
 SELECTED, PLAYHEAD, WHOLE = "selected", "playhead", "whole"
-FINAL, DRAFT = "final", "draft"  # qualities, as the service calls them
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Choices:
     consent: str = ""  # of that actor, or to a draft of whoever has none: "who, when, scope"
     minutes: str = ""  # to make that actor in, as it is written; "": the service's own time
     ranges: str = ""  # of the timeline, in timecode, that alone are dubbed; "": all of the clips
-    quality: str = FINAL  # or DRAFT
+    quality: str = FINAL  # or DRAFT, as `Requests.submit_edit` takes it
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from tkinter import filedialog, ttk
 
 from plugin_resolve.session import CLOSE, DUB, RESTORE, Question
-from plugin_resolve.values import DRAFT, FINAL, PLAYHEAD, SELECTED, WHOLE, Choices
+from plugin_resolve.values import PLAYHEAD, SELECTED, WHOLE, Choices
+from visualdub.wire.requests import DRAFT, FINAL
 
 SCOPES = {
     SELECTED: "the selected clips",
