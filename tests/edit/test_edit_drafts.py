@@ -103,6 +103,23 @@ def test_a_baked_clip_is_drawn_out_of_frames_that_it_does_not_show(talking: Path
     assert any("drawn out of 34 frames" in note for note in baked["notes"]), baked["notes"]
 
 
+def test_the_person_of_a_baked_clip_is_known_by_their_looks(tmp_path: Path) -> None:
+    """Of the media they are the second to be seen most, of the baked movie the only one."""
+    one = np.stack(portrait_pictures(40))
+    both = np.concatenate([one, one[..., ::-1]], 2)  # beside each other, in other colours
+    half = one.shape[2]
+    both[28:, :, :half] = both[:20, :, half:] = 0  # one leaves when the other has come
+    movie = write_movie(tmp_path / "two.mkv", list(both))
+    edit = cut(tmp_path, shot(movie, 30, 6, effects=[warp(-1)]))
+    assert dub(edit, *DRAFT, *CONSENT) == 0
+    (baked,) = shots_of(edit)
+    assert (baked["action"], baked["speaking"][0]["person"]) == ("bake", "1"), baked["reason"]
+    before = planes_of(movie, FrameRange(30, 36))[::-1]
+    for drawn, plate in zip(planes_of(Path(baked["output"])), before, strict=True):
+        changed = drawn[0] != plate[0]
+        assert changed[:, half:].any() and not changed[:, :half].any()
+
+
 def test_two_people_of_a_shot_are_drafted_apart(tmp_path: Path) -> None:
     alone = portrait_pictures(12)
     movie = write_movie(tmp_path / "pair.mkv", [np.ascontiguousarray(np.hstack([a, a])) for a in alone])
