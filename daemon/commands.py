@@ -199,7 +199,8 @@ def submit(
     require_fitting(clip, options, submit)
     if is_edit(clip):
         with connected(endpoint, key, server_key) as client:
-            show_job(client, client.submit_edit(priority, **edit_request(options).fields()), wait, json)
+            asked_edit = edit_request(options).fields()
+            show_job(client, client.submit_edit(priority=priority, **asked_edit), wait, json)
         return
     require_quality(quality)
     if dialogue is None or (actor is None and quality != DRAFT):

@@ -187,7 +187,7 @@ def prepare_dub(work: Work, setting: Setting, heard: HeardShot, progress: Progre
     folder.mkdir(parents=True, exist_ok=True)
     save_performance(folder / PERFORMANCE, tracked, performance, heard.spoken, actor, mouth)
     render = prepare_render(tracked, performance, actor, output, progress=progress)
-    render.notes, render.mouth = notes, mouth
+    render.notes, render.mouth = notes + render.notes, mouth
     write_facts(folder, render)
     if work.mark is not None and render.renderer.watermark is not None:
         render.renderer.watermark = Watermark(np.array([int(c) for c in work.mark], np.uint8))

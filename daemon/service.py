@@ -31,6 +31,7 @@ from daemon.schedule import QueueFull, Schedule
 from daemon.store import Job, Store
 from daemon.views import row
 from visualdub import __version__
+from visualdub.actor.record import Consent
 from visualdub.errors import BadInput, VisualDubError
 from visualdub.records import digest
 from visualdub.wire import schema
@@ -264,7 +265,9 @@ class Service:
         self._accept(asker, "dub", asked, request.quality, request.priority)
 
     def _submit_edit(self, asker: Asker, request: schema.SubmitEdit, bulk: list[bytes]) -> None:
-        self._accept(asker, "edit", msgspec.to_builtins(request.edit), "final", request.priority)
+        if request.edit.consent is not None:
+            Consent.parse(request.edit.consent)
+        self._accept(asker, "edit", msgspec.to_builtins(request.edit), request.quality, request.priority)
 
     def _speech(self, asker: Asker, request: schema.Speech, bulk: list[bytes]) -> None:
         asked = msgspec.to_builtins(request.dub)
@@ -333,7 +336,7 @@ class Service:
         if isinstance(request, schema.Final):
             if job.quality != "draft":
                 raise BadInput(f"job {job.id} is no draft")
-            if not job.request.get("actor"):
+            if job.kind == "dub" and not job.request.get("actor"):  # an edit's cast may name actors
                 raise BadInput(f"job {job.id} has no actor; adapt one (vdub adapt) and submit it with that")
             self.schedule.again(job, quality="final", mark=None)
         else:

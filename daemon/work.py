@@ -132,10 +132,12 @@ def edit(work: Work, preparer: Preparer, progress: Progress) -> dict[str, Any]:
             asked.get("codec"),
             asked.get("crf", 16),
             asked.get("watermark", True),
+            work.quality,
         ),
         tuple(roots.readable(r) for r in asked.get("relink", ())),
         actors=setting.actors,
         permit=lambda path: roots.readable(str(path.absolute())),
+        consent=Consent.parse(asked["consent"]) if asked.get("consent") else None,
     )
 
     def consenting(name: str) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from visualdub.wire import WireError
 from visualdub.wire.bridge_client import BridgeClient
 from visualdub.wire.hosted import Stopped, follow_job, vdub_command
-from visualdub.wire.requests import Requests
+from visualdub.wire.requests import DRAFT, FINAL, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,17 +84,27 @@ class Asked:
     clip: str
     frames: tuple[int, int]  # of the clip, half open
     dialogue: str
-    actor: str  # a name in the service's library, or the path of a package
+    actor: str  # a name in the service's library, or the path of a package; a draft needs none
     folder: str  # where the dubbed movie goes
     skip: tuple[tuple[int, int], ...] = ()  # of the clip, half open, that stay as they are
+    quality: str = FINAL  # or DRAFT
+    consent: str = ""  # "who, when, scope": to a draft without an actor
 
     def fields(self) -> dict[str, Any]:
         """The fields of `Requests.submit`. Raises `DubError` where something is missing."""
-        for what, value in (("dialogue", self.dialogue), ("actor", self.actor), ("folder", self.folder)):
+        drafted = self.quality == DRAFT and not self.actor
+        who = self.consent if drafted else self.actor
+        needed = (("dialogue", self.dialogue), ("actor", drafted or who), ("folder", self.folder))
+        for what, value in needed:
             if not value:
                 raise DubError(f"no {what} is chosen; expected {what} to dub with")
+        if not who:
+            raise DubError("no consent is typed; a draft without an actor needs it: who, when, scope")
         values: dict[str, Any] = {"clip": self.clip, "frames": f"{self.frames[0]}:{self.frames[1]}"}
-        values.update(dialogue=self.dialogue, actor=self.actor)
+        values["dialogue"] = self.dialogue
+        values["consent" if drafted else "actor"] = who
+        if self.quality == DRAFT:
+            values["quality"] = DRAFT
         if self.skip:
             values["skip"] = [f"{start}:{end}" for start, end in self.skip]
         name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import bpy
 
 from plugin_blender.dubbing import Asked, Dubbed, DubError, StripFacts, Task
+from visualdub.wire.requests import DRAFT, FINAL
 
 MARK = "visual_dub"  # a property of a strip of ours: the name of the strip that it lies above
 POLL_S = 0.2
@@ -155,6 +156,20 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
         name="Actor",
         description="An actor of the service's library by name, or the path of an .actor folder",
     )
+    quality: bpy.props.EnumProperty(  # type: ignore[valid-type]
+        name="Quality",
+        description="How much time is spent on it",
+        items=(
+            (FINAL, "Final", "As good as it gets; needs an actor"),
+            (DRAFT, "Draft", "Rougher and there soon; without an actor, out of the clip's own other frames"),
+        ),
+        default=FINAL,
+    )
+    consent: bpy.props.StringProperty(  # type: ignore[valid-type]
+        name="Consent",
+        description="Who consented to a draft without an actor, when and to what, with commas between",
+        options={"SKIP_SAVE"},  # whose consent it was is not known of another strip
+    )
     leave: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Leave alone",
         description="Frames of the strip that stay as they are, as 27-32, 40, in the scene's frames",
@@ -251,6 +266,8 @@ class SEQUENCER_OT_visual_dub(bpy.types.Operator):  # type: ignore[misc]
             path if actor and os.path.isdir(path) else actor,
             _absolute(self.folder) if self.folder else default_folder(),
             facts.clip_ranges(self.leave),
+            self.quality,
+            self.consent.strip(),
         )
 
     def _finish(self, context: Any) -> Any:

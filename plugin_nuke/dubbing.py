@@ -13,7 +13,7 @@ from plugin_nuke.png import Generated
 from plugin_nuke.versions import NewVersion, Version
 from visualdub.wire.hosted import Stopped, follow_job
 from visualdub.wire.picture import FramePicture
-from visualdub.wire.requests import Requests
+from visualdub.wire.requests import DRAFT, FINAL, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,17 +29,27 @@ class Asked:
 
     clip: str
     dialogue: str
-    actor: str  # a name in the service's library, or the path of a package
+    actor: str  # a name in the service's library, or the path of a package; a draft needs none
     cache: str  # where versions go
     frames: tuple[int, int] | None = None  # of the clip, half open; None: all
     skip: tuple[tuple[int, int], ...] = ()  # of the clip, half open, that keep the plate
+    quality: str = FINAL  # or DRAFT
+    consent: str = ""  # "who, when, scope": to a draft without an actor
 
     def fields(self) -> dict[str, Any]:
         """The fields of `Requests.submit`. The dubbed movie lies in the cache, too, by what was asked for."""
-        for name, value in (("a clip", self.clip), ("dialogue", self.dialogue), ("an actor", self.actor)):
+        drafted = self.quality == DRAFT and not self.actor
+        who = self.consent if drafted else self.actor
+        needed = (("a clip", self.clip), ("dialogue", self.dialogue), ("an actor", drafted or who))
+        for name, value in needed:
             if not value:
                 raise BadSetting(f"the node names no {name.split()[-1]}; expected {name} to dub with")
-        values: dict[str, Any] = {"clip": self.clip, "dialogue": self.dialogue, "actor": self.actor}
+        if not who:
+            raise BadSetting("the node names no consent; a draft without an actor needs it: who, when, scope")
+        values: dict[str, Any] = {"clip": self.clip, "dialogue": self.dialogue}
+        values["consent" if drafted else "actor"] = who
+        if self.quality == DRAFT:
+            values["quality"] = DRAFT
         if self.frames is not None:
             values["frames"] = f"{self.frames[0]}:{self.frames[1]}"
         if self.skip:

@@ -21,6 +21,7 @@ from plugin_nuke.service import connect
 from plugin_nuke.timing import clip_range, clip_ranges, script_range
 from visualdub.wire import WireError
 from visualdub.wire.hosted import Stopped
+from visualdub.wire.requests import DRAFT, FINAL
 
 MENU = "Visual Dub/VisualDub"
 PASSES = ("Dot", "NoOp")  # nodes that may stand between the Read and ours: they change no pixel and no frame
@@ -174,10 +175,17 @@ def asked_of(node: Any) -> dubbing.Asked:
     """What the knobs of a node ask for. Raises `BadSetting`."""
     plate = plate_of(node)
     frames = clip_range(node.knob("range").value(), plate.first_frame, plate.length)
-    left = node.knob("leave")  # an older node has none
-    skip = clip_ranges(left.value() if left else "", plate.first_frame, plate.length)
+    skip = clip_ranges(_value_of(node, "leave", ""), plate.first_frame, plate.length)
+    quality, consent = _value_of(node, "quality", FINAL), _value_of(node, "consent", "").strip()
     actor = node.knob("actor").value().strip()
-    return dubbing.Asked(plate.clip, node.knob("dialogue").value(), actor, cache_of(node), frames, skip)
+    words = node.knob("dialogue").value()
+    return dubbing.Asked(plate.clip, words, actor, cache_of(node), frames, skip, quality, consent)
+
+
+def _value_of(node: Any, name: str, missing: str) -> str:
+    """The value of a knob; `missing` where the node is older than the knob."""
+    knob = node.knob(name)
+    return str(knob.value()) if knob else missing
 
 
 # ---- dubbing -----------------------------------------------------------------------------------------------
@@ -310,7 +318,8 @@ def _set(node: Any, version: versions.Version | None) -> None:
         frames = script_range(version.first, version.last, node.knob("first_frame").value())
         through = version.last - version.first + 1 - version.drawn
         note = f"; {through} show the plate" if through else ""
-        _put(node, "status", f"version {version.number}: {frames}, {version.drawn} frames dubbed{note}")
+        done = "drafted" if version.asked.get("quality") == DRAFT else "dubbed"
+        _put(node, "status", f"version {version.number}: {frames}, {version.drawn} frames {done}{note}")
     finally:
         _showing.discard(name)
 

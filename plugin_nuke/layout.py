@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from visualdub.wire.requests import DRAFT, FINAL
+
 SCHEMA = 1  # of the node; raised when a knob is renamed or the nodes inside change
 MARK = "visualdub_schema"  # a hidden knob that says that a Group is ours
 OVER, MATTE, GENERATED = "dub over plate", "matte", "generated pixels"
@@ -47,6 +49,21 @@ KNOBS = (
         "actor",
         "actor",
         "Who speaks: the name of an actor of the service's library, or the path of an .actor folder.",
+    ),
+    KnobSpec(
+        "Enumeration_Knob",
+        "quality",
+        "quality",
+        "A draft is rougher and there in a fraction of the time. It needs no actor: without one, the mouth"
+        " comes out of the clip's own other frames.",
+        ((FINAL, DRAFT),),
+    ),
+    KnobSpec(
+        "String_Knob",
+        "consent",
+        "consent",
+        "Who consented to a draft without an actor, when and to what, with commas between: Ada Lovelace,"
+        " 2026-01-31, this film. It goes into the record beside the movie.",
     ),
     KnobSpec(
         "String_Knob",

@@ -19,8 +19,8 @@ _TEXT = """<!doctype html><meta charset="utf-8"><title>Visual Dub</title>
 pre {{ white-space: pre-wrap; }}</style>
 <h1>Visual Dub</h1>{body}
 <p>This Python has no Tk, so that no window can be opened. What is dubbed stands in <code>{settings}</code>:
-<code>dialogue_track</code>, <code>actor</code>, <code>language</code>, <code>folder</code>, and, for once,
-<code>ranges</code>; with
+<code>dialogue_track</code>, <code>actor</code>, <code>quality</code> (final or draft), <code>language</code>,
+<code>folder</code>, and, for once, <code>ranges</code> and <code>consent</code>; with
 <code>"do": "restore"</code> the originals come back. Change it and start Visual Dub again.</p>
 """
 

@@ -41,6 +41,7 @@ from plugin_resolve.values import (
     TimelineInfo,
 )
 from visualdub.wire import Unreachable, WireError
+from visualdub.wire.requests import DRAFT, FINAL
 
 SETTINGS = "settings.json"  # the last choices, in the plug-in's folder
 EXPORTED, DUBBED_FOLDER = "timeline.otio", "dubbed"  # in the folder of one run
@@ -229,6 +230,8 @@ class Session:
             dialogue_track=choices.dialogue_track,
             languages=choices.language or None,
             host="resolve",
+            quality=choices.quality,
+            consent=None if choices.new_actor else choices.consent or None,
         )
         row = service.follow(job)
         if row["state"] == "cancelled":
@@ -240,7 +243,7 @@ class Session:
         timelines = run.folder.parent
         if len(runs_of(timelines)) > NEWEST:  # to look through a project takes a while
             drop_old_runs(timelines, info.project_uid, self.host.movies_kept())
-        return said
+        return f"As a draft: {said}" if choices.quality == DRAFT else said
 
     def _exported(
         self, info: TimelineInfo, choices: Choices, uids: Sequence[str] | None
@@ -353,13 +356,15 @@ def read_settings(folder: Path, info: TimelineInfo, actors: Sequence[str]) -> Ch
         language=str(known.get("language", "")),
         folder=str(known.get("folder") or default_folder()),
         ranges=str(known.get("ranges", "")),
+        consent=str(known.get("consent", "")),
+        quality=DRAFT if known.get("quality") == DRAFT else FINAL,
     )
 
 
 def write_settings(folder: Path, choices: Choices) -> None:
     """Keep the choices for the next time. In a folder that cannot be written to they are lost."""
     values = asdict(replace(choices, actor=choices.new_actor or choices.actor))
-    kept = {k: v for k, v in values.items() if k in ("dialogue_track", "actor", "language", "folder")}
+    kept = {k: values[k] for k in ("dialogue_track", "actor", "language", "folder", "quality")}
     with suppress(OSError):
         (folder / SETTINGS).write_text(json.dumps(kept, indent=1), encoding="utf-8")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from visualdub.wire.requests import FINAL
+
 DUBBED, PARTLY, REFUSED = "dubbed", "partly dubbed", "refused"
 CLIP_COLOURS = {DUBBED: "Teal", PARTLY: "Yellow", REFUSED: "Orange"}  # of the 16 that Resolve knows
 MARKER_COLOURS = {DUBBED: "Green", PARTLY: "Yellow", REFUSED: "Red"}  # a palette of its own
@@ -63,9 +65,10 @@ class Choices:
     language: str = ""
     folder: str = ""  # where the dubbed movies go
     new_actor: str = ""  # the name of an actor that is made of these clips first
-    consent: str = ""  # of that actor: "who, when, scope"
+    consent: str = ""  # of that actor, or to a draft of whoever has none: "who, when, scope"
     minutes: str = ""  # to make that actor in, as it is written; "": the service's own time
     ranges: str = ""  # of the timeline, in timecode, that alone are dubbed; "": all of the clips
+    quality: str = FINAL  # or DRAFT, as `Requests.submit_edit` takes it
 
 
 @dataclass(frozen=True)

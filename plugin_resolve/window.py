@@ -8,6 +8,7 @@ from tkinter import filedialog, ttk
 
 from plugin_resolve.session import CLOSE, DUB, RESTORE, Question
 from plugin_resolve.values import PLAYHEAD, SELECTED, WHOLE, Choices
+from visualdub.wire.requests import DRAFT, FINAL
 
 SCOPES = {
     SELECTED: "the selected clips",
@@ -15,7 +16,7 @@ SCOPES = {
     WHOLE: "the whole timeline",
 }
 NEW_ACTOR, BY_FACE = "new, from these clips ...", "whoever is recognised"
-OF_A_NEW_ACTOR = ("name", "consent", "minutes")  # fields that count for one alone
+OF_A_NEW_ACTOR = ("name", "minutes")  # fields that count for one alone
 PAD = 6
 
 
@@ -96,13 +97,15 @@ class TkWindow:
         nobody = last.new_actor or not question.actors
         actor = last.actor or (NEW_ACTOR if nobody else BY_FACE)
         self._field("actor", "Actor, a package or a cast file", actor, actors, browse=True, free=True)
+        self._field("quality", "Quality", last.quality, [FINAL, DRAFT])
         self._field("name", "Name of a new actor", last.new_actor)
         self._field("consent", "Consent: who, when, scope", last.consent)
         self._field("minutes", "Minutes to make it in (empty: 5)", last.minutes)
         self._field("language", "Language (fr, de; may be empty)", last.language)
         self._field("folder", "Folder for the movies", last.folder, browse=True)
-        self._values["actor"].trace_add("write", self._on_actor)
-        self._on_actor()
+        for name in ("actor", "quality"):
+            self._values[name].trace_add("write", self._on_choice)
+        self._on_choice()
         self._bar.configure(value=0)
         self._stage.configure(text="")
         self._enable(asking=True, dubbed=question.dubbed)
@@ -111,7 +114,7 @@ class TkWindow:
         self._enable(asking=False)
         self._stopped = self._closed
         value = {k: v.get().strip() for k, v in self._values.items()}
-        new = value["actor"] == NEW_ACTOR
+        new, draft = value["actor"] == NEW_ACTOR, value["quality"] == DRAFT
         choices = Choices(
             scope=scopes[value["scope"]],
             dialogue_track=value["track"],
@@ -119,9 +122,10 @@ class TkWindow:
             language=value["language"],
             folder=value["folder"],
             new_actor=value["name"] if new else "",
-            consent=value["consent"] if new else "",
+            consent=value["consent"] if new or draft else "",
             minutes=value["minutes"] if new else "",
             ranges=value["ranges"],
+            quality=value["quality"],
         )
         what = self._answer.get()
         if what == DUB and new and not (choices.new_actor and choices.consent):
@@ -155,11 +159,12 @@ class TkWindow:
             button = ttk.Button(self._form, text="...", width=3, command=lambda: self._browse(variable))
             button.grid(row=row, column=2)
 
-    def _on_actor(self, *changed: str) -> None:
-        """Only a new actor has a name, consent and minutes to be typed."""
-        state = "normal" if self._values["actor"].get() == NEW_ACTOR else "disabled"
-        for name in OF_A_NEW_ACTOR:
-            self._fields[name].configure(state=state)
+    def _on_choice(self, *changed: str) -> None:
+        """Only a new actor has a name and minutes to be typed; they and a draft need consent."""
+        new, draft = self._values["actor"].get() == NEW_ACTOR, self._values["quality"].get() == DRAFT
+        for name in (*OF_A_NEW_ACTOR, "consent"):
+            on = new or (draft and name == "consent")
+            self._fields[name].configure(state="normal" if on else "disabled")
 
     def _browse(self, variable: tk.StringVar) -> None:
         chosen = filedialog.askdirectory(parent=self.root, initialdir=variable.get())

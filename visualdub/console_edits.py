@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from visualdub.errors import BadInput
+from visualdub.render.quality import DRAFT
 
 if TYPE_CHECKING:
     from visualdub.edit.request import EditRequest
@@ -115,7 +116,7 @@ EDIT_ONLY |= {"as_default", "plan", "most"}
 CLIP_ONLY = {"dialogue", "script", "language", "driver", "driver_face", "frames", "skip", "only", "face"}
 CLIP_ONLY |= {"performance", "use_performance", "mouth_gain", "smooth", "offset_ms", "matte", "occluded"}
 CLIP_ONLY |= {"holdout", "keep_audio", "check_sync", "provider", "fast", "profile", "minutes", "consent"}
-CLIP_ONLY |= {"movie", "quality"}
+CLIP_ONLY |= {"movie"}
 _FLAGS = {"host": "--for"}
 
 
@@ -131,6 +132,8 @@ def require_fitting(
 
     edit = is_edit(source)
     wrong = (CLIP_ONLY if edit else EDIT_ONLY).difference(allowed)
+    if options.get("quality") == DRAFT:  # of whoever has no actor, in clips and in edits
+        wrong = wrong - {"consent"}
     for name, parameter in inspect.signature(command).parameters.items():
         value = options.get(name)
         if name not in wrong or value in (None, [], parameter.default):
@@ -143,6 +146,7 @@ def require_fitting(
 
 def edit_request(options: dict[str, Any]) -> EditRequest:
     """The dub of an edit that the options of a command, by name, ask for."""
+    from visualdub.actor.record import Consent
     from visualdub.edit.request import EditRequest, EditWords, EditWritten
 
     names = ("dialogue_track", "dialogue_folder", "cast", "lang", "longer")
@@ -151,7 +155,8 @@ def edit_request(options: dict[str, Any]) -> EditRequest:
         options["clip"],
         options["actor"],
         EditWords(*(options[name] for name in names)),
-        EditWritten(*how, not options["no_watermark"]),
+        EditWritten(*how, not options["no_watermark"], options["quality"]),
         tuple(options["relink"] or ()),
         actors=options.get("actors"),
+        consent=Consent.parse(options["consent"]) if options["consent"] else None,
     )

@@ -227,7 +227,7 @@ def write_performance(
     """
     progress = progress or Progress()
     prepared = prepare_render(tracked, performance, actor, output, clock=clock, progress=progress)
-    prepared.notes = (notes or []) + draft_notes(actor, output.quality)
+    prepared.notes = (notes or []) + prepared.notes
     prepared.mouth = mouth
     return write_frames(prepared, prepared.renderer.frames(progress=progress), output, progress)
 
@@ -275,7 +275,7 @@ def prepare_render(
     for held in (track, renderer.track):
         held.release_landmarks()
     return_free_memory()
-    return PreparedRender(renderer, found, tracked.from_cache)
+    return PreparedRender(renderer, found, tracked.from_cache, draft_notes(actor, output.quality))
 
 
 def write_frames(

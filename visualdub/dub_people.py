@@ -60,7 +60,7 @@ def dub_people(
     for part in parts:
         made, said = _prepared(part, output, clock, progress)
         prepared.append(made)
-        notes += [f"{part.actor.record.name}: {note}" for note in said]
+        notes += [f"{part.actor.record.name}: {note}" for note in (*said, *made.notes)]
     notes += audio_notes(shot_audio(shot), shot, sound) + track_notes(shot, output.keep_audio)
     top = stacked([p.renderer for p in prepared])
     by_track = {id(p.renderer.track): (part, p) for part, p in zip(parts, prepared, strict=True)}

@@ -88,6 +88,16 @@ def test_a_frame_is_not_drawn_out_of_itself_and_its_neighbours(tracked: TrackedS
         assert (before.frame.planes[0] == after.frame.planes[0]).all() == same, reach
 
 
+def test_a_part_of_a_clip_is_drawn_out_of_what_is_as_far_away(tracked: TrackedShot) -> None:
+    """However few frames are drawn: what a frame may be made of is a matter of those that were read."""
+    actor = draft_actor(tracked.shot.source, tracked.track, CONSENT)
+    part, one = tracked.trim(FrameRange(15, 25)), FrameRange(20, 21)
+    own = Performance.of_track(part.track)
+    (before,) = drafted(part, own, one, actor)
+    (after,) = drafted(part, own, one, times(0.0, actor, [abs(n - 20) <= 10 for n in actor.kept.number]))
+    assert (before.frame.planes[0] == after.frame.planes[0]).all()
+
+
 def test_a_draft_has_the_light_of_its_frame(tracked: TrackedShot) -> None:
     """Darker pictures are brought to the light around the mask."""
     actor = draft_actor(tracked.shot.source, tracked.track, CONSENT)

@@ -16,7 +16,8 @@ from otio_text import clip, media, timeline, track, write
 from daemon.config import Config
 from visualdub.cli import run
 from visualdub.demo.run import FRENCH
-from visualdub.wire import Client, Refused
+from visualdub.records import read_provenance
+from visualdub.wire import BadRequest, Client, Refused
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 pytestmark = pytest.mark.slow
@@ -81,6 +82,29 @@ def test_an_edit_is_dubbed_as_the_command_does(suite: Suite, tmp_path: Path) -> 
     again = suite.client.submit_edit(output=str(suite.folder / "out"), **asked)
     assert again != job and suite.client.wait(again)["state"] == "done"
     assert Path(first["movie"]).stat().st_mtime_ns == stamp  # what is done is not dubbed again
+
+
+def test_an_edit_is_drafted_with_consent_and_made_final_by_the_same_job(suite: Suite) -> None:
+    """The final is drawn by an actor who came into the library meanwhile, recognised by the face."""
+    for known in suite.client.actors():
+        suite.client.remove_actor(Path(known["path"]).stem)
+    edit = edit_of(suite.folder / "rough.otio", shot("a", suite.clip, 5, 6), voice=suite.folder / "new.wav")
+    asked = {"edit": str(edit), "dialogue_track": "new", "output": str(suite.folder / "rough")}
+    row = suite.client.wait(suite.client.submit_edit("draft", **asked))
+    assert row["state"] == "failed" and "needs consent" in row["reason"]
+    with pytest.raises(BadRequest, match="is not complete"):
+        suite.client.submit_edit("draft", **asked, consent="Ada")
+    job = suite.client.submit_edit("draft", **asked, consent="Ada, today, tests")
+    row = suite.client.wait(job)
+    assert (row["state"], row["quality"]) == ("done", "draft"), row["reason"]
+    (made,) = row["result"]["shots"]
+    record = read_provenance(Path(made["movie"]))
+    assert record.consent["who"] == "Ada" and record.renderer == {"provider": "none", "mode": "draft"}
+    suite.client.add_actor(str(suite.actor))
+    suite.client.final(job)
+    row = suite.client.wait(job)
+    assert (row["state"], row["quality"]) == ("done", "final"), row["reason"]
+    assert (read_provenance(Path(made["movie"])).renderer or {})["provider"] == "cpu"
 
 
 @pytest.mark.parametrize("actor", ["flat", None])

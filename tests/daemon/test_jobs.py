@@ -173,7 +173,8 @@ def test_a_draft_needs_no_actor_but_consent(studio: Studio) -> None:
         with pytest.raises(BadRequest, match=said):
             studio.client.submit(quality, **asked, **more)
     job = studio.client.submit("draft", **asked, consent="Ada, today, tests")
-    assert studio.done(job)["result"]["frames"] == 40
+    result = studio.done(job)["result"]
+    assert result["frames"] == 40 and any("a draft, drawn out of" in note for note in result["notes"])
     record = json.loads((studio.folder / "drafted.mkv.provenance.json").read_text())
     assert record["consent"]["who"] == "Ada" and record["renderer"]["provider"] == "none"
     assert studio.client.frame(job, 12).drawn and studio.client.frame(job, 12, "raw").planes

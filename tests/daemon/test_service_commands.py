@@ -139,6 +139,9 @@ def test_an_edit_is_dubbed_through_the_service(
     said = shell.run("dub", *given, "-o", "two", "--daemon")
     assert "left alone: 2 lost" in said and "2 clips, 1 dubbed, 1 left alone" in said
     assert (shell.folder / "two" / "cut.otio").is_file()
+    for words in (("submit", *given, "--wait"), ("dub", *given, "--daemon")):
+        row = json.loads(shell.run(*words, "-o", "rough", "--quality", "draft", "--json"))
+        assert (row["kind"], row["quality"]) == ("edit", "draft")
     assert "which --frames is not for" in shell.run("submit", *given, "-o", "x", "--frames", "0:3", status=2)
     needs = "needs both --dialogue and --actor"
     assert needs in shell.run("submit", talking, "--dialogue", "new.wav", "-o", "x.mkv", status=2)

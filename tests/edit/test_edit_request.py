@@ -8,10 +8,12 @@ import pytest
 from otio_text import clip as clip_of
 from otio_text import media, timeline, track, write
 
+from visualdub.actor.record import Consent
 from visualdub.cli import run
 from visualdub.edit.dubbing import EditOutput
 from visualdub.edit.request import EditRequest, EditWords, EditWritten, plan_request, with_note_on_paths
 from visualdub.edit.writing import HostRules, host_rules
+from visualdub.wire.schema import EditOptions
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 
@@ -42,6 +44,7 @@ def test_paths_from_the_folder_of_the_edit_are_named(tmp_path: Path) -> None:
         ("--keep-audio",),
         ("--check-sync",),
         ("--minutes", "2"),
+        ("--consent", "Ada, today, tests"),
     ],
 )
 def test_an_option_that_would_do_nothing_for_an_edit_is_refused(
@@ -51,6 +54,26 @@ def test_an_option_that_would_do_nothing_for_an_edit_is_refused(
     edit.write_text("{}")
     assert run(["dub", str(edit), "-o", str(tmp_path / "out"), *given]) == 2
     assert f"is an edit, which {given[0]} is not for" in capsys.readouterr().err
+
+
+def test_the_service_is_told_the_quality_and_the_consent(tmp_path: Path) -> None:
+    written = EditWritten(tmp_path / "out", quality="draft")
+    consent = Consent("Ada", "today", "tests")
+    asked = EditRequest(tmp_path / "cut.otio", None, EditWords(), written, consent=consent).fields()
+    assert (asked.pop("quality"), asked["consent"]) == ("draft", "Ada, today, tests")
+    assert set(asked) == set(EditOptions.__struct_fields__)  # the rest is what the schema has
+
+
+def test_a_quality_that_is_none_is_refused_for_an_edit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit = tmp_path / "cut.otio"
+    edit.write_text("{}")
+    assert run(["dub", str(edit), "-o", str(tmp_path / "out"), "--quality", "rough"]) == 2
+    assert "--quality rough is not known; expected final or draft" in capsys.readouterr().err
+    wrong = ["--quality", "draft", "--consent", "Ada"]
+    assert run(["dub", str(edit), "-o", str(tmp_path / "out"), *wrong]) == 2
+    assert "consent 'Ada' is not complete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [("--cast", "x.toml"), ("--longer", "cut"), ("--for", "nuke"), ("--plan",)])

@@ -18,7 +18,7 @@ from visualdub.demo.run import ENGLISH, FRENCH, counting_motion
 from visualdub.edit.cast import Cast, Role, read_cast
 from visualdub.edit.dialogue import sound_lines, track_lines
 from visualdub.edit.media import MediaFinder
-from visualdub.edit.plan import DUB, KEEP, EditPlan, PlannedShot, PlanOptions, plan_edit
+from visualdub.edit.plan import DUB, KEEP, EditPlan, PlannedShot, PlanOptions, Speaking, plan_edit
 from visualdub.edit.reading import read_edit
 from visualdub.edit.shot import plan_shot
 from visualdub.edit.who import Enrolled, People, Sound, Unclear, decide, looks_of, original_sounds
@@ -110,6 +110,37 @@ def test_nobody_who_is_not_alike_is_ever_taken(scene: Path) -> None:
     said = who(scene, "mute.mkv", "ben")
     assert said.startswith("the people in it are none of the actors: the most alike is ben with ")
     assert "in another light or year --cast says who speaks" in said
+
+
+def test_whoever_speaks_and_is_no_actor_is_drafted(scene: Path) -> None:
+    """Where drafts are wanted; who is an actor is not, and nobody is drafted for a named actor's words."""
+    enrolled = Enrolled(scene / "actors", drafts=True)
+    unknown = enrolled.to_draft([Speaking(Role("x"), ()), Speaking(Role(None, dialogue="A"), ())])
+    assert unknown == Role(None, dialogue="A")
+    assert enrolled.to_draft([Speaking(Role("x"), ())]) is None
+    assert Enrolled(scene / "actors").to_draft([Speaking(Role(None), ())]) is None
+    anna, ben = (next(c for c in enrolled.candidates(Role(None)) if c.name == n) for n in ("anna", "ben"))
+    alone = people(scene, "mute.mkv")
+    drafted = alone.speaker([ben], unknown)[0]
+    assert (drafted.name, drafted.role) == ("person 0", unknown)
+    assert alone.speaker([], unknown)[0].role == unknown
+    assert alone.speaker([anna, ben], unknown)[0] == anna
+    named = Role(None, person="100,100")
+    assert alone.speaker([], named)[0].role == named
+    with pytest.raises(BadInput, match="7"):
+        alone.speaker([], Role(None, person="7"))
+
+
+@pytest.mark.slow
+def test_of_two_people_the_one_who_speaks_is_drafted(scene: Path) -> None:
+    """By the sound that the shot was filmed with; where nobody's mouth fits it, nobody is."""
+    both = people(scene, "both.mkv")
+    number = both.number_of_speaker()[0]
+    drafted = both.speaker([], Role(None))[0].role
+    face = cached_track(scene / "both.mkv", face=drafted.person)[0]
+    assert drafted.actor is None and face.person == number
+    with pytest.raises(Unclear, match="nobody's mouth fits"):
+        people(scene, "listen.mkv").speaker([], Role(None))
 
 
 def test_a_face_that_is_like_two_actors_is_refused(scene: Path) -> None:

@@ -97,6 +97,7 @@ def main() -> dict[str, Any]:
     said: dict[str, Any] = {"version": bpy.app.version_string, "menu": menu}
     said["refused"] = [
         refused(**{**options, "dialogue": ""}),
+        refused(**{**options, "actor": "", "quality": "draft"}),
         refused(**{**options, "dialogue": ASKED["dialogue"] + ".gone"}),
         *(killed(seconds, **options) for seconds in (0.0, 0.3, 0.6)),
     ]
@@ -122,6 +123,7 @@ def main() -> dict[str, Any]:
         said["removed"] = state() == before
         said["can_remove"] = bpy.ops.sequencer.visual_dub_remove.poll()
         said["in_meta"] = in_meta(options)
+        said["drafted"] = drafted(options)
         strip = bpy.context.scene.sequence_editor.strips["plate"]
         strip.frame_final_end = 200
         said["refused"].append(refused(**options))
@@ -146,6 +148,21 @@ def in_meta(options: dict[str, Any]) -> list[Any]:
     meta.separate()
     editor.active_strip = editor.strips["plate"]
     return [found, gone]
+
+
+def drafted(options: dict[str, Any]) -> list[Any]:
+    """A draft without an actor: the quality that is kept of it, what is not offered again, whether it was
+    dubbed.
+    """
+    editor = bpy.context.scene.sequence_editor
+    editor.active_strip = editor.strips["plate"]
+    more = {"actor": "", "quality": "draft", "consent": "Ada, today, tests"}
+    bpy.ops.sequencer.visual_dub("EXEC_DEFAULT", True, **{**options, **more})  # as from the menu
+    made = editor.active_strip.name == "plate dubbed"
+    bpy.ops.sequencer.visual_dub_remove("EXEC_DEFAULT")
+    last = bpy.context.window_manager.operator_properties_last("sequencer.visual_dub")
+    once = [p.identifier for p in last.bl_rna.properties if p.is_skip_save and p.identifier in options | more]
+    return [last.quality, once, made]
 
 
 def alone(movie: str, count: int) -> list[str]:

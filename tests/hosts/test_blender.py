@@ -23,6 +23,7 @@ from daemon.service import Service
 from plugin_blender.dubbing import Asked, Dubbed, DubError, StripFacts, Task
 from visualdub.media.source import open_source
 from visualdub.media.yuv import frame_rgb
+from visualdub.records import read_provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 STRIP = StripFacts("s", "/a.mov", 101.0, 111, 117, 0, 40)
@@ -65,6 +66,19 @@ def test_what_is_not_chosen_is_said(missing: str) -> None:
         replace(asked, **{missing: ""}).fields()
 
 
+def test_a_draft_needs_no_actor_but_consent() -> None:
+    final = Asked("/a.mov", (0, 9), "/d.wav", "ada", "/out", consent="Ada, today, tests")
+    rough = replace(final, quality="draft")
+    drafted = replace(rough, actor="")
+    assert "quality" not in final.fields() and "consent" not in final.fields()
+    assert (rough.fields()["quality"], rough.fields()["actor"]) == ("draft", "ada")
+    assert (drafted.fields()["quality"], drafted.fields()["consent"]) == ("draft", "Ada, today, tests")
+    assert "actor" not in drafted.fields() and "consent" not in rough.fields()
+    assert len({a.fields()["output"] for a in (final, rough, drafted)}) == 3
+    with pytest.raises(DubError, match="no consent is typed"):
+        replace(drafted, consent="").fields()
+
+
 @pytest.fixture
 def asked(talking: Path, flat_actor: Path, hum: Path, tmp_path: Path, bridge: list[str]) -> Asked:
     return Asked(str(talking), (10, 16), str(hum), str(flat_actor), str(tmp_path / "dubs"))
@@ -88,6 +102,16 @@ def test_a_task_that_is_stopped_leaves_no_movie(asked: Asked, live_service: Serv
     dubbed = outcome(again)
     assert isinstance(dubbed, Dubbed) and (dubbed.frames, dubbed.drawn) == (6, 6)
     assert again.far[0] and Path(dubbed.path).is_file()
+
+
+def test_a_draft_of_a_strip_is_drawn_out_of_its_clip(asked: Asked, live_service: Service) -> None:
+    drafted = replace(asked, actor="", quality="draft", consent="Ada, today, tests")
+    task = Task(drafted, live_service.front.endpoints[0])
+    task.run()
+    assert isinstance(task.outcome, Dubbed) and task.outcome.drawn == 6
+    assert any("a draft, drawn out of" in note for note in task.outcome.notes)
+    record = read_provenance(Path(task.outcome.path))
+    assert record.consent["who"] == "Ada" and record.renderer == {"provider": "none", "mode": "draft"}
 
 
 def test_a_task_without_a_service_says_so(
@@ -127,7 +151,8 @@ def test_a_strip_is_dubbed_rendered_and_undone_in_blender(
     assert said["changed"] == ["select"] and said["undone"] and said["redone"] and said["removed"]
     assert not said["can_remove"]
     assert said["in_meta"] == [[["plate", 1, 111], ["plate dubbed", 2, 111]], True], said["in_meta"]
-    nothing, gone, *killed, held = said["refused"]
+    nothing, nobody, gone, *killed, held = said["refused"]
+    assert "no consent is typed" in nobody and said["drafted"] == ["draft", ["consent"], True]
     assert len(killed) == 3 and all("the bridge has ended" in text for text in killed), killed
     assert "no dialogue is chosen" in nothing and "hum.wav.gone" in gone and "pull its handles back" in held
     shown, alone = ([read_rgb(Path(p)) for p in said[k]] for k in ("frames", "alone"))

@@ -18,6 +18,7 @@ from nuke_helpers import API, Nuke, start_nuke
 
 from daemon.service import Service
 from plugin_nuke.versions import read_version, version_numbers
+from visualdub.records import read_provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RANGE, FIRST, LAST = "1011-1016", 10, 15  # of the script and of the clip
@@ -69,6 +70,21 @@ def test_a_dub_is_shown_with_the_pixels_of_the_dubbed_movie(
     app.nuke.undo()
     assert app.script() == before
     assert version_numbers(str(tmp_path / "cache")) == [1]
+
+
+def test_a_draft_is_a_version_of_its_own_and_needs_no_actor(
+    monkeypatch: pytest.MonkeyPatch, made: Any, tmp_path: Path
+) -> None:
+    app = start_nuke(monkeypatch)
+    node = made(app, tmp_path / "cache")
+    for name, value in (("actor", ""), ("quality", "draft"), ("consent", "Ada, today, tests")):
+        node.knob(name).setValue(value)
+    version = app.plugin.dub(node)
+    assert (version.number, version.drawn) == (1, 6)
+    assert "1011-1016, 6 frames drafted" in node.knob("status").value()
+    assert any("a draft, drawn out of" in note for note in version.notes)
+    record = read_provenance(Path(version.asked["output"]))
+    assert record.consent["who"] == "Ada" and record.renderer == {"provider": "none", "mode": "draft"}
 
 
 def test_the_script_renders_without_the_service_and_without_the_plug_in(

@@ -240,8 +240,30 @@ def test_frames_that_are_left_alone_are_asked_for_in_frames_of_the_clip(app: Nuk
 
 def test_a_node_of_an_older_script_has_no_frames_to_leave_alone(app: Nuke, node: Any) -> None:
     plain = node.knob
-    node.knob = lambda name: None if name == "leave" else plain(name)
-    assert app.host.asked_of(node).skip == ()
+    node.knob = lambda name: None if name in ("leave", "quality", "consent") else plain(name)
+    asked = app.host.asked_of(node)
+    assert (asked.skip, asked.quality, asked.consent) == ((), "final", "")
+
+
+def test_a_draft_needs_no_actor_but_consent(app: Nuke, node: Any) -> None:
+    node.knob("dialogue").setValue("/d.wav")
+    assert node.knob("quality").value() == "final"
+    with pytest.raises(app.plugin.BadSetting, match="names no actor"):
+        app.host.asked_of(node).fields()
+    node.knob("quality").setValue("draft")
+    with pytest.raises(app.plugin.BadSetting, match="names no consent"):
+        app.host.asked_of(node).fields()
+    node.knob("consent").setValue(" Ada, today, tests ")
+    drafted = app.host.asked_of(node).fields()
+    assert (drafted["quality"], drafted["consent"]) == ("draft", "Ada, today, tests")
+    assert "actor" not in drafted
+    node.knob("actor").setValue("ada")
+    rough = app.host.asked_of(node).fields()
+    assert (rough["quality"], rough["actor"]) == ("draft", "ada") and "consent" not in rough
+    node.knob("quality").setValue("final")
+    final = app.host.asked_of(node).fields()
+    assert "quality" not in final and "consent" not in final
+    assert len({f["output"] for f in (drafted, rough, final)}) == 3
 
 
 def test_another_node_is_refused(app: Nuke, node: Any) -> None:

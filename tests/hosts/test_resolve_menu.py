@@ -146,6 +146,12 @@ def test_the_last_choices_come_back_as_far_as_the_timeline_has_them(tmp_path: Pa
     assert several.actor == str(tmp_path) and read_settings(tmp_path, other, []).dialogue_track == "Audio 1"
     write_settings(tmp_path, several)
     assert read_settings(tmp_path, INFO, []).ranges == ""  # they count once
+    write_settings(tmp_path, Choices(PLAYHEAD, "Music", "", consent="Bob", quality="draft"))
+    drafted = read_settings(tmp_path, INFO, [])
+    assert (drafted.quality, drafted.consent) == ("draft", "")  # whose consent it was is not known
+    (tmp_path / "settings.json").write_text(json.dumps({"consent": "Bob", "quality": "rough"}))
+    written = read_settings(tmp_path, INFO, [])
+    assert (written.quality, written.consent) == ("final", "Bob")
     write_settings(tmp_path, Choices(PLAYHEAD, "Music", ""))
     assert read_settings(tmp_path, INFO, ["ada", "bob"]).actor == ""  # whoever is recognised
     write_settings(tmp_path, Choices(PLAYHEAD, "Music", "", new_actor="bob", consent="Bob"))
@@ -162,7 +168,12 @@ def test_without_tk_pages_of_the_browser_tell_and_the_last_choices_count(tmp_pat
     window.say("2 dubbed & <done>")
     page = (tmp_path / "message.html").read_text()
     assert opened == [(tmp_path / "message.html").as_uri()]
-    assert "The sentence." in page and "2 dubbed &amp; &lt;done&gt;" in page and "settings.json" in page
+    assert (
+        "<code>quality</code>" in page
+        and "The sentence." in page
+        and "2 dubbed &amp; &lt;done&gt;" in page
+        and "settings.json" in page
+    )
     (tmp_path / "settings.json").write_text(json.dumps({"do": "restore"}))
     assert BrowserWindow(tmp_path, opened.append).ask(question)[0] == RESTORE
 
@@ -236,7 +247,7 @@ USE_WINDOW = """
 import json, sys
 from plugin_resolve.session import Question
 from plugin_resolve.values import Choices, TimelineInfo
-from plugin_resolve.window import NEW_ACTOR, TkWindow
+from plugin_resolve.window import BY_FACE, NEW_ACTOR, TkWindow
 info = TimelineInfo("l", "Cut", "Show", 90000, "25", ("Audio 1", "Dialogue FR"), True)
 question = Question("Studio: in place.", info, ("ada", "bob"), ("selected", "playhead", "whole"),
                     Choices("selected", "Dialogue FR", "ada", "fr", "/dubs"), 1)
@@ -266,6 +277,11 @@ window.root.after(600, lambda: (kept.append({k: v.get() for k, v in window._valu
 what, choices = window.ask(question)
 told.append([what, choices.new_actor, choices.consent, choices.actor, choices.minutes])
 told.append([kept[0]["actor"] == NEW_ACTOR, kept[0]["name"], *states])
+drafts = []
+state = lambda: drafts.append(str(window._fields["consent"]["state"]))
+window.root.after(100, lambda: (choose(actor=BY_FACE), state(), choose(quality="draft"), state(),
+                                choose(consent=consent), press("Dub")))
+told.append({**window.ask(question)[1].__dict__, "states": drafts})
 window.root.after(100, window._on_close)
 told.append(window.ask(question)[0])
 told.append(window._text.get("1.0", "end").strip())
@@ -283,7 +299,11 @@ def test_the_window_asks_shows_progress_and_stops(display: str) -> None:
     assert told[0] == "normal"
     assert (told[1]["scope"], told[1]["actor"], told[1]["language"]) == ("whole", "bob", "de")
     assert (told[1]["ranges"], told[1]["dialogue_track"]) == ("01:00:00:05", "Dialogue FR, Bob")
+    assert (told[1]["quality"], told[1]["consent"]) == ("final", "")
     assert told[2] is True and told[3] == "normal"
+    drafted = next(t for t in told[2:] if isinstance(t, dict))
+    assert (drafted["actor"], drafted["quality"]) == ("", "draft")
+    assert drafted["consent"] == "Cy, today, this film" and drafted["states"] == ["disabled", "normal"]
     asked, kept = (t for t in told if isinstance(t, list))
     assert asked == [DUB, "cy", "Cy, today, this film", "", "2"] and kept == [
         True,

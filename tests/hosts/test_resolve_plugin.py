@@ -32,6 +32,7 @@ from plugin_resolve.host import ResolveHost
 from plugin_resolve.session import Session, run
 from plugin_resolve.values import Choices
 from visualdub.cli import run as vdub
+from visualdub.records import read_provenance
 
 pytest.importorskip("opentimelineio", reason="OpenTimelineIO is not installed (the extra `edits`)")
 pytestmark = pytest.mark.slow
@@ -84,6 +85,23 @@ def test_a_timeline_is_dubbed_as_takes_and_restored(edition: Any, suite: Suite) 
     assert program.project.bin == "bin-0" and program.project.page == "edit"
     window = use(program, suite, (RESTORE, {}))
     assert window.said[0].startswith("Restored: ") and program.project.as_bytes() == before
+
+
+def test_a_timeline_is_drafted_before_there_is_an_actor(suite: Suite) -> None:
+    """Whoever is recognised is nobody yet: with consent, they are drawn out of the clips' own frames."""
+    program = fill(new(studio), suite, (0, 5, 6), (8, 20, 5))
+    before = program.project.as_bytes()
+    draft = {"actor": "", "quality": "draft"}
+    window = use(program, suite, (DUB, draft))
+    assert window.said == [] and "a draft of them needs consent" in window.problems[0]
+    assert program.project.as_bytes() == before
+    window = use(program, suite, (DUB, {**draft, "consent": "Ada, today, tests"}))
+    assert window.problems == [] and window.said == ["As a draft: 2 dubbed. "]
+    for clip in program.line.of_kind("video")[0].clips:
+        media = program.project.media_of(clip.media)
+        assert media is not None and clip.take == 2
+        record = read_provenance(Path(media.path))
+        assert record.consent["who"] == "Ada" and record.renderer == {"provider": "none", "mode": "draft"}
 
 
 def test_the_selected_clip_alone_is_dubbed(suite: Suite) -> None:

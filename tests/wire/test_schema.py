@@ -34,6 +34,7 @@ def test_every_request_and_reply_has_a_tag_of_its_own() -> None:
 
 def test_the_client_speaks_the_version_of_the_schema() -> None:
     assert (requests.VERSION, requests.EDITION) == (schema.VERSION, schema.EDITION)
+    assert {requests.FINAL, requests.DRAFT} == set(get_args(schema.Quality))
 
 
 @pytest.mark.parametrize(

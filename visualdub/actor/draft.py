@@ -61,10 +61,17 @@ class DraftActor(Actor):
         return self.kept
 
 
-def draft_actor(clip: Path, track: Track, consent: Consent, progress: Progress | None = None) -> DraftActor:
+def draft_actor(
+    clip: Path,
+    track: Track,
+    consent: Consent,
+    progress: Progress | None = None,
+    name: str | None = None,
+) -> DraftActor:
     """The person of `track`, which is of `clip`, ready to be drawn out of the clip's own frames.
 
     At most `MOST_READ` frames are read. consent: of the person; it goes into what is recorded with the dub.
+    name: of the person there; by default the clip's.
     Raises `NoFace` where no frame can be used, `MediaError` where the clip cannot be decoded.
     """
     start = track.start + int(np.flatnonzero(track.usable)[0]) if track.usable.any() else track.start
@@ -74,7 +81,7 @@ def draft_actor(clip: Path, track: Track, consent: Consent, progress: Progress |
     if frames is None:
         raise NoFace(f"{clip}: no frame can be used for a draft; expected frames that show the face")
     record = ActorRecord(
-        name=clip.stem,
+        name=name or clip.stem,
         consent=consent,
         frames=(SourceFrames(track.source, track.source_hash, read.start, read.end_exclusive),),
         steps=0,

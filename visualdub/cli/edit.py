@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from visualdub.console import Json, err, out, print_json, shown_progress
+from visualdub.console import Json, draft_consent, err, out, print_json, shown_progress
 
 if TYPE_CHECKING:
     from visualdub.edit.plan import EditPlan, PlannedShot
@@ -66,6 +67,8 @@ def dub_edit(request: EditRequest, only_plan: bool, as_json: bool) -> None:
         for plan in plans:
             show_plan(plan)
         return
+    if request.consent is None and any(plan.drafted for plan in plans):
+        request = replace(request, consent=draft_consent(request.edit, None))
     with shown_progress() as progress:
         dubbed = dub_plans(request, plans, progress=progress, say=err.print)
     if as_json:
@@ -100,8 +103,10 @@ def show_plan(plan: EditPlan) -> None:
 
 def plan_row(plan: EditPlan, shot: PlannedShot) -> list[str]:
     """One line of the table."""
+    from visualdub.edit.report import name_of_speaker
+
     speaking = shot.speaking
-    who = ", ".join(Path(s.role.actor or "?").stem for s in speaking)
+    who = ", ".join(name_of_speaker(s.role.actor) for s in speaking)
     words = ", ".join(
         f"{c.recording.name}{channels_text(c.channels)} {float(c.in_point_s):.2f}"
         f"+{float(c.duration_s or 0):.2f} s at {float(c.place_s):.2f}"

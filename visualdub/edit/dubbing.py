@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
+from visualdub.actor.draft import draft_actor
 from visualdub.actor.package import Actor
+from visualdub.actor.record import Consent
 from visualdub.dub import Output, track_shot
 from visualdub.dub_people import Part, dub_people
 from visualdub.edit.layout import Edit
@@ -31,13 +33,16 @@ from visualdub.edit.shot import DialogueCue, Shot, plan_shot
 from visualdub.edit.state import ORIGINAL_SUFFIX, STATE_SUFFIX, write_dubbed
 from visualdub.edit.who import looks_of
 from visualdub.edit.writing import DubbedClip, HostRules, patched
-from visualdub.errors import BadInput
+from visualdub.errors import BadInput, InternalError
 from visualdub.face.recognise import only_frames_of
+from visualdub.face.track import Track
+from visualdub.face.tracker import cached_track
 from visualdub.media.audio import channel_weights
 from visualdub.media.frame import ClipInfo
 from visualdub.media.movie_writer import MovieWriter
 from visualdub.media.sound_decoder import DecodedSound, at_rate
 from visualdub.media.source import open_source
+from visualdub.render.quality import DRAFT, FINAL
 from visualdub.stages import Progress
 from visualdub.storage import content_hash, protect, require_writable, write_json
 from visualdub.timing import FrameRange, shift_timecode
@@ -62,6 +67,8 @@ class EditOutput:
     crf: int = 16
     watermark: bool = True
     shown_as: PurePath | None = None  # the folder as the editor's machine knows it, where that differs
+    quality: str = FINAL  # or DRAFT, as in `Output`
+    consent: Consent | None = None  # of the people who have no actor, to a draft of them
 
     def shown(self, path: Path) -> PurePath:
         """A path in the folder as the edit and its report name it."""
@@ -202,12 +209,13 @@ def dub_planned_shot(
         for number, who in enumerate(planned.speaking):
             words = output.folder / DIALOGUE / f"{movie.stem}_{number}.wav"
             write_dialogue(who.cues, length_s, words)
-            parts.append(_part(shot, who, words, actors[who.role.actor or ""], progress))
+            actor = _actor_of(planned, who, actors, output, progress)
+            parts.append(_part(planned, shot, who, words, actor, progress))
         sound = parts[0].cue
         if len(parts) > 1:
             sound = DialogueCue(output.folder / DIALOGUE / f"{movie.stem}.wav")
             write_dialogue([c for who in planned.speaking for c in who.cues], length_s, sound.recording)
-        settings = Output(movie, output.codec, output.crf, watermark=output.watermark)
+        settings = Output(movie, output.codec, output.crf, watermark=output.watermark, quality=output.quality)
         report = dub_people(parts, sound, settings, progress=progress)
     if report.drawn == 0:
         movie.unlink(missing_ok=True)
@@ -217,11 +225,43 @@ def dub_planned_shot(
     return ShotResult(planned, movie, drawn=report.drawn, notes=tuple(report.notes))
 
 
-def _part(shot: Shot, who: Speaking, words: Path, actor: Actor, progress: Progress | None) -> Part:
+def _actor_of(
+    planned: PlannedShot,
+    who: Speaking,
+    actors: Mapping[str, Actor],
+    output: EditOutput,
+    progress: Progress | None,
+) -> Actor:
+    """Their actor, or a draft of them: out of the shot's frames in its media, and of those that the shot is
+    tracked with on either side.
+    """
+    if who.role.actor is not None:
+        return actors[who.role.actor]
+    if output.consent is None:
+        raise InternalError(f"{planned.clip.name} is to be drafted without consent")
+    shot, person = planned.shot, who.role.person
+    track, _ = cached_track(shot.source, frames=shot.tracked, face=person, progress=progress)
+    if planned.action == BAKE:  # its movie counts its frames anew: none of them may be its own source
+        track = _without_face_in(shot.frames, track)
+    return draft_actor(shot.source, track, output.consent, progress, who.role.dialogue)
+
+
+def _without_face_in(frames: FrameRange, track: Track) -> Track:
+    """`track` with no usable face in `frames`; as it is where there is none in any other."""
+    confidence = track.confidence.copy()
+    confidence[frames.start - track.start : frames.end_exclusive - track.start] = 0
+    return replace(track, confidence=confidence) if confidence.any() else track
+
+
+def _part(
+    planned: PlannedShot, shot: Shot, who: Speaking, words: Path, actor: Actor, progress: Progress | None
+) -> Part:
     """One person of a shot, with what they say in it."""
+    # a baked movie numbers its people anew; the draft of one has their looks
+    face = None if actor.is_draft and planned.action == BAKE else who.role.person
     shown = None if who.role.looks is None else looks_of(who.role.looks)
-    likeness = shown or (actor.likeness if who.role.person is None else None)
-    tracked = track_shot(shot, who.role.person, progress, likeness)
+    likeness = shown or (actor.likeness if face is None else None)
+    tracked = track_shot(shot, face, progress, likeness)
     if shown is not None:  # by the cast file: it tells more than what the actor was adapted on
         track = replace(only_frames_of(tracked.track, shown), named=True)
         tracked = replace(tracked, track=track)
@@ -235,7 +275,7 @@ def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Map
         [
             who.role.person,
             _looks_hash(who.role.looks),
-            actors[who.role.actor or ""].renderer_hash,
+            _drawn_by(who, actors, output),
             [
                 [content_hash(c.recording), str(c.in_point_s), str(c.place_s), str(c.duration_s), c.channels]
                 for c in who.cues
@@ -248,7 +288,15 @@ def job_of(plan: EditPlan, planned: PlannedShot, output: EditOutput, actors: Map
         numbers = _baked_numbers(planned)
     parts = [_VERSION, content_hash(shot.source), numbers, str(shot.retime), [str(r) for r in shot.skipped]]
     made = [spoken, output.codec, output.crf, output.watermark, str(plan.edit.rate), planned.action]
+    made += [DRAFT] if output.quality == DRAFT else []
     return hashlib.sha256(json.dumps([*parts, *made]).encode()).hexdigest()
+
+
+def _drawn_by(who: Speaking, actors: Mapping[str, Actor], output: EditOutput) -> str:
+    """What a mouth is drawn out of: an actor's network, or the shot's own frames, with consent."""
+    if who.role.actor is not None:
+        return actors[who.role.actor].renderer_hash
+    return f"draft: {'' if output.consent is None else output.consent.text}"
 
 
 def _looks_hash(looks: Path | None) -> str | None:

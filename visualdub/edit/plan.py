@@ -110,6 +110,11 @@ class EditPlan:
         return [s for s in self.shots if s.action != KEEP]
 
     @property
+    def drafted(self) -> list[PlannedShot]:
+        """The shots in which somebody speaks who has no actor, and is drawn out of the clip's own frames."""
+        return [s for s in self.dubbed if any(who.role.actor is None for who in s.speaking)]
+
+    @property
     def seconds(self) -> float:
         """How long the dub takes, about."""
         drawn = sum(len(s.frames) * max(1, len(s.speaking)) for s in self.dubbed if s.frames)

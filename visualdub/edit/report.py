@@ -137,7 +137,7 @@ def write_page(plan: EditPlan, report: dict[str, Any], pictures: Sequence[Path |
 def _row(plan: EditPlan, shot: PlannedShot, entry: dict[str, Any], picture: Path | None) -> str:
     """One shot as a row of the page's table."""
     said = [
-        f"{Path(who['actor'] or '?').stem}: {Path(cue['recording']).name} from {cue['in_point_s']:.2f} s"
+        f"{name_of_speaker(who['actor'])}: {Path(cue['recording']).name} from {cue['in_point_s']:.2f} s"
         for who in entry["speaking"]
         for cue in who["cues"]
     ]
@@ -156,6 +156,11 @@ def _row(plan: EditPlan, shot: PlannedShot, entry: dict[str, Any], picture: Path
         shown = f'<img src="{quote(picture.as_posix())}" alt="{html.escape(entry["clip"])}" loading="lazy">'
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr class="{entry["action"]}">{row}<td class="picture">{shown}</td></tr>'
+
+
+def name_of_speaker(actor: str | None) -> str:
+    """What a plan and a report call whoever speaks; somebody without an actor is drafted."""
+    return "a draft" if actor is None else Path(actor).stem
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from visualdub.actor.library import find_actor
 from visualdub.actor.package import load_actor
+from visualdub.actor.record import Consent
 from visualdub.edit.cast import Cast, read_cast
 from visualdub.edit.dialogue import POLICIES, Line, folder_lines, track_lines
 from visualdub.edit.dubbing import EditOutput, ShotResult, check_edit_output, dub_planned, write_edit
@@ -21,9 +22,11 @@ from visualdub.edit.report import REPORT_SUFFIX
 from visualdub.edit.who import Enrolled, decide
 from visualdub.edit.writing import host_rules
 from visualdub.errors import BadInput
+from visualdub.render.quality import DRAFT, FINAL, require_quality
 from visualdub.stages import Progress
 
 BUNDLE = ".otioz"
+DRAFTED = "a draft: actors are drawn by their network alone, everybody else out of the clip's own frames"
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,17 @@ class EditWritten:
     codec: str | None = None
     crf: int = 16
     watermark: bool = True
+    quality: str = FINAL  # or DRAFT, in which whoever has no actor is drawn out of the clip's own frames
+
+    def __post_init__(self) -> None:
+        require_quality(self.quality)
 
 
 @dataclass(frozen=True)
 class EditRequest:
     """A dub of an edit. permit: gives a path of its media or recordings back where it may be read, and raises
     `BadInput` where it may not. actors: the folder of the enrolled actors, one of whom speaks where nobody
-    says who does; None: nobody is looked for.
+    says who does; None: nobody is looked for. consent: of the people who have no actor, to a draft.
     """
 
     edit: Path
@@ -63,6 +70,7 @@ class EditRequest:
     relink: tuple[Path, ...] = ()
     permit: Permit = anything
     actors: Path | None = None
+    consent: Consent | None = None
 
     @property
     def languages(self) -> list[str | None]:
@@ -93,6 +101,8 @@ class EditRequest:
             "codec": written.codec,
             "crf": written.crf,
             "watermark": written.watermark,
+            "quality": written.quality,
+            "consent": None if self.consent is None else self.consent.text,
         }
 
 
@@ -143,7 +153,7 @@ def plan_request(
     longer = request.words.longer
     if longer not in POLICIES:
         raise BadInput(f"--longer {longer} is not known; expected one of {', '.join(POLICIES)}")
-    enrolled = Enrolled(request.actors, find)
+    enrolled = Enrolled(request.actors, find, drafts=request.written.quality == DRAFT)
     return [_plan(request, language, enrolled, progress) for language in request.languages]
 
 
@@ -185,17 +195,25 @@ def dub_plans(
 ) -> list[DubbedEdit]:
     """Dub what is planned. find: gives the package of an actor as the plan names it.
 
-    Raises `BadInput` where nothing can be dubbed or an output would be written over an input.
+    Raises `BadInput` where nothing can be dubbed, an output would be written over an input, or somebody is
+    drafted without consent.
     """
     written = request.written
     if written.folder is None:
         raise BadInput(f"{request.edit}: nowhere to write to; expected -o DIR, or --plan")
     rules = host_rules(written.host, written.as_default)
-    output = EditOutput(written.folder, rules, written.codec, written.crf, written.watermark)
+    how = (written.codec, written.crf, written.watermark)
+    output = EditOutput(written.folder, rules, *how, quality=written.quality, consent=request.consent)
     if not any(plan.dubbed for plan in plans):
         reasons = sorted({s.reason for plan in plans for s in plan.shots})
         raise BadInput(
             f"{request.edit} has no clip that can be dubbed: {'; '.join(reasons) or 'none at all'}"
+        )
+    drafted = [shot for plan in plans for shot in plan.drafted]
+    if drafted and request.consent is None:
+        raise BadInput(
+            f"{drafted[0].clip.name}: whoever speaks in it has no actor, and a draft of them needs consent:"
+            ' "who, when, scope" (--consent), or an actor'
         )
     names = {who.role.actor for plan in plans for s in plan.dubbed for who in s.speaking}
     actors = {name: load_actor(find(name)) for name in sorted(n for n in names if n is not None)}
@@ -220,9 +238,12 @@ def write_results(
 
 
 def with_notes(plan: EditPlan, output: EditOutput, say: Callable[[str], None]) -> EditPlan:
-    """The plan with notes on how it is written, which are said, too: paths that do not hold, and what Resolve
-    does not import.
+    """The plan with notes on how it is written, which are said, too: that it is a draft, paths that do not
+    hold, and what Resolve does not import.
     """
+    if output.quality == DRAFT:
+        say(f"note: {DRAFTED}")
+        plan = replace(plan, notes=(*plan.notes, DRAFTED))
     plan = with_note_on_paths(plan, output, say)
     if output.rules.resolve_shape and (notes := resolve_notes(plan)):
         say("\n".join(notes))

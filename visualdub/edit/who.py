@@ -2,7 +2,8 @@
 
 A face is an actor's where it is as like them as `face.recognise` asks for. Of several people, the one speaks
 whose mouth fits the sound that the shot was filmed with; where nobody's does, the shot shows people who
-listen. Whatever is not clear is left alone, with the reason.
+listen. Whatever is not clear is left alone, with the reason. In a draft, whoever speaks and is no actor is
+drawn out of the clip's own frames.
 """
 
 from __future__ import annotations
@@ -71,11 +72,12 @@ class Enrolled:
     """The actors that are looked for in shots of which nobody says who speaks, by what a plan calls them.
 
     folder: where their packages lie; None where nobody is looked for. find: gives the package of an actor
-    whom a cast file names.
+    whom a cast file names. drafts: whether whoever speaks and is none of them is drafted.
     """
 
     folder: Path | None = None
     find: Callable[[str], Path] = find_actor
+    drafts: bool = False
     speakers: Speakers = field(default_factory=dict)  # what was found for one language holds for the next
     _likeness: dict[str, Likeness] = field(default_factory=dict)
 
@@ -108,6 +110,13 @@ class Enrolled:
             Candidate(replace(role, actor=path), Path(path).stem, self._of_actor(path))
             for path in self.packages
         ]
+
+    def to_draft(self, group: Sequence[Speaking]) -> Role | None:
+        """The role of `group` that a person without an actor may play, one for which none is named.
+
+        None where there is none, or nobody is drafted.
+        """
+        return next((s.role for s in group if s.role.actor is None), None) if self.drafts else None
 
     def _of_actor(self, actor: str) -> Likeness:
         if actor not in self._likeness:
@@ -178,13 +187,15 @@ def decide_shot(
     speaking, notes = list(shot.speaking), list(shot.notes)
     try:
         several = [[c for s in group for c in enrolled.candidates(s.role)] for group in groups]
-        if not all(several):
+        unknown = [enrolled.to_draft(group) for group in groups]
+        if not all(actors or role for actors, role in zip(several, unknown, strict=True)):
             raise Unclear("nobody says who speaks in it (--actor, --cast or metadata.visualdub.actor)")
         sounds = original_sounds(shot, edit, sound_lines(edit))
         people = People(shot.shot, sounds, enrolled.speakers, progress)
-        for group, candidates in zip(groups, several, strict=True):
-            chosen, why = people.speaker(candidates)
-            notes.append(f"{chosen.name} speaks: {why}")
+        for group, candidates, role in zip(groups, several, unknown, strict=True):
+            chosen, why = people.speaker(candidates, role)
+            drawn = "" if chosen.role.actor else ", drafted out of the clip's own frames"
+            notes.append(f"{chosen.name} speaks{drawn}: {why}")
             rest = [s for s in speaking if all(s is not one for one in group)]
             speaking = [*rest, replace(group[0], role=chosen.role)]
     except (Unclear, BadInput) as e:
@@ -238,12 +249,18 @@ class People:
         shot = self.shot
         return cached_track(shot.source, frames=shot.tracked, face=face, progress=self._progress)[0]
 
-    def speaker(self, candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
-        """Who of `candidates` speaks, and what tells so. Raises `Unclear` where nothing does."""
+    def speaker(self, candidates: Sequence[Candidate], unknown: Role | None = None) -> tuple[Candidate, str]:
+        """Who of `candidates` speaks, and what tells so. Raises `Unclear` where nothing does.
+
+        unknown: the role of whoever speaks and is none of them; None where nobody else may speak.
+        """
         seen = self.seen(candidates)
-        said = {c.role.person for c in candidates}
+        if not seen and unknown is None:
+            raise Unclear(self._nobody_like(candidates))
+        said = {role.person for role in (*(c.role for c in candidates), *([unknown] if unknown else []))}
         if len(said) == 1 and None not in said:
-            return self._who_is(self._tracked(said.pop()).person, seen), "the cast names the face"
+            number = self._tracked(said.pop()).person
+            return self._who_is(number, seen, unknown), "the cast names the face"
         key = self.shot.source, self.shot.frames
         if key not in self._speakers:
             try:
@@ -254,23 +271,14 @@ class People:
         if isinstance(known, str):
             raise Unclear(known)
         number, why = known
-        return self._who_is(number, seen), why
+        return self._who_is(number, seen, unknown), why
 
     def seen(self, candidates: Sequence[Candidate]) -> list[tuple[Candidate, list[int]]]:
         """The candidates who are in the shot, with the numbers of the faces that are theirs. Raises `Unclear`
-        where none of them is, and where a face may be that of two.
+        where a face may be that of two.
         """
         found = [(c, self._faces_of(c)) for c in candidates]
         found = [(c, numbers) for c, numbers in found if numbers]
-        if not found:
-            apart = [
-                (distance(c.likeness, self.likeness[n]), c.name) for c in candidates for n in self.numbers
-            ]
-            near, name = min(apart)
-            raise Unclear(
-                f"the people in it are none of the actors: the most alike is {name} with {near:.2f}, expected"
-                f" less than 1; in another light or year {SAY_SO}"
-            )
         for number in {n for _, numbers in found for n in numbers}:
             rivals = sorted(
                 ((distance(c.likeness, self.likeness[number]), c.name, c) for c, ns in found if number in ns),
@@ -283,18 +291,40 @@ class People:
             found = [(c, [n for n in ns if n != number or c not in lost]) for c, ns in found]
         return [(c, numbers) for c, numbers in found if numbers]
 
+    def _nobody_like(self, candidates: Sequence[Candidate]) -> str:
+        """What is said where none of `candidates`, of whom there are some, is in the shot."""
+        apart = [(distance(c.likeness, self.likeness[n]), c.name) for c in candidates for n in self.numbers]
+        near, name = min(apart)
+        return (
+            f"the people in it are none of the actors: the most alike is {name} with {near:.2f}, expected"
+            f" less than 1; in another light or year {SAY_SO}"
+        )
+
     def _faces_of(self, candidate: Candidate) -> list[int]:
         """The numbers of a candidate's faces: those that the cast names, or that are like them."""
         if candidate.named:
             return [self._tracked(candidate.role.person).person]
         return people_like(self.track, candidate.likeness)
 
-    def _who_is(self, number: int, seen: Sequence[tuple[Candidate, list[int]]]) -> Candidate:
+    def _who_is(
+        self, number: int, seen: Sequence[tuple[Candidate, list[int]]], unknown: Role | None
+    ) -> Candidate:
         for candidate, numbers in seen:
             if number in numbers:
                 return candidate
+        if unknown is not None:
+            return self._drafted(number, unknown)
         there = ", ".join(candidate.name for candidate, _ in seen)
         raise Unclear(f"person {number} speaks in it, who is none of the actors ({there} is seen); {SAY_SO}")
+
+    def _drafted(self, number: int, role: Role) -> Candidate:
+        """Person `number`, who has no actor, in `role`. The most present one is not named: they are whom
+        `track_shot` takes by default, in the track that is made already.
+        """
+        if number not in self.likeness:
+            raise Unclear(f"person {number}, whom the cast names, is not seen in it")
+        person = role.person or (None if number == self._whole.person else str(number))
+        return Candidate(replace(role, person=person), f"person {number}", self.likeness[number])
 
     def number_of_speaker(self) -> tuple[int, str]:
         """The number of the person whose mouth fits the shot's own sound, and a word about it.

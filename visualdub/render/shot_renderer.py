@@ -32,7 +32,7 @@ from visualdub.records import FrameKey, digest
 from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
 from visualdub.render.detail import Detail
-from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.detail_frames import DetailFrames, margin_among
 from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
@@ -227,7 +227,8 @@ class ShotRenderer:
         if frames is None:
             return None
         # a short clip is drafted out of what little is away from the frame that is drawn
-        margin = min(MARGIN, len(self.track) // 3) if self.actor.is_draft else MARGIN
+        read = sum(part.frame_count for part in self.actor.record.frames)
+        margin = margin_among(read) if self.actor.is_draft else MARGIN
         return ShotDetail(frames, self.track, self.performance, self.crop, margin)
 
     @cached_property

@@ -11,7 +11,8 @@ from typing import Any
 from visualdub.wire.errors import ServiceFault, Unreachable
 from visualdub.wire.picture import FramePicture, picture_of, read_planes, unpack_planes
 
-VERSION, EDITION = 1, 4  # of the schema that is spoken here; a test holds them against `schema`
+VERSION, EDITION = 1, 5  # of the schema that is spoken here; a test holds them against `schema`
+FINAL, DRAFT = "final", "draft"  # qualities of a dub, as in `schema.Quality`
 CONNECT_S = 10.0  # to reach a service
 TIMEOUT_S = 60.0  # for an answer to anything but a frame, of a service whose machine is busy with other work
 FRAME_S = 120.0  # for a frame, whose shot may have to be tracked first
@@ -53,17 +54,17 @@ class Requests:
         """Record that the person withdrew consent; the record."""
         return dict(self._ask("actor_withdraw", actor=actor)[0]["actors"][0])
 
-    def submit(self, quality: str = "final", priority: int = 0, **dub: Any) -> int:
+    def submit(self, quality: str = FINAL, priority: int = 0, **dub: Any) -> int:
         """Dub a clip; the number of the job. dub: the fields of `schema.DubOptions`."""
         return int(self._ask("submit", dub=dub, quality=quality, priority=priority)[0]["job"])
 
-    def submit_edit(self, priority: int = 0, **edit: Any) -> int:
+    def submit_edit(self, quality: str = FINAL, priority: int = 0, **edit: Any) -> int:
         """Dub the clips of an edit in place; the number of the job. edit: the fields of `schema.EditOptions`.
 
         The job's result has `outputs`, the edit and the report of each language, and `shots`, what became of
         each.
         """
-        return int(self._ask("submit_edit", edit=edit, priority=priority)[0]["job"])
+        return int(self._ask("submit_edit", edit=edit, quality=quality, priority=priority)[0]["job"])
 
     def adapt(self, clips: Sequence[str], name: str, consent: str, **options: Any) -> int:
         """Make an actor of clips of one person, or of the frames of one edit that show them; the number of

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 VERSION = 1  # of the messages; a service speaks one
-EDITION = 4  # of this schema; raised whenever a field or a message is added
+EDITION = 5  # of this schema; raised whenever a field or a message is added
 MOST_BYTES = 64 << 10  # of a request without its bulk data
 MOST_REPLY_BYTES = 4 << 20  # of a reply without its bulk data
 MOST_DEPTH = 8  # of maps and lists inside each other
@@ -129,6 +129,7 @@ class EditOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     cast: Text | None = None
     languages: Name | None = None  # "fr,de"
     longer: Literal["next-shot", "cut", "hold"] = "next-shot"
+    consent: Text | None = None  # "who, when, scope": of the people who have no actor, to a draft
     relink: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
     host: Literal["resolve", "premiere", "avid", "nuke"] | None = None  # --for
     as_default: bool = False
@@ -141,6 +142,7 @@ class SubmitEdit(Request, frozen=True, kw_only=True, tag="submit_edit"):
     """Dub the clips of an edit, in place; answered by `Accepted`."""
 
     edit: EditOptions
+    quality: Quality = "final"
     priority: Priority = 0
 
 
