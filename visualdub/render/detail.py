@@ -19,8 +19,7 @@ MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light o
 LIGHT_STRIDE = 4  # every fourth pixel of every fourth row tells how light a picture is
 FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture
 LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps its own band there
-FILLED = 1.2  # times the finest band's energy in the frames, up to which one frame's own detail fills it
-MOST_FILLED = 1.5  # times that this detail is raised
+MOST_FILLED = 1.5  # times that one frame's own detail is raised, to fill the finest band
 MOST_RAISED = 2.0  # times that a band's contrast is raised to what the frames have
 CELL = 4  # pixels along a side of the cells in which contrasts are compared
 AROUND = 6.0  # pixels, of the Gaussian over which contrasts are compared
@@ -45,9 +44,8 @@ class Band:
     energy: NDArray[np.float32]  # (h, w) mean square of the band around a place, in single frames
     share: float  # 0..1, of the mixture of this band and the drawn picture's own
     raised: float  # 0..1, how far the mixture's contrast is raised to that of single frames, as a power
-    rest: NDArray[np.float32] | None = (
-        None  # (h, w) what the nearest frame has beside their mean; None: nothing
-    )
+    # (h, w) what the nearest frame has beside their mean; None: nothing
+    rest: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def _filled(
         return mixed
     rest = np.asarray(band.rest[of] * (gain * weight), np.float32)
     has = _around(mixed * mixed)
-    lacks = np.maximum(np.float32(FILLED) * _energy(band, of, has, gain) - has, 0)
+    lacks = np.maximum(_energy(band, of, has, gain) - has, 0)
     times = np.sqrt(lacks / (_around(rest * rest) + LEAST_ENERGY)).clip(0, MOST_FILLED)
     return np.asarray(mixed + rest * _full(times, mixed.shape), np.float32)
 
