@@ -20,7 +20,7 @@ from visualdub.face.crop import VIEW, crop_of, stable_crop
 from visualdub.face.geometry import mask_of
 from visualdub.face.track import Performance
 from visualdub.media.source import open_source
-from visualdub.render.aligned_references import AlignedReferences
+from visualdub.render.aligned_references import SOFT_EDGE, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames, margin_among
 from visualdub.render.shot_renderer import RenderOptions, ShotRenderer
 from visualdub.timing import FrameRange
@@ -127,3 +127,12 @@ def test_the_margin_shrinks_with_the_footage() -> None:
 def test_footage_of_another_face_model_is_refused(tracked: TrackedShot, footage: DetailFrames) -> None:
     with pytest.raises(BadInput, match="4 vertices"):
         aligned(tracked, replace(footage, mesh=footage.mesh[:, :4]))
+
+
+def test_confidence_rises_from_where_nothing_is_known(tracked: TrackedShot, footage: DetailFrames) -> None:
+    view = aligned(tracked, footage)[VIEW[0] : VIEW[1], VIEW[2] : VIEW[3], 3]
+    known = view > 0
+    beside = known & (cv2.dilate((~known).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    assert beside.sum() > 50 and view[beside].max() < 0.35 * view.max()
+    inner = cv2.distanceTransform(known.astype(np.uint8), cv2.DIST_L2, 5) > SOFT_EDGE + 1
+    assert np.median(view[inner]) > 0.8 * view.max()

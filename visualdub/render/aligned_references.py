@@ -4,6 +4,7 @@ the frame that is drawn. The network takes them beside texture and plate.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ from visualdub.render.detail_frames import (
 CHANNELS = 4  # R'G'B' and confidence
 HALF_CONFIDENCE = 4.0  # `DetailFrames.distances` at which the confidence is half that of frames that fit
 LEAST_SEEN = 1e-3  # share of the frames that see a point; below, nothing is known of it
+SOFT_EDGE = 6.0  # crop pixels over which the confidence rises from where nothing is known: no edge is drawn
 
 
 class AlignedReferences:
@@ -44,7 +46,8 @@ class AlignedReferences:
 
     def of_frame(self, i: int) -> NDArray[np.uint8]:
         """(S, S, 4) R'G'B' codes 0..255 of frame `i` of the shot out of the nearest frames, in their light,
-        and their confidence, 0..255: 0 where none of them sees a point, the lower the farther they are.
+        and their confidence, 0..255: 0 where none of them sees a point, low beside it, and the lower the
+        farther they are.
 
         Frames of the same clip that lie too near to this one are left out, see `margin_among`.
         """
@@ -61,7 +64,8 @@ class AlignedReferences:
         part = picture[VIEW[0] : VIEW[1], VIEW[2] : VIEW[3]]
         rgb = total / np.maximum(seen, LEAST_SEEN)[..., None]
         part[..., :3] = np.rint(rgb.clip(0, 255)) * known[..., None]
-        part[..., 3] = np.rint(seen.clip(0, 1) * near * 255)
+        inside = cv2.distanceTransform(known.astype(np.uint8), cv2.DIST_L2, 5)
+        part[..., 3] = np.rint(seen.clip(0, 1) * (inside / np.float32(SOFT_EDGE)).clip(0, 1) * near * 255)
         return picture
 
     def _distances(self, i: int) -> NDArray[np.float64]:
