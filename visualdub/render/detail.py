@@ -395,29 +395,30 @@ def _add_sampled(
     barycentric: NDArray[np.float32],
     corners: NDArray[np.float32],
     shares: NDArray[np.float32],
-    wanted: NDArray[np.bool_],
     rgb: NDArray[np.uint8],
     depth: NDArray[np.float32],
     tolerance: float,
-    total: NDArray[np.float32],
-    seen: NDArray[np.float32],
+    mixture: tuple[NDArray[np.float32], NDArray[np.float32]],
 ) -> None:
-    """Loops of `add_carried`; corners: (F, 3, 3) of every triangle, its points in the frame."""
+    """Loops of `add_carried`; corners: (F, 3, 3) of every triangle, its points in the frame. shares: (h, w),
+    above 0 where a triangle was hit alone. mixture: its total and seen.
+    """
+    total, seen = mixture
     height, width = face_index.shape
     rows, columns = rgb.shape[0], rgb.shape[1]
     for y in range(height):
         for x in range(width):
-            f = face_index[y, x]
-            if f < 0 or not wanted[y, x] or shares[f] <= 0.0:
+            if shares[y, x] <= 0.0:
                 continue
-            of, a, b, c = corners[f], barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
+            of = corners[face_index[y, x]]
+            a, b, c = barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
             px = a * of[0, 0] + b * of[1, 0] + c * of[2, 0] - 0.5
             py = a * of[0, 1] + b * of[1, 1] + c * of[2, 1] - 0.5
             x0, y0 = int(np.floor(px)), int(np.floor(py))
             if x0 < 1 or y0 < 1 or x0 + 2 >= columns or y0 + 2 >= rows:
                 continue
             deeper = a * of[0, 2] + b * of[1, 2] + c * of[2, 2] - depth[int(py + 0.5), int(px + 0.5)]
-            weight = shares[f] * min(1.0, 2.0 - deeper / tolerance)
+            weight = shares[y, x] * min(1.0, 2.0 - deeper / tolerance)
             if weight <= 0.0:
                 continue
             u0, u1, u2, u3 = _cubic(px - x0)
@@ -457,16 +458,14 @@ def add_carried(
     something lies in front of it or it is outside the picture. to_the_edge: also take what lies so near to
     the face's outline that the picture may show what is behind.
     """
-    corners = np.ascontiguousarray(frame.mesh[triangles])
+    here = np.where(raster.hit & wanted, shares[raster.face_index], np.float32(0))
     _add_sampled(
         raster.face_index,
         raster.barycentric,
-        corners,
-        shares,
-        wanted,
+        np.ascontiguousarray(frame.mesh[triangles]),
+        here,
         frame.rgb,
         frame.depth if to_the_edge else frame.trusted,
         frame.tolerance,
-        total,
-        seen,
+        (total, seen),
     )
