@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from visualdub.face.camera import WEAK_PERSPECTIVE
 from visualdub.face.crop import VIEW, Crop
-from visualdub.face.raster import cover, interpolate, rasterise
+from visualdub.face.models import FaceModel
+from visualdub.face.raster import Raster, cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
 
 MASK_GROW = 5  # crop pixels (diameter of the closing and growing element)
@@ -18,11 +20,27 @@ MASK_GROW = 5  # crop pixels (diameter of the closing and growing element)
 
 @dataclass(frozen=True)
 class Geometry:
-    """Inputs of the renderer for one frame, S x S crop pixels."""
+    """Inputs of the renderer for one frame, S x S crop pixels. What only some renderers need is worked out
+    when it is first asked for.
+    """
 
-    uv: NDArray[np.float32]  # (S, S, 2) texture coordinates in 0..1, u right, v down; -1 where no mesh
+    model: FaceModel
+    mesh: NDArray[np.float64]  # (V, 3) crop pixels and depth, of the commanded performance
     mask: NDArray[np.float32]  # (S, S) 0 or 1: the region to draw, the same for every performance
-    silhouette: NDArray[np.bool_]  # (S, S) mesh and skirt
+
+    @cached_property
+    def _raster(self) -> Raster:
+        return rasterise(self.mesh, self.model.triangles, *self.mask.shape)
+
+    @cached_property
+    def uv(self) -> NDArray[np.float32]:
+        """(S, S, 2) texture coordinates in 0..1, u right, v down; -1 where no mesh."""
+        return interpolate(self._raster, self.model.triangles, self.model.uv, -1.0)
+
+    @property
+    def silhouette(self) -> NDArray[np.bool_]:
+        """(S, S) True on mesh and skirt."""
+        return self._raster.hit
 
 
 def to_crop(mesh: NDArray[np.float64], track: Track, crop: Crop, i: int) -> NDArray[np.float64]:
@@ -70,6 +88,4 @@ def frame_geometry(track: Track, crop: Crop, performance: Performance, i: int) -
     """Geometry of frame `i` of the track when it plays frame `i` of `performance`."""
     model = track.model
     mesh = model.vertices(track.identity, performance.jaw[i], performance.expression[i])
-    raster = rasterise(to_crop(mesh, track, crop, i), model.triangles, crop.size, crop.size)
-    uv = interpolate(raster, model.triangles, model.uv, -1.0)
-    return Geometry(uv, mask_of(track, crop, i), raster.hit)
+    return Geometry(model, to_crop(mesh, track, crop, i), mask_of(track, crop, i))

@@ -92,6 +92,7 @@ class FrameInputs:
     under: RenderedFrame | None = None  # what `frame` is, where people farther away were drawn in it before
     detail: Detail | None = None  # the fine band of the drawn mouth; None: the network's own
     has_detail: bool = False  # whether the frame's detail was looked for
+    uv: NDArray[np.float32] | None = None  # (256, 256, 2) texture coordinates, -1 off the mesh
     aligned: NDArray[np.uint8] | None = None  # (256, 256, 4) aligned references
     carried: Carried | None = None  # the picture of a draft; None: the network's
 
@@ -104,11 +105,6 @@ class FrameInputs:
     def stops(self) -> NDArray[np.float32] | None:
         """(3,) stops from the network's picture to the frame's light; None where they are the same."""
         return None if self.normalised is None or self.light is None else _gain(self.light)
-
-    @property
-    def uv(self) -> NDArray[np.float32] | None:
-        """(256, 256, 2) texture coordinates, -1 off the mesh."""
-        return None if self.geometry is None else self.geometry.uv
 
     @property
     def mask(self) -> NDArray[np.float32] | None:
@@ -412,9 +408,8 @@ class ShotRenderer:
         if self._aligned is not None:
             with self.clock.stage("align"):
                 aligned = self._aligned.of_frame(i)
-        known = FrameInputs(
-            i, frame, plate, geometry, geometry.silhouette, draw, light, normalised, aligned=aligned
-        )
+        uv = None if self._network is None else geometry.uv  # here, in the threads that prepare frames
+        known = FrameInputs(i, frame, plate, geometry, None, draw, light, normalised, uv=uv, aligned=aligned)
         if draw <= 0:
             return known
         filmed = filmed_mesh(self.track, self.crop, i)
