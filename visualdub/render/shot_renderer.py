@@ -46,7 +46,7 @@ from visualdub.speech.performance import pass_through
 from visualdub.stages import WAIT, Progress, StageClock, mapped, prefetch
 from visualdub.timing import MARGIN, FrameRange
 
-VERSION = 5  # of the picture: raised whenever the same inputs give other pixels
+VERSION = 6  # of the picture: raised whenever the same inputs give other pixels
 PREPARED_AT_ONCE = 2  # frames, in threads of their own
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
