@@ -17,6 +17,7 @@ from visualdub.edit.dialogue import Line, folder_lines, track_lines
 from visualdub.edit.media import MediaFinder, name_of, path_of, unpack
 from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
+from visualdub.edit.request import EditRequest, EditWords, EditWritten, plan_request
 from visualdub.edit.wav import wav_facts
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange
@@ -221,6 +222,23 @@ def test_a_bundle_is_unpacked_inside_its_folder(tmp_path: Path) -> None:
         packed.writestr("media/../../b.mov", "frames")
     with pytest.raises(BadInput, match="leads out of its folder"):
         unpack(bundle, tmp_path / "out")
+
+
+def test_the_dialogue_inside_a_bundle_is_found(tmp_path: Path, demo_clip: Path) -> None:
+    voice, movie = (Path("media") / name for name in ("fr.wav", "a.mp4"))
+    words = track(gap(10, RATE), sound(voice, 0, 40), kind="Audio", name="new")
+    written = write(tmp_path / "plain.otio", timeline(track(shot("a", movie, 0, 50)), words))
+    bundle = tmp_path / "in" / "a.otioz"
+    bundle.parent.mkdir()
+    with zipfile.ZipFile(bundle, "w") as packed:
+        packed.write(written, "content.otio")
+        packed.write(demo_clip, str(movie))
+        packed.write(wav(tmp_path / "fr.wav", 4), str(voice))
+    asked = EditRequest(bundle, "anna", EditWords("new"), EditWritten(tmp_path / "out"))
+    (planned,) = plan_request(asked, find=lambda name: Path(name))
+    (one,) = planned.shots
+    assert one.action == DUB, one.reason
+    assert one.speaking[0].cues[0].recording == tmp_path / "out" / voice
 
 
 # ---- the cast ----------------------------------------------------------------------------------------------

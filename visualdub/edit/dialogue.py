@@ -136,7 +136,7 @@ def _line_of(clip: EditClip, edit: Edit) -> Line | str:
     if any(e["kind"] != "blend" for e in clip.effects):
         return "it is retimed"
     try:
-        path = path_of(reference["url"], edit.path.parent)
+        path = path_of(reference["url"], edit.media_folder)
     except BadInput as e:
         return str(e)
     if not path.is_file():

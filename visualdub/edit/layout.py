@@ -78,6 +78,12 @@ class Edit:
     meta: Node = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     bake_retimed: bool = False  # for a program that takes no dub of source frames for a retimed clip
+    unpacked: Path | None = None  # where the media of an .otioz lie
+
+    @property
+    def media_folder(self) -> Path:
+        """The folder that relative paths of its media start from."""
+        return self.unpacked or self.path.parent
 
 
 # ---- time --------------------------------------------------------------------------------------------------

@@ -166,6 +166,9 @@ def _plan(
         if rule.looks is not None:
             request.permit(rule.looks)
     edit = read_edit(request.edit)
+    if folder is not None and request.edit.suffix.lower() == BUNDLE:
+        unpack(request.edit, folder)
+        edit = replace(edit, unpacked=folder)
     lines: list[Line] = []
     notes: list[str] = []
     if words.track is not None:
@@ -177,10 +180,7 @@ def _plan(
         edit = replace(edit, bake_retimed=True)
     for line in lines:
         request.permit(line.recording)
-    bundle = folder if request.edit.suffix.lower() == BUNDLE else None
-    if bundle is not None:
-        unpack(request.edit, bundle)
-    finder = MediaFinder(request.edit, request.relink, bundle, progress, request.permit)
+    finder = MediaFinder(request.edit, request.relink, edit.unpacked, progress, request.permit)
     options = PlanOptions(cast, words.longer, language, enrolled.known, undecided=True)
     return decide(plan_edit(edit, finder, lines, options, notes), enrolled, progress)
 
