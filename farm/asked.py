@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from visualdub.actor.record import Consent
 from visualdub.edit.cast import Role
 from visualdub.edit.media import Media
 from visualdub.edit.plan import PlannedShot, Speaking
-from visualdub.edit.request import BUNDLE, EditRequest, plan_request
+from visualdub.edit.request import EditRequest, plan_request, unpacked
 from visualdub.edit.retime import SourceMap
 from visualdub.edit.shot import DialogueCue, plan_shot
 from visualdub.errors import BadInput
@@ -56,16 +54,6 @@ def write_bundle(asked: Asked, options: BundleOptions, progress: Progress) -> Bu
     shots = clip_shots(asked, progress)
     rate = shots[0][0].shot.rate
     return bundle_of_clip(asked.clip.stem, shots, rate, options)
-
-
-@contextlib.contextmanager
-def unpacked(asked: EditRequest) -> Iterator[EditRequest]:
-    """The request, with the media that are packed in an .otioz in a folder that is removed at the end."""
-    if asked.edit.suffix.lower() != BUNDLE:
-        yield asked
-        return
-    with tempfile.TemporaryDirectory(prefix="vdub-farm-") as folder:
-        yield replace(asked, written=replace(asked.written, folder=Path(folder)))
 
 
 def clip_shots(asked: ClipRequest, progress: Progress) -> list[tuple[PlannedShot, str]]:

@@ -17,7 +17,7 @@ from visualdub.edit.dialogue import Line, folder_lines, track_lines
 from visualdub.edit.media import MediaFinder, name_of, path_of, unpack
 from visualdub.edit.plan import BAKE, DUB, KEEP, EditPlan, PlanOptions, plan_edit
 from visualdub.edit.reading import read_edit
-from visualdub.edit.request import EditRequest, EditWords, EditWritten, plan_request
+from visualdub.edit.request import EditRequest, EditWords, EditWritten, plan_request, unpacked
 from visualdub.edit.wav import wav_facts
 from visualdub.errors import BadInput
 from visualdub.timing import FrameRange
@@ -235,6 +235,9 @@ def test_the_dialogue_inside_a_bundle_is_found(tmp_path: Path, demo_clip: Path) 
         packed.write(demo_clip, str(movie))
         packed.write(wav(tmp_path / "fr.wav", 4), str(voice))
     asked = EditRequest(bundle, "anna", EditWords("new"), EditWritten(tmp_path / "out"))
+    with unpacked(asked) as seen:  # to be planned alone
+        (planned,) = plan_request(seen, find=lambda name: Path(name))
+    assert planned.dubbed and not (tmp_path / "out").exists()
     (planned,) = plan_request(asked, find=lambda name: Path(name))
     (one,) = planned.shots
     assert one.action == DUB, one.reason

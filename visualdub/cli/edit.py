@@ -56,17 +56,19 @@ def convert(
 
 def dub_edit(request: EditRequest, only_plan: bool, as_json: bool) -> None:
     """Plan an edit, and unless only the plan is wanted, dub every shot of it."""
-    from visualdub.edit.request import dub_plans, plan_request
+    from visualdub.edit.request import dub_plans, plan_request, unpacked
 
-    with shown_progress() as progress:
-        plans = plan_request(request, progress)
     if only_plan:
+        with unpacked(request) as asked, shown_progress() as progress:
+            plans = plan_request(asked, progress)
         if as_json:
             print_json({"plans": [p.as_dict() for p in plans]})
             return
         for plan in plans:
             show_plan(plan)
         return
+    with shown_progress() as progress:
+        plans = plan_request(request, progress)
     if request.consent is None and any(plan.drafted for plan in plans):
         request = replace(request, consent=draft_consent(request.edit, None))
     with shown_progress() as progress:

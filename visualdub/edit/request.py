@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,18 @@ def plan_request(
         raise BadInput(f"--longer {longer} is not known; expected one of {', '.join(POLICIES)}")
     enrolled = Enrolled(request.actors, find, drafts=request.written.quality == DRAFT)
     return [_plan(request, language, enrolled, progress) for language in request.languages]
+
+
+@contextlib.contextmanager
+def unpacked(asked: EditRequest) -> Iterator[EditRequest]:
+    """The request to plan, with the media that are packed in an .otioz in a folder that is removed at the
+    end.
+    """
+    if asked.edit.suffix.lower() != BUNDLE:
+        yield asked
+        return
+    with tempfile.TemporaryDirectory(prefix="vdub-plan-") as folder:
+        yield replace(asked, written=replace(asked.written, folder=Path(folder)))
 
 
 def _plan(
