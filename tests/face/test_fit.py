@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from visualdub.face.camera import Pose, project
 from visualdub.face.crop import SIZE, stable_crop, warp_crop
 from visualdub.face.fit import Fit, close_mouth, fit_shot, smooth_pose, whittaker
-from visualdub.face.geometry import clip_to_view, frame_geometry
+from visualdub.face.geometry import clip_to_view, filmed_mesh, frame_geometry, to_crop
 from visualdub.face.landmarks import face_width, lip_opening
 from visualdub.face.models import DEFAULT_FACE_MODEL, face_model
 from visualdub.face.quality import track_figures
@@ -164,6 +164,23 @@ def test_mask_is_the_same_for_every_performance_and_holds_the_whole_mouth() -> N
     lips = track.landmarks[5, [0, 17, 61, 291, 152], :2] @ crop.affine[5][:, :2].T + crop.affine[5][:, 2]
     assert all(a.mask[int(y), int(x)] == 1 for x, y in lips)
     assert a.mask[[0, -1]].sum() == 0  # never cut by the crop's edge
+
+
+def test_a_performance_moves_the_lips_and_leaves_the_outline_where_it_leaves_the_mask() -> None:
+    track = as_track(acted()[0])
+    crop, wide = stable_crop(track), Performance.of_track(track)
+    wide.jaw[:] = 0.18
+    wide.expression[:, 0] += 1.5
+    model, filmed = track.model, filmed_mesh(track, crop, 5)
+    mesh = frame_geometry(track, crop, wide, 5).mesh
+    free = to_crop(model.vertices(track.identity, wide.jaw[5], wide.expression[5]), track, crop, 5)
+    mouth, sides = [0, 13, 14, 17, 61, 291, 152], [132, 361, 58, 288]  # with the chin; below the ears
+    landmarks = {
+        name: model.landmarks(m) for name, m in (("as it was", filmed), ("now", mesh), ("free", free))
+    }
+    assert np.abs(landmarks["free"] - landmarks["as it was"])[mouth + sides].max(1).min() > 0.5
+    assert np.allclose(landmarks["now"][mouth], landmarks["free"][mouth], atol=0.1)
+    assert np.allclose(landmarks["now"][sides], landmarks["as it was"][sides])
 
 
 def test_warp_crop_shifts_by_whole_pixels_exactly_and_centres_at_half() -> None:

@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.arrays import smoothstep
 from visualdub.face.camera import WEAK_PERSPECTIVE
 from visualdub.face.crop import VIEW, Crop
+from visualdub.face.landmarks import FACE_LEFT, FACE_RIGHT, face_width
 from visualdub.face.models import FaceModel
 from visualdub.face.raster import Raster, cover, interpolate, rasterise
 from visualdub.face.track import Performance, Track
 
+PINNED = 0.2  # face widths from the sides of the region that is drawn to where a vertex moves freely
 MASK_GROW = 5  # crop pixels (diameter of the closing and growing element)
 
 
@@ -63,6 +66,30 @@ def filmed_mesh(track: Track, crop: Crop, i: int) -> NDArray[np.float64]:
     return to_crop(mesh, track, crop, i)
 
 
+def commanded_mesh(track: Track, crop: Crop, performance: Performance, i: int) -> NDArray[np.float64]:
+    """(V, 3) the mesh of frame `i` of the track that plays frame `i` of `performance`, in crop pixels and
+    depth.
+
+    Towards the sides of the region that is drawn it is the filmed mesh: there the outline of the face goes on
+    in the plate, and one that a narrower mouth has moved would leave a slit beside it.
+    """
+    model = track.model
+    filmed = model.vertices(track.identity, track.jaw[i], track.expression[i])
+    acted = model.vertices(track.identity, performance.jaw[i], performance.expression[i])
+    return to_crop(filmed + _freedom(model)[:, None] * (acted - filmed), track, crop, i)
+
+
+def _freedom(model: FaceModel) -> NDArray[np.float64]:
+    """(V,) 0..1: how far each vertex follows a performance, by how far it is from the sides of the region
+    that is drawn.
+    """
+    face = model.landmarks(model.template)
+    middle = (face[FACE_LEFT, 0] + face[FACE_RIGHT, 0]) / 2
+    aside = np.abs(model.template[:, 0] - middle) / face_width(face)
+    farthest = aside[model.mask_weight > 0].max()
+    return smoothstep((farthest - aside) / PINNED)
+
+
 def mask_of(track: Track, crop: Crop, i: int) -> NDArray[np.float32]:
     """(S, S) the region to render: the fixed region of the UV layout, with the jaw closed and open, united.
 
@@ -86,6 +113,4 @@ def clip_to_view(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def frame_geometry(track: Track, crop: Crop, performance: Performance, i: int) -> Geometry:
     """Geometry of frame `i` of the track when it plays frame `i` of `performance`."""
-    model = track.model
-    mesh = model.vertices(track.identity, performance.jaw[i], performance.expression[i])
-    return Geometry(model, to_crop(mesh, track, crop, i), mask_of(track, crop, i))
+    return Geometry(track.model, commanded_mesh(track, crop, performance, i), mask_of(track, crop, i))

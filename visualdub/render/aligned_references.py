@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.crop import VIEW, Crop
-from visualdub.face.geometry import to_crop
+from visualdub.face.geometry import commanded_mesh
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.render.detail import add_carried, likeness_of_size
@@ -80,9 +80,8 @@ class AlignedReferences:
         """
         top, bottom, left, right = VIEW
         height, width = bottom - top, right - left
-        track, acted = self._track, self._performance
-        mesh = track.model.vertices(track.identity, acted.jaw[i], acted.expression[i])
-        points = to_crop(mesh, track, self._crop, i)
+        track = self._track
+        points = commanded_mesh(track, self._crop, self._performance, i)
         points[:, :2] -= (left, top)
         points = with_mouth(points, track.model)
         raster = rasterise(points, self._triangles, height, width)

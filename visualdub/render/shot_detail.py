@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visualdub.arrays import smoothstep
 from visualdub.box import Box
 from visualdub.face.crop import Crop
-from visualdub.face.geometry import to_crop
+from visualdub.face.geometry import commanded_mesh
 from visualdub.face.raster import rasterise
 from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
@@ -125,9 +125,7 @@ class ShotDetail:
         inner = _around(wanted, math.ceil(2 * sigmas[-1]))
         wanted = np.ascontiguousarray(wanted[inner.slices()])
         box = Box(box.left + inner.left, box.top + inner.top, box.left + inner.right, box.top + inner.bottom)
-        acted = self._performance
-        mesh = model.vertices(self._track.identity, acted.jaw[i], acted.expression[i])
-        points = to_crop(mesh, self._track, self._crop, i)
+        points = commanded_mesh(self._track, self._crop, self._performance, i)
         points[:, :2] = (points[:, :2] - affine[:, 2]) / (affine[0, 0], affine[1, 1]) - (box.left, box.top)
         triangles = mouth_triangles(model)
         points = with_mouth(points, model)
