@@ -24,6 +24,22 @@ def test_splat_skips_what_is_off_the_mesh() -> None:
     assert not splat(torch.ones(3, 2, 2), torch.full((2, 2, 2), -1.0), 4).any()
 
 
+def test_splat_fills_what_lies_between_pixels_but_not_a_jump() -> None:
+    """Pixels three texels apart, of a ramp; then the same with the right half on another part of the face."""
+    across = torch.arange(6.0)
+    values = across.expand(1, 6, 6)
+    places = torch.stack(torch.meshgrid(across * 3 + 1, across * 3 + 1, indexing="xy"), -1)  # texels
+    sums = splat(values, (places + 0.5) / 40, 40).reshape(40, 40, 2)
+    inner = sums[2:16, 2:16]
+    assert inner[..., 1].min() > 0.5 * inner[..., 1].max()  # no comb
+    ramp = (torch.arange(2, 16) - 1) / 3
+    assert torch.allclose(inner[..., 0] / inner[..., 1], ramp.expand(14, 14), atol=0.06)
+    places[:, 3:, 0] += 20
+    apart = splat(values, (places + 0.5) / 40, 40).reshape(40, 40, 2)
+    assert not apart[:, 9:29].any() and apart[2:16, 32, 1].min() > 0
+    assert torch.isclose(apart[..., 1].sum(), torch.tensor(20.0))  # a weight of 1 for each patch of four
+
+
 def test_mean_colours_recover_the_texture_and_fill_holes() -> None:
     clip = disc_frames(10)
     frames = list(picture_tensor(clip.crops))

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.renderer.generator import CONFIDENCE_GAIN, initial_composite, sample_texture
+from visualdub.face.raster import compiled
 
+JUMP = 8.0  # texels between neighbouring pixels, from which on they show different parts of the face
 SHRINKAGE_PIXELS = 1.0  # weight of a residual of 0: it keeps a texel that few pixels show near 0
 MOST_CONFIDENCE = 4.0  # largest logit of the confidence, and the negative of the smallest
 LOGITS_PER_NEPER = 4.0  # by which the surroundings explain a texel worse than the texture does
@@ -20,23 +24,73 @@ EQUAL_ERROR_LOGIT = 2.0
 
 
 def splat(values: Tensor, uv: Tensor, size: int) -> Tensor:
-    """Sum pixels into the texels they show, each pixel shared among the four nearest by bilinear weight.
+    """Sum a picture into the texels that it shows, each place of it shared among the four nearest by bilinear
+    weight.
+
+    Where pixels lie farther apart than texels the picture between them counts, too: its pixels alone would
+    leave every other texel to another frame, which is seen as a comb in all that is drawn from it. Between
+    pixels whose coordinates jump there is nothing.
 
     values: (C, h, w). uv: (h, w, 2) 0..1, -1 where there is no mesh. Returns (size * size, C + 1): weighted
-    sums of the values, and the sums of the weights last.
+    sums of the values, and the sums of the weights last; a pixel has the weight 1.
     """
-    covered = uv[..., 0] >= 0
-    place = uv[covered] * size - 0.5
-    corner = place.floor()
-    share = place - corner
-    pixels = values[:, covered].t()
-    sums = torch.zeros(size * size, len(values) + 1)
-    for dx in (0, 1):
-        for dy in (0, 1):
-            weight = (1 - dx - share[:, :1]).abs() * (1 - dy - share[:, 1:]).abs()
-            x, y = (corner[:, 0] + dx).clamp(0, size - 1), (corner[:, 1] + dy).clamp(0, size - 1)
-            sums.index_add_(0, (y * size + x).long(), torch.cat([pixels * weight, weight], 1))
-    return sums
+    sums = np.zeros((size, size, len(values) + 1), np.float32)
+    pixels = np.ascontiguousarray(values.permute(1, 2, 0).float().numpy())
+    _splat(pixels, np.ascontiguousarray(uv.float().numpy() * size - 0.5), np.float32(JUMP), sums)
+    return torch.from_numpy(sums.reshape(size * size, -1))
+
+
+@compiled
+def _add(
+    value: NDArray[np.float32], u: float, v: float, share: float, size: int, sums: NDArray[np.float32]
+) -> None:
+    """Add `value` (C,) to the four texels around a place."""
+    left, top = int(np.floor(u)), int(np.floor(v))
+    for dy in range(2):
+        for dx in range(2):
+            weight = share * abs(1 - dx - (u - left)) * abs(1 - dy - (v - top))
+            x, y = min(max(left + dx, 0), size - 1), min(max(top + dy, 0), size - 1)
+            for c in range(len(value)):
+                sums[y, x, c] += weight * value[c]
+            sums[y, x, len(value)] += weight
+
+
+@compiled
+def _splat(
+    pixels: NDArray[np.float32], place: NDArray[np.float32], jump: float, sums: NDArray[np.float32]
+) -> None:
+    """Loops of `splat`. pixels: (h, w, C). place: (h, w, 2) texels, below -0.5 where there is no mesh."""
+    height, width, channels = pixels.shape
+    size = sums.shape[0]
+    value, between = np.empty(channels, np.float32), np.zeros((height, width), np.bool_)
+    for y in range(height - 1):
+        for x in range(width - 1):
+            corners = place[y : y + 2, x : x + 2]
+            u, v = corners[..., 0], corners[..., 1]
+            apart = max(u.max() - u.min(), v.max() - v.min())
+            if u.min() < -0.5 or apart > jump:
+                continue
+            between[y : y + 2, x : x + 2] = True
+            steps = max(1, int(np.ceil(apart)))
+            share = np.float32(1) / np.float32(steps * steps)
+            for j in range(steps):
+                for i in range(steps):
+                    b, a = (j + 0.5) / steps, (i + 0.5) / steps
+                    w00, w01, w10, w11 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
+                    for c in range(channels):
+                        value[c] = (
+                            w00 * pixels[y, x, c]
+                            + w01 * pixels[y, x + 1, c]
+                            + w10 * pixels[y + 1, x, c]
+                            + w11 * pixels[y + 1, x + 1, c]
+                        )
+                    to_u = w00 * u[0, 0] + w01 * u[0, 1] + w10 * u[1, 0] + w11 * u[1, 1]
+                    to_v = w00 * v[0, 0] + w01 * v[0, 1] + w10 * v[1, 0] + w11 * v[1, 1]
+                    _add(value, to_u, to_v, share, size, sums)
+    for y in range(height):
+        for x in range(width):
+            if not between[y, x] and place[y, x, 0] >= -0.5:  # a strip that is one pixel wide
+                _add(pixels[y, x], place[y, x, 0], place[y, x, 1], np.float32(1), size, sums)
 
 
 def mean_colours(frames: Sequence[Tensor], uvs: Sequence[Tensor], size: int) -> Tensor:
