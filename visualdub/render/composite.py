@@ -19,7 +19,7 @@ from visualdub.errors import InternalError
 from visualdub.media.frame import Frame, ImageSpec
 from visualdub.media.pixel_format import bit_depth, is_float, is_rgb
 from visualdub.media.yuv import rgb_to_planes, to_samples, transfer_of
-from visualdub.render.detail import Detail, PlatePicture
+from visualdub.render.detail import Finer, PlatePicture
 from visualdub.render.holdout import Holdout, snap
 from visualdub.render.light import relit
 from visualdub.render.match import (
@@ -136,7 +136,7 @@ class Pending:
     patch: NDArray[np.float32]
     affine: NDArray[np.floating[Any]]
     match: Match | None
-    detail: Detail | None = None
+    detail: Finer | None = None
     picture: PlatePicture | None = None
     changing: NDArray[np.float32] | None = None  # `changing_noise` since the frame before
 
@@ -254,7 +254,7 @@ def prepare(
     alpha: NDArray[np.float32],
     affine: NDArray[np.floating[Any]],
     holdout: Holdout | None = None,
-    detail: Detail | None = None,
+    detail: Finer | None = None,
     picture: PlatePicture | None = None,
     with_grain: bool = True,
 ) -> Pending:
@@ -409,7 +409,7 @@ class Layer:
     alpha: NDArray[np.float32] | None  # (S, S) 0..1
     affine: NDArray[np.floating[Any]] | None  # (2, 3) clip pixel -> crop pixel
     holdout: Holdout | None = field(default=None, kw_only=True)  # what of the plate stays in front of it
-    detail: Detail | None = field(default=None, kw_only=True)  # the fine band that replaces the patch's own
+    detail: Finer | None = field(default=None, kw_only=True)  # the fine band that replaces the patch's own
     picture: PlatePicture | None = field(default=None, kw_only=True)  # the patch at the plate's resolution
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -139,6 +139,27 @@ class Detail:
         out = drawn.copy()
         out[to] += _in_colour(change)
         return out
+
+
+class Finer(Protocol):
+    """What a drawn picture gets in the plate's pixels."""
+
+    def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+        """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with it."""
+        ...
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Several, one after another."""
+
+    parts: tuple[Finer, ...]
+
+    def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+        """As `Finer.over`."""
+        for part in self.parts:
+            drawn = part.over(drawn, box)
+        return drawn
 
 
 @dataclass(frozen=True)

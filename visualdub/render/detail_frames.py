@@ -118,9 +118,7 @@ class DetailFrames:
         frame appears or goes at once. Frames of the clip `source_hash` less than `margin` away from frame
         `number` have no share: what is drawn must not be its own source.
         """
-        away = np.abs(self.number - number)
-        same = np.array([h == source_hash for h in self.source_hash])
-        allowed = np.where(same, np.clip((away - margin + 1) / (RAMP + 1), 0, 1), 1.0)
+        allowed = self.allowed(source_hash, number, margin)
         usable = np.flatnonzero(allowed > 0)
         shares = np.zeros(len(self))
         if not len(usable):
@@ -130,6 +128,14 @@ class DetailFrames:
         near = order[:NEAREST]
         shares[near] = np.maximum(1 - distances[near] / max(limit, 1e-9), 1e-6) * allowed[near]
         return np.asarray(shares / shares.sum())
+
+    def allowed(self, source_hash: str, number: int, margin: int) -> NDArray[np.float64]:
+        """(R,) 0 for frames of the clip `source_hash` less than `margin` away from frame `number`, 1 for all
+        others but those next to them.
+        """
+        away = np.abs(self.number - number)
+        same = np.array([h == source_hash for h in self.source_hash])
+        return np.asarray(np.where(same, np.clip((away - margin + 1) / (RAMP + 1), 0, 1), 1.0))
 
     def frame(self, index: int, model: FaceModel, reduction: float = 1.0) -> DetailFrame:
         """Frame `index`, decoded; the last `HELD_PICTURES` are kept. reduction: what it will be shrunk by;

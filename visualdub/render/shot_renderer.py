@@ -31,11 +31,12 @@ from visualdub.media.yuv import transfer_of
 from visualdub.records import FrameKey, digest
 from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
-from visualdub.render.detail import Detail
+from visualdub.render.detail import Detail, InTurn
 from visualdub.render.detail_frames import DetailFrames, margin_among
 from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
+from visualdub.render.mouth_interior import Interior, MouthInterior
 from visualdub.render.providers import FP32
 from visualdub.render.quality import DRAFT
 from visualdub.render.recent import Recent
@@ -234,6 +235,12 @@ class ShotRenderer:
         if self._network is None or not self._network.takes_aligned or frames is None:
             return None
         return AlignedReferences(frames, self.track, self.performance, self.crop)
+
+    @cached_property
+    def _interior(self) -> MouthInterior | None:
+        """Finds the inside of the mouth; None where detail is turned off or the package holds no frames."""
+        frames = None if self._network is None else self._detail_frames
+        return None if frames is None else MouthInterior(frames, self.track, self.performance, self.crop)
 
     @property
     def _detail_frames(self) -> DetailFrames | None:
@@ -496,6 +503,7 @@ class ShotRenderer:
                 continue
             with self.clock.stage("segment"):
                 alpha = blend_weight(inputs, rgb, segmenter if self.options.matting else None)
+            interior = self._interior_of(inputs, rgb)
             if inputs.stops is not None:
                 with self.clock.stage("light"):
                     rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
@@ -507,9 +515,16 @@ class ShotRenderer:
                 affine,
                 inputs,
                 holdout=inputs.holdout,
-                detail=inputs.detail,
+                detail=InTurn(tuple(part for part in (inputs.detail, interior) if part is not None)),
                 picture=None if inputs.carried is None else inputs.carried.picture,
             )
+
+    def _interior_of(self, inputs: FrameInputs, rgb: NDArray[np.float32]) -> Interior | None:
+        """The inside of the mouth, of a frame that is finished."""
+        if self._interior is None or not inputs.has_detail:
+            return None
+        with self.clock.stage("interior"):
+            return self._interior.of_frame(inputs.frame, inputs.index, rgb)
 
 
 def stacked(renderers: Sequence[ShotRenderer]) -> ShotRenderer:

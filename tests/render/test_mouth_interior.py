@@ -1,0 +1,106 @@
+"""The inside of the mouth: whose it is, and what of it goes into the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visualdub.actor.footage import DetailClip, detail_of
+from visualdub.box import Box
+from visualdub.dub import TrackedShot, track_shot
+from visualdub.edit import plan_shot
+from visualdub.face.crop import stable_crop
+from visualdub.face.track import Performance
+from visualdub.media.source import open_source
+from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.mouth_interior import Interior, MouthInterior
+from visualdub.timing import FrameRange
+
+FRAME = 2  # of the 40 of the clip
+GREEN, BLUE = (0.1, 0.7, 0.1), (0.1, 0.1, 0.7)
+
+
+@pytest.fixture(scope="module")
+def tracked(talking: Path) -> TrackedShot:
+    return track_shot(plan_shot(talking))
+
+
+@pytest.fixture(scope="module")
+def footage(tracked: TrackedShot) -> DetailFrames:
+    found = detail_of([DetailClip(tracked.shot.source, tracked.track)])
+    assert found is not None
+    return found
+
+
+def painted(frames: DetailFrames, which: NDArray[np.bool_], rgb: tuple[float, float, float]) -> DetailFrames:
+    """The frames with pictures of one colour in the place of some."""
+    pictures = list(frames.pictures)
+    for r in np.flatnonzero(which).tolist():
+        picture = cv2.imdecode(np.frombuffer(pictures[r], np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        picture[:] = np.rint(255 * np.array(rgb[::-1]))
+        pictures[r] = cv2.imencode(".png", picture)[1].tobytes()
+    return replace(frames, pictures=tuple(pictures))
+
+
+def interior(
+    shot: TrackedShot, frames: DetailFrames, drawn: tuple[float, float, float], jaw: float = 0.0
+) -> Interior | None:
+    """Of frame `FRAME`, whose network drew one colour."""
+    track, crop = shot.track, stable_crop(shot.track)
+    performance = Performance.of_track(track)
+    widest = int(np.argmax(performance.jaw))
+    performance.jaw[FRAME] = performance.jaw[widest] + jaw
+    performance.expression[FRAME] = performance.expression[widest]
+    found = MouthInterior(frames, track, performance, crop)
+    with open_source(shot.shot.source) as source:
+        (frame,) = source.frames(FrameRange(FRAME, FRAME + 1))
+    rgb = np.full((crop.size, crop.size, 3), drawn, np.float32)
+    return found.of_frame(frame, FRAME, rgb)
+
+
+def colour(found: Interior | None) -> NDArray[np.float64]:
+    assert found is not None and found.weight.max() > 0.5
+    return np.asarray(found.picture[found.seen > 0.9].mean(0), np.float64)
+
+
+def test_the_frames_that_look_like_what_was_drawn_lend_their_inside(
+    tracked: TrackedShot, footage: DetailFrames
+) -> None:
+    even = footage.number % 2 == 0
+    other = replace(footage, source_hash=("another clip",) * len(footage))
+    frames = painted(painted(other, even, GREEN), ~even, BLUE)
+    assert np.allclose(colour(interior(tracked, frames, GREEN)), GREEN, atol=0.02)
+    assert np.allclose(colour(interior(tracked, frames, BLUE)), BLUE, atol=0.02)
+
+
+def test_a_frame_never_lends_to_itself_or_its_neighbours(tracked: TrackedShot, footage: DetailFrames) -> None:
+    near = np.abs(footage.number - FRAME) < 20
+    frames = painted(painted(footage, near, GREEN), ~near, BLUE)
+    assert np.allclose(colour(interior(tracked, frames, GREEN)), BLUE, atol=0.02)
+    assert interior(tracked, replace(footage, number=np.full(len(footage), FRAME)), GREEN) is None
+
+
+def test_there_is_none_in_a_shut_mouth(tracked: TrackedShot, footage: DetailFrames) -> None:
+    assert interior(tracked, footage, GREEN, jaw=-0.3) is None
+
+
+def test_fine_things_are_the_footages_and_broad_colours_as_drawn() -> None:
+    size, box = 40, Box(100, 50, 140, 90)
+    stripes = 0.5 + 0.3 * (np.indices((size, size))[1] // 2 % 2 - 0.5)
+    picture = np.repeat(stripes[..., None], 3, -1).astype(np.float32)
+    seen = np.zeros((size, size), np.float32)
+    seen[10:30, 10:30] = 1
+    found = Interior(box, picture * seen[..., None], seen, seen, sigma=4.0)
+    drawn = np.full((60, 60, 3), (0.25, 0.2, 0.15), np.float32)
+    out = found.over(drawn, Box(90, 40, 150, 100))
+    inside = out[20:40, 20:40]
+    assert np.array_equal(out[:20], drawn[:20]) and np.array_equal(out[:, 40:], drawn[:, 40:])
+    assert np.allclose(inside[5:-5, 4:-4].mean((0, 1)), drawn[0, 0], atol=0.01)
+    assert 0.05 < inside[..., 0].std() < 0.1  # 0.15 in the footage, which is 2.5 times as light
+    assert found.over(drawn, Box(0, 0, 60, 60)) is drawn  # elsewhere

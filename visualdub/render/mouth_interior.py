@@ -1,0 +1,213 @@
+"""Teeth and tongue of the drawn mouth, out of the actor's footage.
+
+What lies between the lips does not follow from where the lips are, so that a network draws a blend of all
+that it may be. This blend still says best which of the footage's mouths it is: of the frames whose lips are
+alike, those that look most like it between the lips lend their teeth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.arrays import smoothstep
+from visualdub.box import Box
+from visualdub.face.crop import Crop
+from visualdub.face.geometry import commanded_mesh
+from visualdub.face.landmarks import LIPS_INNER
+from visualdub.face.raster import Raster, rasterise
+from visualdub.face.track import Performance, Track
+from visualdub.media.frame import Frame
+from visualdub.render.detail import add_carried, likeness_of_size, low_pass
+from visualdub.render.detail_frames import (
+    DetailFrame,
+    DetailFrames,
+    lip_shapes,
+    mouth_triangles,
+    with_mouth,
+)
+from visualdub.render.region import plate_scale
+from visualdub.timing import MARGIN
+
+CANDIDATES = 16  # frames with the nearest lips, among which the picture chooses
+SEEN_AT = 1.5  # crop pixels; finer things are not compared: the blend has none
+LEAST_AREA = 30  # crop pixels between the lips; in less, nothing is told apart
+LEAST_COVERED = 0.7  # of the mouth's inside must be seen in a frame
+SPREAD = 0.15, 20.0  # of the least error, and codes squared: how much worse frames may be that still count
+LEAST_SHARE = 0.05  # of the mixture; smaller ones are left out, and all others have as much less
+OWN_LIGHT = 2.0  # crop pixels; what is coarser stays as it was drawn
+SOFT_EDGE = 0.7  # crop pixels, where the inside meets the lips
+LEAST_SEEN = 1e-3
+MOST_GAIN = 2.0  # times that the footage is made lighter or darker
+# `DetailFrames.distances` up to which frames lend all they can, and from which on none
+FAR, FARTHEST = 4.5, 9.0
+
+
+@dataclass(frozen=True)
+class Interior:
+    """The mouth's inside in the plate's pixels of `box`."""
+
+    box: Box
+    picture: NDArray[np.float32]  # (h, w, 3) R'G'B' 0..1, in the footage's light; 0 outside the inside
+    seen: NDArray[np.float32]  # (h, w) 0..1, how much of a point the footage shows
+    weight: NDArray[np.float32]  # (h, w) 0..1, how much it counts beside the drawn picture
+    sigma: float  # plate pixels; what is coarser stays the drawn picture's
+
+    def over(self, drawn: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+        """`drawn` (h, w, 3), the R'G'B' of the plate's pixels of `box`, with this inside of the mouth.
+
+        Colours and light of its broad areas stay as they were drawn.
+        """
+        left, top = max(box.left, self.box.left), max(box.top, self.box.top)
+        right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
+        if left >= right or top >= bottom:
+            return drawn
+        to = slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
+        of = (
+            slice(top - self.box.top, bottom - self.box.top),
+            slice(left - self.box.left, right - self.box.left),
+        )
+        own, picture = np.ascontiguousarray(drawn[to]), self.picture[of]
+        seen, weight = np.ascontiguousarray(self.seen[of]), self.weight[of][..., None]
+        was, is_now = (_blurred(p, seen, self.sigma) for p in (own, picture))
+        total = float((seen[..., None] * picture).sum(dtype=np.float64))
+        gain = float((seen[..., None] * own).sum(dtype=np.float64)) / max(total, LEAST_SEEN)
+        finer = (picture - is_now) * np.float32(np.clip(gain, 1 / MOST_GAIN, MOST_GAIN))
+        out = drawn.copy()
+        out[to] += weight * (was + finer - own)
+        return out
+
+
+class MouthInterior:
+    """Finds the inside of the mouth for any frame of a shot.
+
+    What it gives for a frame depends on the shot's track and performance, the frame's number and the
+    network's picture of it.
+    """
+
+    def __init__(
+        self,
+        frames: DetailFrames,
+        track: Track,
+        performance: Performance,
+        crop: Crop,
+        margin: int = MARGIN,
+    ) -> None:
+        """margin: frames of the shot's own clip lend nothing to those that are less than this away."""
+        frames.require_model_of(track)
+        self._frames, self._track, self._performance, self._crop = frames, track, performance, crop
+        self._margin = margin
+        self._lips = lip_shapes(track.model, track.identity, frames.jaw, frames.expression)
+        usable = track.usable
+        in_crop = track.scale * crop.affine[:, 0, 0]
+        scales = np.array([plate_scale(a) for a in crop.stored_affine])
+        usual, on_plate = (
+            float(np.median(s[usable])) if usable.any() else 1.0 for s in (in_crop, in_crop * scales)
+        )
+        self._to_crop = np.minimum(1.0, usual / frames.scale)  # each frame's picture is shrunk by
+        self._to_plate = np.minimum(1.0, on_plate / frames.scale)
+        self._strip = mouth_triangles(track.model)[len(track.model.skin_triangles) :]
+
+    def of_frame(self, frame: Frame, i: int, rgb: NDArray[np.float32]) -> Interior | None:
+        """The inside of the mouth in frame `i` of the shot; None where it is shut, or no frame of the footage
+        shows it.
+
+        rgb: (S, S, 3) R'G'B' 0..1, the network's picture, in the light that the actor was adapted in.
+        """
+        mesh = with_mouth(commanded_mesh(self._track, self._crop, self._performance, i), self._track.model)
+        distances = self._frames.distances_to(self._lips, self._track, self._performance, i)
+        shares = self._chosen(mesh, i, rgb, distances)
+        near = smoothstep(np.array((FARTHEST - float(distances @ shares)) / (FARTHEST - FAR)))
+        if not shares.any() or near <= 0:
+            return None
+        affine = self._crop.stored_affine[i]
+        scale = plate_scale(affine)
+        mesh[:, :2] = (mesh[:, :2] - affine[:, 2]) / (affine[0, 0], affine[1, 1])
+        height, width = frame.planes[0].shape[:2]
+        inside = self._inside(mesh, math.ceil(3 * SOFT_EDGE * scale) + 1, height, width)
+        if inside is None:
+            return None
+        box, raster, points = inside
+        total = np.zeros((box.height, box.width, 3), np.float32)
+        seen = np.zeros((box.height, box.width), np.float32)
+        for r in np.flatnonzero(shares).tolist():
+            found = self._frames.frame(r, self._track.model, float(self._to_plate[r]))
+            self._carry(raster, points, found, float(shares[r]), total, seen)
+        picture = total / (255 * np.maximum(seen, LEAST_SEEN)[..., None])
+        weight = low_pass(seen.clip(0, 1) * np.float32(near), SOFT_EDGE * scale) * (seen > LEAST_SEEN)
+        return Interior(box, picture, seen.clip(0, 1), weight, OWN_LIGHT * scale)
+
+    def _chosen(
+        self, mesh: NDArray[np.float64], i: int, rgb: NDArray[np.float32], distances: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(R,) the share of each frame: of those with the nearest lips, the ones that look like `rgb` between
+        them. All 0 where none may be used.
+        """
+        shares = np.zeros(len(self._frames))
+        inside = self._inside(mesh, math.ceil(3 * SEEN_AT), *rgb.shape[:2])
+        if inside is None or inside[1].hit.sum() < LEAST_AREA:
+            return shares
+        box, raster, points = inside
+        here = raster.hit.astype(np.float32)
+        drawn = _blurred(np.ascontiguousarray(rgb[box.slices()]) * np.float32(255), here, SEEN_AT)
+        allowed = self._frames.allowed(self._track.source_hash, self._track.start + i, self._margin)
+        usable = np.flatnonzero(allowed > 0)
+        near = usable[np.argsort(distances[usable], kind="stable")][:CANDIDATES]
+        errors = np.full(len(near), np.inf)
+        for k, r in enumerate(near.tolist()):
+            found = self._frames.small_frame(r, self._track.model, float(self._to_crop[r]))
+            total, seen = np.zeros((*here.shape, 3), np.float32), np.zeros_like(here)
+            self._carry(raster, points, found, 1.0, total, seen)
+            if seen.sum() >= LEAST_COVERED * here.sum():
+                shown = _blurred(total / np.maximum(seen, LEAST_SEEN)[..., None], seen, SEEN_AT)
+                errors[k] = float(np.square((shown - drawn)[raster.hit & (seen > LEAST_SEEN)]).mean())
+        if not np.isfinite(errors).any():
+            return shares
+        least = errors.min()
+        weights = np.exp((least - errors) / (SPREAD[0] * least + SPREAD[1])) * allowed[near]
+        weights = np.maximum(weights / weights.sum() - LEAST_SHARE, 0)
+        shares[near] = weights / weights.sum()
+        return shares
+
+    def _inside(
+        self, mesh: NDArray[np.float64], margin: int, height: int, width: int
+    ) -> tuple[Box, Raster, NDArray[np.float64]] | None:
+        """Where the mouth's inside is seen in a picture of this size: a box around it, the raster of the
+        strip between the lips in it, and `mesh` (P, 3) in its pixels; None where it is nowhere.
+        """
+        rim = mesh[-len(LIPS_INNER) :, :2]
+        low, high = np.floor(rim.min(0)).astype(int) - margin, np.ceil(rim.max(0)).astype(int) + margin
+        box = Box(
+            max(0, int(low[0])), max(0, int(low[1])), min(width, int(high[0])), min(height, int(high[1]))
+        )
+        if box.width <= 0 or box.height <= 0:
+            return None
+        points = mesh - (box.left, box.top, 0)
+        skin = len(self._track.model.skin_triangles)
+        raster = rasterise(points, mouth_triangles(self._track.model), box.height, box.width)
+        strip = np.where(raster.face_index >= skin, raster.face_index - skin, -1).astype(np.int32)
+        return box, Raster(strip, raster.barycentric, raster.depth), points
+
+    def _carry(
+        self,
+        raster: Raster,
+        points: NDArray[np.float64],
+        frame: DetailFrame,
+        share: float,
+        total: NDArray[np.float32],
+        seen: NDArray[np.float32],
+    ) -> None:
+        """Add the mouth's inside of `frame` to a mixture, as `add_carried` has it."""
+        sizes = likeness_of_size(points, frame.mesh, self._strip) * np.float32(share)
+        add_carried(raster, self._strip, np.ones_like(seen, np.bool_), frame, sizes, total, seen)
+
+
+def _blurred(picture: NDArray[np.float32], seen: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """What is seen (h, w) of a picture (h, w, 3), without what a Gaussian of `sigma` pixels takes away."""
+    known = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), np.float32(LEAST_SEEN))
+    low = cv2.GaussianBlur(picture * seen[..., None], (0, 0), sigma)
+    return np.asarray(low / known[..., None], np.float32)
