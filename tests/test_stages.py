@@ -70,6 +70,28 @@ def test_the_memory_of_freed_pictures_is_returned_though_something_small_lies_be
     assert returned.split()[1] == "True" and int(returned.split()[0]) < 40
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be asked to keep it")
+def test_training_keeps_the_memory_of_its_arrays_and_all_else_returns_it() -> None:
+    """Pages that the system gave and cleared while 50 arrays of 6 MiB came and went, in thousands."""
+    code = (
+        "import resource, numpy as np\n"
+        "from visualdub.stages import large_blocks_kept, return_large_blocks\n"
+        "def given():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(50):\n"
+        f"        np.ones(6 * {MIB}, np.uint8)\n"
+        "    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 1000\n"
+        "return_large_blocks()\n"
+        "before = given()\n"
+        "with large_blocks_kept():\n"
+        "    within = given()\n"
+        "print(before, within, given())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, within, after = map(int, done.stdout.split())
+    assert min(before, after) > 20 and within < 5
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps small arrays' memory")
 def test_the_memory_of_small_arrays_is_returned_when_asked_for() -> None:
     code = (

@@ -121,7 +121,9 @@ def peak_memory_mib() -> float:
 
 
 LARGE_BLOCK = 1 << 20  # bytes; a picture has more, a landmark array less
-M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+KEPT_BLOCK = 32 << 20  # bytes; the most that every glibc keeps
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+USUAL_TRIM = 128 << 10  # bytes, of glibc
 
 
 def return_large_blocks() -> bool:
@@ -133,6 +135,24 @@ def return_large_blocks() -> bool:
     nothing is changed.
     """
     return _ask_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+@contextlib.contextmanager
+def large_blocks_kept() -> Iterator[None]:
+    """Within the block a large array's memory is kept for the next one when it is freed, whatever
+    `return_large_blocks` asked for; after it that holds again.
+
+    A step of training frees what the next one takes. Returned to the system and cleared by it each time, a
+    step took 1.04 s in place of 0.66.
+    """
+    _ask_glibc("mallopt", M_TRIM_THRESHOLD, 2**30)
+    _ask_glibc("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCK)
+    try:
+        yield
+    finally:
+        _ask_glibc("mallopt", M_TRIM_THRESHOLD, USUAL_TRIM)
+        return_large_blocks()
+        return_free_memory()
 
 
 def return_free_memory() -> bool:

@@ -20,7 +20,7 @@ from training.core.config import WIDTHS, RunConfig
 from training.core.sheet import contact_sheet, save_sheet
 from training.core.trainer import Trainer, ValidationBatch
 from visualdub.errors import BadInput, Interrupted, VisualDubError
-from visualdub.stages import Progress
+from visualdub.stages import Progress, large_blocks_kept
 from visualdub.storage import atomic_path
 
 SAVE_SECONDS = 60.0  # longest time between checkpoints and evaluations
@@ -158,7 +158,8 @@ class Run:
         where the memory does not suffice.
         """
         try:
-            self._train(progress, on_status, save_seconds)
+            with large_blocks_kept():
+                self._train(progress, on_status, save_seconds)
         except Interrupted:
             self.save()
             raise Interrupted(
