@@ -124,6 +124,7 @@ LARGE_BLOCK = 1 << 20  # bytes; a picture has more, a landmark array less
 KEPT_BLOCK = 32 << 20  # bytes; the most that every glibc keeps
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 USUAL_TRIM = 128 << 10  # bytes, of glibc
+_large_blocks_return = False  # whether `return_large_blocks` was asked for
 
 
 def return_large_blocks() -> bool:
@@ -134,7 +135,9 @@ def return_large_blocks() -> bool:
     that nobody used. With a fixed threshold they stay at what ten seconds take. Elsewhere than on Linux
     nothing is changed.
     """
-    return _ask_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
+    global _large_blocks_return
+    _large_blocks_return = _ask_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
+    return _large_blocks_return
 
 
 @contextlib.contextmanager
@@ -151,8 +154,9 @@ def large_blocks_kept() -> Iterator[None]:
         yield
     finally:
         _ask_glibc("mallopt", M_TRIM_THRESHOLD, USUAL_TRIM)
-        return_large_blocks()
-        return_free_memory()
+        if _large_blocks_return:
+            return_large_blocks()
+            return_free_memory()
 
 
 def return_free_memory() -> bool:
