@@ -34,3 +34,17 @@ class Box(NamedTuple):
             slice(self.top // sub_y, -(-self.bottom // sub_y)),
             slice(self.left // sub_x, -(-self.right // sub_x)),
         )
+
+    def common(self, other: Box) -> Box | None:
+        """The pixels that are in both; None where there are none."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        return Box(left, top, right, bottom) if left < right and top < bottom else None
+
+    def within(self, outer: Box) -> tuple[slice, slice]:
+        """Row and column slices of the box in a picture of `outer`, which holds it."""
+        left, top, right, bottom = self
+        return (
+            slice(top - outer.top, bottom - outer.top),
+            slice(left - outer.left, right - outer.left),
+        )

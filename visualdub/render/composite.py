@@ -197,9 +197,8 @@ def _beside(frame: Frame, plate: Plate) -> Plate:
 
 
 def _changing_plates(before: Plate, plate: Plate) -> NDArray[np.float32] | None:
-    (a, b), parts = (before.box, plate.box), []
-    common = Box(max(a.left, b.left), max(a.top, b.top), min(a.right, b.right), min(a.bottom, b.bottom))
-    if common.width <= 0 or common.height <= 0:
+    common, parts = before.box.common(plate.box), []
+    if common is None:
         return None
     for of in (before, plate):
         box = Box(*(n - (of.box.left, of.box.top)[i % 2] for i, n in enumerate(common)))

@@ -114,15 +114,10 @@ class Detail:
         another shape than the frames that they come from, a gap where those have a tooth, it keeps its own
         bands: theirs would belong elsewhere.
         """
-        left, top = max(box.left, self.box.left), max(box.top, self.box.top)
-        right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
-        if left >= right or top >= bottom:
+        part = self.box.common(box)
+        if part is None:
             return drawn
-        to = slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
-        of = (
-            slice(top - self.box.top, bottom - self.box.top),
-            slice(left - self.box.left, right - self.box.left),
-        )
+        to, of = part.within(box), part.within(self.box)
         picture, weight = np.ascontiguousarray(drawn[to]), self.weight[of]
         gain = np.float32(light_gain(picture, weight, self.level).mean())
         if self.shape is not None:
@@ -172,12 +167,9 @@ class PlatePicture:
     def within(self, box: Box) -> NDArray[np.float32]:
         """(h, w, 3) the pixels of `box`; black where this picture does not reach."""
         out = np.zeros((box.height, box.width, 3), np.float32)
-        left, top = max(box.left, self.box.left), max(box.top, self.box.top)
-        right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
-        if left < right and top < bottom:
-            out[top - box.top : bottom - box.top, left - box.left : right - box.left] = self.rgb[
-                top - self.box.top : bottom - self.box.top, left - self.box.left : right - self.box.left
-            ]
+        part = self.box.common(box)
+        if part is not None:
+            out[part.within(box)] = self.rgb[part.within(self.box)]
         return out
 
 

@@ -62,15 +62,10 @@ class Interior:
 
         Colours and light of its broad areas stay as they were drawn.
         """
-        left, top = max(box.left, self.box.left), max(box.top, self.box.top)
-        right, bottom = min(box.right, self.box.right), min(box.bottom, self.box.bottom)
-        if left >= right or top >= bottom:
+        part = self.box.common(box)
+        if part is None:
             return drawn
-        to = slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
-        of = (
-            slice(top - self.box.top, bottom - self.box.top),
-            slice(left - self.box.left, right - self.box.left),
-        )
+        to, of = part.within(box), part.within(self.box)
         own, picture = np.ascontiguousarray(drawn[to]), self.picture[of]
         seen, weight = np.ascontiguousarray(self.seen[of]), self.weight[of][..., None]
         was, is_now = (_blurred(p, seen, self.sigma) for p in (own, picture))
