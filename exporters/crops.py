@@ -18,6 +18,7 @@ from visualdub.face.models import face_model
 from visualdub.face.track import Performance, Track
 from visualdub.render.aligned_references import CHANNELS, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.near_frames import NearFrames
 from visualdub.render.runtime import channels_first
 
 # How far the mouth opens from frame to frame of a window, in the model's `jaw_limit`s; every fourth window,
@@ -92,7 +93,7 @@ def _references(
     """(S, S, 4) the aligned references of frame `i`; 0 where there is no footage."""
     if footage is None:
         return np.zeros((crop.size, crop.size, CHANNELS), np.uint8)
-    return AlignedReferences(footage, track, performance, crop).of_frame(i)
+    return AlignedReferences(NearFrames(footage, track, performance, crop)).of_frame(i)
 
 
 def held_out(windows: Sequence[Window]) -> list[Window]:

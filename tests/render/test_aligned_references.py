@@ -22,6 +22,7 @@ from visualdub.face.track import Performance
 from visualdub.media.source import open_source
 from visualdub.render.aligned_references import SOFT_EDGE, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames, margin_among
+from visualdub.render.near_frames import NearFrames
 from visualdub.render.shot_renderer import RenderOptions, ShotRenderer
 from visualdub.timing import FrameRange
 
@@ -42,7 +43,8 @@ def footage(tracked: TrackedShot) -> DetailFrames:
 
 def aligned(shot: TrackedShot, frames: DetailFrames, i: int = FRAME) -> NDArray[np.uint8]:
     track = shot.track
-    return AlignedReferences(frames, track, Performance.of_track(track), stable_crop(track)).of_frame(i)
+    near = NearFrames(frames, track, Performance.of_track(track), stable_crop(track))
+    return AlignedReferences(near).of_frame(i)
 
 
 def painted(frames: DetailFrames, which: NDArray[np.bool_]) -> DetailFrames:

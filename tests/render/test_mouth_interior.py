@@ -19,6 +19,7 @@ from visualdub.face.track import Performance
 from visualdub.media.source import open_source
 from visualdub.render.detail_frames import DetailFrames
 from visualdub.render.mouth_interior import Interior, MouthInterior
+from visualdub.render.near_frames import NearFrames
 from visualdub.timing import FrameRange
 
 FRAME = 2  # of the 40 of the clip
@@ -57,7 +58,7 @@ def interior(
     widest = int(np.argmax(performance.jaw))
     performance.jaw[FRAME] = performance.jaw[widest] + jaw
     performance.expression[FRAME] = performance.expression[widest]
-    found = MouthInterior(frames, track, performance, crop)
+    found = MouthInterior(NearFrames(frames, track, performance, crop))
     with open_source(shot.shot.source) as source:
         (frame,) = source.frames(FrameRange(FRAME, FRAME + 1))
     rgb = np.full((crop.size, crop.size, 3), drawn, np.float32)

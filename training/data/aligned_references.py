@@ -15,6 +15,7 @@ from visualdub.face.geometry import filmed_mesh
 from visualdub.face.track import Performance, Track
 from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.near_frames import NearFrames
 
 
 @runtime_checkable
@@ -47,7 +48,7 @@ class ReferencePool:
         found = self._aligned.get(clip)
         if found is None:
             performance = Performance.of_track(clip.track)
-            found = AlignedReferences(self._frames, clip.track, performance, clip.crop)
+            found = AlignedReferences(NearFrames(self._frames, clip.track, performance, clip.crop))
             self._aligned[clip] = found
         return found
 

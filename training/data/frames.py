@@ -22,6 +22,7 @@ from visualdub.face.landmarks import LIPS_OUTER, landmarks_to_crop
 from visualdub.face.track import Performance, Track
 from visualdub.render.aligned_references import CHANNELS, AlignedReferences
 from visualdub.render.detail_frames import DetailFrames
+from visualdub.render.near_frames import NearFrames
 from visualdub.stages import Progress
 
 LIPS_MARGIN = 0.15  # share of the lips' longer side, added on each side of their box
@@ -141,7 +142,7 @@ def with_aligned_references(
     if footage is None:
         return frames
     crop, n = stable_crop(track), len(track)
-    aligned = AlignedReferences(footage, track, Performance.of_track(track), crop)
+    aligned = AlignedReferences(NearFrames(footage, track, Performance.of_track(track), crop))
     references = np.zeros((n, crop.size, crop.size, CHANNELS), np.uint8)
     for i in range(n):
         if track.usable[i]:

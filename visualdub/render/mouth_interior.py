@@ -14,22 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.arrays import smoothstep
 from visualdub.box import Box
-from visualdub.face.crop import Crop
-from visualdub.face.geometry import commanded_mesh
 from visualdub.face.landmarks import LIPS_INNER
 from visualdub.face.raster import Raster, rasterise
-from visualdub.face.track import Performance, Track
 from visualdub.media.frame import Frame
 from visualdub.render.detail import add_carried, likeness_of_size, low_pass
-from visualdub.render.detail_frames import (
-    DetailFrame,
-    DetailFrames,
-    lip_shapes,
-    mouth_triangles,
-    with_mouth,
-)
+from visualdub.render.detail_frames import DetailFrame
+from visualdub.render.near_frames import NearFrames, share_at
 from visualdub.render.region import plate_scale
 from visualdub.timing import MARGIN
 
@@ -43,8 +34,6 @@ OWN_LIGHT = 2.0  # crop pixels; what is coarser stays as it was drawn
 SOFT_EDGE = 0.7  # crop pixels, where the inside meets the lips
 LEAST_SEEN = 1e-3
 MOST_GAIN = 2.0  # times that the footage is made lighter or darker
-# `DetailFrames.distances` up to which frames lend all they can, and from which on none
-FAR, FARTHEST = 4.5, 9.0
 
 
 @dataclass(frozen=True)
@@ -84,28 +73,11 @@ class MouthInterior:
     network's picture of it.
     """
 
-    def __init__(
-        self,
-        frames: DetailFrames,
-        track: Track,
-        performance: Performance,
-        crop: Crop,
-        margin: int = MARGIN,
-    ) -> None:
+    def __init__(self, near: NearFrames, margin: int = MARGIN) -> None:
         """margin: frames of the shot's own clip lend nothing to those that are less than this away."""
-        frames.require_model_of(track)
-        self._frames, self._track, self._performance, self._crop = frames, track, performance, crop
-        self._margin = margin
-        self._lips = lip_shapes(track.model, track.identity, frames.jaw, frames.expression)
-        usable = track.usable
-        in_crop = track.scale * crop.affine[:, 0, 0]
-        scales = np.array([plate_scale(a) for a in crop.stored_affine])
-        usual, on_plate = (
-            float(np.median(s[usable])) if usable.any() else 1.0 for s in (in_crop, in_crop * scales)
-        )
-        self._to_crop = np.minimum(1.0, usual / frames.scale)  # each frame's picture is shrunk by
-        self._to_plate = np.minimum(1.0, on_plate / frames.scale)
-        self._strip = mouth_triangles(track.model)[len(track.model.skin_triangles) :]
+        self._frames, self._margin = near, margin
+        self._skin = len(near.track.model.skin_triangles)
+        self._strip = near.triangles[self._skin :]
 
     def of_frame(self, frame: Frame, i: int, rgb: NDArray[np.float32]) -> Interior | None:
         """The inside of the mouth in frame `i` of the shot; None where it is shut, or no frame of the footage
@@ -113,48 +85,43 @@ class MouthInterior:
 
         rgb: (S, S, 3) R'G'B' 0..1, the network's picture, in the light that the actor was adapted in.
         """
-        mesh = with_mouth(commanded_mesh(self._track, self._crop, self._performance, i), self._track.model)
-        distances = self._frames.distances_to(self._lips, self._track, self._performance, i)
-        shares = self._chosen(mesh, i, rgb, distances)
-        near = smoothstep(np.array((FARTHEST - float(distances @ shares)) / (FARTHEST - FAR)))
+        shares = self._chosen(i, rgb)
+        near = share_at(float(self._frames.distances(i) @ shares))
         if not shares.any() or near <= 0:
             return None
-        affine = self._crop.stored_affine[i]
-        scale = plate_scale(affine)
-        mesh[:, :2] = (mesh[:, :2] - affine[:, 2]) / (affine[0, 0], affine[1, 1])
+        scale = plate_scale(self._frames.crop.stored_affine[i])
         height, width = frame.planes[0].shape[:2]
-        inside = self._inside(mesh, math.ceil(3 * SOFT_EDGE * scale) + 1, height, width)
+        margin = math.ceil(3 * SOFT_EDGE * scale) + 1
+        inside = self._inside(self._frames.mesh_on_plate(i), margin, height, width)
         if inside is None:
             return None
         box, raster, points = inside
         total = np.zeros((box.height, box.width, 3), np.float32)
         seen = np.zeros((box.height, box.width), np.float32)
         for r in np.flatnonzero(shares).tolist():
-            found = self._frames.frame(r, self._track.model, float(self._to_plate[r]))
+            found = self._frames.plate_frame(r)
             self._carry(raster, points, found, float(shares[r]), total, seen)
         picture = total / (255 * np.maximum(seen, LEAST_SEEN)[..., None])
         weight = low_pass(seen.clip(0, 1) * np.float32(near), SOFT_EDGE * scale) * (seen > LEAST_SEEN)
         return Interior(box, picture, seen.clip(0, 1), weight, OWN_LIGHT * scale)
 
-    def _chosen(
-        self, mesh: NDArray[np.float64], i: int, rgb: NDArray[np.float32], distances: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _chosen(self, i: int, rgb: NDArray[np.float32]) -> NDArray[np.float64]:
         """(R,) the share of each frame: of those with the nearest lips, the ones that look like `rgb` between
         them. All 0 where none may be used.
         """
-        shares = np.zeros(len(self._frames))
-        inside = self._inside(mesh, math.ceil(3 * SEEN_AT), *rgb.shape[:2])
+        shares = np.zeros(len(self._frames.frames))
+        inside = self._inside(self._frames.mesh(i), math.ceil(3 * SEEN_AT), *rgb.shape[:2])
         if inside is None or inside[1].hit.sum() < LEAST_AREA:
             return shares
         box, raster, points = inside
         here = raster.hit.astype(np.float32)
         drawn = _blurred(np.ascontiguousarray(rgb[box.slices()]) * np.float32(255), here, SEEN_AT)
-        allowed = self._frames.allowed(self._track.source_hash, self._track.start + i, self._margin)
+        allowed = self._frames.allowed(i, self._margin)
         usable = np.flatnonzero(allowed > 0)
-        near = usable[np.argsort(distances[usable], kind="stable")][:CANDIDATES]
+        near = usable[np.argsort(self._frames.distances(i)[usable], kind="stable")][:CANDIDATES]
         errors = np.full(len(near), np.inf)
         for k, r in enumerate(near.tolist()):
-            found = self._frames.small_frame(r, self._track.model, float(self._to_crop[r]))
+            found = self._frames.crop_frame(r)
             total, seen = np.zeros((*here.shape, 3), np.float32), np.zeros_like(here)
             self._carry(raster, points, found, 1.0, total, seen)
             if seen.sum() >= LEAST_COVERED * here.sum():
@@ -182,10 +149,9 @@ class MouthInterior:
         if box.width <= 0 or box.height <= 0:
             return None
         points = mesh - (box.left, box.top, 0)
-        skin = len(self._track.model.skin_triangles)
-        raster = rasterise(points, mouth_triangles(self._track.model), box.height, box.width)
-        strip = np.where(raster.face_index >= skin, raster.face_index - skin, -1).astype(np.int32)
-        return box, Raster(strip, raster.barycentric, raster.depth), points
+        raster = rasterise(points, self._frames.triangles, box.height, box.width)
+        strip = np.where(raster.face_index >= self._skin, raster.face_index - self._skin, -1)
+        return box, Raster(strip.astype(np.int32), raster.barycentric, raster.depth), points
 
     def _carry(
         self,

@@ -32,11 +32,12 @@ from visualdub.records import FrameKey, digest
 from visualdub.render.aligned_references import AlignedReferences
 from visualdub.render.composite import Composited, Layer, composite_shot, feather, frames_to_composite
 from visualdub.render.detail import Detail, InTurn
-from visualdub.render.detail_frames import DetailFrames, margin_among
+from visualdub.render.detail_frames import margin_among
 from visualdub.render.holdout import Holdout, Holdouts, face_matte, hand_matte, object_matte
 from visualdub.render.light import TOLERANCE, ActorLight, beyond_tolerance, relit
 from visualdub.render.matting import background_weight
 from visualdub.render.mouth_interior import Interior, MouthInterior
+from visualdub.render.near_frames import NearFrames
 from visualdub.render.providers import FP32
 from visualdub.render.quality import DRAFT
 from visualdub.render.recent import Recent
@@ -218,34 +219,36 @@ class ShotRenderer:
         return None if colours is None else ActorLight(colours, self._curve)
 
     @cached_property
+    def _near(self) -> NearFrames | None:
+        """The kept frames of the actor's footage for this shot; None where the package holds none."""
+        kept = self.actor.detail_frames
+        return None if kept is None else NearFrames(kept, self.track, self.performance, self.crop)
+
+    @cached_property
     def _detail(self) -> ShotDetail | None:
         """Finds the fine detail; None where it is turned off or the package holds no frames for it."""
-        frames = self._detail_frames
-        if frames is None:
+        if self._lending is None:
             return None
         # a short clip is drafted out of what little is away from the frame that is drawn
         read = sum(part.frame_count for part in self.actor.record.frames)
         margin = margin_among(read) if self.actor.is_draft else MARGIN
-        return ShotDetail(frames, self.track, self.performance, self.crop, margin)
+        return ShotDetail(self._lending, margin)
 
     @cached_property
     def _aligned(self) -> AlignedReferences | None:
         """Finds aligned references; None for a network that takes none."""
-        frames = self.actor.detail_frames
-        if self._network is None or not self._network.takes_aligned or frames is None:
-            return None
-        return AlignedReferences(frames, self.track, self.performance, self.crop)
+        takes = self._network is not None and self._network.takes_aligned
+        return AlignedReferences(self._near) if takes and self._near is not None else None
 
     @cached_property
     def _interior(self) -> MouthInterior | None:
         """Finds the inside of the mouth; None where detail is turned off or the package holds no frames."""
-        frames = None if self._network is None else self._detail_frames
-        return None if frames is None else MouthInterior(frames, self.track, self.performance, self.crop)
+        return None if self._network is None or self._lending is None else MouthInterior(self._lending)
 
     @property
-    def _detail_frames(self) -> DetailFrames | None:
+    def _lending(self) -> NearFrames | None:
         """The frames that lend their detail, or of which a draft is drawn."""
-        return self.actor.detail_frames if self.options.detail or self.actor.is_draft else None
+        return self._near if self.options.detail or self.actor.is_draft else None
 
     @cached_property
     def _key(self) -> FrameKey:
@@ -260,8 +263,8 @@ class ShotRenderer:
         performance = digest(self.performance.jaw, self.performance.expression, self.performance.draw)
         colours = self.actor.colours if self.options.light else None
         under = "" if self._under is None else f"over {self._under._key.job}"
-        frames = self._detail_frames if self._aligned is None else self.actor.detail_frames
-        kept = "" if frames is None else frames.digest
+        near = self._lending if self._aligned is None else self._near
+        kept = "" if near is None else near.frames.digest
         parts = [p for p in (colours, self.holdouts.digest(), under, kept) if p is not None and len(p)]
         options = digest(str(VERSION), repr(self.options), *self._unusual_runtime(), *parts)
         return FrameKey(shot, self.actor.renderer_hash, performance, options, self.shot.frames.start)
@@ -521,10 +524,9 @@ class ShotRenderer:
 
     def _interior_of(self, inputs: FrameInputs, rgb: NDArray[np.float32]) -> Interior | None:
         """The inside of the mouth, of a frame that is finished."""
-        if self._interior is None or not inputs.has_detail:
-            return None
         with self.clock.stage("interior"):
-            return self._interior.of_frame(inputs.frame, inputs.index, rgb)
+            found = self._interior if inputs.has_detail else None
+            return None if found is None else found.of_frame(inputs.frame, inputs.index, rgb)
 
 
 def stacked(renderers: Sequence[ShotRenderer]) -> ShotRenderer:
