@@ -49,6 +49,12 @@ def test_without_a_figure_of_the_system_every_stage_is_a_sample(
         stages._peak_is_sampled.cache_clear()
 
 
+def printed(code: str, *args: str) -> list[str]:
+    """The words that a program prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps freed pictures")
 def test_the_memory_of_freed_pictures_is_returned_though_something_small_lies_behind_them() -> None:
     code = (
@@ -62,12 +68,9 @@ def test_the_memory_of_freed_pictures_is_returned_though_something_small_lies_be
         "del pictures\n"
         f"print((psutil.Process().memory_info().rss - before) // {MIB}, asked)"
     )
-    kept, returned = (
-        subprocess.run([sys.executable, "-c", code, a], capture_output=True, text=True, check=True).stdout
-        for a in ("never", "asked")
-    )
-    assert int(kept.split()[0]) > 100, "glibc no longer keeps them: the function can go"
-    assert returned.split()[1] == "True" and int(returned.split()[0]) < 40
+    (kept, _), (returned, asked) = printed(code, "never"), printed(code, "asked")
+    assert int(kept) > 100, "glibc no longer keeps them: the function can go"
+    assert asked == "True" and int(returned) < 40
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be asked to keep it")
@@ -87,8 +90,7 @@ def test_training_keeps_the_memory_of_its_arrays_and_all_else_returns_it() -> No
         "    within = given()\n"
         "print(before, within, given())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    before, within, after = map(int, done.stdout.split())
+    before, within, after = map(int, printed(code))
     assert min(before, after) > 20 and within < 5
 
 
@@ -106,8 +108,7 @@ def test_the_memory_of_small_arrays_is_returned_when_asked_for() -> None:
         "asked = return_free_memory()\n"
         f"print(kept // {MIB}, (rss() - before) // {MIB}, asked)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    kept, returned, asked = done.stdout.split()
+    kept, returned, asked = printed(code)
     assert int(kept) > 60 and int(returned) < 20 and asked == "True"
 
 

@@ -1,12 +1,16 @@
-"""A made-up plate, mask and patch for the tests of compositing."""
+"""Made-up plates, masks and patches, and painted footage, for the tests of rendering."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.media.frame import ColourTags, Frame, ImageSpec, SampleEncoding
 from visualdub.media.yuv import rgb_to_planes, to_samples
+from visualdub.render.detail_frames import DetailFrames
 
 SIZE = 256
 
@@ -46,3 +50,14 @@ def ellipse(
 def affine(scale: float, x: float, y: float) -> NDArray[np.float64]:
     """Clip pixel -> crop pixel, the crop's middle at clip pixel (x, y)."""
     return np.array([[scale, 0, SIZE / 2 - scale * x], [0, scale, SIZE / 2 - scale * y]])
+
+
+def painted(frames: DetailFrames, which: NDArray[np.bool_], rgb: tuple[float, float, float]) -> DetailFrames:
+    """The frames with pictures of one colour in the place of some."""
+    pictures = list(frames.pictures)
+    for r in np.flatnonzero(which).tolist():
+        picture = cv2.imdecode(np.frombuffer(pictures[r], np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
+        picture[:] = np.rint(255 * np.array(rgb[::-1]))
+        pictures[r] = cv2.imencode(".png", picture)[1].tobytes()
+    return replace(frames, pictures=tuple(pictures))

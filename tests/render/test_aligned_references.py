@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from helpers import write_flat_actor, write_reference_renderer
 from numpy.typing import NDArray
+from render_scene import painted
 
-from visualdub.actor.footage import DetailClip, add_detail, detail_of
+from visualdub.actor.footage import DetailClip, add_detail
 from visualdub.actor.package import load_actor
-from visualdub.dub import TrackedShot, track_shot
-from visualdub.edit import plan_shot
+from visualdub.dub import TrackedShot
 from visualdub.errors import BadInput
 from visualdub.face.crop import VIEW, crop_of, stable_crop
 from visualdub.face.geometry import mask_of
@@ -27,36 +27,13 @@ from visualdub.render.shot_renderer import RenderOptions, ShotRenderer
 from visualdub.timing import FrameRange
 
 FRAME = 20  # of the 40 of the clip
-
-
-@pytest.fixture(scope="module")
-def tracked(talking: Path) -> TrackedShot:
-    return track_shot(plan_shot(talking))
-
-
-@pytest.fixture(scope="module")
-def footage(tracked: TrackedShot) -> DetailFrames:
-    found = detail_of([DetailClip(tracked.shot.source, tracked.track)])
-    assert found is not None and len(found) == 40
-    return found
+RED = (1.0, 0.0, 0.0)
 
 
 def aligned(shot: TrackedShot, frames: DetailFrames, i: int = FRAME) -> NDArray[np.uint8]:
     track = shot.track
     near = NearFrames(frames, track, Performance.of_track(track), stable_crop(track))
     return AlignedReferences(near).of_frame(i)
-
-
-def painted(frames: DetailFrames, which: NDArray[np.bool_]) -> DetailFrames:
-    """The frames with another picture, a red one, in the place of some."""
-    pictures = list(frames.pictures)
-    for r in np.flatnonzero(which).tolist():
-        shape = cv2.imdecode(np.frombuffer(pictures[r], np.uint8), cv2.IMREAD_COLOR)
-        assert shape is not None
-        red = np.zeros_like(shape)
-        red[..., 2] = 255
-        pictures[r] = cv2.imencode(".png", red)[1].tobytes()
-    return replace(frames, pictures=tuple(pictures))
 
 
 def test_the_nearest_frames_look_like_the_frame(tracked: TrackedShot, footage: DetailFrames) -> None:
@@ -79,14 +56,14 @@ def test_a_frame_is_never_its_own_reference(tracked: TrackedShot, footage: Detai
     """Of 40 frames those less than 13 away: a red picture in their place is not seen, one of others is."""
     before, away = aligned(tracked, footage), np.abs(footage.number - FRAME)
     assert margin_among(len(footage)) == 13
-    assert np.array_equal(aligned(tracked, painted(footage, away < 13)), before)
-    assert not np.array_equal(aligned(tracked, painted(footage, away >= 13)), before)
+    assert np.array_equal(aligned(tracked, painted(footage, away < 13, RED)), before)
+    assert not np.array_equal(aligned(tracked, painted(footage, away >= 13, RED)), before)
 
 
 def test_frames_of_another_clip_may_be_near(tracked: TrackedShot, footage: DetailFrames) -> None:
     other = replace(footage, source_hash=("other",) * len(footage))
     near = np.abs(other.number - FRAME) < 13
-    assert not np.array_equal(aligned(tracked, painted(other, near)), aligned(tracked, other))
+    assert not np.array_equal(aligned(tracked, painted(other, near, RED)), aligned(tracked, other))
 
 
 def test_far_frames_have_less_confidence(tracked: TrackedShot, footage: DetailFrames) -> None:

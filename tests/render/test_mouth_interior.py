@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
-import pytest
 from numpy.typing import NDArray
+from render_scene import painted
 
-from visualdub.actor.footage import DetailClip, detail_of
 from visualdub.box import Box
-from visualdub.dub import TrackedShot, track_shot
-from visualdub.edit import plan_shot
+from visualdub.dub import TrackedShot
 from visualdub.face.crop import stable_crop
 from visualdub.face.track import Performance
 from visualdub.media.source import open_source
@@ -24,29 +20,6 @@ from visualdub.timing import FrameRange
 
 FRAME = 2  # of the 40 of the clip
 GREEN, BLUE = (0.1, 0.7, 0.1), (0.1, 0.1, 0.7)
-
-
-@pytest.fixture(scope="module")
-def tracked(talking: Path) -> TrackedShot:
-    return track_shot(plan_shot(talking))
-
-
-@pytest.fixture(scope="module")
-def footage(tracked: TrackedShot) -> DetailFrames:
-    found = detail_of([DetailClip(tracked.shot.source, tracked.track)])
-    assert found is not None
-    return found
-
-
-def painted(frames: DetailFrames, which: NDArray[np.bool_], rgb: tuple[float, float, float]) -> DetailFrames:
-    """The frames with pictures of one colour in the place of some."""
-    pictures = list(frames.pictures)
-    for r in np.flatnonzero(which).tolist():
-        picture = cv2.imdecode(np.frombuffer(pictures[r], np.uint8), cv2.IMREAD_COLOR)
-        assert picture is not None
-        picture[:] = np.rint(255 * np.array(rgb[::-1]))
-        pictures[r] = cv2.imencode(".png", picture)[1].tobytes()
-    return replace(frames, pictures=tuple(pictures))
 
 
 def interior(
