@@ -242,7 +242,7 @@ def test_the_finest_band_is_filled_with_what_the_nearest_frame_has_beside_the_me
     empty = replace(detail, bands=(replace(detail.bands[0], rest=None), detail.bands[1]))
     each = pores(frames[0])
     assert pores(empty.over(drawn, box)) < 0.4 * each
-    assert 0.6 * each < pores(detail.over(drawn, box)) < 1.1 * each  # 0.69 times here
+    assert 0.66 * each < pores(detail.over(drawn, box)) < 1.1 * each  # 0.67, 0.65 without what carrying takes
     sharp = detail.over(frames[1], box)  # has them, and gets none
     assert pores(sharp) < 1.1 * each
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from helpers import write_flat_actor
 from numpy.typing import NDArray
 from render_scene import painted
 
+from visualdub.actor.footage import DetailClip, add_detail
+from visualdub.actor.package import load_actor
 from visualdub.box import Box
 from visualdub.dub import TrackedShot
 from visualdub.face.crop import stable_crop
@@ -16,6 +21,7 @@ from visualdub.media.source import open_source
 from visualdub.render.detail_frames import DetailFrames
 from visualdub.render.mouth_interior import Interior, MouthInterior
 from visualdub.render.near_frames import NearFrames
+from visualdub.render.shot_renderer import ShotRenderer
 from visualdub.timing import FrameRange
 
 FRAME = 2  # of the 40 of the clip
@@ -78,3 +84,25 @@ def test_fine_things_are_the_footages_and_broad_colours_as_drawn() -> None:
     assert np.allclose(inside[5:-5, 4:-4].mean((0, 1)), drawn[0, 0], atol=0.01)
     assert 0.05 < inside[..., 0].std() < 0.1  # 0.15 in the footage, which is 2.5 times as light
     assert found.over(drawn, Box(0, 0, 60, 60)) is drawn  # elsewhere
+
+
+def test_a_dub_shows_it(
+    tracked: TrackedShot, footage: DetailFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network that draws one colour: with the inside of the mouth the pixels between the lips differ."""
+    folder = write_flat_actor(tmp_path / "a.actor", tracked.track)
+    add_detail(folder, [DetailClip(tracked.shot.source, tracked.track)])
+    performance = Performance.of_track(tracked.track)
+    performance.jaw[:] = performance.jaw.max()
+
+    def finished() -> NDArray[np.generic]:
+        renderer = ShotRenderer(
+            tracked.shot, load_actor(folder), track=tracked.track, performance=performance
+        )
+        (frame,) = renderer.frames(FrameRange(FRAME, FRAME + 1))
+        return frame.frame.planes[0]
+
+    shown = finished()
+    monkeypatch.setattr(MouthInterior, "of_frame", lambda *_: None)
+    changed = shown != finished()
+    assert 10 < changed.sum() < 0.05 * changed.size
