@@ -26,7 +26,7 @@ from visualdub.actor.package import load_actor
 from visualdub.dub import Output, TrackedShot, dub_shot, track_shot
 from visualdub.edit.shot import plan_shot
 from visualdub.measure.result import Finding, table, write_result
-from visualdub.stages import return_large_blocks
+from visualdub.memory import reuse_memory
 from visualdub.timing import FrameRange
 from visualdub.wire import BadRequest
 from visualdub.wire.client import Client
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="that the clients ask for")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     args = parser.parse_args()
-    return_large_blocks()  # as `vdub` does, which costs time and keeps memory flat
+    reuse_memory()  # as `vdub` does
     with tempfile.TemporaryDirectory(prefix="vd-") as name:
         folder = Path(name)
         roots = (folder, *(p.absolute().parent for p in (args.clip, args.actor, args.dialogue)))

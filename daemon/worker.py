@@ -243,9 +243,9 @@ def main(text: str) -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's, which says when to quit
     to_stream(sys.stderr)
-    from visualdub.stages import return_large_blocks
+    from visualdub.memory import reuse_memory
 
-    return_large_blocks()
+    reuse_memory()
     Worker(values).run()
 
 

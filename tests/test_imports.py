@@ -48,6 +48,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "temporaries",
     "log",
     "timing",
+    "memory",
     "stages",
     "stops",
     "locks",

@@ -49,69 +49,6 @@ def test_without_a_figure_of_the_system_every_stage_is_a_sample(
         stages._peak_is_sampled.cache_clear()
 
 
-def printed(code: str, *args: str) -> list[str]:
-    """The words that a program prints in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
-    return done.stdout.split()
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps freed pictures")
-def test_the_memory_of_freed_pictures_is_returned_though_something_small_lies_behind_them() -> None:
-    code = (
-        "import sys, psutil, numpy as np\n"
-        "from visualdub.stages import return_large_blocks\n"
-        "asked = sys.argv[1] == 'asked' and return_large_blocks()\n"
-        f"np.ones(6 * {MIB}, np.uint8)\n"  # freed: from now on glibc would keep blocks of this size
-        "before = psutil.Process().memory_info().rss\n"
-        f"pictures = [np.ones(6 * {MIB}, np.uint8) for _ in range(30)]\n"
-        "landmarks = [np.ones(5736, np.uint8) for _ in range(2000)]\n"
-        "del pictures\n"
-        f"print((psutil.Process().memory_info().rss - before) // {MIB}, asked)"
-    )
-    (kept, _), (returned, asked) = printed(code, "never"), printed(code, "asked")
-    assert int(kept) > 100, "glibc no longer keeps them: the function can go"
-    assert asked == "True" and int(returned) < 40
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be asked to keep it")
-def test_training_keeps_the_memory_of_its_arrays_and_all_else_returns_it() -> None:
-    """Pages that the system gave and cleared while 50 arrays of 6 MiB came and went, in thousands."""
-    code = (
-        "import resource, numpy as np\n"
-        "from visualdub.stages import large_blocks_kept, return_large_blocks\n"
-        "def given():\n"
-        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "    for _ in range(50):\n"
-        f"        np.ones(6 * {MIB}, np.uint8)\n"
-        "    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 1000\n"
-        "return_large_blocks()\n"
-        "before = given()\n"
-        "with large_blocks_kept():\n"
-        "    within = given()\n"
-        "print(before, within, given())"
-    )
-    before, within, after = map(int, printed(code))
-    assert min(before, after) > 20 and within < 5
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps small arrays' memory")
-def test_the_memory_of_small_arrays_is_returned_when_asked_for() -> None:
-    code = (
-        "import psutil, numpy as np\n"
-        "from visualdub.stages import return_free_memory\n"
-        "rss = lambda: psutil.Process().memory_info().rss\n"
-        "before = rss()\n"
-        "found = [np.ones(5736, np.uint8) for _ in range(20000)]\n"
-        "last = np.ones(5736, np.uint8)\n"
-        "del found\n"
-        "kept = rss() - before\n"
-        "asked = return_free_memory()\n"
-        f"print(kept // {MIB}, (rss() - before) // {MIB}, asked)"
-    )
-    kept, returned, asked = printed(code)
-    assert int(kept) > 60 and int(returned) < 20 and asked == "True"
-
-
 def test_two_are_worked_out_at_the_same_time_and_come_in_order() -> None:
     """Either of two waits for the other; one at a time would wait for ever."""
     both = threading.Barrier(2, timeout=5)

@@ -35,6 +35,7 @@ from visualdub.media.movie_writer import (
 )
 from visualdub.media.sound_decoder import audio_tracks
 from visualdub.media.source import probe
+from visualdub.memory import return_free_memory
 from visualdub.records import (
     SIDECARS,
     ChangedBounds,
@@ -71,7 +72,7 @@ from visualdub.speech.retarget import (
     driver_notes,
     retarget,
 )
-from visualdub.stages import WAIT, Progress, StageClock, prefetch, return_free_memory
+from visualdub.stages import WAIT, Progress, StageClock, prefetch
 from visualdub.storage import Together, content_hash, protect, require_writable
 from visualdub.timing import FrameRange
 

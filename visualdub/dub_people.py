@@ -24,9 +24,10 @@ from visualdub.edit.shot import DialogueCue
 from visualdub.errors import BadInput, InternalError
 from visualdub.face.occlusion import Occlusion
 from visualdub.face.recognise import only_frames_of
+from visualdub.memory import return_free_memory
 from visualdub.records import DubReport, PersonRecord, pass_reasons, passed_runs
 from visualdub.render.shot_renderer import ShotRenderer, stacked
-from visualdub.stages import Progress, StageClock, return_free_memory
+from visualdub.stages import Progress, StageClock
 from visualdub.storage import content_hash
 
 

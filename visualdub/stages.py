@@ -120,62 +120,6 @@ def peak_memory_mib() -> float:
     return kept / 2**20
 
 
-LARGE_BLOCK = 1 << 20  # bytes; a picture has more, a landmark array less
-KEPT_BLOCK = 32 << 20  # bytes; the most that every glibc keeps
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-USUAL_TRIM = 128 << 10  # bytes, of glibc
-_large_blocks_return = False  # whether `return_large_blocks` was asked for
-
-
-def return_large_blocks() -> bool:
-    """Have every large array's memory returned to the system when it is freed; whether that can be asked for.
-
-    glibc learns from the first pictures that are freed to keep such blocks for later. In between it places
-    small arrays that stay, and the space around them is never returned: ten minutes of 1080p took 1 to 3 GB
-    that nobody used. With a fixed threshold they stay at what ten seconds take. Elsewhere than on Linux
-    nothing is changed.
-    """
-    global _large_blocks_return
-    _large_blocks_return = _ask_glibc("mallopt", M_MMAP_THRESHOLD, LARGE_BLOCK)
-    return _large_blocks_return
-
-
-@contextlib.contextmanager
-def large_blocks_kept() -> Iterator[None]:
-    """Within the block a large array's memory is kept for the next one when it is freed, whatever
-    `return_large_blocks` asked for; after it that holds again.
-
-    A step of training frees what the next one takes. Returned to the system and cleared by it each time, a
-    step took 1.04 s in place of 0.66.
-    """
-    _ask_glibc("mallopt", M_TRIM_THRESHOLD, 2**30)
-    _ask_glibc("mallopt", M_MMAP_THRESHOLD, KEPT_BLOCK)
-    try:
-        yield
-    finally:
-        _ask_glibc("mallopt", M_TRIM_THRESHOLD, USUAL_TRIM)
-        if _large_blocks_return:
-            return_large_blocks()
-            return_free_memory()
-
-
-def return_free_memory() -> bool:
-    """Return what glibc's heaps hold and nobody uses to the system, such as the small arrays that tracking
-    makes for every frame; whether that can be asked for.
-    """
-    return _ask_glibc("malloc_trim", 0)
-
-
-def _ask_glibc(function: str, *arguments: int) -> bool:
-    """Call a function of glibc's allocator; False where it refuses, and where there is no glibc."""
-    import ctypes
-
-    try:
-        return bool(getattr(ctypes.CDLL("libc.so.6"), function)(*arguments))
-    except (OSError, AttributeError):  # another system, or another C library
-        return False
-
-
 def _kept_peak() -> int | None:
     """The system's own figure in bytes; None where it keeps none."""
     if PROCESS_STATUS.is_file():

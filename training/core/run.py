@@ -20,7 +20,8 @@ from training.core.config import WIDTHS, RunConfig
 from training.core.sheet import contact_sheet, save_sheet
 from training.core.trainer import Trainer, ValidationBatch
 from visualdub.errors import BadInput, Interrupted, VisualDubError
-from visualdub.stages import Progress, large_blocks_kept
+from visualdub.memory import memory_kept
+from visualdub.stages import Progress
 from visualdub.storage import atomic_path
 
 SAVE_SECONDS = 60.0  # longest time between checkpoints and evaluations
@@ -158,7 +159,7 @@ class Run:
         where the memory does not suffice.
         """
         try:
-            with large_blocks_kept():
+            with memory_kept():
                 self._train(progress, on_status, save_seconds)
         except Interrupted:
             self.save()

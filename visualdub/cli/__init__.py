@@ -45,7 +45,8 @@ from visualdub.cli import entry_points
 from visualdub.console import Notes
 from visualdub.errors import BadInput, InternalError, Interrupted, OutputError, VisualDubError
 from visualdub.log import setup
-from visualdub.stages import end_threads, return_large_blocks
+from visualdub.memory import reuse_memory
+from visualdub.stages import end_threads
 
 OWN = (
     "demo",
@@ -128,7 +129,7 @@ def run(args: list[str], native: bool = False) -> int:
 
     native: what C++ libraries write to descriptor 2 goes to the log, see `visualdub.log.setup`.
     """
-    return_large_blocks()
+    reuse_memory()
     try:
         args, traceback, log_file = log_options(args)
         session = setup(log_file, Notes(), native)

@@ -22,7 +22,8 @@ from visualdub.face.models import DEFAULT_FACE_MODEL, FaceModel, face_model
 from visualdub.face.seen import Likeness, SeenFace
 from visualdub.face.shots import CUT_FOR_SURE, Change, with_changes
 from visualdub.mapped import let_go, spilled
-from visualdub.stages import Progress, StageClock, return_free_memory
+from visualdub.memory import return_free_memory
+from visualdub.stages import Progress, StageClock
 
 PEOPLE_VERSION = 1  # changes with every change of who is told apart, and of the cuts
 LONGEST_GAP = 12  # frames a face may be missed and still be taken for the same because of its place
