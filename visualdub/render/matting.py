@@ -26,10 +26,17 @@ def keep_weight(
     All are (S, S). Face and neck are where the segmentation says "person" within the silhouette of the mesh
     and its skirt: the segmentation alone counts clothes and hair as person, too.
     """
-    face = ((person_real >= BACKGROUND_BELOW) & silhouette_real) | (
-        (person_generated >= BACKGROUND_BELOW) & silhouette_generated
+    return _weight(
+        _filled(_face(person_real, silhouette_real) | _face(person_generated, silhouette_generated))
     )
-    face = _filled(face)
+
+
+def _face(person: NDArray[np.float32], silhouette: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return (person >= BACKGROUND_BELOW) & silhouette
+
+
+def _weight(face: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """`keep_weight` where face and neck are known (S, S)."""
     if face.all():
         return np.ones(face.shape, np.float32)
     blurred = cv2.GaussianBlur(face.astype(np.float32), (0, 0), SOFT_EDGE, borderType=cv2.BORDER_REPLICATE)
@@ -59,8 +66,10 @@ def background_weight(
     """
     region = mask >= 0.5
     person_real = segmenter.person(real)
-    undecided = region & silhouette_generated & ~((person_real >= BACKGROUND_BELOW) & silhouette_real)
-    if not undecided.any():
-        return keep_weight(person_real, np.zeros_like(person_real), silhouette_real, silhouette_generated)
-    picture = np.where(region[..., None], np.rint(generated.clip(0.0, 1.0) * 255).astype(np.uint8), real)
-    return keep_weight(person_real, segmenter.person(picture), silhouette_real, silhouette_generated)
+    known = _face(person_real, silhouette_real)
+    face, most = _filled(known), known | (region & silhouette_generated)
+    if (most & ~face).any() and (_filled(most) & ~face).any():
+        codes = np.rint(generated.clip(0.0, 1.0) * 255).astype(np.uint8)
+        person = segmenter.person(np.where(region[..., None], codes, real))
+        return keep_weight(person_real, person, silhouette_real, silhouette_generated)
+    return _weight(face)
