@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from visualdub.box import Box
 from visualdub.errors import BadInput
 from visualdub.face.models import face_model
 from visualdub.face.raster import rasterise
-from visualdub.render.detail import Band, Detail, Mixture, add_carried, grey, likeness_of_size, low_pass
+from visualdub.render.carrying import add_carried, likeness_of_size, place_of, split
+from visualdub.render.detail import Band, Detail, Mixture, grey, low_pass
 from visualdub.render.detail_frames import (
     DEGREES,
     EDGE,
@@ -26,6 +28,7 @@ from visualdub.render.detail_frames import (
     mouth_triangles,
     seen_depths,
     with_mouth,
+    with_ones,
 )
 from visualdub.render.shot_detail import restored_at, shares_at
 from visualdub.timing import MARGIN
@@ -43,19 +46,23 @@ def waves(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]
 
 def frame_of(filmed: NDArray[np.uint8], mesh: NDArray[np.float32], depth: NDArray[np.float32]) -> DetailFrame:
     """A frame that is trusted to its edges."""
-    return DetailFrame(filmed, mesh, depth, depth, 1.0)
+    depth = np.ascontiguousarray(depth[: filmed.shape[0], : filmed.shape[1]])
+    return DetailFrame(with_ones(filmed), mesh, depth, depth, 1.0)
 
 
 def carried(
-    frame: DetailFrame, shares: tuple[float, float] = (1.0, 1.0)
+    frame: DetailFrame, share: float = 1.0, wanted: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`SQUARE`, 48 x 64 pixels, with a frame carried into it: total and seen."""
-    total, seen = np.zeros((48, 64, 3), np.float32), np.zeros((48, 64), np.float32)
-    raster = rasterise(SQUARE, TRIANGLES, 48, 64)
-    add_carried(
-        raster, TRIANGLES, np.ones((48, 64), np.bool_), frame, np.array(shares, np.float32), total, seen
-    )
-    return total, seen
+    place = place_of(SQUARE, TRIANGLES, 48, 64, wanted)
+    sums = place.nothing
+    add_carried(place, frame, share, sums)
+    return split(sums)
+
+
+def summed(rgb: NDArray[np.floating[Any]], seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w, 4) as `add_carried` has it, of R'G'B' 0..255 times what is seen of it."""
+    return np.dstack((rgb, seen)).astype(np.float32)
 
 
 def grainy(width: int, height: int, noise: float, seed: int = 0) -> NDArray[np.float32]:
@@ -82,7 +89,7 @@ def frames_of(jaw: NDArray[np.float64], number: NDArray[np.int64] | None = None)
 def detail_of(picture: NDArray[np.float32], seen: NDArray[np.float32], box: Box) -> Detail | None:
     """One band, up to a Gaussian of 2 pixels, of one frame with R'G'B' 0..255 times what is seen of it."""
     mixture = Mixture(seen.shape[0], seen.shape[1], (2.0,))
-    mixture.add(picture, seen, 1.0)
+    mixture.add(summed(picture, seen), 1.0)
     return mixture.detail(box, (1.0,), 1.0)
 
 
@@ -107,15 +114,23 @@ def test_an_affine_motion_is_carried_exactly() -> None:
 def test_hidden_points_and_those_outside_the_picture_have_no_weight() -> None:
     filmed = np.full((48, 64, 3), 90, np.uint8)
     mesh = SQUARE.astype(np.float32)
-    depth = FLAT[:48, :64].copy()
+    depth = FLAT.copy()
     depth[:, 30:] = -10  # something lies in front of it
-    _, seen = carried(frame_of(filmed, mesh, depth), shares=(0.5, 0.25))
-    assert (seen[6:42, 31:58] == 0).all() and seen[6, 6] == 0.5 and seen[42, 29] == 0.25
+    _, seen = carried(frame_of(filmed, mesh, depth), 0.5)
+    assert (seen[6:42, 31:58] == 0).all() and seen[6, 6] == seen[42, 29] == 0.5
     _, seen = carried(frame_of(filmed, mesh, FLAT - np.float32(1.5)))
     assert seen[24, 24] == pytest.approx(0.5)  # half as deep again as is tolerated
     shifted = mesh + np.array([30, 30, 0], np.float32)
     _, seen = carried(frame_of(filmed, shifted, FLAT))
     assert seen[5, 5] > 0 and seen[40, 50] == 0  # at (80, 70) of the picture, which is 64 x 48
+
+
+def test_a_frame_is_carried_to_the_pixels_that_are_wanted_alone() -> None:
+    wanted = np.zeros((48, 64), np.bool_)
+    wanted[10:20, 10:50] = True
+    filmed = np.full((48, 64, 3), 90, np.uint8)
+    total, seen = carried(frame_of(filmed, SQUARE.astype(np.float32), FLAT), wanted=wanted)
+    assert np.array_equal(seen > 0, wanted) and total[12, 30] == pytest.approx([90, 90, 90], abs=1e-3)
 
 
 def test_what_was_squeezed_or_stretched_lends_nothing() -> None:
@@ -202,7 +217,7 @@ def test_frames_that_do_not_fit_quite_are_no_softer_together_than_each() -> None
     mixture = Mixture(60, 90, sigmas=(2.0, 4.0))
     for shift in (-1.5, 0.0, 1.5):
         wave = 128 + 40 * np.sin(2 * np.pi * (x + shift) / 9)
-        mixture.add(np.repeat(wave[..., None], 3, -1).astype(np.float32), ones, 1 / 3)
+        mixture.add(summed(np.repeat(wave[..., None], 3, -1), ones), 1 / 3)
     box, drawn = Box(0, 0, 90, 60), np.full((60, 90, 3), 128 / 255, np.float32)
     plain, restored = (mixture.detail(box, (1.0, 1.0), r) for r in (0.0, 1.0))
     assert plain is not None and restored is not None
@@ -230,7 +245,7 @@ def test_the_finest_band_is_filled_with_what_the_nearest_frame_has_beside_the_me
     mixture = Mixture(60, 80, sigmas=(1.0, 2.0))
     frames = [grainy(80, 60, noise=0.03, seed=k) for k in range(4)]
     for frame, share in zip(frames, (0.4, 0.2, 0.2, 0.2), strict=True):
-        mixture.add(frame * 255, ones, share)
+        mixture.add(summed(frame * 255, ones), share)
     drawn = picture(80, 60)
     detail = mixture.detail(box, (0.5, 0.5), 0.0)
     assert detail is not None and detail.bands[0].rest is not None and detail.bands[1].rest is None
@@ -276,7 +291,7 @@ def test_a_mixture_is_nearer_to_what_was_filmed_than_either() -> None:
     wave = 0.5 + 0.1 * np.sin(2 * np.pi * np.tile(np.arange(160.0), (80, 1)) / 7)
     drawn, ones, box = noisy(1, wave), np.ones((80, 160), np.float32), Box(0, 0, 160, 80)
     mixture = Mixture(80, 160, (1.0, 2.0, 4.0))
-    mixture.add(noisy(2, wave) * 255, ones, 1.0)
+    mixture.add(summed(noisy(2, wave) * 255, ones), 1.0)
 
     def error(share: float) -> float:
         detail = mixture.detail(box, (share,) * 3, 0.0)
@@ -293,7 +308,7 @@ def test_the_mixture_gets_the_contrast_that_single_frames_have() -> None:
     frame = np.repeat(wave[..., None], 3, -1).astype(np.float32)
     ones, box, drawn = np.ones((80, 160), np.float32), Box(0, 0, 160, 80), np.full_like(frame, 0.5)
     mixture = Mixture(80, 160, (2.0, 4.0))
-    mixture.add(frame * 255, ones, 1.0)
+    mixture.add(summed(frame * 255, ones), 1.0)
 
     def contrast(restored: tuple[float, float] | float, near: float = 1.0) -> float:
         detail = mixture.detail(box, (0.5, 0.5), restored, near)

@@ -72,14 +72,17 @@ def _fill(
         x0, x1 = _span(a[0], b[0], c[0], width)
         y0, y1 = _span(a[1], b[1], c[1], height)
         for y in range(y0, y1 + 1):
-            py = y + 0.5
+            py, within = y + 0.5, False
             for x in range(x0, x1 + 1):
                 px = x + 0.5
                 wa = ((b[0] - px) * (c[1] - py) - (b[1] - py) * (c[0] - px)) / area
                 wb = ((c[0] - px) * (a[1] - py) - (c[1] - py) * (a[0] - px)) / area
                 wc = 1.0 - wa - wb
                 if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                    if within and min(wa, wb, wc) < -1e-6:  # not by rounding: the row has left the triangle
+                        break
                     continue
+                within = True
                 z = wa * a[2] + wb * b[2] + wc * c[2]
                 if z < depth[y, x]:
                     depth[y, x] = z

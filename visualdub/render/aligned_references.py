@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.face.crop import VIEW
-from visualdub.face.raster import rasterise
-from visualdub.render.detail import add_carried, likeness_of_size
+from visualdub.face.raster import compiled
+from visualdub.render.carrying import add_carried, place_of
 from visualdub.render.detail_frames import margin_among
 from visualdub.render.near_frames import NearFrames
 
@@ -42,31 +42,39 @@ class AlignedReferences:
         weights = self._near.weights(i, self._margin)
         if not weights.any():
             return picture
-        total, seen = self._carried(i, weights)
-        near = np.float32(1 / (1 + float(self._near.distances(i) @ weights) / HALF_CONFIDENCE))
-        known = seen > LEAST_SEEN
-        part = picture[VIEW[0] : VIEW[1], VIEW[2] : VIEW[3]]
-        rgb = total / np.maximum(seen, LEAST_SEEN)[..., None]
-        part[..., :3] = np.rint(rgb.clip(0, 255)) * known[..., None]
-        inside = cv2.distanceTransform(known.astype(np.uint8), cv2.DIST_L2, 5)
-        part[..., 3] = np.rint(seen.clip(0, 1) * (inside / np.float32(SOFT_EDGE)).clip(0, 1) * near * 255)
+        sums = self._carried(i, weights)
+        near = 1 / (1 + float(self._near.distances(i) @ weights) / HALF_CONFIDENCE)
+        known = (sums[..., 3] > LEAST_SEEN).astype(np.uint8)
+        inside = np.asarray(cv2.distanceTransform(known, cv2.DIST_L2, 5), np.float32)
+        _to_codes(sums, inside, np.float32(near), picture[VIEW[0] : VIEW[1], VIEW[2] : VIEW[3]])
         return picture
 
-    def _carried(
-        self, i: int, weights: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The view's pixels (h, w, 3) of the frames, each times its weight and how much of a point it sees,
-        and the sum (h, w) of those.
-        """
+    def _carried(self, i: int, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The view's pixels (h, w, 4) of the frames, as `add_carried` has them, each times its weight."""
         top, bottom, left, right = VIEW
-        height, width = bottom - top, right - left
-        points, triangles = self._near.mesh(i), self._near.triangles
+        points = self._near.mesh(i)
         points[:, :2] -= (left, top)
-        raster = rasterise(points, triangles, height, width)
-        total, seen = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
-        everywhere = np.ones((height, width), np.bool_)
+        place = place_of(points, self._near.triangles, bottom - top, right - left)
+        sums = place.nothing
         for r in np.flatnonzero(weights).tolist():
-            frame = self._near.crop_frame(r)
-            shares = likeness_of_size(points, frame.mesh, triangles) * np.float32(weights[r])
-            add_carried(raster, triangles, everywhere, frame, shares, total, seen)
-        return total, seen
+            add_carried(place, self._near.crop_frame(r), float(weights[r]), sums)
+        return sums
+
+
+@compiled
+def _to_codes(
+    sums: NDArray[np.float32], inside: NDArray[np.float32], near: np.float32, out: NDArray[np.uint8]
+) -> None:
+    """Loops of `of_frame`: codes of what was carried (h, w, 4), where it is known; `inside`: (h, w) pixels to
+    where it is not.
+    """
+    one, white = np.float32(1), np.float32(255)
+    for y in range(sums.shape[0]):
+        for x in range(sums.shape[1]):
+            seen = sums[y, x, 3]
+            if seen <= LEAST_SEEN:
+                continue
+            for k in range(3):
+                out[y, x, k] = np.rint(min(max(sums[y, x, k] / seen, np.float32(0)), white))
+            sure = min(seen, one) * min(inside[y, x] / np.float32(SOFT_EDGE), one)
+            out[y, x, 3] = np.rint(sure * near * white)

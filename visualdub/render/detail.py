@@ -1,10 +1,12 @@
-"""The detail of pictures: carried from frame to frame through the mesh, and put in place of another's."""
+"""The detail of pictures: what frames that were carried into one have of it, and how it is put in place of
+another's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -12,12 +14,10 @@ from numpy.typing import NDArray
 
 from visualdub.arrays import smoothstep
 from visualdub.box import Box
-from visualdub.face.raster import Raster, compiled
-from visualdub.render.detail_frames import DetailFrame
+from visualdub.render.carrying import split
 
 MOST_GAIN = 4.0  # of the band's contrast, by which it is brought to the light of the drawn picture
 LIGHT_STRIDE = 4  # every fourth pixel of every fourth row tells how light a picture is
-FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture
 LEAST_SHARE = 0.4  # of the frames must see a point, or the drawn picture keeps its own band there
 MOST_FILLED = 1.5  # times that one frame's own detail is raised, to fill the finest band
 KEPT = 0.91  # of the finest band's energy, when a picture is carried: 0.86 to 1.0 for seven people's
@@ -287,22 +287,22 @@ class Mixture:
 
     def __init__(self, height: int, width: int, sigmas: Sequence[float]) -> None:
         self._sigmas = tuple(sigmas)
-        self._total = np.zeros((height, width, 3), np.float32)
-        self._seen = np.zeros((height, width), np.float32)
+        self._sums = np.zeros((height, width, 4), np.float32)
         self._energies: list[NDArray[np.float32]] = []  # of each band, in cells
-        self._finest = 0.0, self._seen  # the share of the nearest frame, and its finest band
+        # the share of the nearest frame, and its finest band
+        self._finest = 0.0, np.zeros((height, width), np.float32)
 
-    def add(self, total: NDArray[np.float32], seen: NDArray[np.float32], share: float) -> None:
+    def add(self, sums: NDArray[np.float32], share: float) -> None:
         """Add a frame, whose share of the mixture is `share`.
 
-        total: (h, w, 3) its R'G'B' 0..255 times how much of each point it sees, seen: (h, w) 0..1. Where
-        nothing is seen it is not taken for black.
+        sums: (h, w, 4) of this frame alone, as `add_carried` has it, with a share of 1. Where nothing is seen
+        it is not taken for black.
         """
-        self._total += np.float32(share) * total
-        self._seen += np.float32(share) * seen
+        self._sums += np.float32(share) * sums
         if not self._sigmas:
             return
-        weighted = grey(total) * np.float32(1 / 255)
+        seen = np.asarray(cv2.extractChannel(sums, 3), np.float32)
+        weighted = np.asarray(cv2.cvtColor(sums, cv2.COLOR_RGBA2GRAY), np.float32) * np.float32(1 / 255)
         bands = [seen * band for band in _bands(weighted, seen, self._sigmas)]
         if share > self._finest[0]:
             self._finest = share, bands[0]
@@ -312,10 +312,11 @@ class Mixture:
 
     def picture(self) -> NDArray[np.float32]:
         """(h, w, 3) R'G'B' 0..1, the mean of the frames; where few see a point, what they see around it."""
-        shown, sure = self._total / np.float32(255), self._seen.clip(0, 1)
+        total, seen = split(self._sums)
+        shown, sure = total / np.float32(255), seen.clip(0, 1)
         picture = shown.copy()
         for sigma in FILL:
-            near = low_pass(self._seen, sigma)
+            near = low_pass(seen, sigma)
             around = low_pass(shown, sigma) / _in_colour(np.maximum(near, LEAST_SEEN))
             share = (1 - sure) * near.clip(0, 1)
             picture += around * _in_colour(share)
@@ -331,7 +332,7 @@ class Mixture:
         0..1, for each band or all, how far the mixture's contrast is raised to that of single frames. near:
         0..1, how much the frames count at all.
         """
-        seen = self._seen
+        total, seen = split(self._sums)
         width = self._sigmas[-1]
         sure = seen * low_pass(seen, width)
         weight = smoothstep((sure - LEAST_SHARE) / np.float32(1 - LEAST_SHARE))  # no step at the end
@@ -339,10 +340,10 @@ class Mixture:
         w = weight[part].astype(np.float64)
         if w.sum() <= 0 or near <= 0:
             return None
-        mean = self._total[part] / (255 * np.maximum(seen[part], LEAST_SEEN)[..., None])
+        mean = total[part] / (255 * np.maximum(seen[part], LEAST_SEEN)[..., None])
         level = (w[..., None] * mean).sum((0, 1)) / w.sum()
         known = (seen > LEAST_SEEN).astype(np.float32)
-        weighted = grey(self._total) * np.float32(1 / 255)
+        weighted = grey(total) * np.float32(1 / 255)
         of_mean = _bands(weighted, seen, (*self._sigmas, COARSER_BAND * width))
         sighted = np.maximum(_around(seen), np.float32(LEAST_SEEN))
         powers = (restored,) * len(self._sigmas) if isinstance(restored, float) else restored
@@ -369,117 +370,3 @@ def _bands(
         found.append(finer - low)
         finer = low
     return found
-
-
-# ---- through the mesh --------------------------------------------------------------------------------------
-
-
-def likeness_of_size(
-    to: NDArray[np.floating[Any]], of: NDArray[np.floating[Any]], triangles: NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """(F,) 1 for triangles that are about as large in one picture as in the other, 0 from `MOST_STRETCH` on.
-
-    to, of: (P, 2 or more) the corners in pixels of both pictures. A triangle that is far smaller in one, such
-    as the mouth's inside between lips that nearly touch, holds no detail for the other.
-    """
-    a, b = (_areas(points, triangles) for points in (to, of))
-    stretch = np.maximum(a, b) / np.maximum(np.minimum(a, b), 1e-3)
-    return smoothstep(((MOST_STRETCH - stretch) / (MOST_STRETCH - FREE_STRETCH)).astype(np.float32))
-
-
-def _areas(points: NDArray[np.floating[Any]], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(F,) twice the area of each triangle."""
-    a, b, c = (np.asarray(points[triangles[:, k], :2], np.float64) for k in range(3))
-    across = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
-    return np.asarray(np.abs(across - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])))
-
-
-@compiled
-def _cubic(t: float) -> tuple[float, float, float, float]:
-    """Weights of Catmull-Rom's cubic for the samples at -1, 0, 1 and 2, at 0 <= t < 1."""
-    a = ((-0.5 * t + 1.0) * t - 0.5) * t
-    b = (1.5 * t - 2.5) * t * t + 1.0
-    c = ((-1.5 * t + 2.0) * t + 0.5) * t
-    return a, b, c, 1.0 - a - b - c
-
-
-@compiled
-def _add_sampled(
-    face_index: NDArray[np.int32],
-    barycentric: NDArray[np.float32],
-    corners: NDArray[np.float32],
-    shares: NDArray[np.float32],
-    rgb: NDArray[np.uint8],
-    depth: NDArray[np.float32],
-    tolerance: float,
-    mixture: tuple[NDArray[np.float32], NDArray[np.float32]],
-) -> None:
-    """Loops of `add_carried`; corners: (F, 3, 3) of every triangle, its points in the frame. shares: (h, w),
-    above 0 where a triangle was hit alone. mixture: its total and seen.
-    """
-    total, seen = mixture
-    height, width = face_index.shape
-    rows, columns = rgb.shape[0], rgb.shape[1]
-    for y in range(height):
-        for x in range(width):
-            if shares[y, x] <= 0.0:
-                continue
-            of = corners[face_index[y, x]]
-            a, b, c = barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
-            px = a * of[0, 0] + b * of[1, 0] + c * of[2, 0] - 0.5
-            py = a * of[0, 1] + b * of[1, 1] + c * of[2, 1] - 0.5
-            x0, y0 = int(np.floor(px)), int(np.floor(py))
-            if x0 < 1 or y0 < 1 or x0 + 2 >= columns or y0 + 2 >= rows:
-                continue
-            deeper = a * of[0, 2] + b * of[1, 2] + c * of[2, 2] - depth[int(py + 0.5), int(px + 0.5)]
-            weight = shares[y, x] * min(1.0, 2.0 - deeper / tolerance)
-            if weight <= 0.0:
-                continue
-            u0, u1, u2, u3 = _cubic(px - x0)
-            v = _cubic(py - y0)
-            red = green = blue = 0.0
-            for r in range(4):
-                row = rgb[y0 - 1 + r]
-                w = v[r]
-                red += w * (u0 * row[x0 - 1, 0] + u1 * row[x0, 0] + u2 * row[x0 + 1, 0] + u3 * row[x0 + 2, 0])
-                green += w * (
-                    u0 * row[x0 - 1, 1] + u1 * row[x0, 1] + u2 * row[x0 + 1, 1] + u3 * row[x0 + 2, 1]
-                )
-                blue += w * (
-                    u0 * row[x0 - 1, 2] + u1 * row[x0, 2] + u2 * row[x0 + 1, 2] + u3 * row[x0 + 2, 2]
-                )
-            total[y, x, 0] += weight * red
-            total[y, x, 1] += weight * green
-            total[y, x, 2] += weight * blue
-            seen[y, x] += weight
-
-
-def add_carried(
-    raster: Raster,
-    triangles: NDArray[np.int32],
-    wanted: NDArray[np.bool_],
-    frame: DetailFrame,
-    shares: NDArray[np.float32],
-    total: NDArray[np.float32],
-    seen: NDArray[np.float32],
-    to_the_edge: bool = False,
-) -> None:
-    """Carry `frame` through the mesh to the pixels `wanted` (h, w) and add it to a mixture, in place.
-
-    raster: of the commanded mesh. A pixel shows the point of the same triangle and barycentrics in `frame`,
-    sampled with Catmull-Rom's cubic. shares: (F,) the weight of `frame` in every triangle. total: (h, w, 3)
-    R'G'B' 0..255, seen: (h, w); both grow by the share where `frame` sees the point, and by nothing where
-    something lies in front of it or it is outside the picture. to_the_edge: also take what lies so near to
-    the face's outline that the picture may show what is behind.
-    """
-    here = np.where(raster.hit & wanted, shares[raster.face_index], np.float32(0))
-    _add_sampled(
-        raster.face_index,
-        raster.barycentric,
-        np.ascontiguousarray(frame.mesh[triangles]),
-        here,
-        frame.rgb,
-        frame.depth if to_the_edge else frame.trusted,
-        frame.tolerance,
-        (total, seen),
-    )

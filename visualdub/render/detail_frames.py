@@ -29,7 +29,7 @@ LEAST_SPREAD = 0.1  # of the model's own standard deviation; what hardly moved i
 RAMP = 4  # frames beyond `MARGIN` over which a frame of the same clip comes to count
 COARSER = 0.8  # pictures that would be shrunk below this are shrunk beforehand, so that they do not alias
 HELD_PICTURES = 24  # decoded at a time
-HELD_SMALL = 160  # of those that are shrunk to a crop, about 250 kB each
+HELD_SMALL = 160  # of those that are shrunk to a crop, about 450 kB each
 EDGE = 0.01  # of the mesh's height: this near to its outline and to the jaw's a frame may show what is behind
 JUMP = 0.02  # of the mesh's height, between neighbouring pixels, that makes an outline
 STRIP_DEPTH = 0.003  # of the mesh's height, by which the strip between the lips lies behind them
@@ -40,8 +40,9 @@ DEPTH_TOLERANCE = 0.01  # of the mesh's height; a point that lies deeper behind 
 class DetailFrame:
     """One decoded frame, ready to be sampled."""
 
-    rgb: NDArray[np.uint8]  # (h, w, 3) R'G'B' of the lower face
-    mesh: NDArray[np.float32]  # (P, 3) `with_mouth`, pixels of `rgb`, first centre at (0.5, 0.5), and depth
+    picture: NDArray[np.float32]  # (h, w, 4) R'G'B' 0..255 of the lower face, and 1
+    # (P, 3) `with_mouth`, pixels of `picture`, the first centre at (0.5, 0.5), and depth
+    mesh: NDArray[np.float32]
     depth: NDArray[np.float32]  # (h, w) of what is seen of the mesh, inf beside it; smaller is nearer
     trusted: NDArray[np.float32]  # (h, w) the same, and -inf where the picture may show what lies behind
     tolerance: float  # of depth; what lies this much deeper is hidden
@@ -170,8 +171,15 @@ class DetailFrames:
             bgr = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA)
         depth, trusted = seen_depths(mesh, model, bgr.shape[0], bgr.shape[1])
         tolerance = DEPTH_TOLERANCE * float(np.ptp(mesh[:, 1]))
-        rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
-        return DetailFrame(rgb, np.ascontiguousarray(mesh, np.float32), depth, trusted, tolerance)
+        picture = with_ones(np.asarray(bgr[..., ::-1], np.uint8))
+        return DetailFrame(picture, np.ascontiguousarray(mesh, np.float32), depth, trusted, tolerance)
+
+
+def with_ones(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`DetailFrame.picture` (h, w, 4) of R'G'B' codes (h, w, 3)."""
+    picture = np.ones((*rgb.shape[:2], 4), np.float32)
+    picture[..., :3] = rgb
+    return picture
 
 
 def seen_depths(

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from visualdub.box import Box
 from visualdub.face.landmarks import LIPS_INNER
-from visualdub.face.raster import Raster, rasterise
 from visualdub.media.frame import Frame
-from visualdub.render.detail import add_carried, likeness_of_size, low_pass
-from visualdub.render.detail_frames import DetailFrame
+from visualdub.render.carrying import Place, add_carried, place_of, split
+from visualdub.render.detail import low_pass
 from visualdub.render.near_frames import NearFrames, share_at
 from visualdub.render.region import plate_scale
 from visualdub.timing import MARGIN
@@ -77,7 +76,6 @@ class MouthInterior:
         """margin: frames of the shot's own clip lend nothing to those that are less than this away."""
         self._frames, self._margin = near, margin
         self._skin = len(near.track.model.skin_triangles)
-        self._strip = near.triangles[self._skin :]
 
     def of_frame(self, frame: Frame, i: int, rgb: NDArray[np.float32]) -> Interior | None:
         """The inside of the mouth in frame `i` of the shot; None where it is shut, or no frame of the footage
@@ -95,12 +93,11 @@ class MouthInterior:
         inside = self._inside(self._frames.mesh_on_plate(i), margin, height, width)
         if inside is None:
             return None
-        box, raster, points = inside
-        total = np.zeros((box.height, box.width, 3), np.float32)
-        seen = np.zeros((box.height, box.width), np.float32)
+        box, place = inside
+        sums = place.nothing
         for r in np.flatnonzero(shares).tolist():
-            found = self._frames.plate_frame(r)
-            self._carry(raster, points, found, float(shares[r]), total, seen)
+            add_carried(place, self._frames.plate_frame(r), float(shares[r]), sums)
+        total, seen = split(sums)
         picture = total / (255 * np.maximum(seen, LEAST_SEEN)[..., None])
         weight = low_pass(seen.clip(0, 1) * np.float32(near), SOFT_EDGE * scale) * (seen > LEAST_SEEN)
         return Interior(box, picture, seen.clip(0, 1), weight, OWN_LIGHT * scale)
@@ -111,22 +108,15 @@ class MouthInterior:
         """
         shares = np.zeros(len(self._frames.frames))
         inside = self._inside(self._frames.mesh(i), math.ceil(3 * SEEN_AT), *rgb.shape[:2])
-        if inside is None or inside[1].hit.sum() < LEAST_AREA:
+        if inside is None or inside[1].raster.hit.sum() < LEAST_AREA:
             return shares
-        box, raster, points = inside
-        here = raster.hit.astype(np.float32)
+        box, place = inside
+        here = place.raster.hit.astype(np.float32)
         drawn = _blurred(np.ascontiguousarray(rgb[box.slices()]) * np.float32(255), here, SEEN_AT)
         allowed = self._frames.allowed(i, self._margin)
         usable = np.flatnonzero(allowed > 0)
         near = usable[np.argsort(self._frames.distances(i)[usable], kind="stable")][:CANDIDATES]
-        errors = np.full(len(near), np.inf)
-        for k, r in enumerate(near.tolist()):
-            found = self._frames.crop_frame(r)
-            total, seen = np.zeros((*here.shape, 3), np.float32), np.zeros_like(here)
-            self._carry(raster, points, found, 1.0, total, seen)
-            if seen.sum() >= LEAST_COVERED * here.sum():
-                shown = _blurred(total / np.maximum(seen, LEAST_SEEN)[..., None], seen, SEEN_AT)
-                errors[k] = float(np.square((shown - drawn)[raster.hit & (seen > LEAST_SEEN)]).mean())
+        errors = self._errors(near, place, drawn)
         if not np.isfinite(errors).any():
             return shares
         least = errors.min()
@@ -135,11 +125,29 @@ class MouthInterior:
         shares[near] = weights / weights.sum()
         return shares
 
+    def _errors(
+        self, frames: NDArray[np.intp], place: Place, drawn: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """(n,) mean squared difference of each of `frames`, carried to `place`, to what is `drawn` (h, w, 3)
+        there, codes 0..255, both without what is finer than `SEEN_AT`; inf where too little is seen.
+        """
+        inner = place.raster.hit
+        sums = np.stack([place.nothing for _ in frames]) if len(frames) else np.zeros((0, *inner.shape, 4))
+        for r, total in zip(frames.tolist(), sums, strict=True):
+            add_carried(place, self._frames.crop_frame(r), 1.0, total)
+        low = np.array([cv2.GaussianBlur(total, (0, 0), SEEN_AT) for total in sums]).reshape(sums.shape)
+        shown = low[..., :3] / np.maximum(low[..., 3:], LEAST_SEEN)
+        seen = sums[..., 3]
+        compared = inner & (seen > LEAST_SEEN)
+        squares = np.square(shown - drawn).mean(-1, dtype=np.float64)
+        errors = (squares * compared).sum((1, 2)) / np.maximum(compared.sum((1, 2)), 1)
+        return np.asarray(np.where(seen.sum((1, 2)) >= LEAST_COVERED * inner.sum(), errors, np.inf))
+
     def _inside(
         self, mesh: NDArray[np.float64], margin: int, height: int, width: int
-    ) -> tuple[Box, Raster, NDArray[np.float64]] | None:
-        """Where the mouth's inside is seen in a picture of this size: a box around it, the raster of the
-        strip between the lips in it, and `mesh` (P, 3) in its pixels; None where it is nowhere.
+    ) -> tuple[Box, Place] | None:
+        """Where the mouth's inside is seen in a picture of this size: a box around it, and in it the place of
+        `mesh` (P, 3), of which the strip between the lips alone is wanted; None where it is nowhere.
         """
         rim = mesh[-len(LIPS_INNER) :, :2]
         low, high = np.floor(rim.min(0)).astype(int) - margin, np.ceil(rim.max(0)).astype(int) + margin
@@ -148,23 +156,9 @@ class MouthInterior:
         )
         if box.width <= 0 or box.height <= 0:
             return None
-        points = mesh - (box.left, box.top, 0)
-        raster = rasterise(points, self._frames.triangles, box.height, box.width)
-        strip = np.where(raster.face_index >= self._skin, raster.face_index - self._skin, -1)
-        return box, Raster(strip.astype(np.int32), raster.barycentric, raster.depth), points
-
-    def _carry(
-        self,
-        raster: Raster,
-        points: NDArray[np.float64],
-        frame: DetailFrame,
-        share: float,
-        total: NDArray[np.float32],
-        seen: NDArray[np.float32],
-    ) -> None:
-        """Add the mouth's inside of `frame` to a mixture, as `add_carried` has it."""
-        sizes = likeness_of_size(points, frame.mesh, self._strip) * np.float32(share)
-        add_carried(raster, self._strip, np.ones_like(seen, np.bool_), frame, sizes, total, seen)
+        place = place_of(mesh - (box.left, box.top, 0), self._frames.triangles, box.height, box.width)
+        place.raster.face_index[place.raster.face_index < self._skin] = -1
+        return box, place
 
 
 def _blurred(picture: NDArray[np.float32], seen: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.box import Box
-from visualdub.face.raster import rasterise
 from visualdub.media.frame import Frame
-from visualdub.render.detail import Detail, Mixture, PlatePicture, add_carried, likeness_of_size
+from visualdub.render.carrying import add_carried, place_of
+from visualdub.render.detail import Detail, Mixture, PlatePicture
 from visualdub.render.near_frames import NearFrames, share_at
 from visualdub.render.region import frame_region, into_region, out_of_region, plate_scale
 from visualdub.timing import MARGIN
@@ -100,15 +100,13 @@ class ShotDetail:
         wanted = np.ascontiguousarray(wanted[inner.slices()])
         box = Box(box.left + inner.left, box.top + inner.top, box.left + inner.right, box.top + inner.bottom)
         points = self._frames.mesh_on_plate(i) - (box.left, box.top, 0)
-        raster = rasterise(points, triangles, box.height, box.width)
+        place = place_of(points, triangles, box.height, box.width, wanted)
         mixture = Mixture(box.height, box.width, sigmas if with_bands else ())
         for r in np.flatnonzero(weights).tolist():
-            found = self._frames.plate_frame(r)
-            total, seen = np.zeros((box.height, box.width, 3), np.float32), np.zeros_like(wanted, np.float32)
-            sizes = likeness_of_size(points, found.mesh, triangles)
+            sums = place.nothing
             # a draft has nothing else to show at the outline
-            add_carried(raster, triangles, wanted, found, sizes, total, seen, to_the_edge=not with_bands)
-            mixture.add(total, seen, float(weights[r]))
+            add_carried(place, self._frames.plate_frame(r), 1.0, sums, to_the_edge=not with_bands)
+            mixture.add(sums, float(weights[r]))
         return _Near(mixture, box, float(self._frames.distances(i) @ weights))
 
 

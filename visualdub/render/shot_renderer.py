@@ -48,7 +48,7 @@ from visualdub.speech.performance import pass_through
 from visualdub.stages import WAIT, Progress, StageClock, mapped, prefetch
 from visualdub.timing import MARGIN, FrameRange
 
-VERSION = 6  # of the picture: raised whenever the same inputs give other pixels
+VERSION = 7  # of the picture: raised whenever the same inputs give other pixels
 PREPARED_AT_ONCE = 2  # frames, in threads of their own
 AHEAD = 4  # frames each stage may run in advance of the next; more costs memory and saves no time
 
@@ -510,12 +510,11 @@ class ShotRenderer:
             if inputs.stops is not None:
                 with self.clock.stage("light"):
                     rgb = relit(rgb, inputs.stops, self._curve).clip(0, 1)
-            affine = self.crop.stored_affine[inputs.index]
             yield FrameLayer(
                 inputs.frame,
                 rgb,
                 alpha,
-                affine,
+                self.crop.stored_affine[inputs.index],
                 inputs,
                 holdout=inputs.holdout,
                 detail=InTurn(tuple(part for part in (inputs.detail, interior) if part is not None)),
@@ -524,9 +523,10 @@ class ShotRenderer:
 
     def _interior_of(self, inputs: FrameInputs, rgb: NDArray[np.float32]) -> Interior | None:
         """The inside of the mouth, of a frame that is finished."""
+        if not inputs.has_detail or self._interior is None:
+            return None
         with self.clock.stage("interior"):
-            found = self._interior if inputs.has_detail else None
-            return None if found is None else found.of_frame(inputs.frame, inputs.index, rgb)
+            return self._interior.of_frame(inputs.frame, inputs.index, rgb)
 
 
 def stacked(renderers: Sequence[ShotRenderer]) -> ShotRenderer:
