@@ -53,6 +53,7 @@ LAYERS = (  # of visualdub, from the bottom: each may import those before it; th
     "stops",
     "locks",
     "storage",
+    "compiled",
     "mapped",
     "media",
     "edit",

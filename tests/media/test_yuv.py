@@ -10,16 +10,15 @@ from media.conftest import image_of, make_movie
 from numpy.typing import NDArray
 
 from visualdub.errors import MediaError
+from visualdub.media.chroma import enlarge, reduce
 from visualdub.media.frame import ChromaSiting, ColourTags, Frame
 from visualdub.media.source import open_source
 from visualdub.media.yuv import (
     chroma_factors,
     chroma_siting,
     convert_planes,
-    enlarge,
     frame_rgb,
     planes_to_rgb,
-    reduce,
     rgb_to_planes,
 )
 

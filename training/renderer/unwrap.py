@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.renderer.generator import CONFIDENCE_GAIN, initial_composite, sample_texture
-from visualdub.face.raster import compiled
+from visualdub.compiled import compiled
 
 JUMP = 8.0  # texels between neighbouring pixels, from which on they show different parts of the face
 SHRINKAGE_PIXELS = 1.0  # weight of a residual of 0: it keeps a texel that few pixels show near 0

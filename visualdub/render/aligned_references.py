@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visualdub.compiled import compiled
 from visualdub.face.crop import VIEW
-from visualdub.face.raster import compiled
 from visualdub.render.carrying import add_carried, place_of
 from visualdub.render.detail_frames import margin_among
 from visualdub.render.near_frames import NearFrames

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.face.raster import Raster, compiled, rasterise
+from visualdub.compiled import compiled
+from visualdub.face.raster import Raster, rasterise
 from visualdub.render.detail_frames import DetailFrame
 
 FREE_STRETCH, MOST_STRETCH = 2.0, 5.0  # of a triangle's area from picture to picture

@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from visualdub.box import Box
+from visualdub.compiled import compiled
 from visualdub.errors import InternalError
 from visualdub.media.frame import Frame
 from visualdub.media.yuv import planes_to_rgb
@@ -111,36 +111,87 @@ def into_region(
         raise InternalError(
             f"affine {matrix.tolist()} turns or mirrors the crop; expected a scale and a shift"
         )
-    down = _kernel(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
-    across = _kernel(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
+    down = _taps(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
+    across = _taps(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
     deep = crop if crop.ndim == 3 else crop[..., None]
-    rows = (down @ deep.reshape(crop.shape[0], -1)).reshape(box.height, crop.shape[1], -1)
-    turned = np.ascontiguousarray(cv2.transpose(rows)).reshape(crop.shape[1], -1)
-    columns = (across @ turned).reshape(box.width, box.height, -1)
+    rows = _weighted(deep, *down)
+    columns = _weighted(np.asarray(cv2.transpose(rows), np.float32), *across)
     return np.asarray(cv2.transpose(columns), np.float32).reshape(box.height, box.width, *crop.shape[2:])
 
 
-def _kernel(count: int, size: int, start: int, scale: float, shift: float, smooth: bool) -> csr_array:
-    """(count, size) weights of the crop's samples in plate pixels start, start + 1, ... along one axis; rows
-    sum to 1.
+def _taps(
+    count: int, size: int, start: int, scale: float, shift: float, smooth: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(count, taps) which samples of the crop make up plate pixels start, start + 1, ... along one axis, and
+    their weights, which sum to 1.
     """
-    place = (
-        (start + np.arange(count) + 0.5) * scale + shift - 0.5
-    )  # in crop samples, their centres at whole numbers
     wide = max(1.0, scale)
     reach = (1 if smooth else LANCZOS) * wide
-    taps = np.ceil(place - reach)[:, None] + np.arange(int(2 * reach) + 1)
-    distance = (taps - place[:, None]) / wide
-    weight = (
-        np.maximum(1 - np.abs(distance), 0) if smooth else np.sinc(distance) * np.sinc(distance / LANCZOS)
-    )
-    weight[np.abs(distance) >= reach / wide] = 0
-    weight /= weight.sum(1, keepdims=True)
-    if smooth:
-        weight[(taps < 0) | (taps >= size)] = 0
-    columns = taps.clip(0, size - 1).astype(np.int32)
-    ends = np.arange(0, columns.size + 1, columns.shape[1], dtype=np.int32)
-    return csr_array((weight.astype(np.float32).ravel(), columns.ravel(), ends), shape=(count, size))
+    places = np.zeros((count, int(2 * reach) + 1), np.int64)
+    weights = np.zeros(places.shape, np.float32)
+    # in crop samples, their centres at whole numbers
+    _fill_taps((start + 0.5) * scale + shift - 0.5, scale, smooth, size, places, weights)
+    return places, weights
+
+
+def _weighted(
+    values: NDArray[np.float32], places: NDArray[np.int64], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(count, w, c) sums of rows of `values` (n, w) or (n, w, c) at `places` (count, taps), weighted."""
+    flat = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
+    out = np.zeros((len(places), flat.shape[1]), np.float32)
+    _add_weighted(flat, places, weights, out)
+    return out.reshape(len(places), values.shape[1], -1)
+
+
+@compiled
+def _sinc(x: float) -> float:
+    return 1.0 if x == 0.0 else np.sin(np.pi * x) / (np.pi * x)
+
+
+@compiled
+def _fill_taps(
+    first: float,
+    scale: float,
+    smooth: bool,
+    size: int,
+    places: NDArray[np.int64],
+    weights: NDArray[np.float32],
+) -> None:
+    wide = max(1.0, scale)
+    lobes = 1 if smooth else LANCZOS
+    taps = places.shape[1]
+    for i in range(len(places)):
+        place = first + i * scale
+        low = int(np.ceil(place - lobes * wide))
+        total = 0.0
+        for k in range(taps):
+            distance = (low + k - place) / wide
+            if abs(distance) < lobes:
+                weight = 1 - abs(distance) if smooth else _sinc(distance) * _sinc(distance / LANCZOS)
+                weights[i, k] = weight
+                total += weight
+        for k in range(taps):
+            tap = low + k
+            weights[i, k] /= total
+            if smooth and (tap < 0 or tap >= size):
+                weights[i, k] = 0
+            places[i, k] = min(max(tap, 0), size - 1)
+
+
+@compiled
+def _add_weighted(
+    values: NDArray[np.float32],
+    places: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    for y in range(len(out)):
+        for k in range(places.shape[1]):
+            weight, row = weights[y, k], places[y, k]
+            if weight != 0:
+                for x in range(out.shape[1]):
+                    out[y, x] += weight * values[row, x]
 
 
 def out_of_region(

@@ -1,0 +1,135 @@
+"""Chroma at the size of luma and back. Its place among the luma samples is what makes the two differ from a
+plain enlargement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visualdub.compiled import compiled
+
+# (horizontal, vertical) place of a chroma sample among its luma samples: 0 on the first, 0.5 in the middle, 1
+# on the last.
+Siting = tuple[float, float]
+
+
+def enlarge(chroma: NDArray[np.float32], shape: tuple[int, int], siting: Siting) -> NDArray[np.float32]:
+    """(h, w) chroma at the size (H, W) of luma, linear between samples, constant past the first and last."""
+    out = np.asarray(chroma, np.float32)
+    if chroma.shape[0] != shape[0]:
+        out = _enlarged(out, shape[0], siting[1])
+    if chroma.shape[1] != shape[1]:
+        out = _turned(_enlarged(_turned(out), shape[1], siting[0]))
+    return np.ascontiguousarray(out, np.float32)
+
+
+def reduce(full: NDArray[np.float32], shape: tuple[int, int], siting: Siting) -> NDArray[np.float32]:
+    """(H, W) -> (h, w): the chroma whose `enlarge` is nearest to `full` in the least-squares sense.
+
+    `reduce(enlarge(c)) == c`, so a picture that was not changed keeps its chroma; the influence of a changed
+    pixel falls to a third or less with every chroma sample of distance.
+    """
+    out = np.asarray(full, np.float32)
+    if full.shape[0] != shape[0]:
+        out = _reduced(out, shape[0], siting[1])
+    if full.shape[1] != shape[1]:
+        out = _turned(_reduced(_turned(out), shape[1], siting[0]))
+    return np.ascontiguousarray(out, np.float32)
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Along one axis: the two chroma samples that each luma sample lies between, and least squares back.
+
+    With U the interpolation, UᵀU has one diagonal on either side of its main one, and is L D Lᵀ.
+    """
+
+    first: NDArray[np.int64]  # (luma,)
+    second: NDArray[np.int64]  # (luma,)
+    share: NDArray[np.float32]  # (luma,) of the second
+    pivots: NDArray[np.float32]  # (chroma,) D
+    below: NDArray[np.float32]  # (chroma,) L[i, i - 1], 0 for the first
+
+
+@lru_cache(maxsize=64)
+def _between(luma: int, chroma: int, phase: float) -> _Between:
+    factor = -(-luma // chroma)
+    place = (np.arange(luma) - phase * (factor - 1)) / factor
+    low = np.floor(place).astype(np.int64)
+    first, second = low.clip(0, chroma - 1), (low + 1).clip(0, chroma - 1)
+    share = np.where(first == second, 0, place - low)
+    main, beside = np.zeros(chroma), np.zeros(chroma)
+    np.add.at(main, first, (1 - share) ** 2)
+    np.add.at(main, second, share**2)
+    np.add.at(beside, second, share * (1 - share))
+    below = np.zeros(chroma)
+    for i in range(1, chroma):
+        below[i] = beside[i] / main[i - 1]
+        main[i] -= below[i] * beside[i]
+    return _Between(first, second, *(a.astype(np.float32) for a in (share, main, below)))
+
+
+def _enlarged(chroma: NDArray[np.float32], count: int, phase: float) -> NDArray[np.float32]:
+    between, out = _between(count, chroma.shape[0], phase), np.empty((count, chroma.shape[1]), np.float32)
+    _mix(np.ascontiguousarray(chroma), between.first, between.second, between.share, out)
+    return out
+
+
+def _reduced(full: NDArray[np.float32], count: int, phase: float) -> NDArray[np.float32]:
+    b, out = _between(full.shape[0], count, phase), np.zeros((count, full.shape[1]), np.float32)
+    _solve(np.ascontiguousarray(full), b.first, b.second, b.share, b.pivots, b.below, out)
+    return out
+
+
+def _turned(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.transpose(np.ascontiguousarray(values)), np.float32)
+
+
+@compiled
+def _mix(
+    chroma: NDArray[np.float32],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    share: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    for y in range(out.shape[0]):
+        a, b = np.float32(1) - share[y], share[y]
+        for x in range(out.shape[1]):
+            out[y, x] = a * chroma[first[y], x] + b * chroma[second[y], x]
+
+
+@compiled
+def _solve(
+    full: NDArray[np.float32],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    share: NDArray[np.float32],
+    pivots: NDArray[np.float32],
+    below: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Uᵀ `full`, then the substitutions forwards and backwards, all columns at once; out: zeros."""
+    width = out.shape[1]
+    for y in range(full.shape[0]):
+        a, b, i, j = np.float32(1) - share[y], share[y], first[y], second[y]
+        for x in range(width):
+            out[i, x] += a * full[y, x]
+        if b > 0:
+            for x in range(width):
+                out[j, x] += b * full[y, x]
+    for i in range(1, len(out)):
+        for x in range(width):
+            out[i, x] -= below[i] * out[i - 1, x]
+    for i in range(len(out) - 1, -1, -1):
+        pivot = np.float32(1) / pivots[i]
+        for x in range(width):
+            out[i, x] *= pivot
+        if i + 1 < len(out):
+            for x in range(width):
+                out[i, x] -= below[i + 1] * out[i + 1, x]
