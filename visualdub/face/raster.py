@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from visualdub.compiled import compiled
 
+OUTSIDE = -1e-6  # a barycentric below it is not negative by rounding: the row has left the triangle
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -55,7 +57,7 @@ def _fill(
                 wb = ((c[0] - px) * (a[1] - py) - (c[1] - py) * (a[0] - px)) / area
                 wc = 1.0 - wa - wb
                 if wa < 0.0 or wb < 0.0 or wc < 0.0:
-                    if within and min(wa, wb, wc) < -1e-6:  # not by rounding: the row has left the triangle
+                    if within and min(wa, wb, wc) < OUTSIDE:
                         break
                     continue
                 within = True
@@ -104,16 +106,17 @@ def _cover(
         x0, x1 = _span(a[0], b[0], c[0], width)
         y0, y1 = _span(a[1], b[1], c[1], height)
         for y in range(y0, y1 + 1):
+            within = False
             for x in range(x0, x1 + 1):
                 wa = ((b[0] - x - 0.5) * (c[1] - y - 0.5) - (b[1] - y - 0.5) * (c[0] - x - 0.5)) / area
                 wb = ((c[0] - x - 0.5) * (a[1] - y - 0.5) - (c[1] - y - 0.5) * (a[0] - x - 0.5)) / area
                 wc = 1.0 - wa - wb
-                if (
-                    wa >= 0.0
-                    and wb >= 0.0
-                    and wc >= 0.0
-                    and wa * weights[i] + wb * weights[j] + wc * weights[k] > 0.0
-                ):
+                if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                    if within and min(wa, wb, wc) < OUTSIDE:
+                        break
+                    continue
+                within = True
+                if wa * weights[i] + wb * weights[j] + wc * weights[k] > 0.0:
                     out[y, x] = 1
 
 

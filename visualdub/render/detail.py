@@ -312,16 +312,14 @@ class Mixture:
 
     def picture(self) -> NDArray[np.float32]:
         """(h, w, 3) R'G'B' 0..1, the mean of the frames; where few see a point, what they see around it."""
-        total, seen = split(self._sums)
-        shown, sure = total / np.float32(255), seen.clip(0, 1)
-        picture = shown.copy()
+        picture, seen = split(self._sums)
+        sure = seen.clip(0, 1)
         for sigma in FILL:
-            near = low_pass(seen, sigma)
-            around = low_pass(shown, sigma) / _in_colour(np.maximum(near, LEAST_SEEN))
+            around, near = split(low_pass(self._sums, sigma))
             share = (1 - sure) * near.clip(0, 1)
-            picture += around * _in_colour(share)
+            picture += around * _in_colour(share / np.maximum(near, LEAST_SEEN))
             sure += share
-        return np.asarray(picture / _in_colour(np.maximum(sure, LEAST_SEEN)), np.float32)
+        return np.asarray(picture / _in_colour(np.maximum(sure, LEAST_SEEN) * np.float32(255)), np.float32)
 
     def detail(
         self, box: Box, shares: Sequence[float], restored: Sequence[float] | float, near: float = 1.0

@@ -33,6 +33,10 @@ class Holdouts:
     occlusion: Occlusion | None = None  # of the shot's frames: what covers the mouth is held out
     in_front: tuple[Track, ...] = ()  # of the shot's frames: people nearer to the camera, whose faces stay
 
+    def has_object(self, i: int) -> bool:
+        """Whether something that is no hand covers the mouth in frame `i`; its outline is found by colour."""
+        return self.occlusion is not None and self.occlusion.covered_at(i) is not None
+
     def digest(self) -> str:
         """Hexadecimal; equal for what holds out the same, empty where nothing ever is."""
         parts: list[str | NDArray[np.generic]] = [f"matte {self.matte.hash}"] if self.matte else []

@@ -53,7 +53,7 @@ def light_ratio(plate: NDArray[np.float32], reference: NDArray[np.float32]) -> N
 
 
 def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     rising = np.cumsum(weights[order], dtype=np.float64)
     return float(values[order[np.searchsorted(rising, rising[-1] / 2)]])
 

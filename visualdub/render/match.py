@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import cv2
@@ -28,6 +28,11 @@ class Match:
     noise: NDArray[np.float32]  # (planes, 2) around the mask, in units of the planes, fine and coarse octave
     light: NDArray[np.float32] | None = None  # (3,) stops of light to add before the offset; None: none
 
+    @cached_property
+    def pattern(self) -> NDArray[np.float32]:
+        """(GRID, GRID, 3) the offset without its mean."""
+        return np.asarray(self.offset - self.offset.mean((0, 1)), np.float32)
+
     def averaged(
         self, near: Sequence[tuple[float, Match]], changing: Sequence[NDArray[np.float32] | None]
     ) -> Match:
@@ -39,7 +44,7 @@ class Match:
         codec's standing pattern would flicker.
         """
         total = np.float32(sum(w for w, _ in near))
-        pattern = sum((np.float32(w) * (m.offset - m.offset.mean((0, 1))) for w, m in near), np.float32(0))
+        pattern = sum((np.float32(w) * m.pattern for w, m in near), np.float32(0))
         noise = sum((np.float32(w) * m.noise for w, m in near), np.float32(0)) / total
         known = [np.square(c) for c in changing if c is not None]
         if known:

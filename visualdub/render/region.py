@@ -197,16 +197,29 @@ def _add_weighted(
 def out_of_region(
     picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, size: int
 ) -> NDArray[np.float32]:
-    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinearly.
+    """The plate's pixels of `box` (h, w, 3) resampled into the crop (size, size, 3), bilinearly; beyond them
+    their border is repeated.
 
     That is exact enough to compare colours.
     """
-    matrix = np.asarray(affine, np.float64).copy()
-    matrix[:, 2] += matrix[:, :2] @ (box.left + 0.5, box.top + 0.5) - 0.5
-    warped = cv2.warpAffine(
-        picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(warped, np.float32)
+    matrix = np.asarray(affine, np.float64)
+    across = _between(size, picture.shape[1], matrix[0, 0], matrix[0, 2], box.left)
+    down = _between(size, picture.shape[0], matrix[1, 1], matrix[1, 2], box.top)
+    rows = _weighted(picture, *down)
+    columns = _weighted(np.asarray(cv2.transpose(rows), np.float32), *across)
+    return np.asarray(cv2.transpose(columns), np.float32)
+
+
+def _between(
+    count: int, size: int, scale: float, shift: float, start: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(count, 2) the two samples of `size`, of which the first lies at plate pixel `start`, between which
+    each crop pixel along one axis lies, and their shares.
+    """
+    place = ((np.arange(count) + 0.5 - shift) / scale - start - 0.5).clip(0, size - 1)
+    low = np.floor(place).astype(np.int64)
+    share = (place - low).astype(np.float32)
+    return np.stack([low, np.minimum(low + 1, size - 1)], 1), np.stack([1 - share, share], 1)
 
 
 def colour_planes(frame: Frame) -> int:

@@ -411,7 +411,7 @@ class ShotRenderer:
             return FrameInputs(i, frame, None, None, None, 0.0)
         geometry = frame_geometry(self.track, self.crop, self.performance, i)
         draw = float(self.performance.draw[i])
-        looked_at = self._network is not None or self.options.matting or self.holdouts.occlusion is not None
+        looked_at = self._network is not None or self.options.matting or self.holdouts.has_object(i)
         plate = crop_of(frame, self.crop.stored_affine[i]) if looked_at else None
         light, normalised = self._normalised(plate, geometry)
         aligned = None
@@ -564,13 +564,13 @@ def blend_weight(
     """
     if inputs.geometry is None:
         raise InternalError(f"frame {inputs.frame.index} was drawn without its geometry")
-    mask, silhouette = inputs.geometry.mask, inputs.geometry.silhouette
+    mask, crop = inputs.geometry.mask, inputs.crop
     alpha = feather(mask)
-    if segmenter is not None and inputs.source_silhouette is not None and inputs.crop is not None:
-        shown = inputs.crop  # of whole codes, unless it was brought to another light
-        if shown.dtype != np.uint8:
-            shown = np.asarray(np.rint(shown.clip(0, 255)), np.uint8)
-        alpha = alpha * background_weight(segmenter, shown, rgb, mask, inputs.source_silhouette, silhouette)
+    if segmenter is not None and inputs.source_silhouette is not None and crop is not None:
+        # of whole codes, unless it was brought to another light
+        shown = crop if crop.dtype == np.uint8 else np.rint(crop.clip(0, 255)).astype(np.uint8)
+        silhouettes = inputs.source_silhouette, inputs.geometry.silhouette
+        alpha = alpha * background_weight(segmenter, shown, rgb, mask, *silhouettes)
     return alpha * np.float32(inputs.draw)
 
 
