@@ -1,4 +1,4 @@
-"""Loops over pixels as machine code. They run without the interpreter's lock."""
+"""Loops over pixels as machine code, which run without the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 from visualdub.storage import cache_folder
 
@@ -30,3 +32,32 @@ def compiled(function: Callable[..., Any]) -> Any:
     finally:
         config.CACHE_DIR = chosen
     return made
+
+
+def weighted_rows(
+    values: NDArray[np.float32], places: NDArray[np.int64], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(m, w) or (m, w, c): each row is the sum of rows of `values` (n, w) or (n, w, c), those at `places`
+    (m, k), by `weights` (m, k).
+
+    What resamples a picture along its first axis.
+    """
+    flat = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
+    out = np.zeros((len(places), flat.shape[1]), np.float32)
+    _add_rows(flat, places, weights, out)
+    return out.reshape(len(places), *values.shape[1:])
+
+
+@compiled
+def _add_rows(
+    values: NDArray[np.float32],
+    places: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    for y in range(len(out)):
+        for k in range(places.shape[1]):
+            weight, row = weights[y, k], places[y, k]
+            if weight != 0:
+                for x in range(out.shape[1]):
+                    out[y, x] += weight * values[row, x]

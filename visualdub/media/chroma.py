@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visualdub.compiled import compiled
+from visualdub.compiled import compiled, weighted_rows
 
 # (horizontal, vertical) place of a chroma sample among its luma samples: 0 on the first, 0.5 in the middle, 1
 # on the last.
@@ -49,9 +49,8 @@ class _Between:
     With U the interpolation, UᵀU has one diagonal on either side of its main one, and is L D Lᵀ.
     """
 
-    first: NDArray[np.int64]  # (luma,)
-    second: NDArray[np.int64]  # (luma,)
-    share: NDArray[np.float32]  # (luma,) of the second
+    places: NDArray[np.int64]  # (luma, 2)
+    shares: NDArray[np.float32]  # (luma, 2)
     pivots: NDArray[np.float32]  # (chroma,) D
     below: NDArray[np.float32]  # (chroma,) L[i, i - 1], 0 for the first
 
@@ -71,18 +70,18 @@ def _between(luma: int, chroma: int, phase: float) -> _Between:
     for i in range(1, chroma):
         below[i] = beside[i] / main[i - 1]
         main[i] -= below[i] * beside[i]
-    return _Between(first, second, *(a.astype(np.float32) for a in (share, main, below)))
+    places, shares = np.stack([first, second], 1), np.stack([1 - share, share], 1)
+    return _Between(places, *(a.astype(np.float32) for a in (shares, main, below)))
 
 
 def _enlarged(chroma: NDArray[np.float32], count: int, phase: float) -> NDArray[np.float32]:
-    between, out = _between(count, chroma.shape[0], phase), np.empty((count, chroma.shape[1]), np.float32)
-    _mix(np.ascontiguousarray(chroma), between.first, between.second, between.share, out)
-    return out
+    between = _between(count, chroma.shape[0], phase)
+    return weighted_rows(chroma, between.places, between.shares)
 
 
 def _reduced(full: NDArray[np.float32], count: int, phase: float) -> NDArray[np.float32]:
     b, out = _between(full.shape[0], count, phase), np.zeros((count, full.shape[1]), np.float32)
-    _solve(np.ascontiguousarray(full), b.first, b.second, b.share, b.pivots, b.below, out)
+    _solve(np.ascontiguousarray(full), b.places, b.shares, b.pivots, b.below, out)
     return out
 
 
@@ -91,38 +90,22 @@ def _turned(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @compiled
-def _mix(
-    chroma: NDArray[np.float32],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    share: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    for y in range(out.shape[0]):
-        a, b = np.float32(1) - share[y], share[y]
-        for x in range(out.shape[1]):
-            out[y, x] = a * chroma[first[y], x] + b * chroma[second[y], x]
-
-
-@compiled
 def _solve(
     full: NDArray[np.float32],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    share: NDArray[np.float32],
+    places: NDArray[np.int64],
+    shares: NDArray[np.float32],
     pivots: NDArray[np.float32],
     below: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
     """Uᵀ `full`, then the substitutions forwards and backwards, all columns at once; out: zeros."""
     width = out.shape[1]
-    for y in range(full.shape[0]):
-        a, b, i, j = np.float32(1) - share[y], share[y], first[y], second[y]
-        for x in range(width):
-            out[i, x] += a * full[y, x]
-        if b > 0:
-            for x in range(width):
-                out[j, x] += b * full[y, x]
+    for y in range(len(full)):
+        for k in range(2):
+            share, i = shares[y, k], places[y, k]
+            if share > 0:
+                for x in range(width):
+                    out[i, x] += share * full[y, x]
     for i in range(1, len(out)):
         for x in range(width):
             out[i, x] -= below[i] * out[i - 1, x]

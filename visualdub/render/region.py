@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualdub.box import Box
-from visualdub.compiled import compiled
+from visualdub.compiled import compiled, weighted_rows
 from visualdub.errors import InternalError
 from visualdub.media.frame import Frame
 from visualdub.media.yuv import planes_to_rgb
@@ -114,8 +114,8 @@ def into_region(
     down = _taps(box.height, crop.shape[0], box.top, matrix[1, 1], matrix[1, 2], smooth)
     across = _taps(box.width, crop.shape[1], box.left, matrix[0, 0], matrix[0, 2], smooth)
     deep = crop if crop.ndim == 3 else crop[..., None]
-    rows = _weighted(deep, *down)
-    columns = _weighted(np.asarray(cv2.transpose(rows), np.float32), *across)
+    rows = weighted_rows(deep, *down)
+    columns = weighted_rows(np.asarray(cv2.transpose(rows), np.float32), *across)
     return np.asarray(cv2.transpose(columns), np.float32).reshape(box.height, box.width, *crop.shape[2:])
 
 
@@ -132,16 +132,6 @@ def _taps(
     # in crop samples, their centres at whole numbers
     _fill_taps((start + 0.5) * scale + shift - 0.5, scale, smooth, size, places, weights)
     return places, weights
-
-
-def _weighted(
-    values: NDArray[np.float32], places: NDArray[np.int64], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """(count, w, c) sums of rows of `values` (n, w) or (n, w, c) at `places` (count, taps), weighted."""
-    flat = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
-    out = np.zeros((len(places), flat.shape[1]), np.float32)
-    _add_weighted(flat, places, weights, out)
-    return out.reshape(len(places), values.shape[1], -1)
 
 
 @compiled
@@ -179,21 +169,6 @@ def _fill_taps(
             places[i, k] = min(max(tap, 0), size - 1)
 
 
-@compiled
-def _add_weighted(
-    values: NDArray[np.float32],
-    places: NDArray[np.int64],
-    weights: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    for y in range(len(out)):
-        for k in range(places.shape[1]):
-            weight, row = weights[y, k], places[y, k]
-            if weight != 0:
-                for x in range(out.shape[1]):
-                    out[y, x] += weight * values[row, x]
-
-
 def out_of_region(
     picture: NDArray[np.float32], affine: NDArray[np.floating[Any]], box: Box, size: int
 ) -> NDArray[np.float32]:
@@ -205,8 +180,8 @@ def out_of_region(
     matrix = np.asarray(affine, np.float64)
     across = _between(size, picture.shape[1], matrix[0, 0], matrix[0, 2], box.left)
     down = _between(size, picture.shape[0], matrix[1, 1], matrix[1, 2], box.top)
-    rows = _weighted(picture, *down)
-    columns = _weighted(np.asarray(cv2.transpose(rows), np.float32), *across)
+    rows = weighted_rows(picture, *down)
+    columns = weighted_rows(np.asarray(cv2.transpose(rows), np.float32), *across)
     return np.asarray(cv2.transpose(columns), np.float32)
 
 
