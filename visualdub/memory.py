@@ -17,7 +17,7 @@ MOST_KEPT = 1 << 30  # bytes at the end of the heap
 USUAL_TRIM = 128 << 10  # bytes, of glibc
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 RESIDENT = Path("/proc/self/statm")  # of Linux; its second number is in pages
-PILE = 256 << 20  # bytes by which a process grows until what nobody uses is returned
+PILE = 128 << 20  # bytes by which a process grows until what nobody uses is returned
 LOOK_EVERY = 1.0  # seconds
 
 
