@@ -10,7 +10,10 @@ import pytest
 MIB = 2**20
 START = f"""
 import resource, time, numpy as np, psutil
+from visualdub import memory
 from visualdub.memory import memory_kept, return_free_memory, reuse_memory
+
+memory.EVERY = 0.5
 
 def resident():
     return psutil.Process().memory_info().rss // {MIB}

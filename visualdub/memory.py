@@ -5,33 +5,29 @@ up. All of this asks glibc; with another C library nothing is changed.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 KEPT_BLOCK = 32 << 20  # bytes; the most that every glibc keeps
 MOST_KEPT = 1 << 30  # bytes at the end of the heap
 USUAL_TRIM = 128 << 10  # bytes, of glibc
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-RESIDENT = Path("/proc/self/statm")  # of Linux; its second number is in pages
-PILE = 128 << 20  # bytes by which a process grows until what nobody uses is returned
-LOOK_EVERY = 1.0  # seconds
+EVERY = 3.0  # seconds, after which what nobody uses is returned
 
 
 def reuse_memory() -> bool:
     """Keep the memory of freed arrays for the next ones, in this process from now on, and return what nobody
-    uses to the system whenever the process has grown by `PILE`; whether that can be asked for.
+    uses to the system every few seconds; whether that can be asked for.
 
     By itself glibc returns the pages of large arrays, to have them cleared for the next one; once it has
     learned to keep them, it never returns those around small arrays that stay. The former costs a dub 6 % of
     its time, the latter took 1 to 3 GB in ten minutes of 1080p.
     """
-    kept = _keep() and RESIDENT.is_file()
+    kept = _keep()
     if kept:
-        _watch()
+        _start_returning()
     return kept
 
 
@@ -49,7 +45,7 @@ def memory_kept() -> Iterator[None]:
         yield
     finally:
         _kept_by -= 1
-        if not _watch.cache_info().currsize:
+        if not _start_returning.cache_info().currsize:
             _ask_glibc("mallopt", M_TRIM_THRESHOLD, USUAL_TRIM)
         return_free_memory()
 
@@ -70,24 +66,15 @@ def _keep() -> bool:
 
 
 @cache
-def _watch() -> None:
-    """Start the thread that returns what has piled up."""
-    threading.Thread(target=_return_piles, name="memory", daemon=True).start()
+def _start_returning() -> None:
+    threading.Thread(target=_return_now_and_then, name="memory", daemon=True).start()
 
 
-def _return_piles() -> None:
-    least = _resident()
+def _return_now_and_then() -> None:
     while True:
-        time.sleep(LOOK_EVERY)
-        if not _kept_by and _resident() > least + PILE:
+        time.sleep(EVERY)
+        if not _kept_by:
             return_free_memory()
-            least = _resident()
-        least = min(least, _resident())
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory."""
-    return int(RESIDENT.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _ask_glibc(function: str, *arguments: int) -> bool:
