@@ -17,8 +17,11 @@ from visualdub.cli import run
 from visualdub.dub import TrackedShot, track_shot
 from visualdub.edit import plan_shot
 from visualdub.errors import NoFace
+from visualdub.face.occlusion import OBJECT
 from visualdub.face.track import Performance
 from visualdub.records import read_provenance
+from visualdub.render.holdout import Holdouts
+from visualdub.render.occluders import nothing_found
 from visualdub.render.quality import DRAFT
 from visualdub.render.shot_renderer import RenderedFrame, ShotRenderer, render_options
 from visualdub.timing import FrameRange
@@ -36,6 +39,7 @@ def drafted(
     performance: Performance,
     frames: FrameRange | None = None,
     actor: DraftActor | None = None,
+    holdouts: Holdouts | None = None,
 ) -> list[RenderedFrame]:
     actor = actor or draft_actor(tracked.shot.source, tracked.track, CONSENT)
     renderer = ShotRenderer(
@@ -44,6 +48,7 @@ def drafted(
         track=tracked.track,
         performance=performance,
         options=render_options(DRAFT, watermark=False),
+        holdouts=holdouts,
     )
     return list(renderer.frames(frames))
 
@@ -96,6 +101,17 @@ def test_a_part_of_a_clip_is_drawn_out_of_what_is_as_far_away(tracked: TrackedSh
     (before,) = drafted(part, own, one, actor)
     (after,) = drafted(part, own, one, times(0.0, actor, [abs(n - 20) <= 10 for n in actor.kept.number]))
     assert (before.frame.planes[0] == after.frame.planes[0]).all()
+
+
+def test_a_draft_cuts_a_crop_only_where_an_object_covers_the_mouth(tracked: TrackedShot) -> None:
+    """Its outline is found by colour, and the mouth is not drawn on it."""
+    own, nothing = Performance.of_track(tracked.track), nothing_found(tracked.track)
+    kind, covered = nothing.kind.copy(), np.zeros((1, len(tracked.track.model.face_triangles)), np.bool_)
+    kind[21], covered[0, ::2] = OBJECT, True
+    found = replace(nothing, kind=kind, object_frames=np.array([21]), covered=covered)
+    bare, behind = drafted(tracked, own, FrameRange(20, 22), holdouts=Holdouts(occlusion=found))
+    assert bare.inputs.plate is None and bare.inputs.holdout is None
+    assert behind.inputs.plate is not None and behind.inputs.holdout is not None
 
 
 def test_a_draft_has_the_light_of_its_frame(tracked: TrackedShot) -> None:

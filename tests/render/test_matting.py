@@ -72,6 +72,17 @@ def test_the_generated_picture_is_looked_at_only_where_it_can_matter() -> None:
     assert unsure.asked == 2
 
 
+def test_a_hole_that_is_closed_anyway_is_not_looked_at() -> None:
+    silhouette = np.ones((SIZE, SIZE), bool)
+    real, generated = np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE, 3), np.float32)
+    pierced = np.ones((SIZE, SIZE), np.float32)
+    pierced[180:184, 126:130] = 0
+    assert ellipse()[182, 128] == 1
+    once = Fixed(pierced)
+    assert (background_weight(once, real, generated, ellipse(), silhouette, silhouette) == 1).all()
+    assert once.asked == 1
+
+
 def test_mediapipe_finds_the_person_of_a_made_up_portrait_and_keeps_no_state() -> None:
     """A flat wall is background; what it says of a picture does not depend on the one before."""
     wall = np.full((SIZE, SIZE, 3), (90, 120, 150), np.uint8)

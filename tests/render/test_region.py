@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from visualdub.box import Box
 from visualdub.face.crop import warp_crop
-from visualdub.render.region import into_region, restore_detail
+from visualdub.render.region import into_region, out_of_region, restore_detail
 
 
 def test_a_crop_that_went_to_the_plate_and_back_keeps_its_detail() -> None:
@@ -58,3 +58,15 @@ def test_detail_is_restored_along_the_axis_that_lost_it(aspect: float) -> None:
 def test_detail_is_left_alone_where_the_crop_did_not_shrink() -> None:
     patch = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype(np.float32)
     assert restore_detail(patch, np.array([[1.2, 0, 0], [0, 1.2, 0]])) is patch
+
+
+def test_the_plate_is_seen_in_the_crop_where_it_lies_and_its_border_goes_on() -> None:
+    """A ramp, of which the crop shows the middle to the right edge and beyond, twice as large across."""
+    y, x = np.mgrid[:30, :40].astype(np.float32)
+    plate = np.stack([x + 100.5, y + 50.5, x - y], -1)  # the first two: where each pixel's centre is
+    affine = np.array([[2.0, 0, -230.0], [0, 0.8, -36]])
+    shown = out_of_region(plate, affine, Box(100, 50, 140, 80), 64)
+    centre = np.arange(64) + 0.5
+    across, down = (centre + 230) / 2, (centre + 36) / 0.8
+    assert shown[..., 0] == pytest.approx(np.tile(across.clip(100.5, 139.5), (64, 1)), abs=1e-4)
+    assert shown[..., 1] == pytest.approx(np.tile(down.clip(50.5, 79.5)[:, None], (1, 64)), abs=1e-4)

@@ -67,8 +67,8 @@ def background_weight(
     region = mask >= 0.5
     person_real = segmenter.person(real)
     known = _face(person_real, silhouette_real)
-    face, most = _filled(known), known | (region & silhouette_generated)
-    if (most & ~face).any() and (_filled(most) & ~face).any():
+    face = _filled(known)
+    if (region & silhouette_generated & ~face).any():  # what lies in a hole of the face is closed anyway
         codes = np.rint(generated.clip(0.0, 1.0) * 255).astype(np.uint8)
         person = segmenter.person(np.where(region[..., None], codes, real))
         return keep_weight(person_real, person, silhouette_real, silhouette_generated)
