@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mmap
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -63,7 +64,7 @@ def let_go(values: NDArray[Any]) -> bool:
     is used again. Returns whether there was anything to give back.
     """
     mapped = _map_under(values)
-    if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+    if sys.platform == "win32" or not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
         return False
     mapped.madvise(mmap.MADV_DONTNEED)
     return True
