@@ -133,7 +133,9 @@ class Worker:
         elif isinstance(packet, Stop):
             if packet.token == self._token and self._progress is not None:
                 self._progress.cancel()
-            self._waiting = deque(w for w in self._waiting if w.token != packet.token)
+            for work in [w for w in self._waiting if w.token == packet.token]:
+                self._waiting.remove(work)  # and say so: until then the service takes this worker for busy
+                self._send(Failed(token=work.token, kind="stopped", message="stopped before it began"))
         elif isinstance(packet, Quit):
             self._quit = True
             if self._progress is not None:
