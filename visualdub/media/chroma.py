@@ -4,6 +4,7 @@ plain enlargement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,12 +21,7 @@ Siting = tuple[float, float]
 
 def enlarge(chroma: NDArray[np.float32], shape: tuple[int, int], siting: Siting) -> NDArray[np.float32]:
     """(h, w) chroma at the size (H, W) of luma, linear between samples, constant past the first and last."""
-    out = np.asarray(chroma, np.float32)
-    if chroma.shape[0] != shape[0]:
-        out = _enlarged(out, shape[0], siting[1])
-    if chroma.shape[1] != shape[1]:
-        out = _turned(_enlarged(_turned(out), shape[1], siting[0]))
-    return np.ascontiguousarray(out, np.float32)
+    return _along_both(_enlarged, chroma, shape, siting)
 
 
 def reduce(full: NDArray[np.float32], shape: tuple[int, int], siting: Siting) -> NDArray[np.float32]:
@@ -34,11 +30,21 @@ def reduce(full: NDArray[np.float32], shape: tuple[int, int], siting: Siting) ->
     `reduce(enlarge(c)) == c`, so a picture that was not changed keeps its chroma; the influence of a changed
     pixel falls to a third or less with every chroma sample of distance.
     """
-    out = np.asarray(full, np.float32)
-    if full.shape[0] != shape[0]:
-        out = _reduced(out, shape[0], siting[1])
-    if full.shape[1] != shape[1]:
-        out = _turned(_reduced(_turned(out), shape[1], siting[0]))
+    return _along_both(_reduced, full, shape, siting)
+
+
+def _along_both(
+    resized: Callable[[NDArray[np.float32], int, float], NDArray[np.float32]],
+    values: NDArray[np.float32],
+    shape: tuple[int, int],
+    siting: Siting,
+) -> NDArray[np.float32]:
+    """`values` resized along the axes whose size is another."""
+    out = np.asarray(values, np.float32)
+    if values.shape[0] != shape[0]:
+        out = resized(out, shape[0], siting[1])
+    if values.shape[1] != shape[1]:
+        out = _turned(resized(_turned(out), shape[1], siting[0]))
     return np.ascontiguousarray(out, np.float32)
 
 
