@@ -570,8 +570,7 @@ def _writers(shot: Shot, output: Output, files: Together) -> Iterator[Callable[[
 
 def _provenance(renderer: ShotRenderer, report: DubReport, bounds: ChangedBounds, mouth: Mouth) -> Provenance:
     """The record of a finished dub."""
-    shot, actor, mark = renderer.shot, renderer.actor, renderer.watermark
-    held = renderer.holdouts.matte
+    shot, actor, mark, held = renderer.shot, renderer.actor, renderer.watermark, renderer.holdouts.matte
     recording = shot.cues[0].recording if shot.cues else None
     watermark = (
         WatermarkRecord(True, payload_text(mark.bits), SCHEME, bounds.box) if mark else WatermarkRecord(False)

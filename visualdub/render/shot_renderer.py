@@ -354,8 +354,7 @@ class ShotRenderer:
             frame, under, held = place
             progress.check()
             with self.clock.stage("prepare"):
-                finished = wanted.start <= frame.index < wanted.end_exclusive
-                inputs = self._kept_inputs(frame, held, finished)
+                inputs = self._kept_inputs(frame, held, wanted.start <= frame.index < wanted.end_exclusive)
             return inputs if under is None else replace(inputs, under=under)
 
         with contextlib.closing(self._drawn_on(frames, progress)) as plates:
